@@ -1,0 +1,1 @@
+//! Apple's device protocol: check-in and command messages, profiles, SCEP messages. Bytes to types and back. Pure.

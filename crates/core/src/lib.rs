@@ -1,0 +1,1 @@
+//! The room with the database and the rules: everything one can ask of Matron, once.

@@ -1,0 +1,1 @@
+//! The append-only record: entries, chained hashes, verification; a file store.

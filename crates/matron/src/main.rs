@@ -1,0 +1,2 @@
+//! The binary: command line, configuration, supervisor, wiring.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The room that parses what phones send and seals it before anyone else sees it.

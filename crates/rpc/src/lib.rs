@@ -1,0 +1,1 @@
+//! The walls between the rooms: .proto files, their generated code, descriptor passing, pairs and peers.

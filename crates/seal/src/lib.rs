@@ -1,0 +1,1 @@
+//! Compartments, sealing and opening, masks, indexes, change tags. Pure.

@@ -1,0 +1,1 @@
+//! Phones that speak Apple's real protocol over real TLS: for the demo, for load, for tests.

@@ -1,0 +1,1 @@
+//! The only SQL of the house: one API over the embedded database.
