@@ -1,1 +1,18 @@
-//! The domain's words: ids, fields and their compartments, typed commands, clock. No I/O.
+//! The domain's words, shared by every room: ids, fields and their compartments, typed commands,
+//! people and roles, the clock. No I/O, no async, no SQL, no HTTP: whatever a room can do with a
+//! phone, it says in these words.
+//!
+//! Encoding: everything that is signed or kept is CBOR (RFC 8949) by `minicbor`, with integer keys
+//! that are never reused. JSON (serde) is for people and for the API only.
+
+pub mod clock;
+pub mod command;
+pub mod field;
+pub mod id;
+pub mod person;
+
+pub use clock::{Clock, SystemClock, TimeMs};
+pub use command::{Command, CommandKind, CommandSecrets, Setting};
+pub use field::{Compartment, FieldClass, SealedRow, classify};
+pub use id::{CommandId, Digest, EnrolmentId, KeyId, LinkHash, OrderId, ParseIdError, PersonId};
+pub use person::{Group, GroupError, Role};
