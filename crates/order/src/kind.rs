@@ -1,0 +1,238 @@
+//! What a person can order.
+
+use minicbor::{Decode, Encode};
+use model::{Command, Compartment, Digest, EnrolmentId, Group, OrderId, PersonId, Role, TimeMs};
+use serde::{Deserialize, Serialize};
+
+use crate::X25519Public;
+
+/// What a person signs. Everything personal or secret in it is sealed to the vault's order key
+/// beforehand and lies beside the order; the order carries only that sealed blob's digest.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Order {
+    /// Of this encoding; 1.
+    #[n(0)]
+    pub version: u8,
+    /// Minted at random by whoever makes the order.
+    #[n(1)]
+    pub id: OrderId,
+    /// What shall happen.
+    #[n(2)]
+    pub kind: OrderKind,
+    /// The enrolments it touches: always a list, never "the group".
+    #[n(3)]
+    pub targets: Vec<EnrolmentId>,
+    /// Why. It stands in the ledger for auditors to read: no name or number belongs into it.
+    #[n(4)]
+    pub reason: String,
+    /// When it was made.
+    #[n(5)]
+    pub made_at_ms: TimeMs,
+    /// When it can no longer be carried out. At most [`Order::LONGEST_LIFE_MS`] after it was made.
+    #[n(6)]
+    pub expires_at_ms: TimeMs,
+    /// The answer is sealed to this key, which lives with whoever made the order.
+    #[n(7)]
+    pub answer_key: X25519Public,
+    /// SHA-256 of the sealed arguments that lie beside the order, when it has any.
+    #[n(8)]
+    pub sealed_digest: Option<Digest>,
+}
+
+impl Order {
+    /// The version this release writes and reads.
+    pub const VERSION: u8 = 1;
+    /// An order lives 30 days at most (a phone may be in a drawer).
+    pub const LONGEST_LIFE_MS: TimeMs = 30 * model::clock::DAY_MS;
+    /// A reason's longest text in bytes.
+    pub const LONGEST_REASON_BYTES: usize = 500;
+    /// The most enrolments one order names.
+    pub const MOST_TARGETS: usize = 20_000;
+}
+
+/// A public key that signs orders.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct PersonKey {
+    /// How it signs.
+    #[n(0)]
+    pub scheme: crate::Scheme,
+    /// Its public bytes: 32 for Ed25519; a COSE key for a passkey.
+    #[n(1)]
+    #[cbor(with = "minicbor::bytes")]
+    pub public: Vec<u8>,
+}
+
+/// What a read-only API key may read: masks only, ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Encode, Decode)]
+#[serde(rename_all = "snake_case")]
+#[cbor(index_only)]
+pub enum ApiScope {
+    /// Devices with their masks.
+    #[n(1)]
+    Devices,
+    /// Commands and their state.
+    #[n(2)]
+    Commands,
+    /// The ledger.
+    #[n(3)]
+    Ledger,
+    /// Metrics and health.
+    #[n(4)]
+    Metrics,
+}
+
+/// The kinds of order. Closed: numbers are never reused.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum OrderKind {
+    /// The very first administrator: signed by the key whose seed the vault printed once. The
+    /// sealed arguments are [`crate::JoinSecrets`].
+    #[n(1)]
+    JoinFirst {
+        /// The key that person signs with from now on.
+        #[n(0)]
+        key: PersonKey,
+    },
+    /// Another person. Sealed: [`crate::JoinSecrets`].
+    #[n(2)]
+    AddPerson {
+        /// The key that person signs with.
+        #[n(0)]
+        key: PersonKey,
+        /// What the person may do.
+        #[n(1)]
+        role: Role,
+        /// The group a role of narrow scope is held to.
+        #[n(2)]
+        group: Option<Group>,
+    },
+    /// Another key for the signer.
+    #[n(3)]
+    AddKey {
+        /// The key.
+        #[n(0)]
+        key: PersonKey,
+    },
+    /// A person leaves: keys, sessions and grants end.
+    #[n(4)]
+    RemovePerson {
+        /// Who.
+        #[n(0)]
+        person: PersonId,
+    },
+    /// An invitation for one person and one phone. Sealed: [`crate::InviteSecrets`].
+    #[n(5)]
+    Invite {
+        /// The phone's home group.
+        #[n(0)]
+        group: Group,
+        /// How long the link works.
+        #[n(1)]
+        valid_ms: TimeMs,
+    },
+    /// Takes an unused invitation back; `targets` names its enrolment.
+    #[n(6)]
+    WithdrawInvitation,
+    /// Opens the named fields of the one target. The answer is [`crate::OpenAnswer`], sealed to the
+    /// answer key; core attaches the sealed rows and never sees what is in them.
+    #[n(7)]
+    Open {
+        /// Field paths, e.g. `IMEI`.
+        #[n(0)]
+        fields: Vec<String>,
+    },
+    /// A session, and what may be opened in it without another signature. `records` and `searches`
+    /// of 0 make a session that reads masks only.
+    #[n(8)]
+    Grant {
+        /// SHA-256 of the session's bearer secret, which never travels in an order.
+        #[n(0)]
+        session: Digest,
+        /// The most records it opens.
+        #[n(1)]
+        records: u32,
+        /// The most searches it pays for.
+        #[n(2)]
+        searches: u32,
+        /// Which compartments.
+        #[n(3)]
+        compartments: Vec<Compartment>,
+        /// How long it lives.
+        #[n(4)]
+        valid_ms: TimeMs,
+    },
+    /// A command to every target. Sealed, when it has any: [`model::CommandSecrets`].
+    #[n(9)]
+    Command {
+        /// Which, with its open arguments.
+        #[n(0)]
+        command: Command,
+    },
+    /// Calls another order back: what it has not yet done to a phone is not done.
+    #[n(10)]
+    Recall {
+        /// Which order.
+        #[n(0)]
+        order: OrderId,
+    },
+    /// A read-only key for the API. Only its hash is known to Matron.
+    #[n(11)]
+    MakeApiKey {
+        /// SHA-256 of the key.
+        #[n(0)]
+        hash: Digest,
+        /// What it may read.
+        #[n(1)]
+        scopes: Vec<ApiScope>,
+        /// How long it lives.
+        #[n(2)]
+        valid_ms: TimeMs,
+        /// What it is for, as people see it.
+        #[n(3)]
+        label: String,
+    },
+    /// Ends an API key.
+    #[n(12)]
+    EndApiKey {
+        /// SHA-256 of the key.
+        #[n(0)]
+        hash: Digest,
+    },
+    /// Ends a session and its grant at once.
+    #[n(13)]
+    EndSession {
+        /// SHA-256 of the session's bearer secret.
+        #[n(0)]
+        session: Digest,
+    },
+}
+
+impl OrderKind {
+    /// The name used in routes, tables, the ledger and on the command line.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::JoinFirst { .. } => "join_first",
+            Self::AddPerson { .. } => "add_person",
+            Self::AddKey { .. } => "add_key",
+            Self::RemovePerson { .. } => "remove_person",
+            Self::Invite { .. } => "invite",
+            Self::WithdrawInvitation => "withdraw_invitation",
+            Self::Open { .. } => "open",
+            Self::Grant { .. } => "grant",
+            Self::Command { .. } => "command",
+            Self::Recall { .. } => "recall",
+            Self::MakeApiKey { .. } => "make_api_key",
+            Self::EndApiKey { .. } => "end_api_key",
+            Self::EndSession { .. } => "end_session",
+        }
+    }
+
+    /// The key that stands in it, for those that bring one.
+    #[must_use]
+    pub fn new_key(&self) -> Option<&PersonKey> {
+        match self {
+            Self::JoinFirst { key } | Self::AddPerson { key, .. } | Self::AddKey { key } => Some(key),
+            _ => None,
+        }
+    }
+}

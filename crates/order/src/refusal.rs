@@ -1,0 +1,110 @@
+//! Why the vault did not do it. Closed, counted, and kept in the ledger by its number.
+
+/// Why an order, a certificate request or a use of a grant was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[repr(u16)]
+#[allow(missing_docs)]
+pub enum Refusal {
+    #[error("the order's bytes can't be read; make it again with this version's command line")]
+    Unreadable = 1,
+    #[error("the signature does not fit the order's bytes; sign it again")]
+    BadSignature = 2,
+    #[error("the key that signed is not registered; an administrator adds it with 'matron people add'")]
+    UnknownSigner = 3,
+    #[error("this role may not sign this kind of order")]
+    RoleNotAllowed = 4,
+    #[error("the order has expired; make it again")]
+    Expired = 5,
+    #[error("the order says it was made in the future; check this machine's clock")]
+    FromTheFuture = 6,
+    #[error("the order's life is longer than orders may live (30 days)")]
+    LivesTooLong = 7,
+    #[error("an order with this id but other bytes was decided before")]
+    IdReused = 8,
+    #[error("the sealed arguments are missing, altered or can't be opened")]
+    BadSealedArguments = 9,
+    #[error("an argument is missing or out of range")]
+    BadArgument = 10,
+    #[error("a phone named in the order is not enrolled, or was never invited")]
+    UnknownEnrolment = 11,
+    #[error("a phone named in the order belongs to another group than the signer's")]
+    OutOfScope = 12,
+    #[error("an order that erases touches one phone only until several signers exist")]
+    ErasesTooMany = 13,
+    #[error("the holder's name typed in the order is not the name on the invitation")]
+    WrongHolder = 14,
+    #[error("the first administrator has already joined; the one-time token is spent")]
+    TokenSpent = 15,
+    #[error("the grant is unknown, spent or has run out; sign in again")]
+    GrantExhausted = 16,
+    #[error("the grant does not cover this compartment")]
+    GrantDoesNotCover = 17,
+    #[error("the invitation is unknown, used, withdrawn or has run out; invite again")]
+    InvitationNotOpen = 18,
+    #[error("the challenge was already used with another key; invite again, and ask who has the link")]
+    ChallengeReused = 19,
+    #[error("the certificate request is not acceptable (RSA of 2048 bits or more, correctly signed)")]
+    BadCertificateRequest = 20,
+    #[error("the profile can't be read; give an unsigned .mobileconfig")]
+    BadProfile = 21,
+    #[error("the phone has sent no unlock token, so its passcode can't be cleared")]
+    NoUnlockToken = 22,
+    #[error("the sealed value can't be opened: it was altered or belongs elsewhere")]
+    CannotOpen = 23,
+    #[error("this key is already registered")]
+    KeyAlreadyKnown = 24,
+    #[error("the last administrator can't be removed")]
+    LastAdministrator = 25,
+    #[error("the order named is not known, or has nothing left to call back")]
+    NothingToRecall = 26,
+    #[error("the reason is missing or too long (1 to 500 bytes)")]
+    BadReason = 27,
+    #[error("the ledger can't be written; the vault accepts nothing until it can (see the vault's log)")]
+    LedgerUnavailable = 28,
+}
+
+impl Refusal {
+    /// Every refusal, in the order of its number.
+    pub const ALL: [Refusal; 28] = [
+        Self::Unreadable,
+        Self::BadSignature,
+        Self::UnknownSigner,
+        Self::RoleNotAllowed,
+        Self::Expired,
+        Self::FromTheFuture,
+        Self::LivesTooLong,
+        Self::IdReused,
+        Self::BadSealedArguments,
+        Self::BadArgument,
+        Self::UnknownEnrolment,
+        Self::OutOfScope,
+        Self::ErasesTooMany,
+        Self::WrongHolder,
+        Self::TokenSpent,
+        Self::GrantExhausted,
+        Self::GrantDoesNotCover,
+        Self::InvitationNotOpen,
+        Self::ChallengeReused,
+        Self::BadCertificateRequest,
+        Self::BadProfile,
+        Self::NoUnlockToken,
+        Self::CannotOpen,
+        Self::KeyAlreadyKnown,
+        Self::LastAdministrator,
+        Self::NothingToRecall,
+        Self::BadReason,
+        Self::LedgerUnavailable,
+    ];
+
+    /// Its number in the ledger and on the wire.
+    #[must_use]
+    pub fn number(self) -> u16 {
+        self as u16
+    }
+
+    /// The refusal of that number.
+    #[must_use]
+    pub fn from_number(number: u16) -> Option<Self> {
+        Self::ALL.into_iter().find(|r| r.number() == number)
+    }
+}

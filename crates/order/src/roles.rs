@@ -1,0 +1,127 @@
+//! Who may sign what: the closed table. The vault asks it for every order; nobody else decides.
+//!
+//! Scope: a role is either held to its holder's group or reaches every phone. Signers and
+//! cooling-off stand in the table already; until several signers exist every row says one.
+
+use model::{CommandKind, Role, TimeMs};
+
+use crate::OrderKind;
+
+/// What a role may do with one kind of order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rule {
+    /// Held to the phones of the signer's own group.
+    pub own_group_only: bool,
+    /// How many people must sign.
+    pub signers: u8,
+    /// How long the vault waits before it signs warrants.
+    pub cooling_off_ms: TimeMs,
+}
+
+const EVERYWHERE: Rule = Rule { own_group_only: false, signers: 1, cooling_off_ms: 0 };
+const OWN_GROUP: Rule = Rule { own_group_only: true, signers: 1, cooling_off_ms: 0 };
+
+/// The rule for `role` signing `kind`; `erasing` is the vault's own judgement of the content.
+/// `None`: not allowed.
+#[must_use]
+pub fn rule(role: Role, kind: &OrderKind, erasing: bool) -> Option<Rule> {
+    use Role::{Administrator, Auditor, Engineer, ServiceDesk, WardManager};
+    match kind {
+        // Signed by the one-time token's key, before any role exists.
+        OrderKind::JoinFirst { .. } => None,
+        OrderKind::AddPerson { .. }
+        | OrderKind::RemovePerson { .. }
+        | OrderKind::MakeApiKey { .. }
+        | OrderKind::EndApiKey { .. } => (role == Administrator).then_some(EVERYWHERE),
+        // For oneself: another key, a session, its end.
+        OrderKind::AddKey { .. } | OrderKind::EndSession { .. } => Some(EVERYWHERE),
+        OrderKind::Grant { records, searches, .. } => match role {
+            Auditor => (*records == 0 && *searches == 0).then_some(EVERYWHERE),
+            WardManager => Some(OWN_GROUP),
+            _ => Some(EVERYWHERE),
+        },
+        OrderKind::Invite { .. } | OrderKind::WithdrawInvitation | OrderKind::Open { .. } => match role {
+            Administrator | Engineer | ServiceDesk => Some(EVERYWHERE),
+            WardManager => Some(OWN_GROUP),
+            Auditor => None,
+        },
+        OrderKind::Recall { .. } => match role {
+            Administrator | Engineer => Some(EVERYWHERE),
+            ServiceDesk => Some(EVERYWHERE),
+            WardManager => Some(OWN_GROUP),
+            Auditor => None,
+        },
+        OrderKind::Command { command } => match role {
+            Administrator | Engineer => Some(EVERYWHERE),
+            _ if erasing => None,
+            ServiceDesk => service_desk(command.kind()).then_some(EVERYWHERE),
+            WardManager => ward_manager(command.kind()).then_some(OWN_GROUP),
+            Auditor => None,
+        },
+    }
+}
+
+fn service_desk(kind: CommandKind) -> bool {
+    ward_manager(kind)
+        || matches!(
+            kind,
+            CommandKind::ClearPasscode | CommandKind::RestartDevice | CommandKind::InstallProfile
+        )
+}
+
+fn ward_manager(kind: CommandKind) -> bool {
+    matches!(
+        kind,
+        CommandKind::DeviceLock
+            | CommandKind::EnableLostMode
+            | CommandKind::DisableLostMode
+            | CommandKind::DeviceLocation
+            | CommandKind::PlayLostModeSound
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::Command;
+
+    fn erase() -> OrderKind {
+        let command = Command::EraseDevice { preserve_data_plan: false, disallow_proximity_setup: false };
+        OrderKind::Command { command }
+    }
+
+    #[test]
+    fn only_administrators_and_engineers_erase() {
+        for role in Role::ALL {
+            let may = matches!(role, Role::Administrator | Role::Engineer);
+            assert_eq!(rule(role, &erase(), true).is_some(), may, "{role:?}");
+        }
+    }
+
+    #[test]
+    fn the_service_desk_installs_no_profile_that_counts_as_erasure() {
+        let install = OrderKind::Command { command: Command::InstallProfile };
+        assert!(rule(Role::ServiceDesk, &install, false).is_some());
+        assert!(rule(Role::ServiceDesk, &install, true).is_none());
+    }
+
+    #[test]
+    fn an_auditor_signs_in_to_read_masks_and_nothing_else() {
+        let grant = |records| OrderKind::Grant {
+            session: model::Digest([0; 32]),
+            records,
+            searches: 0,
+            compartments: vec![],
+            valid_ms: 1,
+        };
+        assert!(rule(Role::Auditor, &grant(0), false).is_some());
+        assert!(rule(Role::Auditor, &grant(1), false).is_none());
+        assert!(rule(Role::Auditor, &OrderKind::Open { fields: vec![] }, false).is_none());
+    }
+
+    #[test]
+    fn a_ward_manager_is_held_to_the_own_group() {
+        let lock = OrderKind::Command { command: Command::DeviceLock };
+        assert!(rule(Role::WardManager, &lock, false).is_some_and(|r| r.own_group_only));
+    }
+}

@@ -1,0 +1,171 @@
+//! Which keys count today: the vault's root key says so, every day anew.
+
+use minicbor::{Decode, Encode};
+use model::{Compartment, Digest, TimeMs};
+
+use crate::{BytesError, Ed25519Secret, bytes, signature::ed25519_fits};
+
+/// An X25519 public key (RFC 7748), 32 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(transparent)]
+pub struct X25519Public(
+    #[n(0)]
+    #[cbor(with = "minicbor::bytes")]
+    pub [u8; 32],
+);
+
+/// The keys of all rooms, as the vault states them. Public halves only.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct KeyStatement {
+    /// Of this encoding; 1.
+    #[n(0)]
+    pub version: u8,
+    /// Rises with every change of a key; a room never goes back to a lower one.
+    #[n(1)]
+    pub epoch: u32,
+    /// When it was made.
+    #[n(2)]
+    pub made_at_ms: TimeMs,
+    /// When it no longer counts: two days later.
+    #[n(3)]
+    pub expires_at_ms: TimeMs,
+    /// Warrants are signed by this Ed25519 key.
+    #[n(4)]
+    #[cbor(with = "minicbor::bytes")]
+    pub warrant_key: Vec<u8>,
+    /// Orders' arguments are sealed to this key.
+    #[n(5)]
+    pub order_key: X25519Public,
+    /// What goes to a phone and is secret is sealed to this key of the door.
+    #[n(6)]
+    pub delivery_key: X25519Public,
+    /// Values of each compartment are sealed to these keys.
+    #[n(7)]
+    pub compartments: Vec<(Compartment, X25519Public)>,
+    /// The reader proves itself by this key when it seals.
+    #[n(8)]
+    pub reader_key: X25519Public,
+    /// The vault proves itself by this key when it seals.
+    #[n(9)]
+    pub vault_sender_key: X25519Public,
+    /// SHA-256 of the CA certificate (DER).
+    #[n(10)]
+    pub ca_fingerprint: Digest,
+    /// SHA-256 of the RA certificate (DER).
+    #[n(11)]
+    pub ra_fingerprint: Digest,
+}
+
+/// A statement with the root key's signature.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct SignedStatement {
+    /// The encoded [`KeyStatement`].
+    #[n(0)]
+    #[cbor(with = "minicbor::bytes")]
+    pub statement: Vec<u8>,
+    /// Ed25519 over [`STATEMENT_CONTEXT`] and those bytes.
+    #[n(1)]
+    #[cbor(with = "minicbor::bytes")]
+    pub signature: Vec<u8>,
+}
+
+/// What stands before a statement's bytes when they are signed.
+pub const STATEMENT_CONTEXT: &[u8] = b"matron/statement/1\0";
+
+/// A statement does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum StatementError {
+    /// Its bytes are no statement.
+    #[error(transparent)]
+    Bytes(#[from] BytesError),
+    /// It is not signed by the root key that this room pinned at its installation.
+    #[error("the key statement is not signed by the pinned root key")]
+    NotRoot,
+    /// It has run out, or is not yet valid.
+    #[error("the key statement has run out; the vault renews it daily, so look why it could not")]
+    Expired,
+    /// A newer one was believed before.
+    #[error("the key statement is older than one this room has already believed")]
+    GoesBack,
+}
+
+/// A statement that was checked against the pinned root key.
+#[derive(Debug, Clone)]
+pub struct TrustedStatement(KeyStatement);
+
+impl std::ops::Deref for TrustedStatement {
+    type Target = KeyStatement;
+    fn deref(&self) -> &KeyStatement {
+        &self.0
+    }
+}
+
+impl SignedStatement {
+    /// Encodes and signs.
+    #[must_use]
+    pub fn sign(statement: &KeyStatement, root: &Ed25519Secret) -> Self {
+        let statement = bytes::encode(statement);
+        let signature = root.sign(&[STATEMENT_CONTEXT, &statement].concat());
+        Self { statement, signature }
+    }
+
+    /// Checks it against the pinned root key, the time, and the newest epoch this room has seen.
+    ///
+    /// # Errors
+    /// [`StatementError`] says what does not hold.
+    pub fn verify(
+        &self,
+        root_public: &[u8],
+        now_ms: TimeMs,
+        newest_epoch: u32,
+    ) -> Result<TrustedStatement, StatementError> {
+        if !ed25519_fits(root_public, STATEMENT_CONTEXT, &self.statement, &self.signature) {
+            return Err(StatementError::NotRoot);
+        }
+        let s: KeyStatement = bytes::decode(&self.statement)?;
+        if s.version != 1 {
+            return Err(BytesError::Unreadable.into());
+        }
+        if s.epoch < newest_epoch {
+            return Err(StatementError::GoesBack);
+        }
+        // An hour of grace for clocks that differ between two hosts.
+        if now_ms >= s.expires_at_ms || now_ms < s.made_at_ms - model::clock::HOUR_MS {
+            return Err(StatementError::Expired);
+        }
+        Ok(TrustedStatement(s))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn statement(epoch: u32) -> KeyStatement {
+        KeyStatement {
+            version: 1,
+            epoch,
+            made_at_ms: 1000,
+            expires_at_ms: 2000,
+            warrant_key: vec![1; 32],
+            order_key: X25519Public([2; 32]),
+            delivery_key: X25519Public([3; 32]),
+            compartments: vec![(Compartment::Push, X25519Public([4; 32]))],
+            reader_key: X25519Public([5; 32]),
+            vault_sender_key: X25519Public([6; 32]),
+            ca_fingerprint: Digest([7; 32]),
+            ra_fingerprint: Digest([8; 32]),
+        }
+    }
+
+    #[test]
+    fn only_the_pinned_root_makes_a_statement_and_only_for_its_time() {
+        let root = Ed25519Secret::from_seed([1; 32]).unwrap();
+        let other = Ed25519Secret::from_seed([2; 32]).unwrap();
+        let s = SignedStatement::sign(&statement(3), &root);
+        assert_eq!(s.verify(&root.public(), 1500, 3).unwrap().epoch, 3);
+        assert_eq!(s.verify(&other.public(), 1500, 3).unwrap_err(), StatementError::NotRoot);
+        assert_eq!(s.verify(&root.public(), 2000, 3).unwrap_err(), StatementError::Expired);
+        assert_eq!(s.verify(&root.public(), 1500, 4).unwrap_err(), StatementError::GoesBack);
+    }
+}
