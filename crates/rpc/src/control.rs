@@ -1,0 +1,221 @@
+//! The control pair: how the supervisor speaks to a room, and hands it descriptors.
+//!
+//! It is a `SOCK_SEQPACKET` socket pair; the room finds its end as standard input. Each packet is
+//! one JSON message with the descriptors that belong to it (SCM_RIGHTS, unix(7)). When the
+//! supervisor dies, the room reads the end of the stream and stops.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::net::TcpListener;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+};
+use serde::{Deserialize, Serialize};
+
+/// The largest control message in bytes; a room's configuration is the largest of them.
+const LARGEST_BYTES: usize = 64 * 1024;
+
+/// What the supervisor says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "say", rename_all = "snake_case")]
+pub enum ToRoom {
+    /// The first message: the room's part of the configuration.
+    Start {
+        /// As the room's `Config` type reads it.
+        config: serde_json::Value,
+    },
+    /// A fresh pair with this neighbour comes with the message (one descriptor).
+    Peer {
+        /// Which neighbour.
+        room: String,
+    },
+    /// A bound listener comes with the message (one descriptor).
+    Listener {
+        /// `phones` or `administrators`.
+        name: String,
+    },
+    /// Finish what is under way, and exit.
+    Stop,
+}
+
+/// What a room says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "say", rename_all = "snake_case")]
+pub enum ToSupervisor {
+    /// It serves.
+    Ready,
+    /// It can't start or go on, and why: shown to the operator.
+    Failed {
+        /// What happened, to which thing, what to do.
+        why: String,
+    },
+}
+
+/// One end of a control pair.
+#[derive(Debug)]
+pub struct ControlEnd(OwnedFd);
+
+/// Two connected ends: the supervisor keeps the first, the room gets the second as standard input.
+///
+/// # Errors
+/// When the kernel has no more descriptors.
+pub fn pair() -> io::Result<(ControlEnd, OwnedFd)> {
+    let (a, b) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    Ok((ControlEnd(a), b))
+}
+
+/// A connected pair of stream sockets for two neighbours.
+///
+/// # Errors
+/// When the kernel has no more descriptors.
+pub fn neighbours() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?)
+}
+
+impl ControlEnd {
+    /// The room's end, which it finds as standard input.
+    ///
+    /// # Errors
+    /// When standard input is closed.
+    pub fn from_stdin() -> io::Result<Self> {
+        Ok(Self(io::stdin().as_fd().try_clone_to_owned()?))
+    }
+
+    /// A second handle on the same end.
+    ///
+    /// # Errors
+    /// When the kernel has no more descriptors.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self(self.0.try_clone()?))
+    }
+
+    /// Sends one message with its descriptors (at most two).
+    ///
+    /// # Errors
+    /// When the other end is gone.
+    pub fn send<M: Serialize>(&self, message: &M, descriptors: &[OwnedFd]) -> io::Result<()> {
+        let text = serde_json::to_vec(message).map_err(io::Error::other)?;
+        if text.len() > LARGEST_BYTES {
+            return Err(io::Error::other("a control message is larger than 64 KiB"));
+        }
+        let fds: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        if !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(&fds)) {
+            return Err(io::Error::other("more than two descriptors in one control message"));
+        }
+        sendmsg(&self.0, &[IoSlice::new(&text)], &mut ancillary, SendFlags::NOSIGNAL)?;
+        Ok(())
+    }
+
+    /// Waits for one message. `None`: the other end is gone.
+    ///
+    /// # Errors
+    /// When the message can't be read as one.
+    pub fn receive<M: for<'d> Deserialize<'d>>(&self) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
+        let mut text = vec![0u8; LARGEST_BYTES];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let got = loop {
+            let into = &mut [IoSliceMut::new(&mut text)];
+            match recvmsg(&self.0, into, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::CONNRESET) => return Ok(None),
+                other => break other?.bytes,
+            }
+        };
+        if got == 0 {
+            return Ok(None);
+        }
+        let mut fds = Vec::new();
+        for m in ancillary.drain() {
+            if let RecvAncillaryMessage::ScmRights(rights) = m {
+                fds.extend(rights);
+            }
+        }
+        let body = text.get(..got).unwrap_or_default();
+        let message = serde_json::from_slice(body).map_err(io::Error::other)?;
+        Ok(Some((message, fds)))
+    }
+}
+
+/// What reaches a room's main loop.
+#[derive(Debug)]
+pub enum RoomEvent {
+    /// A fresh pair with this neighbour; an older one is dead.
+    Peer(String, UnixStream),
+    /// A bound listener.
+    Listener(String, TcpListener),
+    /// Finish and exit.
+    Stop,
+}
+
+/// A room's first word with the supervisor: waits for the configuration, then reads control
+/// messages on a thread of its own. The returned end is for [`ControlEnd::send`].
+///
+/// # Errors
+/// When standard input is no control pair, or the configuration is not the room's.
+pub fn enter<C: for<'d> Deserialize<'d>>()
+-> io::Result<(C, ControlEnd, tokio::sync::mpsc::UnboundedReceiver<RoomEvent>)> {
+    let control = ControlEnd::from_stdin()?;
+    let config = match control.receive::<ToRoom>()? {
+        Some((ToRoom::Start { config }, _)) => serde_json::from_value(config).map_err(io::Error::other)?,
+        _ => return Err(io::Error::other("a room is started by 'matron serve', not by hand")),
+    };
+    let (tx, rx) = tokio::sync::mpsc::unbounded_channel();
+    let reading = control.try_clone()?;
+    std::thread::Builder::new().name("control".into()).spawn(move || read_control(&reading, &tx))?;
+    Ok((config, control, rx))
+}
+
+fn read_control(control: &ControlEnd, tx: &tokio::sync::mpsc::UnboundedSender<RoomEvent>) {
+    loop {
+        let (message, mut fds) = match control.receive::<ToRoom>() {
+            Ok(Some(m)) => m,
+            Ok(None) | Err(_) => {
+                let _ = tx.send(RoomEvent::Stop);
+                return;
+            }
+        };
+        let event = match (message, fds.pop()) {
+            (ToRoom::Peer { room }, Some(fd)) => RoomEvent::Peer(room, UnixStream::from(fd)),
+            (ToRoom::Listener { name }, Some(fd)) => RoomEvent::Listener(name, TcpListener::from(fd)),
+            (ToRoom::Stop, _) => RoomEvent::Stop,
+            _ => continue,
+        };
+        if tx.send(event).is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+
+    #[test]
+    fn a_descriptor_crosses_the_control_pair_and_works() {
+        let (parent, child) = pair().unwrap();
+        let child = ControlEnd(child);
+        let (a, b) = neighbours().unwrap();
+        parent.send(&ToRoom::Peer { room: "vault".into() }, &[b]).unwrap();
+        let (message, mut fds) = child.receive::<ToRoom>().unwrap().unwrap();
+        assert_eq!(message, ToRoom::Peer { room: "vault".into() });
+        UnixStream::from(a).write_all(b"hello").unwrap();
+        let mut text = [0; 5];
+        UnixStream::from(fds.pop().unwrap()).read_exact(&mut text).unwrap();
+        assert_eq!(&text, b"hello");
+    }
+
+    #[test]
+    fn the_end_of_the_supervisor_is_seen_as_the_end() {
+        let (parent, child) = pair().unwrap();
+        drop(parent);
+        assert!(ControlEnd(child).receive::<ToRoom>().unwrap().is_none());
+    }
+}

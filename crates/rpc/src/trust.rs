@@ -1,0 +1,108 @@
+//! A room's trust: the root key it pinned at its installation, and the newest key statement it
+//! believes. Both lie in the room's own folder; a statement that was believed is kept there, so
+//! that a restarted room need not wait for the next.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, RwLock};
+
+use model::TimeMs;
+use order::{SignedStatement, StatementError, TrustedStatement};
+
+use crate::proto;
+
+const ROOT_FILE: &str = "root.pub";
+const STATEMENT_FILE: &str = "statement.cbor";
+
+/// The pinned root key and the statement in force.
+#[derive(Debug)]
+pub struct Trust {
+    dir: PathBuf,
+    root: Vec<u8>,
+    current: RwLock<Option<Arc<TrustedStatement>>>,
+}
+
+/// Writes a file whole or not at all: a temporary file, fdatasync, rename, fsync of the folder.
+///
+/// # Errors
+/// When the folder can't be written.
+pub fn write_file(dir: &Path, name: &str, content: &[u8], private: bool) -> io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let temporary = dir.join(format!(".{name}.new"));
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(if private { 0o600 } else { 0o644 });
+    let mut file = options.open(&temporary)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&temporary, dir.join(name))?;
+    fs::File::open(dir)?.sync_all()
+}
+
+impl Trust {
+    /// Pins the root key and takes the first statement, at the installation.
+    ///
+    /// # Errors
+    /// When the room's folder can't be written.
+    pub fn install(dir: &Path, root_key: &[u8; 32], statement: &[u8]) -> io::Result<()> {
+        write_file(dir, STATEMENT_FILE, statement, false)?;
+        write_file(dir, ROOT_FILE, root_key, false)
+    }
+
+    /// Opens what was installed. A kept statement that has run out is passed over: the vault's
+    /// next one will come.
+    ///
+    /// # Errors
+    /// When the pinned root key can't be read.
+    pub fn open(dir: &Path, now_ms: TimeMs) -> io::Result<Self> {
+        let root = fs::read(dir.join(ROOT_FILE))?;
+        let trust = Self { dir: dir.to_owned(), root, current: RwLock::new(None) };
+        if let Ok(kept) = fs::read(dir.join(STATEMENT_FILE)) {
+            let _ = trust.take(&kept, now_ms);
+        }
+        Ok(trust)
+    }
+
+    /// The pinned root key.
+    #[must_use]
+    pub fn root(&self) -> &[u8] {
+        &self.root
+    }
+
+    /// The statement in force; `None` before the first, and once it has run out.
+    #[must_use]
+    pub fn current(&self, now_ms: TimeMs) -> Option<Arc<TrustedStatement>> {
+        let current = self.current.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        current.clone().filter(|s| now_ms < s.expires_at_ms)
+    }
+
+    fn take(&self, signed: &[u8], now_ms: TimeMs) -> Result<(u32, bool), StatementError> {
+        let signed: SignedStatement = order::decode(signed)?;
+        let mut current = self.current.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let newest = current.as_ref().map_or(0, |s| s.epoch);
+        let trusted = signed.verify(&self.root, now_ms, newest)?;
+        let epoch = trusted.epoch;
+        let fresh = current.as_ref().is_none_or(|s| ***s != *trusted);
+        *current = Some(Arc::new(trusted));
+        Ok((epoch, fresh))
+    }
+
+    /// Believes a statement, or says why not, and keeps it.
+    #[must_use]
+    pub fn believe(&self, statement: &proto::Statement, now_ms: TimeMs) -> proto::Believed {
+        match self.take(&statement.signed, now_ms) {
+            Ok((epoch, fresh)) => {
+                if fresh {
+                    if let Err(e) = write_file(&self.dir, STATEMENT_FILE, &statement.signed, false) {
+                        tracing::warn!(error = %e, "the key statement could not be kept");
+                    }
+                }
+                proto::Believed { epoch, refused: String::new() }
+            }
+            Err(e) => {
+                tracing::warn!(reason = %e, "a key statement was refused");
+                proto::Believed { epoch: 0, refused: e.to_string() }
+            }
+        }
+    }
+}
