@@ -1,3 +1,10 @@
 //! What a person or another program reads: brief, HTML, JSON, timeline.
 
+pub mod brief;
+pub mod figures;
+pub mod html;
 pub mod plain;
+#[cfg(test)]
+pub(crate) mod sample;
+pub mod terminal;
+pub mod words;
