@@ -160,11 +160,11 @@ fn imei(value: &str) -> Option<String> {
     (digits.len() == 15 && digits.bytes().all(|b| b.is_ascii_digit())).then_some(digits)
 }
 
-/// Upper case without spaces. Apple prints serials with no separators; UDIDs have hyphens, which stay
-/// out too.
+/// ASCII letters and digits in upper case, without the spaces and hyphens between them; a value with
+/// anything else in it is no serial number and no UDID.
 fn serial(value: &str) -> Option<String> {
-    let text: String = plain(value).filter(|c| !is_separator(*c)).flat_map(char::to_uppercase).collect();
-    (!text.is_empty()).then(|| cut(&text))
+    let text: String = plain(value).filter(|c| !is_separator(*c)).map(|c| c.to_ascii_uppercase()).collect();
+    (!text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric())).then(|| cut(&text))
 }
 
 /// Lower case without spaces around. Gmail's dots and plus-parts are left: they name other mailboxes
@@ -192,7 +192,10 @@ fn words(value: &str, possessive: bool) -> Vec<String> {
             '\'' | '\u{2018}' | '\u{2019}' | '\u{2bc}' | '`' | '\u{b4}' => text.push('\''),
             // A final sigma and an inner one are one letter.
             'ς' => text.push('σ'),
-            c if c.is_alphanumeric() => text.extend(c.to_lowercase().filter(|c| !is_combining_mark(*c))),
+            c if c.is_alphanumeric() => {
+                // Lower case can come apart again (`İ` is `i` and a dot).
+                text.extend(c.to_lowercase().nfkd().filter(|c| !is_combining_mark(*c)));
+            }
             _ => text.push(' '),
         }
     }
