@@ -467,12 +467,17 @@ pub enum Effect {
 
 impl Entry {
     /// The entry's bytes: the one form that is hashed and kept.
-    #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(256);
-        // Writing to a Vec has no way to fail, and no encoder of ours returns an error.
-        let Ok(()) = minicbor::encode(self, &mut out).map_err(drop) else { return Vec::new() };
-        out
+    ///
+    /// # Errors
+    /// [`EntryError`] when the entry holds a value outside its range or is too large.
+    pub fn encode(&self) -> Result<Vec<u8>, EntryError> {
+        self.check()?;
+        // Writing to a Vec can't fail, and no encoder here makes an error of its own.
+        let bytes = minicbor::to_vec(self).map_err(|_| EntryError::Malformed)?;
+        if bytes.len() > MAX_ENTRY_BYTES {
+            return Err(EntryError::TooLarge { bytes: bytes.len() });
+        }
+        Ok(bytes)
     }
 
     /// Reads an entry.
@@ -485,18 +490,17 @@ impl Entry {
             return Err(EntryError::TooLarge { bytes: bytes.len() });
         }
         let entry: Self = minicbor::decode(bytes).map_err(|_| EntryError::Malformed)?;
-        if entry.version != ENTRY_VERSION {
-            return Err(EntryError::Version { found: entry.version });
-        }
-        entry.check()?;
-        if entry.encode() != bytes {
+        if entry.encode()? != bytes {
             return Err(EntryError::NotCanonical);
         }
         Ok(entry)
     }
 
     /// The ranges that types alone do not keep, for what is written and what is read.
-    pub(crate) fn check(&self) -> Result<(), EntryError> {
+    fn check(&self) -> Result<(), EntryError> {
+        if self.version != ENTRY_VERSION {
+            return Err(EntryError::Version { found: self.version });
+        }
         if self.witness != self.body.witness() {
             return Err(EntryError::Witness);
         }
