@@ -1,10 +1,31 @@
 //! Cryptographic Message Syntax (RFC 5652): what profiles and SCEP need of it.
 
-use crate::x509::{Malformed, Signer, X509Error};
+mod ber;
+pub(crate) mod enveloped;
+pub(crate) mod signed;
+
+use crate::x509::{Algorithms, Malformed, Signer, X509Error, oid, write_time};
+pub(crate) use ber::normalise;
 use model::clock::TimeMs;
+use signed::{Content, SignedData, attribute};
 
 /// The largest message that is read, in bytes.
 pub const MAX_CMS_BYTES: usize = 4 * 1024 * 1024;
+
+/// How content is encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+#[cbor(index_only)]
+pub enum ContentCipher {
+    /// AES-128 in CBC mode.
+    #[n(0)]
+    Aes128,
+    /// AES-256 in CBC mode.
+    #[n(1)]
+    Aes256,
+    /// Triple DES in CBC mode: only under [`Algorithms::AdmitOld`].
+    #[n(2)]
+    TripleDes,
+}
 
 /// Why a message could not be made, read or believed. Names elements, never their content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -24,6 +45,12 @@ pub enum CmsError {
     /// The sender's: digest or signature do not fit.
     #[error("the message's signature is wrong")]
     Signature,
+    /// The sender's: it is not encrypted to us, or can't be encrypted to them (RSA keys alone can).
+    #[error("the message has no recipient that fits")]
+    Recipient,
+    /// The sender's: it can't be decrypted, for whatever reason.
+    #[error("the message can't be decrypted")]
+    Decryption,
     /// Ours: a key or certificate of our own.
     #[error(transparent)]
     Own(#[from] X509Error),
@@ -41,8 +68,9 @@ pub fn sign_attached(
     cert_chain: &[&[u8]],
     signing_time_ms: TimeMs,
 ) -> Result<Vec<u8>, CmsError> {
-    let _ = (content, signer, cert_chain, signing_time_ms);
-    Err(CmsError::Algorithm)
+    let time = write_time(signing_time_ms)
+        .ok_or(X509Error::NotIssued("a time lies outside the years 1950 to 9999"))?;
+    signed::sign(Content::Attached(content), signer, cert_chain, vec![attribute(oid::SIGNING_TIME, &time)])
 }
 
 /// The content of a signed message (BER or DER), after its digest and signature were verified with
@@ -52,8 +80,11 @@ pub fn sign_attached(
 /// # Errors
 /// [`CmsError`] says why.
 pub fn unwrap_signed(message: &[u8]) -> Result<Vec<u8>, CmsError> {
-    let _ = message;
-    Err(CmsError::Algorithm)
+    let der = normalise_bounded(message)?;
+    let data = SignedData::parse(&der)?;
+    let content = data.content.ok_or(Malformed("signed data has no content"))?;
+    data.verify(content, Algorithms::Strong)?;
+    Ok(content.to_vec())
 }
 
 /// Verifies a detached signature over `content` (embedded content is ignored) and gives the signer's
@@ -62,6 +93,71 @@ pub fn unwrap_signed(message: &[u8]) -> Result<Vec<u8>, CmsError> {
 /// # Errors
 /// [`CmsError`] says why.
 pub fn verify_detached(message: &[u8], content: &[u8]) -> Result<Vec<u8>, CmsError> {
-    let _ = (message, content);
-    Err(CmsError::Algorithm)
+    let der = normalise_bounded(message)?;
+    let data = SignedData::parse(&der)?;
+    let (_, certificate) = data.verify(content, Algorithms::Strong)?;
+    Ok(certificate.as_der().to_vec())
+}
+
+fn normalise_bounded(message: &[u8]) -> Result<Vec<u8>, CmsError> {
+    if message.len() > MAX_CMS_BYTES { Err(CmsError::TooLarge) } else { Ok(normalise(message)?) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::x509::{P256Signer, Window, self_signed_request_certificate};
+    use proptest::prelude::*;
+    use std::sync::LazyLock;
+
+    const CONTENT: &[u8] = b"<plist/>";
+    static SIGNED: LazyLock<(Vec<u8>, Vec<u8>)> = LazyLock::new(|| {
+        let key = P256Signer::generate().unwrap();
+        let window = Window { not_before_ms: 0, not_after_ms: 1000 };
+        let cert = self_signed_request_certificate(&key, "signer", [7; 16], window).unwrap();
+        (sign_attached(CONTENT, &key, &[&cert], 1_790_000_000_000).unwrap(), cert)
+    });
+
+    #[test]
+    fn a_signed_content_is_unwrapped_as_it_was() {
+        assert_eq!(unwrap_signed(&SIGNED.0).unwrap(), CONTENT);
+        assert_eq!(verify_detached(&SIGNED.0, CONTENT).unwrap(), SIGNED.1);
+    }
+
+    #[test]
+    fn another_content_than_the_signed_one_is_refused() {
+        assert_eq!(verify_detached(&SIGNED.0, b"<plist></plist>"), Err(CmsError::Signature));
+    }
+
+    #[test]
+    fn a_certificate_of_another_key_does_not_sign() {
+        let key = P256Signer::generate().unwrap();
+        assert!(matches!(sign_attached(CONTENT, &key, &[&SIGNED.1], 0), Err(CmsError::Signer(_))));
+        assert!(matches!(sign_attached(CONTENT, &key, &[], 0), Err(CmsError::Signer(_))));
+    }
+
+    #[test]
+    fn a_message_over_the_bound_is_refused() {
+        assert_eq!(unwrap_signed(&vec![0x30; MAX_CMS_BYTES + 1]), Err(CmsError::TooLarge));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+        #[test]
+        fn arbitrary_bytes_are_refused_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..512)) {
+            prop_assert!(unwrap_signed(&bytes).is_err());
+        }
+
+        #[test]
+        fn a_changed_byte_never_changes_the_content_unnoticed(at in any::<prop::sample::Index>(), flip in 1u8..) {
+            let mut bytes = SIGNED.0.clone();
+            let at = at.index(bytes.len());
+            bytes[at] ^= flip;
+            // Bytes that nothing signs (a digest list, the certificate's own signature) may change.
+            if let Ok(content) = unwrap_signed(&bytes) {
+                prop_assert_eq!(content, CONTENT);
+            }
+            prop_assert!(unwrap_signed(&SIGNED.0[..at]).is_err());
+        }
+    }
 }

@@ -7,10 +7,18 @@
 pub mod client;
 pub mod request;
 pub mod response;
+mod sealed;
 
+pub use crate::cms::ContentCipher;
+use crate::cms::{CmsError, signed::certificates_only};
+use crate::csr::CsrRefused;
 pub use crate::x509::Algorithms;
 pub use crate::x509::Random;
-use crate::x509::{RsaSigner, X509Error};
+use crate::x509::{Malformed, RsaSigner, X509Error};
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+pub use sealed::SealedRequest;
 
 /// `Content-Type` of the answer to `GetCACaps`.
 pub const CA_CAPS_TYPE: &str = "text/plain";
@@ -45,21 +53,6 @@ impl RaKey {
     pub fn cert_der(&self) -> &[u8] {
         &self.cert_der
     }
-}
-
-/// How the answer is to be encrypted: as the request was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
-#[cbor(index_only)]
-pub enum ContentCipher {
-    /// AES-128 in CBC mode.
-    #[n(0)]
-    Aes128,
-    /// AES-256 in CBC mode.
-    #[n(1)]
-    Aes256,
-    /// Triple DES in CBC mode: only under [`Algorithms::AdmitOld`].
-    #[n(2)]
-    TripleDes,
 }
 
 /// What is needed to answer a request later; nothing in it is secret. The requester's certificate
@@ -112,6 +105,20 @@ pub enum FailInfo {
     BadCertId = 4,
 }
 
+impl FailInfo {
+    /// The reason that a response's attribute names.
+    fn from_text(text: &[u8]) -> Option<Self> {
+        match text {
+            b"0" => Some(Self::BadAlg),
+            b"1" => Some(Self::BadMessageCheck),
+            b"2" => Some(Self::BadRequest),
+            b"3" => Some(Self::BadTime),
+            b"4" => Some(Self::BadCertId),
+            _ => None,
+        }
+    }
+}
+
 /// The kinds of request that are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MessageType {
@@ -134,6 +141,9 @@ pub enum Reason {
     /// An algorithm that is off or unknown.
     #[error("the request uses an algorithm that is not accepted: {0}")]
     Algorithm(&'static str),
+    /// The outer signature's signer: none, several, or a key that is weak or of another kind.
+    #[error("the request's signer is refused: {0}")]
+    Signer(&'static str),
     /// The outer signature is wrong.
     #[error("the request's signature is wrong")]
     Signature,
@@ -145,7 +155,7 @@ pub enum Reason {
     MessageType(u32),
     /// The certification request inside.
     #[error(transparent)]
-    Csr(#[from] crate::csr::CsrRefused),
+    Csr(#[from] CsrRefused),
     /// The outer certificate is not for the key that asks.
     #[error("the request is signed by another key than the one to be certified")]
     AnotherKey,
@@ -166,16 +176,19 @@ pub struct ScepError {
 }
 
 impl ScepError {
-    /// What to tell the client.
+    /// What to tell the client. Whatever fails between decryption and the certification request's
+    /// signature is told as one: until then the content may be a captured one that was altered, and
+    /// a distinction would decrypt it. Log [`ScepError::reason`] instead, which says more.
     #[must_use]
     pub fn fail_info(&self) -> FailInfo {
         match &self.reason {
-            Reason::Algorithm(_) => FailInfo::BadAlg,
-            Reason::Csr(crate::csr::CsrRefused::Key(_) | crate::csr::CsrRefused::SignatureAlgorithm) => {
-                FailInfo::BadAlg
-            }
+            Reason::Algorithm(_) | Reason::Signer(_) => FailInfo::BadAlg,
             Reason::Signature | Reason::Decryption | Reason::Csr(_) => FailInfo::BadMessageCheck,
-            _ => FailInfo::BadRequest,
+            Reason::TooLarge
+            | Reason::Malformed(_)
+            | Reason::MessageType(_)
+            | Reason::AnotherKey
+            | Reason::Ours(_) => FailInfo::BadRequest,
         }
     }
 }
@@ -190,8 +203,7 @@ pub fn ca_caps() -> &'static str {
 /// to be sent as [`CA_CERT_TYPE`].
 #[must_use]
 pub fn ca_cert(ra_cert_der: &[u8], ca_cert_der: &[u8]) -> Vec<u8> {
-    let _ = (ra_cert_der, ca_cert_der);
-    Vec::new()
+    certificates_only(&[ra_cert_der, ca_cert_der])
 }
 
 /// The bytes of a `PKIOperation` by GET, from its `message` parameter, whose percent signs may
@@ -201,6 +213,57 @@ pub fn ca_cert(ra_cert_der: &[u8], ca_cert_der: &[u8]) -> Vec<u8> {
 /// # Errors
 /// [`Reason::TooLarge`] or [`Reason::Malformed`].
 pub fn decode_get_message(message: &str) -> Result<Vec<u8>, Reason> {
-    let _ = message;
-    Err(Reason::Malformed("it is not base64"))
+    if message.len() > MAX_REQUEST_BYTES * 4 {
+        return Err(Reason::TooLarge);
+    }
+    let mut text = Vec::with_capacity(message.len());
+    let mut input = message.bytes();
+    while let Some(c) = input.next() {
+        let c = if c == b'%' {
+            hex(input.next()).and_then(|h| Some(h << 4 | hex(input.next())?))
+        } else {
+            Some(c)
+        };
+        match c.ok_or(NOT_BASE64)? {
+            b' ' | b'-' => text.push(b'+'),
+            b'_' => text.push(b'/'),
+            b'\r' | b'\n' | b'=' => {}
+            other => text.push(other),
+        }
+    }
+    let bytes = BASE64.decode(text).map_err(|_| NOT_BASE64)?;
+    if bytes.len() > MAX_REQUEST_BYTES { Err(Reason::TooLarge) } else { Ok(bytes) }
+}
+
+const NOT_BASE64: Reason = Reason::Malformed("it is not base64");
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone)
+        .with_decode_allow_trailing_bits(true),
+);
+
+fn hex(digit: Option<u8>) -> Option<u8> {
+    char::from(digit?).to_digit(16).and_then(|d| u8::try_from(d).ok())
+}
+
+impl From<Malformed> for Reason {
+    fn from(m: Malformed) -> Self {
+        Self::Malformed(m.0)
+    }
+}
+
+impl From<CmsError> for Reason {
+    fn from(e: CmsError) -> Self {
+        match e {
+            CmsError::TooLarge => Self::TooLarge,
+            CmsError::Malformed(m) => m.into(),
+            CmsError::Algorithm => Self::Algorithm("its encryption"),
+            CmsError::Signer(why) => Self::Signer(why),
+            CmsError::Signature => Self::Signature,
+            CmsError::Recipient => Self::Malformed("it is not encrypted to the RA"),
+            CmsError::Decryption => Self::Decryption,
+            CmsError::Own(e) => Self::Ours(e),
+        }
+    }
 }

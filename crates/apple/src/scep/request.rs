@@ -1,7 +1,11 @@
 //! Opening a `PKIOperation` request.
 
-use super::{Algorithms, Context, MessageType, RaKey, Random, Reason, ScepError};
-use crate::csr::Csr;
+use super::{ContentCipher, Context, MAX_REQUEST_BYTES, MessageType, RaKey, Random, Reason, ScepError};
+use crate::cms::signed::{SignedData, SignerInfo};
+use crate::cms::{CmsError, enveloped::Enveloped, normalise};
+use crate::csr::{self, Csr};
+use crate::x509::der::{only, tag};
+use crate::x509::{Algorithms, Certificate, Malformed, PublicKey, oid};
 use std::fmt;
 use zeroize::Zeroizing;
 
@@ -29,12 +33,93 @@ impl fmt::Debug for Opened {
 /// Opens a request: BER to DER, signature by the certificate it carries, decryption with the RA's
 /// key, the certification request inside and its signature.
 ///
-/// A wrong key encryption is indistinguishable from a wrong content encryption: decryption goes on
-/// with a random key (RFC 3218, section 2.3.2).
+/// The outer certificate is believed for what it proves by signing this message: possession of its
+/// key. Its own (self-)signature proves no more and is not looked at. A first request must be signed
+/// by the key that is to be certified: so a captured envelope can't be sent on under another key.
+///
+/// A key that can't be decrypted, or to the wrong length, gives the same answer as content that
+/// can't: decryption goes on with a random key (RFC 3218, section 2.3.2). Everything that goes wrong
+/// after that, up to the certification request's own signature, gives the sender the same answer too
+/// ([`ScepError::fail_info`]), since CBC content could be altered by whoever captured it. What is
+/// left is time: the library's RSA decryption returns a few microseconds earlier when padding is
+/// bad, below the noise of the rooms between it and the network.
 ///
 /// # Errors
 /// [`ScepError`] says why and, if its sender could be believed, how to answer.
 pub fn open(body: &[u8], ra: &RaKey, admit: Algorithms, rng: &dyn Random) -> Result<Opened, ScepError> {
-    let _ = (body, ra, admit, rng);
-    Err(ScepError { reason: Reason::Decryption, answer: None })
+    let unanswerable = |reason| ScepError { reason, answer: None };
+    if body.len() > MAX_REQUEST_BYTES {
+        return Err(unanswerable(Reason::TooLarge));
+    }
+    let der = normalise(body).map_err(|e| unanswerable(e.into()))?;
+    let (envelope, message_type, mut context) = believe(&der, admit).map_err(unanswerable)?;
+    match unseal(envelope, message_type, &mut context, ra, admit, rng) {
+        Ok((csr_der, csr, message_type)) => Ok(Opened { csr_der, csr, message_type, context }),
+        Err(reason) => Err(ScepError { reason, answer: Some(Box::new(context)) }),
+    }
+}
+
+/// Verifies the outer signature and reads the header: from here on there is someone to answer.
+fn believe(der: &[u8], admit: Algorithms) -> Result<(&[u8], u32, Context), Reason> {
+    let message = SignedData::parse(der)?;
+    if message.content_type != oid::DATA {
+        return Err(Reason::Malformed("its content is not data"));
+    }
+    let envelope = message.content.ok_or(Reason::Malformed("it has no content"))?;
+    let (signer, certificate) = message.verify(envelope, admit).map_err(|e| match e {
+        CmsError::Algorithm => Reason::Algorithm("its signature"),
+        other => other.into(),
+    })?;
+    if !PublicKey::from_spki(certificate.spki_der()).is_ok_and(PublicKey::is_rsa) {
+        return Err(Reason::Signer("an answer can be encrypted to RSA keys only"));
+    }
+    let transaction_id = printable(signer, 7)?.ok_or(Reason::Malformed("it has no transaction id"))?;
+    let message_type = printable(signer, 2)?.and_then(|t| t.parse().ok());
+    let message_type = message_type.ok_or(Reason::Malformed("it has no message type"))?;
+    let nonce = signer.attribute(&oid::scep(5))?.filter(|n| n.tag == tag::OCTET_STRING);
+    let nonce = nonce.map(|n| n.body).filter(|n| (1..=64).contains(&n.len()));
+    let context = Context {
+        transaction_id,
+        sender_nonce: nonce.ok_or(Reason::Malformed("it has no sender nonce"))?.to_vec(),
+        requester_cert: certificate.as_der().to_vec(),
+        cipher: ContentCipher::Aes128,
+    };
+    Ok((envelope, message_type, context))
+}
+
+/// A signed attribute of 1 to 128 printable characters.
+fn printable(signer: &SignerInfo<'_>, id: u8) -> Result<Option<String>, Malformed> {
+    const BAD: Malformed = Malformed("a SCEP attribute is no short text");
+    let Some(value) = signer.attribute(&oid::scep(id))? else { return Ok(None) };
+    let text = std::str::from_utf8(value.body).map_err(|_| BAD)?;
+    let string = matches!(value.tag, tag::PRINTABLE | tag::UTF8 | tag::IA5);
+    let sound = (1..=128).contains(&text.len()) && text.bytes().all(|c| (0x20..0x7f).contains(&c));
+    if string && sound { Ok(Some(text.to_owned())) } else { Err(BAD) }
+}
+
+fn unseal(
+    envelope: &[u8],
+    message_type: u32,
+    context: &mut Context,
+    ra: &RaKey,
+    admit: Algorithms,
+    rng: &dyn Random,
+) -> Result<(Zeroizing<Vec<u8>>, Csr, MessageType), Reason> {
+    let message_type = match message_type {
+        17 => MessageType::RenewalReq,
+        19 => MessageType::PkcsReq,
+        other => return Err(Reason::MessageType(other)),
+    };
+    // The envelope is an octet string's content, so it was not normalised with the rest.
+    let envelope = normalise(envelope)?;
+    let envelope = Enveloped::parse(&envelope, &Certificate::parse(&ra.cert_der)?, admit)?;
+    context.cipher = envelope.cipher;
+    let plain = envelope.open(&ra.signer, rng)?.ok_or(Reason::Decryption)?;
+    only(&plain, tag::SEQUENCE, "no sequence").map_err(|_| Reason::Decryption)?;
+    let csr = csr::parse_with(&plain, admit)?;
+    let requester = Certificate::parse(&context.requester_cert)?;
+    if message_type == MessageType::PkcsReq && requester.spki_der() != csr.spki_der {
+        return Err(Reason::AnotherKey);
+    }
+    Ok((plain, csr, message_type))
 }

@@ -8,6 +8,7 @@ use model::clock::TimeMs;
 /// A parsed X.509 certificate that borrows its bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Certificate<'a> {
+    der: &'a [u8],
     tbs: &'a [u8],
     serial: Tlv<'a>,
     issuer: &'a [u8],
@@ -53,6 +54,7 @@ impl<'a> Certificate<'a> {
         };
         body.finish("a certificate's body has trailing elements")?;
         Ok(Self {
+            der,
             tbs: tbs.full,
             serial,
             issuer,
@@ -64,6 +66,12 @@ impl<'a> Certificate<'a> {
             signature_algorithm,
             signature,
         })
+    }
+
+    /// The whole certificate, DER.
+    #[must_use]
+    pub fn as_der(&self) -> &'a [u8] {
+        self.der
     }
 
     /// The issuer's name, DER.
