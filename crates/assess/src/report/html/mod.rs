@@ -139,7 +139,7 @@ fn todo(brief: &Brief) -> Markup {
             tbody {
                 @for (n, item) in brief.collect.iter().enumerate() {
                     tr {
-                        td data-label="#" { (n + 1) }
+                        td class="k" data-label="#" { (n + 1) }
                         td data-label="What" { (t(&item.what)) }
                         td data-label="Lasts" { (t(&item.lasts)) }
                         td data-label="Shows" { (t(&item.shows)) }

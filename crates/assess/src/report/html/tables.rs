@@ -58,10 +58,10 @@ fn evidence(a: &Assessment, times: &Times) -> Markup {
             tbody {
                 @for (chain, n, step) in rows.iter().take(MOST_ROWS) {
                     tr class="lead" {
-                        td data-label="Step" { b { (chain.number) "." (n) } }
+                        td class="k" data-label="Step" { b { (chain.number) "." (n) } }
                         td data-label="Time" { span { (when(step, times)) } }
                         td data-label="What" { span { (words::stage(step.stage)) br; (graded(step.grade)) } }
-                        td data-label="Client" { (client(step)) }
+                        td class=[short(step.client.as_deref().unwrap_or_default())] data-label="Client" { (client(step)) }
                         td data-label="Answer" { (answer(step)) }
                         td data-label="Rule" { (rule(step)) }
                     }
@@ -84,6 +84,11 @@ fn evidence(a: &Assessment, times: &Times) -> Markup {
             p class="small soft" { "Chain " (chain.number) ": " (figures::grouped(chain.steps_left_out)) " further steps were seen and are not listed." }
         }
     }
+}
+
+/// A column that holds only short addresses is not broken inside them.
+fn short(address: &str) -> Option<&'static str> {
+    (address.len() <= 15).then_some("k")
 }
 
 fn when(step: &Step, times: &Times) -> Markup {
@@ -131,7 +136,7 @@ fn clients(a: &Assessment, times: &Times) -> Markup {
             tbody {
                 @for c in a.clients.iter().take(MOST_OTHER) {
                     tr {
-                        td data-label="Address" { span { (visible_within(&c.address, 60)) @if c.internal { " (inside)" } } }
+                        td class=[short(&c.address)] data-label="Address" { span { (visible_within(&c.address, 60)) @if c.internal { " (inside)" } } }
                         td data-label="Worst" { (graded(c.grade)) }
                         td data-label="First" { (times.full_or(c.first_ms, "not known")) }
                         td data-label="Last" { (times.full_or(c.last_ms, "not known")) }
@@ -326,7 +331,7 @@ fn rules(a: &Assessment) -> Markup {
                 @for r in a.rule_set.iter().take(MOST_OTHER) {
                     tr {
                         td data-label="Rule" { span { (t(&r.title)) br; span class="soft" { (t(&r.name)) @if !r.builtin { ", from --rules" } } } }
-                        td data-label="Version" { (t(&r.version)) }
+                        td class="k" data-label="Version" { (t(&r.version)) }
                         td data-label="Flaws" { (t(&r.cves.join(", "))) }
                         td data-label="Facts" { span { (words::confidence_mark(r.confidence)) " " (words::confidence(r.confidence)) br; span class="soft" { (t(&r.source)) } } }
                         td class="n" data-label="Matched" { (figures::grouped(r.hits)) }
