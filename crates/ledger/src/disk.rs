@@ -66,9 +66,12 @@ pub(crate) fn sync_directory(dir: &Path) -> Result<(), LedgerError> {
     File::open(dir).and_then(|d| d.sync_all()).map_err(io_error("can't sync the directory", dir))
 }
 
-/// Opens a file for this process alone (0600), making it with `header` if it is not there or its
-/// making was cut short. Returns its length.
-pub(crate) fn open_exclusive(dir: &Path, name: &str, header: &[u8]) -> Result<(File, u64), LedgerError> {
+/// What every file here begins with: 16 bytes that say what it is, then room.
+pub(crate) const HEADER_BYTES: usize = 64;
+
+/// Opens a file for this process alone (0600), making it with `magic` and zeros if it is not there or
+/// its making was cut short. Returns its length, at least [`HEADER_BYTES`].
+pub(crate) fn open_exclusive(dir: &Path, name: &str, magic: &[u8; 16]) -> Result<(File, u64), LedgerError> {
     make_directory(dir)?;
     let path = dir.join(name);
     let file = OpenOptions::new()
@@ -85,25 +88,27 @@ pub(crate) fn open_exclusive(dir: &Path, name: &str, header: &[u8]) -> Result<(F
         Err(std::fs::TryLockError::Error(e)) => return Err(io_error("can't lock", &path)(e)),
     }
     let bytes = file.metadata().map_err(io_error("can't read", &path))?.len();
-    let mut found = vec![0; header.len().min(usize::try_from(bytes).unwrap_or(usize::MAX))];
+    let mut found = vec![0; HEADER_BYTES.min(usize::try_from(bytes).unwrap_or(HEADER_BYTES))];
     file.read_exact_at(&mut found, 0).map_err(io_error("can't read", &path))?;
-    if found == header {
+    if found.len() == HEADER_BYTES && found.starts_with(magic) {
         return Ok((file, bytes));
     }
+    let mut header = magic.to_vec();
+    header.resize(HEADER_BYTES, 0);
     // A crash while the file was made leaves a part of the header, or zeros, and nothing after.
     let unfinished =
-        bytes <= header.len() as u64 && (header.starts_with(&found) || found.iter().all(|b| *b == 0));
+        bytes <= HEADER_BYTES as u64 && (header.starts_with(&found) || found.iter().all(|b| *b == 0));
     if !unfinished {
         return Err(LedgerError::NotOurs { path });
     }
     let write = || -> io::Result<()> {
         file.set_len(0)?;
-        file.write_all_at(header, 0)?;
+        file.write_all_at(&header, 0)?;
         file.sync_all()
     };
     write().map_err(io_error("can't make", &path))?;
     sync_directory(dir)?;
-    Ok((file, header.len() as u64))
+    Ok((file, HEADER_BYTES as u64))
 }
 
 #[cfg(test)]

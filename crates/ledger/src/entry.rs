@@ -5,12 +5,11 @@
 //! refuses input that differs by a byte, so that one meaning has one hash.
 
 use minicbor::{Decode, Encode};
-use model::{
-    CommandId, CommandKind, Compartment, Digest, EnrolmentId, Group, KeyId, LinkHash, OrderId, PersonId,
-    Role, TimeMs,
-};
+use model::{CommandId, Digest, EnrolmentId, Group, KeyId, OrderId, PersonId, TimeMs};
 
+pub use crate::effect::Effect;
 use crate::error::EntryError;
+pub use crate::words::{Opaque, PersonalSealed, ReasonKey, RefusalCode, SigningPublicKey};
 
 /// The version that [`Entry::version`] carries today.
 pub const ENTRY_VERSION: u8 = 1;
@@ -54,78 +53,6 @@ pub struct Entry {
     /// What happened.
     #[n(5)]
     pub body: Body,
-}
-
-/// Bytes that the ledger keeps and does not read (a signed order, a signature, a certificate).
-/// `Debug` shows their length alone, since an order's reason may name someone.
-#[derive(Clone, PartialEq, Eq, Encode, Decode)]
-#[cbor(transparent)]
-pub struct Opaque(
-    #[n(0)]
-    #[cbor(with = "minicbor::bytes")]
-    pub Vec<u8>,
-);
-
-impl std::fmt::Debug for Opaque {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Opaque({} bytes)", self.0.len())
-    }
-}
-
-/// A personal field sealed under its subject's own key ([`crate::PersonKeys`]): destroying that key
-/// erases the field from an append-only ledger.
-#[derive(Clone, PartialEq, Eq, Encode, Decode)]
-#[cbor(transparent)]
-pub struct PersonalSealed(
-    #[n(0)]
-    #[cbor(with = "minicbor::bytes")]
-    pub Vec<u8>,
-);
-
-impl std::fmt::Debug for PersonalSealed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("PersonalSealed(sealed)")
-    }
-}
-
-/// A person's Ed25519 public key (RFC 8032), 32 bytes. The same shape serves the root key and the
-/// first token's key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
-#[cbor(transparent)]
-pub struct SigningPublicKey(
-    #[n(0)]
-    #[cbor(with = "minicbor::bytes")]
-    pub [u8; 32],
-);
-
-/// Why an order was refused: a stable number (the table is the vault's).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
-#[cbor(transparent)]
-pub struct RefusalCode(#[n(0)] pub u16);
-
-/// The short word that goes with a [`RefusalCode`], such as `wrong_role`: 1 to 48 characters of
-/// `a-z 0-9 _`. It comes from the vault's own table, so no text from outside gets into the ledger
-/// this way.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Encode, Decode)]
-#[cbor(transparent)]
-pub struct ReasonKey(#[n(0)] String);
-
-impl ReasonKey {
-    /// Checks and takes a word.
-    ///
-    /// # Errors
-    /// [`EntryError::ReasonKey`] when it is empty, longer than 48, or holds another character.
-    pub fn new(key: &str) -> Result<Self, EntryError> {
-        let ok = (1..=48).contains(&key.len())
-            && key.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-        if ok { Ok(Self(key.to_owned())) } else { Err(EntryError::ReasonKey) }
-    }
-
-    /// The word.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 /// What an entry records. Numbers 1 to 15 have the vault for a witness, 32 and up are core's word.
@@ -303,168 +230,6 @@ impl Body {
     }
 }
 
-/// What an accepted order did to the vault's state.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub enum Effect {
-    /// A person may sign orders.
-    #[n(1)]
-    PersonJoined {
-        /// Who.
-        #[n(0)]
-        person: PersonId,
-        /// What they may do.
-        #[n(1)]
-        role: Role,
-        /// For whose phones, when the role is bound to a group.
-        #[n(2)]
-        group: Option<Group>,
-        /// The key's id.
-        #[n(3)]
-        key_id: KeyId,
-        /// The key.
-        #[n(4)]
-        public_key: SigningPublicKey,
-        /// Their name.
-        #[n(5)]
-        name: PersonalSealed,
-    },
-    /// A person has one more key.
-    #[n(2)]
-    PersonKeyAdded {
-        /// Whose.
-        #[n(0)]
-        person: PersonId,
-        /// The key's id.
-        #[n(1)]
-        key_id: KeyId,
-        /// The key.
-        #[n(2)]
-        public_key: SigningPublicKey,
-    },
-    /// A person signs no more orders.
-    #[n(3)]
-    PersonRemoved {
-        /// Who.
-        #[n(0)]
-        person: PersonId,
-    },
-    /// One phone may enrol.
-    #[n(4)]
-    Invited {
-        /// The id its certificate will carry.
-        #[n(0)]
-        enrolment: EnrolmentId,
-        /// SHA-256 of the link's secret.
-        #[n(1)]
-        link: LinkHash,
-        /// Its home group.
-        #[n(2)]
-        group: Group,
-        /// Until when the link works.
-        #[n(3)]
-        expires_at_ms: TimeMs,
-        /// Who will hold the phone.
-        #[n(4)]
-        holder: PersonalSealed,
-    },
-    /// An invitation was taken back.
-    #[n(5)]
-    InvitationWithdrawn {
-        /// The enrolment that will not be.
-        #[n(0)]
-        enrolment: EnrolmentId,
-    },
-    /// Fields were opened by the order itself, one by one.
-    #[n(6)]
-    Opened {
-        /// Which fields of which records.
-        #[n(0)]
-        fields: Vec<(EnrolmentId, String)>,
-    },
-    /// A session may open records.
-    #[n(7)]
-    Granted {
-        /// SHA-256 of the session's secret.
-        #[n(0)]
-        session: Digest,
-        /// How many records.
-        #[n(1)]
-        records: u32,
-        /// How many searches.
-        #[n(2)]
-        searches: u32,
-        /// Of which compartments.
-        #[n(3)]
-        compartments: Vec<Compartment>,
-        /// Until when.
-        #[n(4)]
-        expires_at_ms: TimeMs,
-    },
-    /// A command may be given to phones.
-    #[n(8)]
-    Commanded {
-        /// The command's id, the same for all its phones unless `per_phone` says otherwise.
-        #[n(0)]
-        command: CommandId,
-        /// Which command.
-        #[n(1)]
-        kind: CommandKind,
-        /// SHA-256 of the bytes the door will send.
-        #[n(2)]
-        answer_digest: Digest,
-        /// It counts as erasure.
-        #[n(3)]
-        erasing: bool,
-        /// The phones.
-        #[n(4)]
-        targets: Vec<EnrolmentId>,
-        /// Until when it may be given.
-        #[n(5)]
-        expires_at_ms: TimeMs,
-        /// Where a secret differs from phone to phone: each phone's command id and digest. Empty
-        /// otherwise.
-        #[n(6)]
-        per_phone: Vec<(EnrolmentId, CommandId, Digest)>,
-    },
-    /// An earlier order was called back: no warrant is signed for it from here on.
-    #[n(9)]
-    Recalled {
-        /// Which.
-        #[n(0)]
-        order: OrderId,
-    },
-    /// A read-only API key was made.
-    #[n(10)]
-    ApiKeyMade {
-        /// SHA-256 of the key.
-        #[n(0)]
-        hash: Digest,
-        /// What it may read, as bits.
-        #[n(1)]
-        scopes: u32,
-        /// Until when.
-        #[n(2)]
-        expires_at_ms: TimeMs,
-        /// What it is for, in the words of whoever made it.
-        #[n(3)]
-        label: String,
-    },
-    /// An API key reads no more.
-    #[n(11)]
-    ApiKeyRevoked {
-        /// SHA-256 of the key.
-        #[n(0)]
-        hash: Digest,
-    },
-    /// A session and its grants ended.
-    #[n(12)]
-    SessionEnded {
-        /// SHA-256 of the session's secret.
-        #[n(0)]
-        session: Digest,
-    },
-}
-
 impl Entry {
     /// The entry's bytes: the one form that is hashed and kept.
     ///
@@ -514,3 +279,6 @@ impl Entry {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -112,6 +112,9 @@ pub enum Damage {
     /// The frame's check differs.
     #[error("its frame's check differs")]
     Check,
+    /// The file ends before it, though it was acknowledged.
+    #[error("the file ends here, and entries after it were acknowledged")]
+    Missing,
     /// The frame continues another place.
     #[error("its index is out of turn")]
     Index,

@@ -1,7 +1,8 @@
 //! How batches lie in the file, and how they are walked.
 //!
 //! ```text
-//! file  = "matron ledger 1\n" frame*
+//! file  = "matron ledger 1\n" mark zeros[16] frame*
+//! mark  = end:u64 check:[24]
 //! frame = "MLB1" payload_bytes:u32 count:u32 first_index:u64 check:[12] payload
 //! payload = (entry_bytes:u32 entry)*          all numbers big endian
 //! ```
@@ -9,6 +10,11 @@
 //! A frame is one batch: what one write carries and one `fdatasync` makes durable. `check` is the
 //! start of SHA-256 over the head before it and the payload. The frame is what a crash can tear, so a
 //! batch is there whole or not at all.
+//!
+//! `mark` says how far the file was acknowledged. It is written after a batch was made durable and
+//! becomes durable with the next, so it may lag and never runs ahead: damage or a missing end before it
+//! can't be a torn write. `check` is the start of SHA-256 over `end`; a mark that is not right says
+//! nothing.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -17,13 +23,15 @@ use std::path::Path;
 use aws_lc_rs::digest::{Context, SHA256, digest};
 use model::Digest;
 
-use crate::disk::io_error;
+use crate::disk::{HEADER_BYTES, io_error};
 use crate::entry::{Entry, MAX_ENTRY_BYTES, NO_PREVIOUS};
 use crate::error::{Damage, EntryError, LedgerError};
 
 /// The file's name in the ledger's directory.
 pub const FILE_NAME: &str = "ledger.log";
-pub(crate) const HEADER: &[u8; 16] = b"matron ledger 1\n";
+pub(crate) const FILE_MAGIC: &[u8; 16] = b"matron ledger 1\n";
+pub(crate) const MARK_OFFSET: u64 = 16;
+const MARK_BYTES: usize = 32;
 const MAGIC: [u8; 4] = *b"MLB1";
 pub(crate) const HEAD_BYTES: usize = 32;
 /// The largest payload of one frame.
@@ -135,6 +143,23 @@ pub(crate) fn frame<'a>(
     Ok(out)
 }
 
+/// A mark that the file was acknowledged up to `end`.
+pub(crate) fn mark(end: u64) -> [u8; MARK_BYTES] {
+    let mut out = [0; MARK_BYTES];
+    let end = end.to_be_bytes();
+    let check = sha256(&end).0;
+    out.iter_mut().zip(end.iter().chain(&check)).for_each(|(to, from)| *to = *from);
+    out
+}
+
+/// How far the file was acknowledged at least: 0 if it does not say.
+pub(crate) fn read_mark(file: &File, path: &Path) -> Result<u64, LedgerError> {
+    let mut found = [0; MARK_BYTES];
+    file.read_exact_at(&mut found, MARK_OFFSET).map_err(io_error("can't read", path))?;
+    let end = found.first_chunk().map_or(0, |end| u64::from_be_bytes(*end));
+    Ok(if mark(end) == found { end } else { 0 })
+}
+
 /// Why a walk stopped before the end of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Broken {
@@ -146,6 +171,13 @@ pub(crate) struct Broken {
     pub(crate) tearable: bool,
 }
 
+/// What stands at a place. The check is still to be made.
+enum Found {
+    Frame(Head, Vec<u8>),
+    NoHead,
+    Short,
+}
+
 /// Reads frames one after the other, checking each entry's form, index and chain.
 pub(crate) struct Walk<'a> {
     file: &'a File,
@@ -154,11 +186,15 @@ pub(crate) struct Walk<'a> {
     pub(crate) next_index: u64,
     /// The hash that the next entry must name; `None` when the walk began in the middle.
     previous: Option<Digest>,
+    /// Where the file was acknowledged up to, by its mark.
+    acknowledged: u64,
 }
 
 impl<'a> Walk<'a> {
-    pub(crate) fn from_start(file: &'a File, path: &'a Path) -> Self {
-        Self { file, path, offset: HEADER.len() as u64, next_index: 0, previous: Some(NO_PREVIOUS) }
+    /// A walk of the whole file, `acknowledged` up to there by [`read_mark`].
+    pub(crate) fn from_start(file: &'a File, path: &'a Path, acknowledged: u64) -> Self {
+        let offset = HEADER_BYTES as u64;
+        Self { file, path, offset, next_index: 0, previous: Some(NO_PREVIOUS), acknowledged }
     }
 
     pub(crate) fn resume(
@@ -168,7 +204,7 @@ impl<'a> Walk<'a> {
         next_index: u64,
         previous: Option<Digest>,
     ) -> Self {
-        Self { file, path, offset, next_index, previous }
+        Self { file, path, offset, next_index, previous, acknowledged: 0 }
     }
 
     pub(crate) fn previous(&self) -> Option<Digest> {
@@ -180,16 +216,16 @@ impl<'a> Walk<'a> {
         &mut self,
         end: u64,
     ) -> Result<Result<Option<Vec<Record>>, Broken>, LedgerError> {
-        if self.offset >= end {
-            return Ok(Ok(None));
-        }
         let broken =
             |why, tearable| Ok(Err(Broken { index: self.next_index, offset: self.offset, why, tearable }));
-        let Some((head, payload)) = self.read_frame(self.offset, end)? else {
-            let why = if end - self.offset < HEAD_BYTES as u64 { Damage::Short } else { Damage::Head };
-            return broken(why, true);
+        if self.offset >= end {
+            return if self.acknowledged > end { broken(Damage::Missing, false) } else { Ok(Ok(None)) };
+        }
+        let (head, payload) = match self.read_frame(self.offset, end)? {
+            Found::Frame(head, payload) => (head, payload),
+            Found::NoHead => return broken(Damage::Head, true),
+            Found::Short => return broken(Damage::Short, true),
         };
-        let Some(payload) = payload else { return broken(Damage::Short, true) };
         if !head.fits(&payload) {
             return broken(Damage::Check, true);
         }
@@ -207,40 +243,38 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// A head, if there is one, and its payload, if it ends before `end`.
-    fn read_frame(&self, offset: u64, end: u64) -> Result<Option<(Head, Option<Vec<u8>>)>, LedgerError> {
+    fn read_frame(&self, offset: u64, end: u64) -> Result<Found, LedgerError> {
         if end - offset < HEAD_BYTES as u64 {
-            return Ok(None);
+            return Ok(Found::Short);
         }
         let mut head = [0; HEAD_BYTES];
         self.read_at(&mut head, offset)?;
-        let Some(head) = Head::read(&head) else { return Ok(None) };
+        let Some(head) = Head::read(&head) else { return Ok(Found::NoHead) };
         if offset + head.frame_bytes() > end {
-            return Ok(Some((head, None)));
+            return Ok(Found::Short);
         }
         let mut payload = vec![0; head.payload_bytes as usize];
         self.read_at(&mut payload, offset + HEAD_BYTES as u64)?;
-        Ok(Some((head, Some(payload))))
+        Ok(Found::Frame(head, payload))
     }
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> Result<(), LedgerError> {
         self.file.read_exact_at(bytes, offset).map_err(io_error("can't read", self.path))
     }
 
-    /// Whether a whole frame of a later index stands somewhere after the broken one at `self.offset`.
-    /// Frames are written one at a time, each after the one before was durable, so then the broken
-    /// frame was acknowledged: it is damage and not a torn write. A tail longer than any one write is
-    /// damage too.
-    pub(crate) fn acknowledged_follows(&self, end: u64) -> Result<bool, LedgerError> {
+    /// Whether the broken frame at `self.offset` was acknowledged once, so that it is damage and not a
+    /// torn write: the mark says so, or a whole frame of a later index stands somewhere after it
+    /// (frames are written one at a time, each after the one before was durable), or more bytes follow
+    /// than any one write has.
+    pub(crate) fn was_acknowledged(&self, end: u64) -> Result<bool, LedgerError> {
         let tail_bytes = end - self.offset;
-        if tail_bytes > (HEAD_BYTES + MAX_PAYLOAD_BYTES) as u64 {
+        if self.acknowledged > self.offset || tail_bytes > (HEAD_BYTES + MAX_PAYLOAD_BYTES) as u64 {
             return Ok(true);
         }
         let mut tail = vec![0; usize::try_from(tail_bytes).unwrap_or(0)];
         self.read_at(&mut tail, self.offset)?;
         for (at, _) in tail.windows(MAGIC.len()).enumerate().skip(1).filter(|(_, w)| *w == MAGIC) {
-            let whole = self.read_frame(self.offset + at as u64, end)?;
-            if let Some((head, Some(payload))) = whole
+            if let Found::Frame(head, payload) = self.read_frame(self.offset + at as u64, end)?
                 && head.first_index > self.next_index
                 && head.fits(&payload)
             {

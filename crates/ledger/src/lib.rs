@@ -13,12 +13,14 @@
 //! that is what remembered heads, and later signed checkpoints, are for.
 
 pub mod disk;
+mod effect;
 pub mod entry;
 mod error;
 mod frame;
 mod personal;
 mod store;
 mod verify;
+mod words;
 
 pub use disk::{Disk, FileDisk};
 pub use entry::{

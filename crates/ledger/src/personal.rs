@@ -2,7 +2,7 @@
 //! it; erasing the person is destroying the key, and the ledger stays as it was.
 //!
 //! ```text
-//! file   = "matron persons 1\n" padded with zeros to 64 bytes, then records of 64 bytes
+//! file   = "matron persons 1" padded with zeros to 64 bytes, then records of 64 bytes
 //! record = kind:u8 (1 a key, 2 erased) subject:[16] key:[32] check:[15]
 //! ```
 //!
@@ -21,15 +21,14 @@ use aws_lc_rs::rand::SecureRandom;
 use model::{EnrolmentId, PersonId};
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::disk::{Disk, FileDisk, io_error, open_exclusive};
+use crate::disk::{Disk, FileDisk, HEADER_BYTES, io_error, open_exclusive};
 use crate::entry::PersonalSealed;
 use crate::error::{Damage, LedgerError};
 use crate::frame::sha256;
 
 /// The file's name in the ledger's directory.
 pub const KEYS_FILE_NAME: &str = "persons.keys";
-const HEADER: &[u8; 64] =
-    b"matron persons 1\n\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+const MAGIC: &[u8; 16] = b"matron persons 1";
 const RECORD_BYTES: usize = 64;
 const CHECKED_BYTES: usize = 1 + 16 + 32;
 const KIND_KEY: u8 = 1;
@@ -83,13 +82,13 @@ impl PersonKeys {
     /// # Errors
     /// As [`PersonKeys::load`].
     pub fn load_with(dir: &Path, disk: impl FnOnce(File) -> Box<dyn Disk>) -> Result<Self, LedgerError> {
-        let (file, file_bytes) = open_exclusive(dir, KEYS_FILE_NAME, HEADER)?;
+        let (file, file_bytes) = open_exclusive(dir, KEYS_FILE_NAME, MAGIC)?;
         let path = dir.join(KEYS_FILE_NAME);
-        let size = usize::try_from(file_bytes - HEADER.len() as u64).unwrap_or(0);
+        let size = usize::try_from(file_bytes - HEADER_BYTES as u64).unwrap_or(0);
         let mut bytes = Zeroizing::new(vec![0; size]);
-        file.read_exact_at(&mut bytes, HEADER.len() as u64).map_err(io_error("can't read", &path))?;
+        file.read_exact_at(&mut bytes, HEADER_BYTES as u64).map_err(io_error("can't read", &path))?;
         let mut held = HashMap::new();
-        let mut end = HEADER.len() as u64;
+        let mut end = HEADER_BYTES as u64;
         let mut records = bytes.chunks(RECORD_BYTES).enumerate().peekable();
         while let Some((index, record)) = records.next() {
             let Some((subject, key)) = read_record(record) else {
@@ -239,4 +238,120 @@ fn read_record(bytes: &[u8]) -> Option<(Subject, Option<Zeroizing<[u8; 32]>>)> {
     let held = (*kind == KIND_KEY).then(|| Zeroizing::new(key));
     key.zeroize();
     matches!(*kind, KIND_KEY | KIND_ERASED).then_some((Subject(*subject), held))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::faulty::{Fault, FaultyDisk};
+    use aws_lc_rs::rand::SystemRandom;
+    use std::fs;
+    use std::sync::{Arc, Mutex};
+    use tempfile::TempDir;
+
+    const ANNE: Subject = Subject([1; 16]);
+    const BEN: Subject = Subject([2; 16]);
+    const CAT: Subject = Subject([3; 16]);
+
+    fn rng() -> SystemRandom {
+        SystemRandom::new()
+    }
+
+    #[test]
+    fn a_field_opens_for_its_subject_alone_also_after_loading_again() {
+        let dir = TempDir::new().unwrap();
+        let mut keys = PersonKeys::load(dir.path()).unwrap();
+        let name = keys.seal(ANNE, b"Anne Made-Up", &rng()).unwrap();
+        keys.seal(BEN, b"Ben", &rng()).unwrap();
+        drop(keys);
+        let keys = PersonKeys::load(dir.path()).unwrap();
+        assert_eq!(keys.open(ANNE, &name).unwrap().as_slice(), b"Anne Made-Up");
+        assert!(matches!(keys.open(BEN, &name), Err(LedgerError::DoesNotOpen)));
+        assert!(matches!(keys.open(CAT, &name), Err(LedgerError::NoKey)));
+        for at in 0..name.0.len() {
+            let mut bad = name.clone();
+            bad.0[at] ^= 1;
+            assert!(matches!(keys.open(ANNE, &bad), Err(LedgerError::DoesNotOpen)), "byte {at}");
+        }
+        assert!(matches!(keys.open(ANNE, &PersonalSealed(vec![1; 5])), Err(LedgerError::DoesNotOpen)));
+    }
+
+    #[test]
+    fn erasing_takes_the_key_out_of_the_file_and_leaves_the_others() {
+        let dir = TempDir::new().unwrap();
+        let mut keys = PersonKeys::load(dir.path()).unwrap();
+        let anne = keys.seal(ANNE, b"Anne", &rng()).unwrap();
+        let ben = keys.seal(BEN, b"Ben", &rng()).unwrap();
+        let key = *keys.held[&ANNE].key.clone().unwrap();
+        let in_file = |dir: &TempDir| {
+            let bytes = fs::read(dir.path().join(KEYS_FILE_NAME)).unwrap();
+            bytes.windows(32).any(|w| w == key)
+        };
+        assert!(in_file(&dir));
+        keys.erase(ANNE).unwrap();
+        keys.erase(ANNE).unwrap();
+        keys.erase(CAT).unwrap();
+        assert!(!in_file(&dir));
+        for _ in 0..2 {
+            assert!(matches!(keys.open(ANNE, &anne), Err(LedgerError::Erased)));
+            assert!(matches!(keys.seal(ANNE, b"again", &rng()), Err(LedgerError::Erased)));
+            assert!(matches!(keys.seal(CAT, b"late", &rng()), Err(LedgerError::Erased)));
+            assert_eq!(keys.open(BEN, &ben).unwrap().as_slice(), b"Ben");
+            drop(keys);
+            keys = PersonKeys::load(dir.path()).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_key_that_was_not_made_durable_is_not_used() {
+        for fault in [Fault::LostBefore, Fault::TornAt(1), Fault::TornAt(63), Fault::LostAfter] {
+            let dir = TempDir::new().unwrap();
+            let ben = {
+                let mut keys = PersonKeys::load(dir.path()).unwrap();
+                keys.seal(BEN, b"Ben", &rng()).unwrap()
+            };
+            let switch = Arc::new(Mutex::new(None));
+            let mut keys = PersonKeys::load_with(dir.path(), FaultyDisk::wrap(&switch)).unwrap();
+            *switch.lock().unwrap() = Some(fault);
+            assert!(matches!(keys.seal(ANNE, b"Anne", &rng()), Err(LedgerError::Io { .. })), "{fault:?}");
+            *switch.lock().unwrap() = None;
+            assert!(matches!(keys.seal(CAT, b"Cat", &rng()), Err(LedgerError::Halted)));
+            assert_eq!(keys.open(BEN, &ben).unwrap().as_slice(), b"Ben");
+            drop(keys);
+            let mut keys = PersonKeys::load(dir.path()).unwrap();
+            assert_eq!(keys.open(BEN, &ben).unwrap().as_slice(), b"Ben");
+            let anne = keys.seal(ANNE, b"Anne", &rng()).unwrap();
+            assert_eq!(keys.open(ANNE, &anne).unwrap().as_slice(), b"Anne");
+        }
+    }
+
+    #[test]
+    fn a_damaged_record_before_the_last_is_refused_and_named() {
+        let dir = TempDir::new().unwrap();
+        let mut keys = PersonKeys::load(dir.path()).unwrap();
+        for subject in [ANNE, BEN, CAT] {
+            keys.seal(subject, b"x", &rng()).unwrap();
+        }
+        drop(keys);
+        let path = dir.path().join(KEYS_FILE_NAME);
+        let whole = fs::read(&path).unwrap();
+        for byte in 128..192 {
+            let mut bytes = whole.clone();
+            bytes[byte] ^= 4;
+            fs::write(&path, &bytes).unwrap();
+            match PersonKeys::load(dir.path()) {
+                Err(LedgerError::Corrupt { index: 1, offset: 128, .. }) => {}
+                other => panic!("byte {byte}: {other:?}"),
+            }
+            assert_eq!(fs::read(&path).unwrap(), bytes);
+        }
+    }
+
+    #[test]
+    fn keys_show_nothing() {
+        let dir = TempDir::new().unwrap();
+        let mut keys = PersonKeys::load(dir.path()).unwrap();
+        let sealed = keys.seal(ANNE, b"Anne", &rng()).unwrap();
+        assert_eq!(format!("{keys:?} {sealed:?}"), "PersonKeys(sealed) PersonalSealed(sealed)");
+    }
 }

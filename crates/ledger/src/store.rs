@@ -7,10 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use model::TimeMs;
 
-use crate::disk::{Disk, FileDisk, io_error, open_exclusive, sync_directory};
+use crate::disk::{Disk, FileDisk, HEADER_BYTES, io_error, open_exclusive, sync_directory};
 use crate::entry::{Body, ENTRY_VERSION, Entry, NO_PREVIOUS};
 use crate::error::LedgerError;
-use crate::frame::{Broken, FILE_NAME, HEADER, Position, Record, Walk, frame, sha256};
+use crate::frame::{
+    Broken, FILE_MAGIC, FILE_NAME, MARK_OFFSET, Position, Record, Walk, frame, mark, read_mark, sha256,
+};
 
 /// A place in the file is remembered about every so many entries, to begin reading there.
 const MARK_EVERY: u64 = 1024;
@@ -86,12 +88,12 @@ impl FileLedger {
         disk: impl FnOnce(File) -> Box<dyn Disk>,
         mut apply: impl FnMut(&Record),
     ) -> Result<Self, LedgerError> {
-        let (file, file_bytes) = open_exclusive(dir, FILE_NAME, HEADER)?;
+        let (file, file_bytes) = open_exclusive(dir, FILE_NAME, FILE_MAGIC)?;
         let path = dir.join(FILE_NAME);
         let mut durable = Durable { bytes: 0, entries: 0, marks: Vec::new() };
         let mut head = None;
-        let mut last_frame = HEADER.len() as u64;
-        let mut walk = Walk::from_start(&file, &path);
+        let mut last_frame = HEADER_BYTES as u64;
+        let mut walk = Walk::from_start(&file, &path, read_mark(&file, &path)?);
         let mut cut = None;
         loop {
             let at = walk.offset;
@@ -106,7 +108,7 @@ impl FileLedger {
                     head = records.last().map(|r| r.position).or(head);
                 }
                 Err(broken) => {
-                    if !broken.tearable || walk.acknowledged_follows(file_bytes)? {
+                    if !broken.tearable || walk.was_acknowledged(file_bytes)? {
                         return Err(corrupt(&path, broken));
                     }
                     cut = Some(cut_off(dir, &file, &path, broken.index, at, file_bytes)?);
@@ -180,6 +182,9 @@ impl FileLedger {
         durable.bytes = self.end;
         durable.entries = first_index + records.len() as u64;
         drop(durable);
+        // The entries are durable whether or not this mark gets through, so they are acknowledged: the
+        // disk that refused it will refuse the next batch, and that one is not.
+        let _ = self.disk.write_at(MARK_OFFSET, &mark(self.end));
         self.head = records.last().map(|r| r.position).or(self.head);
         Ok(records)
     }
@@ -237,6 +242,7 @@ fn settle(file: &File, path: &Path, last_frame: u64, end: u64) -> Result<(), Led
     file.read_exact_at(&mut bytes, last_frame)
         .and_then(|()| file.write_all_at(&bytes, last_frame))
         .and_then(|()| file.sync_data())
+        .and_then(|()| file.write_all_at(&mark(end), MARK_OFFSET))
         .map_err(io_error("can't sync", path))
 }
 
@@ -264,7 +270,7 @@ impl LedgerReader {
         let durable = self.lock();
         let after = durable.marks.partition_point(|(first, _)| *first <= index);
         let mark = after.checked_sub(1).and_then(|n| durable.marks.get(n));
-        let (next_index, offset) = mark.copied().unwrap_or((0, HEADER.len() as u64));
+        let (next_index, offset) = mark.copied().unwrap_or((0, HEADER_BYTES as u64));
         drop(durable);
         let previous = (next_index == 0).then_some(NO_PREVIOUS);
         Ok(Entries {
@@ -339,3 +345,6 @@ impl Iterator for Entries {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

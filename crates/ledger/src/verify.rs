@@ -6,9 +6,9 @@ use std::path::Path;
 
 use model::TimeMs;
 
-use crate::disk::io_error;
+use crate::disk::{HEADER_BYTES, io_error};
 use crate::error::LedgerError;
-use crate::frame::{FILE_NAME, HEADER, Position, Record, Walk};
+use crate::frame::{FILE_MAGIC, FILE_NAME, Position, Record, Walk, read_mark};
 use crate::store::corrupt;
 
 /// What a whole, unbroken ledger amounts to.
@@ -46,14 +46,16 @@ pub fn verify(dir: &Path) -> Result<Report, LedgerError> {
 pub fn replay(dir: &Path, mut visit: impl FnMut(&Record)) -> Result<Report, LedgerError> {
     let path = dir.join(FILE_NAME);
     let file = File::open(&path).map_err(io_error("can't open", &path))?;
-    let file_bytes = file.metadata().map_err(io_error("can't read", &path))?.len();
-    let mut header = [0; HEADER.len()];
-    if file.read_exact_at(&mut header, 0).is_err() || header != *HEADER {
+    let mut header = [0; HEADER_BYTES];
+    if file.read_exact_at(&mut header, 0).is_err() || !header.starts_with(FILE_MAGIC) {
         return Err(LedgerError::NotOurs { path });
     }
+    // The mark first: a vault that appends meanwhile moves the end before it moves the mark.
+    let acknowledged = read_mark(&file, &path)?;
+    let file_bytes = file.metadata().map_err(io_error("can't read", &path))?.len();
     let mut report =
         Report { entries: 0, head: None, first_at_ms: None, last_at_ms: None, bytes: 0, tail_bytes: 0 };
-    let mut walk = Walk::from_start(&file, &path);
+    let mut walk = Walk::from_start(&file, &path, acknowledged);
     loop {
         match walk.next_frame(file_bytes)? {
             Ok(None) => break,
@@ -65,7 +67,7 @@ pub fn replay(dir: &Path, mut visit: impl FnMut(&Record)) -> Result<Report, Ledg
                     visit(record);
                 }
             }
-            Err(broken) if broken.tearable && !walk.acknowledged_follows(file_bytes)? => {
+            Err(broken) if broken.tearable && !walk.was_acknowledged(file_bytes)? => {
                 report.tail_bytes = file_bytes - walk.offset;
                 break;
             }

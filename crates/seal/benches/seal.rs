@@ -1,6 +1,8 @@
 //! `cargo bench -p seal`: a field sealed and opened, a window's key wrapped and unwrapped, 100,000
 //! index entries scanned.
 
+#![allow(clippy::unwrap_used)]
+
 use aws_lc_rs::rand::SystemRandom;
 use divan::Bencher;
 use model::{Compartment, EnrolmentId, SealedRow};

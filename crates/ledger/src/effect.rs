@@ -1,0 +1,171 @@
+//! What accepted orders do.
+
+use minicbor::{Decode, Encode};
+use model::{
+    CommandId, CommandKind, Compartment, Digest, EnrolmentId, Group, KeyId, LinkHash, OrderId, PersonId,
+    Role, TimeMs,
+};
+
+use crate::words::{PersonalSealed, SigningPublicKey};
+
+/// What an accepted order did to the vault's state.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Effect {
+    /// A person may sign orders.
+    #[n(1)]
+    PersonJoined {
+        /// Who.
+        #[n(0)]
+        person: PersonId,
+        /// What they may do.
+        #[n(1)]
+        role: Role,
+        /// For whose phones, when the role is bound to a group.
+        #[n(2)]
+        group: Option<Group>,
+        /// The key's id.
+        #[n(3)]
+        key_id: KeyId,
+        /// The key.
+        #[n(4)]
+        public_key: SigningPublicKey,
+        /// Their name.
+        #[n(5)]
+        name: PersonalSealed,
+    },
+    /// A person has one more key.
+    #[n(2)]
+    PersonKeyAdded {
+        /// Whose.
+        #[n(0)]
+        person: PersonId,
+        /// The key's id.
+        #[n(1)]
+        key_id: KeyId,
+        /// The key.
+        #[n(2)]
+        public_key: SigningPublicKey,
+    },
+    /// A person signs no more orders.
+    #[n(3)]
+    PersonRemoved {
+        /// Who.
+        #[n(0)]
+        person: PersonId,
+    },
+    /// One phone may enrol.
+    #[n(4)]
+    Invited {
+        /// The id its certificate will carry.
+        #[n(0)]
+        enrolment: EnrolmentId,
+        /// SHA-256 of the link's secret.
+        #[n(1)]
+        link: LinkHash,
+        /// Its home group.
+        #[n(2)]
+        group: Group,
+        /// Until when the link works.
+        #[n(3)]
+        expires_at_ms: TimeMs,
+        /// Who will hold the phone.
+        #[n(4)]
+        holder: PersonalSealed,
+    },
+    /// An invitation was taken back.
+    #[n(5)]
+    InvitationWithdrawn {
+        /// The enrolment that will not be.
+        #[n(0)]
+        enrolment: EnrolmentId,
+    },
+    /// Fields were opened by the order itself, one by one.
+    #[n(6)]
+    Opened {
+        /// Which fields of which records.
+        #[n(0)]
+        fields: Vec<(EnrolmentId, String)>,
+    },
+    /// A session may open records.
+    #[n(7)]
+    Granted {
+        /// SHA-256 of the session's secret.
+        #[n(0)]
+        session: Digest,
+        /// How many records.
+        #[n(1)]
+        records: u32,
+        /// How many searches.
+        #[n(2)]
+        searches: u32,
+        /// Of which compartments.
+        #[n(3)]
+        compartments: Vec<Compartment>,
+        /// Until when.
+        #[n(4)]
+        expires_at_ms: TimeMs,
+    },
+    /// A command may be given to phones.
+    #[n(8)]
+    Commanded {
+        /// The command's id, the same for all its phones unless `per_phone` says otherwise.
+        #[n(0)]
+        command: CommandId,
+        /// Which command.
+        #[n(1)]
+        kind: CommandKind,
+        /// SHA-256 of the bytes the door will send.
+        #[n(2)]
+        answer_digest: Digest,
+        /// It counts as erasure.
+        #[n(3)]
+        erasing: bool,
+        /// The phones.
+        #[n(4)]
+        targets: Vec<EnrolmentId>,
+        /// Until when it may be given.
+        #[n(5)]
+        expires_at_ms: TimeMs,
+        /// Where a secret differs from phone to phone: each phone's command id and digest. Empty
+        /// otherwise.
+        #[n(6)]
+        per_phone: Vec<(EnrolmentId, CommandId, Digest)>,
+    },
+    /// An earlier order was called back: no warrant is signed for it from here on.
+    #[n(9)]
+    Recalled {
+        /// Which.
+        #[n(0)]
+        order: OrderId,
+    },
+    /// A read-only API key was made.
+    #[n(10)]
+    ApiKeyMade {
+        /// SHA-256 of the key.
+        #[n(0)]
+        hash: Digest,
+        /// What it may read, as bits.
+        #[n(1)]
+        scopes: u32,
+        /// Until when.
+        #[n(2)]
+        expires_at_ms: TimeMs,
+        /// What it is for, in the words of whoever made it.
+        #[n(3)]
+        label: String,
+    },
+    /// An API key reads no more.
+    #[n(11)]
+    ApiKeyRevoked {
+        /// SHA-256 of the key.
+        #[n(0)]
+        hash: Digest,
+    },
+    /// A session and its grants ended.
+    #[n(12)]
+    SessionEnded {
+        /// SHA-256 of the session's secret.
+        #[n(0)]
+        session: Digest,
+    },
+}

@@ -1,0 +1,241 @@
+use super::*;
+use model::{CommandKind, Compartment, LinkHash, Role};
+use proptest::prelude::*;
+
+fn key(n: u8) -> SigningPublicKey {
+    SigningPublicKey([n; 32])
+}
+
+fn effects() -> Vec<Effect> {
+    let phone = EnrolmentId([1; 16]);
+    let group = || Group::new("ward-7").unwrap();
+    vec![
+        Effect::PersonJoined {
+            person: PersonId([2; 16]),
+            role: Role::WardManager,
+            group: Some(group()),
+            key_id: KeyId([3; 16]),
+            public_key: key(4),
+            name: PersonalSealed(vec![5; 40]),
+        },
+        Effect::PersonKeyAdded { person: PersonId([2; 16]), key_id: KeyId([3; 16]), public_key: key(4) },
+        Effect::PersonRemoved { person: PersonId([2; 16]) },
+        Effect::Invited {
+            enrolment: phone,
+            link: LinkHash([6; 32]),
+            group: group(),
+            expires_at_ms: 1_700_000_000_000,
+            holder: PersonalSealed(vec![7; 50]),
+        },
+        Effect::InvitationWithdrawn { enrolment: phone },
+        Effect::Opened { fields: vec![(phone, "IMEI".into()), (phone, "PhoneNumber".into())] },
+        Effect::Granted {
+            session: Digest([8; 32]),
+            records: 50,
+            searches: 10,
+            compartments: vec![Compartment::Identity, Compartment::Contact],
+            expires_at_ms: 1,
+        },
+        Effect::Commanded {
+            command: CommandId([9; 16]),
+            kind: CommandKind::ClearPasscode,
+            answer_digest: Digest([10; 32]),
+            erasing: false,
+            targets: vec![phone],
+            expires_at_ms: -1,
+            per_phone: vec![(phone, CommandId([11; 16]), Digest([12; 32]))],
+        },
+        Effect::Recalled { order: OrderId([13; 16]) },
+        Effect::ApiKeyMade {
+            hash: Digest([14; 32]),
+            scopes: 0b101,
+            expires_at_ms: i64::MAX,
+            label: "monitoring".into(),
+        },
+        Effect::ApiKeyRevoked { hash: Digest([14; 32]) },
+        Effect::SessionEnded { session: Digest([8; 32]) },
+    ]
+}
+
+/// One body of each kind, and one accepted order for each effect.
+pub(crate) fn bodies() -> Vec<Body> {
+    let phone = EnrolmentId([1; 16]);
+    let mut out = vec![
+        Body::Genesis { root_key: key(1), first_token_key: key(2) },
+        Body::KeysStated { epoch: 7, statement_digest: Digest([3; 32]) },
+        Body::OrderRefused {
+            order: None,
+            digest: Digest([4; 32]),
+            signer: Some(KeyId([5; 16])),
+            reason: RefusalCode(300),
+            key: ReasonKey::new("wrong_role").unwrap(),
+        },
+        Body::GrantUsed {
+            grant: OrderId([6; 16]),
+            opened: vec![(phone, "ServiceSubscriptions.0.PhoneNumber".into())],
+            searches: 2,
+        },
+        Body::CertificateIssued {
+            enrolment: phone,
+            key_digest: Digest([7; 32]),
+            certificate: Opaque(vec![0x30; 700]),
+        },
+        Body::CertificateRefused { enrolment: None, reason: RefusalCode(1) },
+        Body::Authenticated { enrolment: phone, replaced: Some(EnrolmentId([8; 16])) },
+        Body::TokenUpdated { enrolment: phone },
+        Body::CheckedOut { enrolment: phone },
+        Body::CommandFinished { enrolment: phone, command: CommandId([9; 16]), status: 2 },
+        Body::PhoneRefused { enrolment: phone, reason: RefusalCode(0) },
+    ];
+    out.extend(effects().into_iter().map(|effect| Body::OrderAccepted {
+        order: OrderId([10; 16]),
+        digest: Digest([11; 32]),
+        signer: KeyId([12; 16]),
+        person: PersonId([13; 16]),
+        bytes: Opaque(vec![14; 300]),
+        signature: Opaque(vec![15; 64]),
+        effect,
+    }));
+    out
+}
+
+fn entry(body: Body) -> Entry {
+    Entry {
+        version: ENTRY_VERSION,
+        index: 1000,
+        at_ms: 1_764_000_000_000,
+        previous: Digest([0xaa; 32]),
+        witness: body.witness(),
+        body,
+    }
+}
+
+#[test]
+fn every_kind_of_entry_reads_back_as_it_was_written() {
+    for body in bodies() {
+        let entry = entry(body);
+        let bytes = entry.encode().unwrap();
+        assert_eq!(Entry::decode(&bytes).unwrap(), entry);
+    }
+}
+
+#[test]
+fn the_encoding_of_every_kind_is_what_it_was_in_version_1() {
+    // If this changes, ledgers that exist can't be read any more: add, never alter.
+    let all: Vec<u8> = bodies().into_iter().flat_map(|b| entry(b).encode().unwrap()).collect();
+    assert_eq!(crate::frame::sha256(&all).to_string(), GOLDEN);
+    let first = Entry { index: 0, at_ms: 5, previous: NO_PREVIOUS, ..entry(bodies().remove(0)) };
+    let hex: String = first.encode().unwrap().iter().map(|b| format!("{b:02x}")).collect();
+    let (one, two, zero) = ("01".repeat(32), "02".repeat(32), "00".repeat(32));
+    assert_eq!(hex, format!("86010005{}{zero}01{}{one}{}{two}", "5820", "8201825820", "5820"));
+}
+
+const GOLDEN: &str = "b5e3eeac412eb56a54a79633bed2037abcfc56226d60e23c68bc1c73ca79a82d";
+
+#[test]
+fn another_form_of_the_same_entry_is_refused() {
+    let entry = entry(Body::KeysStated { epoch: 7, statement_digest: Digest([3; 32]) });
+    let bytes = entry.encode().unwrap();
+    // An array of indefinite length, closed by a break.
+    let mut indefinite = bytes.clone();
+    indefinite[0] = 0x9f;
+    indefinite.push(0xff);
+    assert_eq!(Entry::decode(&indefinite), Err(EntryError::NotCanonical));
+    // The version as a two-byte integer.
+    let mut wide = bytes.clone();
+    wide.splice(1..2, [0x18, 0x01]);
+    assert_eq!(Entry::decode(&wide), Err(EntryError::NotCanonical));
+    // Something after the end.
+    let mut longer = bytes.clone();
+    longer.push(0);
+    assert_eq!(Entry::decode(&longer), Err(EntryError::NotCanonical));
+    // A seventh element that this version does not know.
+    let mut more = bytes;
+    more[0] = 0x87;
+    more.push(0);
+    assert!(Entry::decode(&more).is_err());
+}
+
+#[test]
+fn values_outside_their_range_are_neither_written_nor_read() {
+    let raw = |entry: &Entry| minicbor::to_vec(entry).unwrap();
+    let good = entry(Body::CheckedOut { enrolment: EnrolmentId([1; 16]) });
+    let lying = Entry { witness: Witness::Vault, ..good.clone() };
+    assert_eq!(Entry::decode(&raw(&lying)), Err(EntryError::Witness));
+    assert_eq!(lying.encode(), Err(EntryError::Witness));
+    let newer = Entry { version: 2, ..good };
+    assert_eq!(Entry::decode(&raw(&newer)), Err(EntryError::Version { found: 2 }));
+
+    // `Group` and `ReasonKey` decode from any text; the entry looks at it.
+    let invited = effects().into_iter().find(|e| matches!(e, Effect::Invited { .. })).unwrap();
+    let order = bodies().into_iter().find_map(|b| match b {
+        Body::OrderAccepted { order, digest, signer, person, bytes, signature, .. } => {
+            Some(Body::OrderAccepted {
+                order,
+                digest,
+                signer,
+                person,
+                bytes,
+                signature,
+                effect: invited.clone(),
+            })
+        }
+        _ => None,
+    });
+    let mut bytes = raw(&entry(order.unwrap()));
+    let at = bytes.windows(6).position(|w| w == b"ward-7").unwrap();
+    bytes[at..at + 6].copy_from_slice(b"Ward 7");
+    assert_eq!(Entry::decode(&bytes), Err(EntryError::Group));
+    let mut bytes = raw(&entry(bodies().remove(2)));
+    let at = bytes.windows(10).position(|w| w == b"wrong_role").unwrap();
+    bytes[at] = b'<';
+    assert_eq!(Entry::decode(&bytes), Err(EntryError::ReasonKey));
+}
+
+#[test]
+fn an_entry_shows_neither_names_nor_signed_bytes() {
+    for body in bodies() {
+        let shown = format!("{body:?}");
+        assert!(!shown.contains("14, 14, 14") && !shown.contains("7, 7, 7") && !shown.contains("5, 5, 5"));
+    }
+}
+
+#[test]
+fn a_kind_without_a_number_does_not_decode() {
+    let bytes = entry(bodies().remove(1)).encode().unwrap();
+    // The body is [2, [7, digest]]: 0x82 0x02.
+    let at = bytes.windows(3).position(|w| w == [0x82, 0x02, 0x82]).unwrap() + 1;
+    for unknown in [0, 8, 15, 23] {
+        let mut bad = bytes.clone();
+        bad[at] = unknown;
+        assert_eq!(Entry::decode(&bad), Err(EntryError::Malformed), "{unknown}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+    #[test]
+    fn bytes_decode_to_an_entry_only_if_they_are_its_canonical_form(
+        which in 0..bodies().len(),
+        at in any::<prop::sample::Index>(),
+        flip in 1..=255u8,
+        cut in any::<bool>(),
+    ) {
+        let mut bytes = entry(bodies().remove(which)).encode().unwrap();
+        let at = at.index(bytes.len());
+        if cut { bytes.truncate(at) } else { bytes[at] ^= flip }
+        if let Ok(entry) = Entry::decode(&bytes) {
+            prop_assert_eq!(entry.encode().unwrap(), bytes);
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_decoding_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        prop_assert!(Entry::decode(&bytes).is_err());
+    }
+
+    #[test]
+    fn deep_or_endless_cbor_is_refused(open in prop::sample::select(vec![0x81u8, 0x9f, 0xa1, 0xbf, 0xc6, 0xdb]), n in 1usize..20_000) {
+        prop_assert!(Entry::decode(&vec![open; n]).is_err());
+    }
+}
