@@ -264,13 +264,14 @@ pub(crate) fn seal(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::x509::{Signer, SystemRandom, Window, self_signed_request_certificate};
+    use crate::x509::{Signer, SystemRandom, Window, ca_certificate, self_signed_request_certificate};
     use std::sync::LazyLock;
 
     static KEY: LazyLock<(RsaSigner, Vec<u8>)> = LazyLock::new(|| {
         let key = RsaSigner::generate().unwrap();
         let window = Window { not_before_ms: 0, not_after_ms: 1000 };
-        let cert = self_signed_request_certificate(&key, "recipient", [7; 16], window).unwrap();
+        // The template does not matter, but for the key identifier that it has.
+        let cert = ca_certificate(&key, "recipient", [7; 16], window).unwrap();
         (key, cert)
     });
 
@@ -321,5 +322,53 @@ mod tests {
         let bytes = sealed(ContentCipher::Aes128);
         let parsed = Enveloped::parse(&bytes, &Certificate::parse(&cert).unwrap(), Algorithms::Strong);
         assert_eq!(parsed.unwrap_err(), CmsError::Recipient);
+    }
+
+    #[test]
+    fn envelopes_of_openssl_are_opened_in_der_and_ber_with_either_padding() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name);
+        let pem = |der: &[u8]| {
+            use base64::Engine as _;
+            let text = base64::engine::general_purpose::STANDARD.encode(der);
+            format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
+        };
+        std::fs::write(file("recipient.pem"), pem(&KEY.1)).unwrap();
+        let content = b"a made-up content".repeat(1000);
+        std::fs::write(file("content"), &content).unwrap();
+        let oaep = "-keyopt rsa_padding_mode:oaep";
+        let oaep_sha256 = format!("{oaep} -keyopt rsa_oaep_md:sha256");
+        let mixed = format!("{oaep_sha256} -keyopt rsa_mgf1_md:sha1");
+        for (options, accepted) in [
+            ("-aes256", true),
+            ("-aes128 -stream", true),
+            ("-des3 -keyid", true),
+            (&format!("-aes128 -recip recipient.pem {oaep}"), true),
+            (&format!("-aes256 -stream -recip recipient.pem {oaep_sha256}"), true),
+            (&format!("-aes256 -recip recipient.pem {mixed}"), false),
+            ("-camellia128", false),
+        ] {
+            let mut openssl = std::process::Command::new("openssl");
+            openssl
+                .current_dir(folder.path())
+                .args("cms -encrypt -binary -in content -outform DER -out out".split(' '));
+            openssl.args(options.split(' '));
+            if !options.contains("-recip") {
+                openssl.arg("recipient.pem");
+            }
+            let Ok(output) = openssl.output() else {
+                eprintln!("SKIPPED: `openssl` is not installed; this test has proved nothing");
+                return;
+            };
+            assert!(output.status.success(), "{options}: {}", String::from_utf8_lossy(&output.stderr));
+            let der = super::super::normalise(&std::fs::read(file("out")).unwrap()).unwrap();
+            let parsed = Enveloped::parse(&der, &Certificate::parse(&KEY.1).unwrap(), Algorithms::AdmitOld);
+            if accepted {
+                let plain = parsed.unwrap().open(&KEY.0, &SystemRandom).unwrap().unwrap();
+                assert_eq!(*plain, content, "{options}");
+            } else {
+                assert_eq!(parsed.unwrap_err(), CmsError::Algorithm, "{options}");
+            }
+        }
     }
 }

@@ -193,10 +193,15 @@ impl ScepError {
     }
 }
 
-/// The answer to `GetCACaps`: one capability a line. Clients refuse an incomplete list.
+/// The answer to `GetCACaps` (RFC 8894, section 3.5.2): one capability a line, of which clients
+/// ignore those they don't know. What [`Algorithms::AdmitOld`] admits is not offered.
+///
+/// `SCEPStandard` implies AES, SHA-256 and POST, which are listed for clients older than the RFC.
+/// `SHA-384` is not in the RFC's list; it is accepted here, and strongSwan 5.9.8, which compares
+/// these flags by the wrong bits, takes AES for unsupported without it.
 #[must_use]
 pub fn ca_caps() -> &'static str {
-    "AES\nPOSTPKIOperation\nSCEPStandard\nSHA-256\nSHA-512\n"
+    "AES\nPOSTPKIOperation\nSCEPStandard\nSHA-256\nSHA-384\nSHA-512\n"
 }
 
 /// The answer to `GetCACert`: a certificates-only CMS message of the RA's and the CA's certificate,

@@ -123,3 +123,111 @@ fn unseal(
     }
     Ok((plain, csr, message_type))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ContentCipher, FailInfo};
+    use super::*;
+    use crate::cms::enveloped::seal;
+    use crate::cms::signed::{Content, attribute, sign};
+    use crate::x509::der::{octets, tlv};
+    use crate::x509::{
+        P256Signer, RsaSigner, Signer, SystemRandom, Window, ca_certificate, ra_certificate,
+        self_signed_request_certificate,
+    };
+    use std::sync::LazyLock;
+
+    const WINDOW: Window = Window { not_before_ms: 0, not_after_ms: 1_000_000 };
+
+    struct World {
+        ra: RaKey,
+        key: RsaSigner,
+        cert: Vec<u8>,
+        csr: Vec<u8>,
+    }
+
+    static WORLD: LazyLock<World> = LazyLock::new(|| {
+        let ca = P256Signer::generate().unwrap();
+        let ca_cert = ca_certificate(&ca, "CA", [1; 16], WINDOW).unwrap();
+        let ra = RsaSigner::generate().unwrap();
+        let ra_cert = ra_certificate(&ca_cert, &ca, ra.spki_der(), [2; 16], WINDOW).unwrap();
+        let key = RsaSigner::generate().unwrap();
+        let cert = self_signed_request_certificate(&key, "phone", [3; 16], WINDOW).unwrap();
+        let csr = csr::build(&key, "phone", Some("made up")).unwrap();
+        World { ra: RaKey::new(ra, ra_cert).unwrap(), key, cert, csr }
+    });
+
+    fn text(id: u8, text: &str) -> Vec<u8> {
+        attribute(&oid::scep(id), &tlv(tag::PRINTABLE, &[text.as_bytes()]))
+    }
+
+    fn header(message_type: &str) -> Vec<Vec<u8>> {
+        vec![text(2, message_type), text(7, "transaction"), attribute(&oid::scep(5), &octets(&[5; 16]))]
+    }
+
+    fn envelope() -> Vec<u8> {
+        let ra = Certificate::parse(WORLD.ra.cert_der()).unwrap();
+        seal(&WORLD.csr, &ra, ContentCipher::Aes128, &SystemRandom).unwrap()
+    }
+
+    fn signed(envelope: &[u8], attributes: Vec<Vec<u8>>) -> Vec<u8> {
+        sign(Content::Attached(envelope), &WORLD.key, &[&WORLD.cert], attributes).unwrap()
+    }
+
+    fn opened(body: &[u8]) -> Result<Opened, ScepError> {
+        open(body, &WORLD.ra, Algorithms::Strong, &SystemRandom)
+    }
+
+    #[test]
+    fn message_types_that_are_not_supported_are_bad_requests() {
+        assert_eq!(opened(&signed(&envelope(), header("19"))).unwrap().message_type, MessageType::PkcsReq);
+        assert_eq!(opened(&signed(&envelope(), header("17"))).unwrap().message_type, MessageType::RenewalReq);
+        for other in ["20", "21", "22", "3", "4294967295"] {
+            let error = opened(&signed(&envelope(), header(other))).unwrap_err();
+            assert_eq!(error.fail_info(), FailInfo::BadRequest);
+            assert_eq!(error.answer.unwrap().transaction_id, "transaction");
+        }
+    }
+
+    #[test]
+    fn a_header_that_is_incomplete_or_unsound_can_not_be_answered() {
+        let mut without_nonce = header("19");
+        without_nonce.pop();
+        let mut twice = header("19");
+        twice.push(text(7, "another"));
+        let unprintable = vec![text(2, "19"), text(7, "a\nb"), attribute(&oid::scep(5), &octets(&[5; 16]))];
+        let long =
+            vec![text(2, "19"), text(7, &"a".repeat(129)), attribute(&oid::scep(5), &octets(&[5; 16]))];
+        for bad in [without_nonce, twice, unprintable, long, header("nineteen"), header("-1"), vec![]] {
+            let error = opened(&signed(&envelope(), bad)).unwrap_err();
+            assert!(matches!(error.reason, Reason::Malformed(_)), "{error}");
+            assert!(error.answer.is_none());
+        }
+    }
+
+    #[test]
+    fn a_wrong_key_and_wrong_content_are_told_alike() {
+        let envelope = envelope();
+        let position = |part: &[u8]| envelope.windows(part.len()).position(|w| w == part).unwrap();
+        // The encrypted key follows the recipient's algorithm; the ciphertext ends the message.
+        let key_at = position(oid::RSA) + oid::RSA.len() + 40;
+        for at in [key_at, envelope.len() - 1, envelope.len() - 40, envelope.len() - 200] {
+            for flip in [1, 0x80] {
+                let mut mangled = envelope.clone();
+                mangled[at] ^= flip;
+                let error = opened(&signed(&mangled, header("19"))).unwrap_err();
+                assert_eq!(error.fail_info(), FailInfo::BadMessageCheck, "{error}");
+                assert!(error.answer.is_some());
+            }
+        }
+    }
+
+    #[test]
+    fn a_requester_to_whom_no_answer_could_be_encrypted_is_refused() {
+        let key = P256Signer::generate().unwrap();
+        let cert = self_signed_request_certificate(&key, "phone", [3; 16], WINDOW).unwrap();
+        let body = sign(Content::Attached(&envelope()), &key, &[&cert], header("19")).unwrap();
+        let error = opened(&body).unwrap_err();
+        assert!(matches!(error.reason, Reason::Signer(_)), "{error}");
+    }
+}

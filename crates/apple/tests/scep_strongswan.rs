@@ -1,0 +1,197 @@
+//! Debian's `strongswan-pki`, a SCEP client of other makers, gets certificates from this crate's
+//! server half over HTTP. Needs the packages strongswan-pki, libstrongswan-extra-plugins (its curl
+//! plugin fetches over HTTP) and openssl; says so loudly when they are not there.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests and benches may fail loudly"
+)]
+
+mod scep_house;
+
+use apple::scep::{self, Algorithms};
+use scep_house::{CHALLENGE, House, must, pem, run};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Output;
+use std::sync::{Arc, Mutex};
+
+/// What the loop saw, one line a request.
+type Seen = Arc<Mutex<Vec<String>>>;
+
+/// Serves SCEP on loopback until the test's process ends.
+fn serve(house: Arc<House>, admit: Algorithms) -> (SocketAddr, Seen) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let seen = Seen::default();
+    let log = Arc::clone(&seen);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            if let Err(e) = one(&stream, &house, admit, &log) {
+                eprintln!("the test's server: {e}");
+            }
+        }
+    });
+    (address, seen)
+}
+
+/// Answers one request and closes.
+fn one(stream: &TcpStream, house: &House, admit: Algorithms, seen: &Seen) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    let mut length = 0;
+    let mut continues = false;
+    loop {
+        let mut header = String::new();
+        reader.read_line(&mut header)?;
+        let header = header.trim().to_ascii_lowercase();
+        if header.is_empty() {
+            break;
+        }
+        continues |= header == "expect: 100-continue";
+        if let Some(value) = header.strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap_or(0);
+        }
+    }
+    if continues {
+        (&*stream).write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    let method = line.split(' ').next().unwrap_or_default().to_owned();
+    let target = line.split(' ').nth(1).unwrap_or_default();
+    let query = target.split_once('?').map_or("", |(_, q)| q);
+    let parameter = |name: &str| {
+        query.split('&').find_map(|pair| pair.split_once('=').filter(|(n, _)| *n == name)).map(|(_, v)| v)
+    };
+    let operation = parameter("operation").unwrap_or_default();
+    seen.lock().unwrap().push(format!("{method} {operation}"));
+    let answer = match operation {
+        "GetCACaps" => Some((scep::CA_CAPS_TYPE, scep::ca_caps().as_bytes().to_vec())),
+        "GetCACert" => Some((scep::CA_CERT_TYPE, scep::ca_cert(house.ra.cert_der(), &house.ca_cert))),
+        "PKIOperation" => {
+            let body = match parameter("message") {
+                Some(message) => scep::decode_get_message(message).unwrap_or_default(),
+                None => body,
+            };
+            house.answer(&body, admit).map(|a| (scep::PKI_MESSAGE_TYPE, a))
+        }
+        _ => None,
+    };
+    let (status, kind, answer) = match answer {
+        Some((kind, answer)) => ("200 OK", kind, answer),
+        None => ("400 Bad Request", "text/plain", Vec::new()),
+    };
+    let length = answer.len();
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+    );
+    let mut stream = stream;
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(&answer)
+}
+
+/// Is a `pki` with `--scep` and an HTTP fetcher here?
+fn pki_is_here(folder: &Path) -> bool {
+    let Some(help) = run("pki", &["--help"], folder) else { return false };
+    let text = [help.stdout, help.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    let loaded = text.lines().find(|l| l.starts_with("loaded plugins:")).unwrap_or_default();
+    let here = text.contains("--scepca") && loaded.contains(" curl");
+    if !here {
+        eprintln!(
+            "SKIPPED: this `pki` has no --scep or no curl plugin (apt-get install strongswan-pki \
+             libstrongswan-extra-plugins); this test has proved nothing"
+        );
+    }
+    here
+}
+
+/// Gets the CA's and RA's certificates and makes a key; gives the server's URL.
+fn prepare(folder: &Path, address: SocketAddr) -> String {
+    let url = format!("http://{address}/scep");
+    must("pki", &["--scepca", "--url", &url, "--caout", "ca.der", "--raout", "ra.der"], folder);
+    must("openssl", &["genrsa", "-out", "key.pem", "2048"], folder);
+    url
+}
+
+fn enrol(folder: &Path, url: &str, more: &[&str]) -> Output {
+    let mut args = vec!["--scep", "--url", url, "--in", "key.pem", "--dn", "CN=phone"];
+    args.extend(["--cacert-enc", "ra.der", "--cacert-sig", "ra.der", "--cacert", "ca.der"]);
+    args.extend_from_slice(more);
+    run("pki", &args, folder).unwrap()
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn strongswan_gets_a_certificate_that_openssl_verifies() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    if !pki_is_here(folder) {
+        return;
+    }
+    let house = Arc::new(House::new());
+    let (address, seen) = serve(Arc::clone(&house), Algorithms::Strong);
+    let url = prepare(folder, address);
+    assert_eq!(std::fs::read(folder.join("ca.der")).unwrap(), house.ca_cert);
+    assert_eq!(std::fs::read(folder.join("ra.der")).unwrap(), house.ra.cert_der());
+    assert!(pem(folder, "ca", &house.ca_cert));
+
+    for digest in ["sha256", "sha512"] {
+        let got = enrol(folder, &url, &["--password", CHALLENGE, "--cipher", "aes", "--digest", digest]);
+        assert!(got.status.success(), "{digest}: {}", text(&got));
+        assert!(pem(folder, "phone", &got.stdout));
+        must(
+            "openssl",
+            &["verify", "-x509_strict", "-purpose", "sslclient", "-CAfile", "ca.pem", "phone.pem"],
+            folder,
+        );
+        let cert = apple::x509::Certificate::parse(&got.stdout).unwrap();
+        assert_eq!(cert.common_name(), Some(scep_house::ENROLMENT.to_string().as_str()));
+    }
+    assert!(seen.lock().unwrap().iter().any(|line| line == "POST PKIOperation"));
+}
+
+#[test]
+fn strongswan_is_told_when_its_challenge_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    if !pki_is_here(folder) {
+        return;
+    }
+    let (address, _) = serve(Arc::new(House::new()), Algorithms::Strong);
+    let url = prepare(folder, address);
+    let got = enrol(folder, &url, &["--password", "not the challenge"]);
+    assert!(!got.status.success());
+    assert!(text(&got).contains("badRequest"), "{}", text(&got));
+}
+
+#[test]
+fn triple_des_and_sha1_are_refused_by_default_and_admitted_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    if !pki_is_here(folder) {
+        return;
+    }
+    let house = Arc::new(House::new());
+    let (strict, _) = serve(Arc::clone(&house), Algorithms::Strong);
+    let (lenient, _) = serve(Arc::clone(&house), Algorithms::AdmitOld);
+    let url = prepare(folder, strict);
+    let lenient = format!("http://{lenient}/scep");
+    for old in [["--cipher", "des3"], ["--digest", "sha1"]] {
+        let more = [&["--password", CHALLENGE], &old[..]].concat();
+        let got = enrol(folder, &url, &more);
+        assert!(!got.status.success(), "{old:?} was accepted");
+        let got = enrol(folder, &lenient, &more);
+        assert!(got.status.success(), "{old:?}: {}", text(&got));
+        assert!(apple::x509::Certificate::parse(&got.stdout).is_ok());
+    }
+}
