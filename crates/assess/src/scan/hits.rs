@@ -1,0 +1,219 @@
+//! Lines that matched, kept within bounds.
+
+use std::collections::BTreeMap;
+
+use crate::finding::{Grade, Layout, UnixMs};
+
+/// Longest part of a line that is kept.
+pub const RAW_BYTES: usize = 8 * 1024;
+/// Full lines kept of each client and rule.
+const PER_CLIENT_RULE: u64 = 120;
+/// Full lines kept of each grade, in one content.
+const PER_GRADE: usize = 20_000;
+/// Clients and rules counted apart.
+const MAX_COUNTS: usize = 200_000;
+
+/// Bytes of lines kept in one content; after them lines are cut short.
+const RAW_BUDGET_BYTES: usize = 12 << 20;
+/// What a line is cut to then.
+const SHORT_BYTES: usize = 256;
+
+/// A line that a rule or an indicator matched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hit {
+    /// Line number from 1; inside a segment, from the segment's start until merged.
+    pub line: u64,
+    /// Offset of its first byte.
+    pub offset: u64,
+    /// The line.
+    pub raw: Vec<u8>,
+    /// `raw` was cut.
+    pub cut: bool,
+    /// Time.
+    pub at_ms: Option<UnixMs>,
+    /// The line had no offset of its own.
+    pub zone_assumed: bool,
+    /// Layout.
+    pub layout: Layout,
+    /// Client.
+    pub client: String,
+    /// Peer, when it differs.
+    pub via: Option<String>,
+    /// Method.
+    pub method: Option<Vec<u8>>,
+    /// Folded path.
+    pub path: Vec<u8>,
+    /// A digest of the folded query, to tell chunks apart.
+    pub query_key: u64,
+    /// Status.
+    pub status: Option<u16>,
+    /// Bytes.
+    pub bytes: Option<u64>,
+    /// User agent.
+    pub agent: Option<Vec<u8>>,
+    /// User, for audit logs.
+    pub user: Option<Vec<u8>>,
+    /// Index of the rule that grades it.
+    pub rule: usize,
+    /// Grade of that rule.
+    pub grade: Grade,
+    /// Other rules that matched.
+    pub others: Vec<usize>,
+    /// Something decodes further than it was followed.
+    pub deeper: bool,
+}
+
+/// Number and times of a client's lines under one rule.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Lines.
+    pub lines: u64,
+    /// Bytes of their answers.
+    pub bytes: u64,
+    /// First time.
+    pub first_ms: Option<UnixMs>,
+    /// Last time.
+    pub last_ms: Option<UnixMs>,
+}
+
+impl Count {
+    pub(crate) fn add(&mut self, o: Self) {
+        self.lines += o.lines;
+        self.bytes = self.bytes.saturating_add(o.bytes);
+        self.first_ms = earliest(self.first_ms, o.first_ms);
+        self.last_ms = self.last_ms.max(o.last_ms);
+    }
+}
+
+/// The earlier of two, where `None` is no time.
+pub fn earliest(a: Option<UnixMs>, b: Option<UnixMs>) -> Option<UnixMs> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// Hits within bounds: counts are complete, full lines are not beyond the caps.
+#[derive(Clone, Debug, Default)]
+pub struct Hits {
+    /// Full lines, in order.
+    pub lines: Vec<Hit>,
+    /// Counts by client and rule.
+    pub counts: BTreeMap<(String, usize), Count>,
+    kept: BTreeMap<(String, usize), u64>,
+    per_grade: BTreeMap<Grade, usize>,
+    raw_bytes: usize,
+    /// All matched lines.
+    pub total: u64,
+    /// Matched lines of which only the count was kept.
+    pub uncited: u64,
+}
+
+/// The client under which those beyond [`MAX_COUNTS`] are counted.
+pub const OTHER_CLIENTS: &str = "(other clients)";
+
+impl Hits {
+    /// Adds a line.
+    pub fn push(&mut self, hit: Hit) {
+        let key = (hit.client.clone(), hit.rule);
+        let count = Count { lines: 1, bytes: hit.bytes.unwrap_or(0), first_ms: hit.at_ms, last_ms: hit.at_ms };
+        self.count(key.clone(), count);
+        self.total += 1;
+        self.keep(key, hit);
+    }
+
+    fn count(&mut self, key: (String, usize), count: Count) {
+        let key = if self.counts.len() < MAX_COUNTS || self.counts.contains_key(&key) {
+            key
+        } else {
+            (OTHER_CLIENTS.to_owned(), key.1)
+        };
+        self.counts.entry(key).or_default().add(count);
+    }
+
+    fn keep(&mut self, key: (String, usize), mut hit: Hit) {
+        if self.raw_bytes > RAW_BUDGET_BYTES && hit.raw.len() > SHORT_BYTES {
+            hit.raw.truncate(SHORT_BYTES);
+            hit.raw.shrink_to_fit();
+            hit.cut = true;
+        }
+        let of_grade = self.per_grade.entry(hit.grade).or_default();
+        if *of_grade >= PER_GRADE {
+            self.uncited += 1;
+            return;
+        }
+        let kept = self.kept.entry(key).or_default();
+        if *kept >= PER_CLIENT_RULE {
+            self.uncited += 1;
+            return;
+        }
+        *kept += 1;
+        *of_grade += 1;
+        self.raw_bytes += hit.raw.len();
+        self.lines.push(hit);
+    }
+
+    /// Appends those of the next segment; its line numbers begin after `lines_before`.
+    pub fn append(&mut self, next: Self, lines_before: u64) {
+        for (k, c) in next.counts {
+            self.count(k, c);
+        }
+        self.total += next.total;
+        self.uncited += next.uncited;
+        for mut hit in next.lines {
+            hit.line += lines_before;
+            self.keep((hit.client.clone(), hit.rule), hit);
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn hit(client: &str, rule: usize) -> Hit {
+        Hit {
+            line: 1,
+            offset: 0,
+            raw: b"inert".to_vec(),
+            cut: false,
+            at_ms: Some(5),
+            zone_assumed: false,
+            layout: Layout::EpmmAccess,
+            client: client.to_owned(),
+            via: None,
+            method: None,
+            path: b"/".to_vec(),
+            query_key: 0,
+            status: None,
+            bytes: Some(2),
+            agent: None,
+            user: None,
+            rule,
+            grade: Grade::Probed,
+            others: vec![],
+            deeper: false,
+        }
+    }
+
+    #[test]
+    fn a_flood_keeps_its_count_and_only_some_of_its_lines() {
+        let mut h = Hits::default();
+        for _ in 0..10_000 {
+            h.push(hit("203.0.113.7", 1));
+        }
+        h.push(hit("203.0.113.8", 1));
+        assert_eq!(h.lines.len() as u64, PER_CLIENT_RULE + 1);
+        assert_eq!(h.counts[&("203.0.113.7".to_owned(), 1)].lines, 10_000);
+        assert_eq!((h.total, h.uncited), (10_001, 10_000 - PER_CLIENT_RULE));
+    }
+
+    #[test]
+    fn appending_moves_line_numbers() {
+        let (mut a, mut b) = (Hits::default(), Hits::default());
+        a.push(hit("203.0.113.7", 1));
+        b.push(hit("203.0.113.7", 1));
+        a.append(b, 100);
+        assert_eq!(a.lines.iter().map(|h| h.line).collect::<Vec<_>>(), vec![1, 101]);
+    }
+}

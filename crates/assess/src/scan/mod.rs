@@ -1,0 +1,349 @@
+//! Reading one content (a file, a member of an archive, a part of a file).
+//!
+//! Blocks come in, [`Findings`] come out. Memory is bounded whatever the size:
+//! one block, one unfinished line of at most [`MAX_LINE_BYTES`], and findings
+//! with caps of their own.
+
+pub mod assets;
+pub mod hits;
+pub mod prefilter;
+mod reader;
+mod sample;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use reader::{Progress, Segment, scan_reader};
+pub use sample::{RawGap, Sample};
+
+use assets::{Assets, SIGHT_BYTES, Sight};
+use hits::{Hit, Hits, RAW_BYTES};
+use prefilter::{Candidate, Prefilter};
+
+use crate::finding::{Layout, NotAssessable, UnixMs};
+use crate::fold::Target;
+use crate::indicators::Indicators;
+use crate::line::{self, FieldMap, Format, Line};
+use crate::moment::Zone;
+use crate::rules::RuleSet;
+use crate::sigma::Event;
+
+/// Bytes read at a time.
+pub const BLOCK_BYTES: usize = 256 * 1024;
+/// Longest line that is held as one; of a longer one only the beginning is read.
+pub const MAX_LINE_BYTES: usize = 1 << 20;
+/// Unreadable places noted in one content.
+const MAX_UNREADABLE: usize = 50;
+
+/// What every scan needs; shared between threads.
+#[derive(Debug)]
+pub struct Setup {
+    /// Rules.
+    pub rules: RuleSet,
+    /// First stage.
+    pub prefilter: Prefilter,
+    /// Indicators.
+    pub indicators: Indicators,
+    /// `--format`.
+    pub format: Option<Format>,
+    /// JSON's field map.
+    pub fields: FieldMap,
+    /// Zone for lines without an offset.
+    pub zone: Zone,
+}
+
+/// What one content holds. Merged in order, it is the same however it was cut into segments.
+#[derive(Clone, Debug, Default)]
+pub struct Findings {
+    /// Bytes read.
+    pub bytes: u64,
+    /// Line feeds, and a last line without one.
+    pub lines: u64,
+    /// Matched lines.
+    pub hits: Hits,
+    /// Static assets.
+    pub assets: Assets,
+    /// Sampled lines that were of a layout.
+    pub layouts: BTreeMap<Layout, u64>,
+    /// Sampled lines, and those of them that were a line of a log.
+    pub sampled: (u64, u64),
+    /// Sampled lines whose path is one of the appliance's (`/mifs`, `/mics`…).
+    pub sampled_ours: u64,
+    /// Sampled lines without an offset.
+    pub sampled_zoneless: u64,
+    /// Peers of sampled lines, at most [`MAX_PEERS`]; the second number counts those with a forwarded address.
+    pub peers: BTreeMap<Vec<u8>, (u64, u64)>,
+    /// Times.
+    pub samples: Vec<Sample>,
+    /// Long pauses.
+    pub gaps: Vec<RawGap>,
+    /// First time seen.
+    pub first_ms: Option<UnixMs>,
+    /// Last time seen.
+    pub last_ms: Option<UnixMs>,
+    /// Rules left open.
+    pub open: BTreeSet<NotAssessable>,
+    /// Lines of rules left open.
+    pub open_lines: u64,
+    /// Offsets and lines that could not be read, with why.
+    pub unreadable: Vec<(u64, u64, String)>,
+    /// Offsets (and lines) of blocks with NUL bytes.
+    pub nul: Vec<(u64, u64)>,
+    /// The content ends inside a line that can't be read.
+    pub cut_end: bool,
+    /// Hits of indicators: index of the indicator → number and first line.
+    pub indicators: BTreeMap<usize, crate::indicators::Seen>,
+}
+
+/// Different peers counted.
+pub const MAX_PEERS: usize = 4096;
+
+impl Findings {
+    /// Appends the next segment.
+    pub fn append(&mut self, next: Self) {
+        let before = self.lines;
+        self.bytes += next.bytes;
+        self.lines += next.lines;
+        self.hits.append(next.hits, before);
+        self.assets.append(next.assets, before);
+        for (l, n) in next.layouts {
+            *self.layouts.entry(l).or_default() += n;
+        }
+        self.sampled.0 += next.sampled.0;
+        self.sampled.1 += next.sampled.1;
+        self.sampled_ours += next.sampled_ours;
+        self.sampled_zoneless += next.sampled_zoneless;
+        for (p, (n, f)) in next.peers {
+            self.peer(p, n, f);
+        }
+        sample::append(self, next.samples, next.gaps, before);
+        self.first_ms = hits::earliest(self.first_ms, next.first_ms);
+        self.last_ms = self.last_ms.max(next.last_ms);
+        self.open.extend(next.open);
+        self.open_lines += next.open_lines;
+        self.unreadable.extend(next.unreadable.into_iter().map(|(o, l, w)| (o, l + before, w)));
+        self.unreadable.truncate(MAX_UNREADABLE);
+        self.nul.extend(next.nul.into_iter().map(|(o, l)| (o, l + before)));
+        self.nul.truncate(MAX_UNREADABLE);
+        self.cut_end = next.cut_end;
+        for (i, mut seen) in next.indicators {
+            seen.shift(before);
+            self.indicators.entry(i).and_modify(|s| s.add(&seen)).or_insert(seen);
+        }
+    }
+
+    fn peer(&mut self, peer: Vec<u8>, n: u64, forwarded: u64) {
+        if self.peers.len() < MAX_PEERS || self.peers.contains_key(&peer) {
+            let e = self.peers.entry(peer).or_default();
+            e.0 += n;
+            e.1 += forwarded;
+        }
+    }
+
+    fn saw(&mut self, at: Option<UnixMs>) {
+        self.first_ms = hits::earliest(self.first_ms, at);
+        self.last_ms = self.last_ms.max(at);
+    }
+}
+
+/// Reads whole lines, block by block.
+pub(crate) struct Scanner<'a> {
+    setup: &'a Setup,
+    json: bool,
+    low: Vec<u8>,
+    candidates: Vec<Candidate>,
+    sampler: sample::Sampler,
+    pub(crate) out: Findings,
+}
+
+impl<'a> Scanner<'a> {
+    pub(crate) fn new(setup: &'a Setup, json: bool) -> Self {
+        Self {
+            setup,
+            json,
+            low: Vec::with_capacity(BLOCK_BYTES * 2),
+            candidates: Vec::new(),
+            sampler: sample::Sampler::default(),
+            out: Findings::default(),
+        }
+    }
+
+    /// Scans `block`, which is whole lines (the last may lack its line feed) beginning at `offset`.
+    pub(crate) fn block(&mut self, block: &[u8], offset: u64) {
+        if block.is_empty() {
+            return;
+        }
+        let nul = prefilter::lower(block, &mut self.low);
+        if nul && self.out.nul.len() < MAX_UNREADABLE {
+            let at = memchr::memchr(0, block).unwrap_or(0);
+            let line = self.out.lines + count_lines(block.get(..at).unwrap_or_default()) + 1;
+            self.out.nul.push((offset + at as u64, line));
+        }
+        let mut candidates = std::mem::take(&mut self.candidates);
+        self.setup.prefilter.candidates(block, &self.low, self.json, &mut candidates);
+        let mut counted = 0;
+        let mut line_no = self.out.lines;
+        for c in &candidates {
+            let text = block.get(c.start..c.end).unwrap_or_default();
+            if let Some((from, to)) = c.asset
+                && self.low.get(from..to).is_some_and(|p| self.out.assets.known(p))
+            {
+                continue;
+            }
+            line_no += count_lines(block.get(counted..c.start).unwrap_or_default());
+            counted = c.start;
+            self.line(text, offset + c.start as u64, line_no + 1);
+        }
+        self.candidates = candidates;
+        let before = self.out.lines;
+        self.out.lines += count_lines(block) + u64::from(!block.ends_with(b"\n"));
+        self.out.bytes += block.len() as u64;
+        sample::block(self.setup, self.json, &mut self.sampler, &mut self.out, block, offset, before);
+    }
+
+    /// A line that is longer than any: its beginning is read, the rest is named.
+    pub(crate) fn long_line(&mut self, beginning: &[u8], offset: u64, bytes: u64) {
+        let line = self.out.lines + 1;
+        self.line(beginning, offset, line);
+        if self.out.unreadable.len() < MAX_UNREADABLE {
+            let why = format!("a line of {bytes} bytes; its first {} were read", beginning.len());
+            self.out.unreadable.push((offset, line, why));
+        }
+        self.out.lines += 1;
+        self.out.bytes += bytes;
+    }
+
+    fn line(&mut self, text: &[u8], offset: u64, number: u64) {
+        let text = trim_json(text, self.json);
+        let Some(parsed) = line::parse(text, self.setup.format.as_ref(), &self.setup.fields) else { return };
+        let target = Target::fold(parsed.target.as_deref().unwrap_or_default());
+        let event = Event { line: &parsed, target: &target, raw: text };
+        let at_ms = parsed.stamp.map(|s| self.setup.zone.utc_ms(s));
+        self.indicators(&event, at_ms, offset, number);
+        if target.stem.starts_with(b"/mifs/") && !target.stem.ends_with(b".jsp") {
+            self.asset(&event, at_ms, offset, number);
+        }
+        let j = self.setup.rules.judge(&event);
+        if !j.unknown.is_empty() {
+            self.out.open_lines += 1;
+            for r in &j.unknown {
+                self.out.open.extend(self.setup.rules.not_assessable(*r, &parsed));
+            }
+        }
+        let Some(rule) = j.primary else { return };
+        let grade = self.setup.rules.grade(rule);
+        if grade == crate::finding::Grade::NoTrace && parsed.extra.is_empty() {
+            // A scanner's label alone, without anything that it asked for.
+            return;
+        }
+        self.out.saw(at_ms);
+        let (client, via) = parsed.client();
+        self.out.hits.push(Hit {
+            line: number,
+            offset,
+            raw: text.get(..RAW_BYTES).unwrap_or(text).to_vec(),
+            cut: text.len() > RAW_BYTES,
+            at_ms,
+            zone_assumed: parsed.stamp.is_some_and(|s| s.offset_s.is_none()),
+            layout: parsed.layout,
+            client: address(client),
+            via: via.map(|v| address(Some(v))),
+            method: parsed.method.as_deref().map(<[u8]>::to_vec),
+            path: target.stem.get(..1024).unwrap_or(&target.stem).to_vec(),
+            query_key: key(&target.query),
+            status: parsed.status,
+            bytes: parsed.bytes,
+            agent: parsed.agent.as_deref().map(|a| a.get(..512).unwrap_or(a).to_vec()),
+            user: parsed.user.as_deref().map(<[u8]>::to_vec),
+            rule,
+            grade,
+            others: j.matched.into_iter().filter(|r| *r != rule).collect(),
+            deeper: target.deeper,
+        });
+    }
+
+    fn indicators(&mut self, event: &Event<'_>, at_ms: Option<UnixMs>, offset: u64, number: u64) {
+        for i in self.setup.indicators.of_line(event) {
+            let seen = crate::indicators::Seen::one(at_ms, offset, number, event.raw, event.line);
+            self.out.indicators.entry(i).and_modify(|s| s.add(&seen)).or_insert(seen);
+        }
+    }
+
+    fn asset(&mut self, event: &Event<'_>, at_ms: Option<UnixMs>, offset: u64, number: u64) {
+        let stem = &event.target.stem;
+        let is_asset = prefilter::ASSET_ENDINGS.iter().any(|e| stem.ends_with(e.as_bytes()));
+        if !is_asset {
+            return;
+        }
+        let (client, via) = event.line.client();
+        self.out.assets.push(stem, Sight {
+            line: number,
+            offset,
+            at_ms,
+            zone_assumed: event.line.stamp.is_some_and(|s| s.offset_s.is_none()),
+            client: address(client),
+            via: via.map(|v| address(Some(v))),
+            get: event.line.method.as_deref().is_some_and(|m| m.eq_ignore_ascii_case(b"GET")),
+            status: event.line.status,
+            bytes: event.line.bytes,
+            raw: event.raw.get(..SIGHT_BYTES).unwrap_or(event.raw).to_vec(),
+        });
+    }
+}
+
+/// An address as text: inert, at most 64 characters.
+fn address(a: Option<&[u8]>) -> String {
+    let a = a.unwrap_or(b"-");
+    crate::fold::inert(a.get(..64).unwrap_or(a))
+}
+
+/// A digest that tells different queries apart.
+fn key(query: &[u8]) -> u64 {
+    // FNV-1a: stable between runs and versions, which a keyed hash isn't.
+    query.iter().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3))
+}
+
+fn count_lines(b: &[u8]) -> u64 {
+    memchr::memchr_iter(b'\n', b).count() as u64
+}
+
+/// A member of a JSON array stands on its line between brackets and commas.
+fn trim_json(text: &[u8], json: bool) -> &[u8] {
+    let text = text.strip_suffix(b"\r").unwrap_or(text);
+    if !json {
+        return text;
+    }
+    let t = text.trim_ascii();
+    let t = t.strip_prefix(b"[").unwrap_or(t).trim_ascii_start();
+    let t = t.strip_prefix(b",").unwrap_or(t).trim_ascii_start();
+    let t = if t.ends_with(b"}]") { t.strip_suffix(b"]").unwrap_or(t) } else { t };
+    t.strip_suffix(b",").unwrap_or(t).trim_ascii_end()
+}
+
+/// Reads a sampled line; what the log looks like is told from these.
+fn look(setup: &Setup, json: bool, text: &[u8]) -> Option<LineLook> {
+    let text = trim_json(text, json);
+    let l: Line<'_> = line::parse(text, setup.format.as_ref(), &setup.fields)?;
+    let path = l.target.as_deref().unwrap_or_default();
+    let ours = ["/mifs", "/mics", "/mi/", "/status/status"].iter().any(|p| path.starts_with(p.as_bytes()));
+    Some(LineLook {
+        at_ms: l.stamp.map(|s| setup.zone.utc_ms(s)),
+        zoneless: l.stamp.is_some_and(|s| s.offset_s.is_none()),
+        shown_twice: l.stamp.is_some_and(|s| setup.zone.shown_twice(s)),
+        layout: l.layout,
+        forwarded: l.forwarded.is_some(),
+        peer: l.peer.map(|p| p.get(..64).unwrap_or(&p).to_vec()),
+        ours,
+        whole: l.status.is_some() || l.layout == Layout::EpmmRequest || l.layout == Layout::Custom || !l.extra.is_empty(),
+    })
+}
+
+struct LineLook {
+    at_ms: Option<UnixMs>,
+    zoneless: bool,
+    shown_twice: bool,
+    layout: Layout,
+    forwarded: bool,
+    peer: Option<Vec<u8>>,
+    ours: bool,
+    whole: bool,
+}

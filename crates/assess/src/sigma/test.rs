@@ -1,0 +1,329 @@
+//! Selections: tests of fields.
+
+use std::net::IpAddr;
+
+use regex::bytes::{Regex, RegexBuilder};
+use serde_json::Value;
+
+use super::event::{FIELDS, Values};
+use super::{Answer, Event};
+
+/// A compiled regex may take this many bytes.
+const REGEX_BYTES: usize = 2 << 20;
+
+/// A named selection of a detection.
+#[derive(Clone, Debug)]
+pub(super) enum Selection {
+    /// Every test must hold.
+    All(Vec<FieldTest>),
+    /// Any of these groups.
+    Any(Vec<Vec<FieldTest>>),
+    /// Any of these texts stands somewhere in the line.
+    Keywords(Vec<Vec<u8>>),
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct FieldTest {
+    field: String,
+    all: bool,
+    wants: Vec<Want>,
+}
+
+#[derive(Clone, Debug)]
+enum Want {
+    Text { text: Vec<u8>, how: How, cased: bool },
+    Regex(Regex),
+    Number(fn(f64, f64) -> bool, f64),
+    Network(IpAddr, u8),
+    Exists(bool),
+    Absent,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    Equals,
+    Contains,
+    Starts,
+    Ends,
+}
+
+impl Selection {
+    pub(super) fn compile(v: &Value) -> Result<Self, String> {
+        match v {
+            Value::Object(map) => {
+                Ok(Self::All(map.iter().map(|(k, v)| FieldTest::compile(k, v)).collect::<Result<_, _>>()?))
+            }
+            Value::Array(list) if list.iter().all(Value::is_object) && !list.is_empty() => {
+                let groups = list.iter().map(|g| {
+                    let map = g.as_object().ok_or("a group is not a map")?;
+                    map.iter().map(|(k, v)| FieldTest::compile(k, v)).collect::<Result<Vec<_>, String>>()
+                });
+                Ok(Self::Any(groups.collect::<Result<_, String>>()?))
+            }
+            Value::Array(list) => {
+                let words: Vec<Vec<u8>> = list.iter().filter_map(scalar).map(|s| s.to_ascii_lowercase().into_bytes()).collect();
+                if words.len() != list.len() || words.iter().any(|w| w.is_empty() || w.contains(&b'*')) {
+                    return Err("keywords must be plain texts without wildcards".into());
+                }
+                Ok(Self::Keywords(words))
+            }
+            _ => Err("a selection must be a map or a list".into()),
+        }
+    }
+
+    pub(super) fn answer(&self, e: &Event<'_>) -> Answer {
+        match self {
+            Self::All(tests) => Answer::all(tests.iter().map(|t| t.answer(e))),
+            Self::Any(groups) => Answer::any(groups.iter().map(|g| Answer::all(g.iter().map(|t| t.answer(e))))),
+            Self::Keywords(words) => {
+                let low = e.raw.to_ascii_lowercase();
+                words.iter().any(|w| memchr::memmem::find(&low, w).is_some()).into()
+            }
+        }
+    }
+
+    pub(super) fn uses(&self, field: &str) -> bool {
+        match self {
+            Self::All(t) => t.iter().any(|t| t.field == field),
+            Self::Any(g) => g.iter().flatten().any(|t| t.field == field),
+            Self::Keywords(_) => false,
+        }
+    }
+
+    pub(super) fn literals(&self) -> Option<Vec<String>> {
+        let best = |tests: &[FieldTest]| {
+            tests.iter().filter_map(FieldTest::literals).max_by_key(|l| l.iter().map(String::len).min().unwrap_or(0))
+        };
+        match self {
+            Self::All(tests) => best(tests),
+            Self::Any(groups) => {
+                let mut out = Vec::new();
+                for g in groups {
+                    out.extend(best(g)?);
+                }
+                Some(out)
+            }
+            Self::Keywords(words) => {
+                words.iter().map(|w| longest_chunk(w)).collect::<Option<Vec<_>>>()
+            }
+        }
+    }
+}
+
+fn scalar(v: &Value) -> Option<String> {
+    match v {
+        Value::String(s) => Some(s.clone()),
+        Value::Number(n) => Some(n.to_string()),
+        Value::Bool(b) => Some(b.to_string()),
+        _ => None,
+    }
+}
+
+impl FieldTest {
+    fn compile(key: &str, v: &Value) -> Result<Self, String> {
+        let mut parts = key.split('|');
+        let field = parts.next().unwrap_or_default().to_owned();
+        let known = FIELDS.contains(&field.as_str()) || field.starts_with("param.");
+        if !known {
+            return Err(format!("field `{field}` is not one that a web log has"));
+        }
+        let (mut how, mut cased, mut all, mut regex, mut compare, mut cidr, mut exists) =
+            (How::Equals, false, false, None, None, false, false);
+        for m in parts {
+            match m {
+                "contains" => how = How::Contains,
+                "startswith" => how = How::Starts,
+                "endswith" => how = How::Ends,
+                "cased" => cased = true,
+                "all" => all = true,
+                "re" => regex = Some((false, false, false)),
+                "i" if regex.is_some() => regex = regex.map(|(_, m, s)| (true, m, s)),
+                "m" if regex.is_some() => regex = regex.map(|(i, _, s)| (i, true, s)),
+                "s" if regex.is_some() => regex = regex.map(|(i, m, _)| (i, m, true)),
+                "gt" => compare = Some((|a, b| a > b) as fn(f64, f64) -> bool),
+                "gte" => compare = Some((|a, b| a >= b) as fn(f64, f64) -> bool),
+                "lt" => compare = Some((|a, b| a < b) as fn(f64, f64) -> bool),
+                "lte" => compare = Some((|a, b| a <= b) as fn(f64, f64) -> bool),
+                "cidr" => cidr = true,
+                "exists" => exists = true,
+                other => return Err(format!("modifier `{other}` is not supported")),
+            }
+        }
+        let values: Vec<&Value> = match v {
+            Value::Array(list) => list.iter().collect(),
+            one => vec![one],
+        };
+        let mut wants = Vec::new();
+        for value in values {
+            if value.is_null() {
+                wants.push(Want::Absent);
+                continue;
+            }
+            let text = scalar(value).ok_or_else(|| format!("`{key}` has a value that is no text or number"))?;
+            wants.push(if let Some((i, m, s)) = regex {
+                Want::Regex(build(&text, i, m, s)?)
+            } else if let Some(f) = compare {
+                Want::Number(f, text.parse().map_err(|_| format!("`{text}` is not a number"))?)
+            } else if cidr {
+                network(&text)?
+            } else if exists {
+                Want::Exists(text == "true")
+            } else {
+                wildcard(&text, how, cased)?
+            });
+        }
+        if wants.is_empty() {
+            return Err(format!("`{key}` has no value"));
+        }
+        Ok(Self { field, all, wants })
+    }
+
+    fn answer(&self, e: &Event<'_>) -> Answer {
+        if let [Want::Exists(want)] = self.wants.as_slice() {
+            let there = e.exists(&self.field);
+            return if *want { there } else { there.not() };
+        }
+        let values = match e.values(&self.field) {
+            Values::NotInLayout => return Answer::Unknown,
+            Values::These(v) => v,
+        };
+        let holds = |w: &Want| match w {
+            Want::Absent => values.is_empty(),
+            w => values.iter().any(|v| w.holds(v)),
+        };
+        if self.all { self.wants.iter().all(holds) } else { self.wants.iter().any(holds) }.into()
+    }
+
+    fn literals(&self) -> Option<Vec<String>> {
+        if !self.field.starts_with("cs-") && !self.field.starts_with("param") && !self.field.starts_with("c-u") {
+            return None;
+        }
+        if matches!(self.field.as_str(), "cs-method" | "cs-username") {
+            return None;
+        }
+        let each = self.wants.iter().map(|w| match w {
+            Want::Text { text, .. } => longest_chunk(text),
+            _ => None,
+        });
+        if self.all { each.flatten().max_by_key(String::len).map(|l| vec![l]) } else { each.collect() }
+    }
+}
+
+/// The longest part between characters that an encoding or folding may change.
+fn longest_chunk(text: &[u8]) -> Option<String> {
+    text.split(|b| !b.is_ascii_alphanumeric() && !matches!(b, b'.' | b'_' | b'-'))
+        .filter(|c| c.len() >= 4)
+        .max_by_key(|c| c.len())
+        .map(|c| String::from_utf8_lossy(c).to_ascii_lowercase())
+}
+
+impl Want {
+    fn holds(&self, v: &[u8]) -> bool {
+        match self {
+            Self::Regex(r) => r.is_match(v),
+            Self::Number(f, want) => {
+                std::str::from_utf8(v).ok().and_then(|s| s.trim().parse().ok()).is_some_and(|n: f64| f(n, *want))
+            }
+            Self::Network(net, bits) => std::str::from_utf8(v)
+                .ok()
+                .and_then(|s| s.parse().ok())
+                .is_some_and(|a: IpAddr| within(a, *net, *bits)),
+            Self::Text { text, how, cased } => {
+                let folded;
+                let v = if *cased {
+                    v
+                } else {
+                    folded = v.to_ascii_lowercase();
+                    folded.as_slice()
+                };
+                match how {
+                    How::Equals => v == text.as_slice(),
+                    How::Contains => memchr::memmem::find(v, text).is_some(),
+                    How::Starts => v.starts_with(text),
+                    How::Ends => v.ends_with(text),
+                }
+            }
+            Self::Exists(_) | Self::Absent => false,
+        }
+    }
+}
+
+fn build(text: &str, i: bool, m: bool, s: bool) -> Result<Regex, String> {
+    RegexBuilder::new(text)
+        .case_insensitive(i)
+        .multi_line(m)
+        .dot_matches_new_line(s)
+        .unicode(false)
+        .size_limit(REGEX_BYTES)
+        .build()
+        .map_err(|e| format!("the regular expression `{text}` can't be used: {e}"))
+}
+
+/// A Sigma text: `*` and `?` are wildcards, a backslash escapes them.
+fn wildcard(text: &str, how: How, cased: bool) -> Result<Want, String> {
+    let mut plain = Vec::new();
+    let mut pattern = String::new();
+    let mut wild = false;
+    let mut chars = text.chars().peekable();
+    let push = |c: char, plain: &mut Vec<u8>, pattern: &mut String| {
+        let mut buf = [0; 4];
+        let s = c.encode_utf8(&mut buf);
+        plain.extend_from_slice(s.as_bytes());
+        for b in s.bytes() {
+            pattern.push_str(&format!("\\x{b:02x}"));
+        }
+    };
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' if matches!(chars.peek(), Some('*' | '?' | '\\')) => {
+                push(chars.next().unwrap_or('\\'), &mut plain, &mut pattern);
+            }
+            '*' => {
+                wild = true;
+                pattern.push_str(".*");
+            }
+            '?' => {
+                wild = true;
+                pattern.push('.');
+            }
+            c => push(c, &mut plain, &mut pattern),
+        }
+    }
+    if !wild {
+        if !cased {
+            plain.make_ascii_lowercase();
+        }
+        return Ok(Want::Text { text: plain, how, cased });
+    }
+    let pattern = match how {
+        How::Equals => format!("^{pattern}$"),
+        How::Contains => pattern,
+        How::Starts => format!("^{pattern}"),
+        How::Ends => format!("{pattern}$"),
+    };
+    Ok(Want::Regex(build(&pattern, !cased, false, true)?))
+}
+
+fn network(text: &str) -> Result<Want, String> {
+    let (a, bits) = text.split_once('/').unwrap_or((text, ""));
+    let net: IpAddr = a.parse().map_err(|_| format!("`{text}` is not a network"))?;
+    let most = if net.is_ipv4() { 32 } else { 128 };
+    let bits = if bits.is_empty() { most } else { bits.parse().map_err(|_| format!("`{text}` is not a network"))? };
+    if bits > most {
+        return Err(format!("`{text}` is not a network"));
+    }
+    Ok(Want::Network(net, bits))
+}
+
+fn within(a: IpAddr, net: IpAddr, bits: u8) -> bool {
+    let shift = |len: u8| u32::from(len.saturating_sub(bits));
+    match (a, net) {
+        (IpAddr::V4(a), IpAddr::V4(n)) => {
+            bits == 0 || u32::from(a) >> shift(32).min(31) == u32::from(n) >> shift(32).min(31)
+        }
+        (IpAddr::V6(a), IpAddr::V6(n)) => {
+            bits == 0 || u128::from(a) >> shift(128).min(127) == u128::from(n) >> shift(128).min(127)
+        }
+        _ => false,
+    }
+}
