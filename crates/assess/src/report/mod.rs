@@ -3,8 +3,10 @@
 pub mod brief;
 pub mod figures;
 pub mod html;
+pub mod json;
 pub mod plain;
 #[cfg(test)]
 pub(crate) mod sample;
 pub mod terminal;
+pub mod timeline;
 pub mod words;

@@ -57,7 +57,7 @@ fn push_escaped(out: &mut String, c: char) {
     let _ = if n <= 0xff { write!(out, "\\x{n:02x}") } else { write!(out, "\\u{{{n:x}}}") };
 }
 
-fn is_steering(c: char) -> bool {
+pub(crate) fn is_steering(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{ad}' | '\u{61c}' | '\u{180e}'
