@@ -1,0 +1,136 @@
+//! Core's part of the configuration.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// What the operator can set. Unknown keys are refused; everything but the folder has a default.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Core's own folder: the database, the pinned root key, the newest key statement.
+    pub data_dir: PathBuf,
+    /// Where phones reach the door, e.g. `https://mdm.example.org`. Shown by the health page.
+    #[serde(default)]
+    pub base_url: String,
+    /// Finished commands are forgotten after so many days.
+    #[serde(default = "days_30")]
+    pub history_days: u32,
+    /// An enrolled phone is asked for its inventory so often.
+    #[serde(default = "hours_24")]
+    pub inventory_interval_hours: u32,
+    /// A free query that no phone fetched expires after so many hours.
+    #[serde(default = "hours_168")]
+    pub query_life_hours: u32,
+    /// A command that a phone put off (NotNow) is offered again after so many minutes, and a push is
+    /// sent for it then.
+    #[serde(default = "minutes_15")]
+    pub not_now_retry_minutes: u32,
+    /// How long to wait before the second, third, … push while a command waits and the phone is
+    /// silent; the last one repeats.
+    #[serde(default = "back_off")]
+    pub push_backoff_minutes: Vec<u32>,
+    /// PEM certificate chain for the administrators' listener; plain HTTP when absent.
+    #[serde(default)]
+    pub admin_tls_cert: Option<PathBuf>,
+    /// PEM private key that belongs to it.
+    #[serde(default)]
+    pub admin_tls_key: Option<PathBuf>,
+}
+
+fn days_30() -> u32 {
+    30
+}
+fn hours_24() -> u32 {
+    24
+}
+fn hours_168() -> u32 {
+    168
+}
+fn minutes_15() -> u32 {
+    15
+}
+fn back_off() -> Vec<u32> {
+    vec![2, 10, 60, 1440]
+}
+
+/// A value of the configuration was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("core.{key}: {why}")]
+pub struct ConfigError {
+    /// The key.
+    pub key: &'static str,
+    /// What is wrong with it and what would do.
+    pub why: &'static str,
+}
+
+impl Config {
+    /// A configuration with nothing but defaults.
+    #[must_use]
+    pub fn at(data_dir: PathBuf) -> Self {
+        Self {
+            data_dir,
+            base_url: String::new(),
+            history_days: days_30(),
+            inventory_interval_hours: hours_24(),
+            query_life_hours: hours_168(),
+            not_now_retry_minutes: minutes_15(),
+            push_backoff_minutes: back_off(),
+            admin_tls_cert: None,
+            admin_tls_key: None,
+        }
+    }
+
+    /// Checks what types alone don't.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the key and says why.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |key, why| Err(ConfigError { key, why });
+        if !(1..=3650).contains(&self.history_days) {
+            return wrong("history_days", "give 1 to 3650 days");
+        }
+        if !(1..=720).contains(&self.inventory_interval_hours) {
+            return wrong("inventory_interval_hours", "give 1 to 720 hours");
+        }
+        if !(1..=720).contains(&self.query_life_hours) {
+            return wrong("query_life_hours", "give 1 to 720 hours");
+        }
+        if !(1..=1440).contains(&self.not_now_retry_minutes) {
+            return wrong("not_now_retry_minutes", "give 1 to 1440 minutes");
+        }
+        if self.push_backoff_minutes.is_empty()
+            || self.push_backoff_minutes.iter().any(|m| !(1..=10_080).contains(m))
+        {
+            return wrong("push_backoff_minutes", "give at least one number from 1 to 10080");
+        }
+        if self.admin_tls_cert.is_some() != self.admin_tls_key.is_some() {
+            return wrong("admin_tls_cert", "give both admin_tls_cert and admin_tls_key, or neither");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_alone_is_a_configuration_and_an_unknown_key_is_none() {
+        let c: Config = serde_json::from_str(r#"{"data_dir":"/tmp/core"}"#).unwrap();
+        assert_eq!(c, Config::at("/tmp/core".into()));
+        assert!(c.check().is_ok());
+        let e = serde_json::from_str::<Config>(r#"{"data_dir":"/tmp","histroy_days":3}"#).unwrap_err();
+        assert!(e.to_string().contains("histroy_days"));
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_refused_by_its_key() {
+        let c = Config { history_days: 0, ..Config::at("/tmp".into()) };
+        assert!(c.check().unwrap_err().to_string().starts_with("core.history_days"));
+        let c = Config { admin_tls_cert: Some("a.pem".into()), ..Config::at("/tmp".into()) };
+        assert!(c.check().is_err());
+        let c = Config { push_backoff_minutes: vec![], ..Config::at("/tmp".into()) };
+        assert!(c.check().is_err());
+    }
+}
