@@ -4,6 +4,8 @@ pub mod attack;
 pub mod ocsf;
 pub mod queries;
 pub mod stix;
+#[cfg(test)]
+mod validated;
 
 use std::net::IpAddr;
 

@@ -138,7 +138,7 @@ fn info(chain: &Chain, uid: &Value) -> Value {
         "uid": uid,
         "title": format!("Ivanti EPMM: {} (chain {})", words::grade(chain.grade), chain.number),
         "desc": format!("{} bytes out; joined by: {}", chain.bytes_out, chain.joined_by.join("; ")),
-        "analytic": { "name": "matron assess", "type_id": 1, "type": "Rule" },
+        "analytic": { "uid": "matron-assess", "name": "matron assess", "type_id": 1, "type": "Rule" },
         "attacks": attacks
     });
     if let (Some(first), Some(last), Value::Object(map)) = (chain.first_ms, chain.last_ms, &mut info) {

@@ -58,36 +58,45 @@ fn quoted(ips: &[String]) -> String {
     ips.iter().map(|ip| format!("\"{ip}\"")).collect::<Vec<_>>().join(", ")
 }
 
+/// The head of each KQL query. Each is whole in itself: an editor runs what stands between blank lines.
+fn lets(s: &Scope) -> String {
+    format!(
+        "let addresses = dynamic([{}]);\nlet appliances = dynamic([\"FILL_IN_ADDRESS_OF_EPMM\", \
+         \"FILL_IN_ADDRESS_OF_SENTRY\"]);\nlet from = datetime({});\nlet to = datetime({});",
+        quoted(&s.ips),
+        s.from,
+        s.to
+    )
+}
+
 fn entra(s: &Scope) -> String {
+    let lets = lets(s);
     format!(
         r#"// Sign-ins from addresses in the evidence, and use of tokens that EPMM may have held.
 // Log Analytics or Sentinel; times are UTC. Nothing found is no proof: tokens are used from other addresses.
-let addresses = dynamic([{ips}]);
-let from = datetime({from});
-let to = datetime({to});
 
 // 1. Any sign-in from these addresses.
+{lets}
 union isfuzzy=true SigninLogs, AADNonInteractiveUserSignInLogs, AADServicePrincipalSignInLogs
 | where TimeGenerated between (from .. to)
 | where IPAddress in (addresses)
 | project TimeGenerated, Type, UserPrincipalName, AppDisplayName, ResourceDisplayName, IPAddress, UserAgent, ResultType
 | order by TimeGenerated asc
 
-// 2. Sign-ins of EPMM's own application from anywhere but the appliance. Put in its application id and address.
-// union isfuzzy=true SigninLogs, AADNonInteractiveUserSignInLogs, AADServicePrincipalSignInLogs
-// | where TimeGenerated between (from .. to)
-// | where AppId == "FILL_IN_APPLICATION_ID" and IPAddress != "FILL_IN_ADDRESS_OF_EPMM"
-// | summarize count(), min(TimeGenerated), max(TimeGenerated) by UserPrincipalName, IPAddress
+// 2. Sign-ins of EPMM's own application from anywhere but the appliances.
+{lets}
+union isfuzzy=true SigninLogs, AADNonInteractiveUserSignInLogs, AADServicePrincipalSignInLogs
+| where TimeGenerated between (from .. to)
+| where AppId == "FILL_IN_APPLICATION_ID_OF_EPMM" and IPAddress !in (appliances)
+| summarize count(), min(TimeGenerated), max(TimeGenerated) by UserPrincipalName, IPAddress
 
-// 3. What was changed in the directory by these addresses.
-// AuditLogs
-// | where TimeGenerated between (from .. to)
-// | where tostring(InitiatedBy.user.ipAddress) in (addresses)
-// | project TimeGenerated, OperationName, InitiatedBy, TargetResources, Result
-"#,
-        ips = quoted(&s.ips),
-        from = s.from,
-        to = s.to
+// 3. What was changed in the directory from these addresses.
+{lets}
+AuditLogs
+| where TimeGenerated between (from .. to)
+| where tostring(InitiatedBy.user.ipAddress) in (addresses)
+| project TimeGenerated, OperationName, InitiatedBy, TargetResources, Result
+"#
     )
 }
 
@@ -112,14 +121,12 @@ fn graph(s: &Scope) -> String {
 }
 
 fn firewall_kql(s: &Scope) -> String {
+    let lets = lets(s);
     format!(
-        r#"// Flows between EPMM or Sentry and addresses in the evidence, and all that left the appliance.
-let addresses = dynamic([{ips}]);
-let appliances = dynamic(["FILL_IN_ADDRESS_OF_EPMM", "FILL_IN_ADDRESS_OF_SENTRY"]);
-let from = datetime({from});
-let to = datetime({to});
+        r#"// Flows between EPMM or Sentry and addresses in the evidence, and all that left the appliances. Times are UTC.
 
 // 1. Either direction, these addresses.
+{lets}
 CommonSecurityLog
 | where TimeGenerated between (from .. to)
 | where SourceIP in (addresses) or DestinationIP in (addresses)
@@ -127,16 +134,14 @@ CommonSecurityLog
 | order by TimeGenerated asc
 
 // 2. Whatever the appliances opened themselves: tunnels and downloads.
+{lets}
 CommonSecurityLog
 | where TimeGenerated between (from .. to)
 | where SourceIP in (appliances)
 | summarize flows = count(), sent = sum(SentBytes), first = min(TimeGenerated), last = max(TimeGenerated)
     by DestinationIP, DestinationPort, DeviceAction
 | order by sent desc
-"#,
-        ips = quoted(&s.ips),
-        from = s.from,
-        to = s.to
+"#
     )
 }
 
