@@ -1,1 +1,26 @@
 //! The room that holds the phones' connections. It parses no body and lets nothing unsigned out.
+//!
+//! The door is the smallest room, since whoever takes the end of the TLS can tell the phones that
+//! connect anything. It does: rustls and hyper; a fixed list of routes ([`route`]); limits of size
+//! and time; the enrolment id from the phone's certificate, by its own hand; one call to the reader
+//! with the body; one call to core with what the reader made of it; and one check of what leaves
+//! ([`answer`]): a closed enum, or bytes under the vault's warrant for this phone, this class, this
+//! status, this command and this digest.
+//!
+//! It has no database, makes no connection, and knows the reader and core by `rpc` alone.
+
+mod answer;
+mod connection;
+mod counters;
+mod error;
+mod flow;
+mod install;
+mod room;
+mod route;
+mod tls;
+mod walls;
+
+pub use error::Error;
+pub use install::{install, prepare};
+pub use room::{Config, run};
+pub use route::{PUBLIC_ROUTES, Route};

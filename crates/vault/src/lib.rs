@@ -1,1 +1,29 @@
 //! The room that holds the keys, the people and the ledger, and decides every order.
+//!
+//! It talks to core by one narrow RPC (`rpc/proto/vault.proto`) and to nobody else; it has no
+//! network and no database. Its state ([`state`]) is a replay of its ledger. One thread
+//! ([`chamber`]) decides: it takes what waits, decides each thing against the state, appends all
+//! entries with one `fdatasync`, and only then answers. An answer that left is in the ledger.
+//!
+//! Whoever takes this room has everything; that is why it is small, parses nothing that a phone
+//! sent but what the reader sealed (a certificate request), and can't be reached from outside.
+
+mod certificate;
+mod chamber;
+mod command;
+mod derive;
+mod error;
+mod grant;
+mod install;
+mod keys;
+mod order_kinds;
+mod profile;
+mod room;
+mod rows;
+mod state;
+mod statement;
+mod submit;
+
+pub use error::Error;
+pub use install::prepare;
+pub use room::{Config, run};

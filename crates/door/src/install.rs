@@ -1,0 +1,72 @@
+//! The door's very first start: a TLS key and a delivery key in its own folder.
+
+use std::fs;
+use std::path::Path;
+
+use aws_lc_rs::encoding::AsDer;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
+use rpc::install::{DoorPublic, Installed};
+use rpc::trust::{Trust, write_file};
+use seal::KeyPairSecret;
+use zeroize::Zeroizing;
+
+use crate::Error;
+
+pub(crate) const TLS_KEY: &str = "tls.key.der";
+pub(crate) const TLS_CERTIFICATE: &str = "tls.cert.der";
+pub(crate) const CA_CERTIFICATE: &str = "ca.cert.der";
+pub(crate) const DELIVERY_KEY: &str = "delivery.key";
+
+/// Makes the door's keys, unless they are there, and says their public halves.
+///
+/// # Errors
+/// When the folder can't be written, or a key in it can't be read.
+pub fn prepare(dir: &Path) -> Result<DoorPublic, Error> {
+    fs::create_dir_all(dir).map_err(|e| Error::files("folder", dir, e))?;
+    if !dir.join(TLS_KEY).exists() {
+        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING)
+            .map_err(|_| Error::Tls("no key could be made".into()))?;
+        let pkcs8 = pair.to_pkcs8v1().map_err(|_| Error::Tls("no key could be made".into()))?;
+        write(dir, TLS_KEY, pkcs8.as_ref())?;
+    }
+    if !dir.join(DELIVERY_KEY).exists() {
+        let key = KeyPairSecret::generate(&SystemRandom::new())
+            .map_err(|_| Error::Tls("no random numbers".into()))?;
+        write(dir, DELIVERY_KEY, key.secret_bytes())?;
+    }
+    let pkcs8 = read(dir, TLS_KEY)?;
+    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &pkcs8)
+        .map_err(|_| Error::files("TLS key", &dir.join(TLS_KEY), "it is no P-256 key"))?;
+    let spki = pair.public_key().as_der().map_err(|_| Error::Tls("the key has no public half".into()))?;
+    Ok(DoorPublic { tls_spki: spki.as_ref().to_vec(), delivery_key: delivery_key(dir)?.public().0 })
+}
+
+/// Pins the root key and keeps the certificates that the vault made.
+///
+/// # Errors
+/// When the folder can't be written.
+pub fn install(dir: &Path, installed: &Installed) -> Result<(), Error> {
+    write(dir, TLS_CERTIFICATE, &installed.tls_certificate)?;
+    write(dir, CA_CERTIFICATE, &installed.ca_certificate)?;
+    Trust::install(dir, &installed.root_key, &installed.statement)
+        .map_err(|e| Error::files("pinned root key", dir, e))
+}
+
+fn write(dir: &Path, name: &'static str, content: &[u8]) -> Result<(), Error> {
+    write_file(dir, name, content, true).map_err(|e| Error::files(name, &dir.join(name), e))
+}
+
+pub(crate) fn read(dir: &Path, name: &'static str) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let path = dir.join(name);
+    fs::read(&path).map(Zeroizing::new).map_err(|e| Error::files(name, &path, e))
+}
+
+pub(crate) fn delivery_key(dir: &Path) -> Result<KeyPairSecret, Error> {
+    let bytes = read(dir, DELIVERY_KEY)?;
+    let secret: [u8; 32] = bytes
+        .as_slice()
+        .try_into()
+        .map_err(|_| Error::files("delivery key", &dir.join(DELIVERY_KEY), "it is not 32 bytes"))?;
+    Ok(KeyPairSecret::from_bytes(Zeroizing::new(secret)))
+}

@@ -1,0 +1,106 @@
+//! The door as a process.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{Clock, SystemClock};
+use rpc::control::{ControlEnd, RoomEvent, ToSupervisor};
+use rpc::pair;
+use rpc::proto::door_server::DoorServer;
+use rpc::trust::Trust;
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio_rustls::TlsAcceptor;
+
+use crate::Error;
+use crate::connection::{Limits, accept};
+use crate::flow::Flow;
+use crate::install::delivery_key;
+use crate::tls::server_config;
+use crate::walls::{DoorService, Walls};
+
+/// The door's part of the configuration.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The door's own folder.
+    pub dir: PathBuf,
+    /// PEM file with the TLS certificate and its chain; absent: the one that our CA made.
+    pub tls_certificate: Option<PathBuf>,
+    /// PEM file with its key.
+    pub tls_key: Option<PathBuf>,
+    /// The largest body a phone may send.
+    pub largest_body_bytes: usize,
+    /// How long a body may take to arrive.
+    pub body_timeout_ms: u64,
+    /// How long a kept connection may be silent.
+    pub idle_timeout_ms: u64,
+    /// The most connections at once.
+    pub connections: usize,
+}
+
+/// Runs the door until it is told to stop.
+///
+/// # Errors
+/// [`Error`] when it can't start.
+pub async fn run(
+    config: Config,
+    control: ControlEnd,
+    mut events: mpsc::UnboundedReceiver<RoomEvent>,
+) -> Result<(), Error> {
+    let trust = Trust::open(&config.dir, SystemClock.now_ms())
+        .map_err(|e| Error::files("pinned root key", &config.dir, e))?;
+    let acceptor = TlsAcceptor::from(server_config(&config)?);
+    let walls = Walls::new(trust, Duration::from_secs(10));
+    let flow = Arc::new(Flow {
+        walls: walls.clone(),
+        delivery: delivery_key(&config.dir)?,
+        largest_body_bytes: config.largest_body_bytes,
+        body_timeout: Duration::from_millis(config.body_timeout_ms),
+    });
+    let limits = Limits {
+        connections: config.connections,
+        handshake_timeout: Duration::from_secs(10),
+        idle_timeout: Duration::from_millis(config.idle_timeout_ms),
+    };
+    let (core, incoming) = pair::PeerIncoming::new();
+    let service = DoorServer::new(DoorService(walls.clone()))
+        .max_decoding_message_size(pair::LARGEST_MESSAGE_BYTES)
+        .max_encoding_message_size(pair::LARGEST_MESSAGE_BYTES);
+    let serving = tokio::spawn(pair::server().add_service(service).serve_with_incoming(incoming));
+    let reading = tokio::spawn(walls.clone().keep_reader());
+    let (stop_tx, stop) = watch::channel(false);
+    let mut accepting = Vec::new();
+    control.send(&ToSupervisor::Ready, &[]).map_err(|e| Error::Wall(e.to_string()))?;
+    loop {
+        match events.recv().await {
+            Some(RoomEvent::Peer(room, pair)) => {
+                let taken = match room.as_str() {
+                    "core" => core.renew(pair),
+                    "reader" => walls.reader_slot.renew(pair),
+                    _ => Ok(()),
+                };
+                if let Err(e) = taken {
+                    tracing::warn!(room, error = %e, "a pair could not be used");
+                }
+            }
+            Some(RoomEvent::Listener(_, listener)) => {
+                let wall = |e: std::io::Error| Error::Wall(e.to_string());
+                listener.set_nonblocking(true).map_err(wall)?;
+                let listener = TcpListener::from_std(listener).map_err(wall)?;
+                let task = accept(listener, acceptor.clone(), flow.clone(), limits, stop.clone());
+                accepting.push(tokio::spawn(task));
+            }
+            Some(RoomEvent::Stop) | None => break,
+        }
+    }
+    stop_tx.send_replace(true);
+    for task in accepting {
+        let _ = task.await;
+    }
+    reading.abort();
+    serving.abort();
+    Ok(())
+}

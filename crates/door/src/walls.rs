@@ -1,0 +1,138 @@
+//! The door's walls: it asks the reader over one stream, serves core over another, and takes key
+//! statements from core for both of them.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use model::{Clock, SystemClock};
+use rpc::CallStream;
+use rpc::pair::{self, PeerSlot};
+use rpc::proto::door_server::Door;
+use rpc::proto::reader_client::ReaderClient;
+use rpc::proto::{
+    Believed, CoreReply, CoreRequest, CountersReply, CountersRequest, ReadReply, ReadRequest, Statement,
+};
+use rpc::trust::Trust;
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::counters::Counters;
+
+/// How many calls wait on a stream before callers have to.
+const IN_FLIGHT: usize = 1024;
+
+/// What the door knows of its neighbours.
+pub(crate) struct Walls {
+    pub(crate) reader: CallStream<ReadRequest, ReadReply>,
+    pub(crate) core: CallStream<CoreRequest, CoreReply>,
+    pub(crate) reader_slot: PeerSlot,
+    pub(crate) trust: Trust,
+    pub(crate) counters: Counters,
+    statement: Mutex<Option<Statement>>,
+}
+
+impl Walls {
+    pub(crate) fn new(trust: Trust, patience: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            reader: CallStream::new(patience),
+            core: CallStream::new(patience),
+            reader_slot: PeerSlot::default(),
+            trust,
+            counters: Counters::default(),
+            statement: Mutex::new(None),
+        })
+    }
+
+    fn client(channel: tonic::transport::Channel) -> ReaderClient<tonic::transport::Channel> {
+        ReaderClient::new(channel)
+            .max_decoding_message_size(pair::LARGEST_MESSAGE_BYTES)
+            .max_encoding_message_size(pair::LARGEST_MESSAGE_BYTES)
+    }
+
+    /// Keeps a stream to the newest reader, for as long as the door runs.
+    pub(crate) async fn keep_reader(self: Arc<Self>) {
+        let mut changes = self.reader_slot.changes();
+        loop {
+            let channel = changes.borrow_and_update().clone();
+            if let Some(channel) = channel {
+                if let Err(e) = self.read_until_it_ends(channel).await {
+                    tracing::warn!(reason = %e, "the stream to the reader ended");
+                }
+            }
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn read_until_it_ends(&self, channel: tonic::transport::Channel) -> Result<(), Status> {
+        let mut client = Self::client(channel);
+        let known = self.statement.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        if let Some(statement) = known {
+            client.believe(statement).await?;
+        }
+        let (tx, rx) = mpsc::channel(IN_FLIGHT);
+        let mut answers = client.read(ReceiverStream::new(rx)).await?.into_inner();
+        let generation = self.reader.attach(tx);
+        let ended = loop {
+            match answers.next().await {
+                Some(Ok(answer)) => self.reader.answer(answer.call, answer),
+                Some(Err(e)) => break Err(e),
+                None => break Ok(()),
+            }
+        };
+        self.reader.detach(generation);
+        ended
+    }
+
+    async fn believe_both(&self, statement: Statement) -> Believed {
+        let believed = self.trust.believe(&statement, SystemClock.now_ms());
+        if !believed.refused.is_empty() {
+            return believed;
+        }
+        let held = self.statement.lock();
+        *held.unwrap_or_else(std::sync::PoisonError::into_inner) = Some(statement.clone());
+        // A reader that is away is told when it is back.
+        let Ok(channel) = self.reader_slot.channel(Duration::from_secs(1)).await else { return believed };
+        match Self::client(channel).believe(statement).await {
+            Ok(answer) => answer.into_inner(),
+            Err(_) => believed,
+        }
+    }
+}
+
+/// The door as core sees it.
+pub(crate) struct DoorService(pub(crate) Arc<Walls>);
+
+#[tonic::async_trait]
+impl Door for DoorService {
+    type CheckInsStream = Pin<Box<dyn tokio_stream::Stream<Item = Result<CoreRequest, Status>> + Send>>;
+
+    async fn check_ins(
+        &self,
+        request: Request<Streaming<CoreReply>>,
+    ) -> Result<Response<Self::CheckInsStream>, Status> {
+        let (tx, rx) = mpsc::channel(IN_FLIGHT);
+        let walls = self.0.clone();
+        let generation = walls.core.attach(tx);
+        let mut answers = request.into_inner();
+        tokio::spawn(async move {
+            while let Some(Ok(answer)) = answers.next().await {
+                walls.core.answer(answer.call, answer);
+            }
+            walls.core.detach(generation);
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(rx).map(Ok))))
+    }
+
+    async fn believe(&self, request: Request<Statement>) -> Result<Response<Believed>, Status> {
+        Ok(Response::new(self.0.believe_both(request.into_inner()).await))
+    }
+
+    async fn counters(&self, _: Request<CountersRequest>) -> Result<Response<CountersReply>, Status> {
+        Ok(Response::new(CountersReply { counters: self.0.counters.read() }))
+    }
+}

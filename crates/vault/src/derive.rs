@@ -1,0 +1,133 @@
+//! Ids, links and challenges, derived from an order's id and a key of the vault: whoever retries an
+//! order finds the same ones, and nothing of them has to be stored.
+
+use aws_lc_rs::{constant_time, hmac};
+use minicbor::{Decode, Encode};
+use model::{CommandId, EnrolmentId, LinkHash, OrderId, PersonId};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+/// The key that everything here is derived with.
+#[derive(Clone, Zeroize, ZeroizeOnDrop, Encode, Decode)]
+#[cbor(transparent)]
+pub(crate) struct DeriveKey(
+    #[n(0)]
+    #[cbor(with = "minicbor::bytes")]
+    pub(crate) [u8; 32],
+);
+
+const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+
+/// Text of 5 bits a character that survives being typed: no 0, 1, l, o.
+fn to_text(bytes: &[u8]) -> String {
+    let mut out = String::new();
+    let (mut held, mut bits) = (0u32, 0u32);
+    for b in bytes {
+        held = held << 8 | u32::from(*b);
+        bits += 8;
+        while bits >= 5 {
+            bits -= 5;
+            let place = usize::try_from(held >> bits & 31).unwrap_or(0);
+            out.push(char::from(*ALPHABET.get(place).unwrap_or(&b'a')));
+        }
+    }
+    out
+}
+
+impl DeriveKey {
+    fn bytes(&self, what: &str, parts: &[&[u8]]) -> Zeroizing<[u8; 32]> {
+        let mut mac = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, &self.0));
+        mac.update(what.as_bytes());
+        mac.update(&[0]);
+        for p in parts {
+            mac.update(p);
+        }
+        let mut out = Zeroizing::new([0u8; 32]);
+        out.iter_mut().zip(mac.sign().as_ref()).for_each(|(to, from)| *to = *from);
+        out
+    }
+
+    fn id(&self, what: &str, parts: &[&[u8]]) -> [u8; 16] {
+        let mut out = [0u8; 16];
+        out.iter_mut().zip(self.bytes(what, parts).iter()).for_each(|(to, from)| *to = *from);
+        out
+    }
+
+    pub(crate) fn enrolment(&self, order: &OrderId) -> EnrolmentId {
+        EnrolmentId(self.id("enrolment", &[order.as_bytes()]))
+    }
+
+    pub(crate) fn person(&self, order: &OrderId) -> PersonId {
+        PersonId(self.id("person", &[order.as_bytes()]))
+    }
+
+    /// One id for all phones of an order, or one a phone when a secret differs.
+    pub(crate) fn command(&self, order: &OrderId, phone: Option<&EnrolmentId>) -> CommandId {
+        let phone = phone.map_or(&[][..], |p| p.as_bytes());
+        CommandId(self.id("command", &[order.as_bytes(), phone]))
+    }
+
+    /// The link's secret path segment: 160 bits in 32 characters.
+    pub(crate) fn link_secret(&self, order: &OrderId) -> Zeroizing<String> {
+        let bytes = self.bytes("link", &[order.as_bytes()]);
+        Zeroizing::new(to_text(bytes.get(..20).unwrap_or_default()))
+    }
+
+    /// What the vault keeps of a link, and the door computes of it.
+    pub(crate) fn link_hash(secret: &str) -> LinkHash {
+        LinkHash(order::sha256(secret.as_bytes()).0)
+    }
+
+    /// The SCEP challenge of an enrolment: its id, a dot, and 160 bits that only the vault can make.
+    pub(crate) fn challenge(&self, enrolment: &EnrolmentId) -> Zeroizing<String> {
+        let bytes = self.bytes("challenge", &[enrolment.as_bytes()]);
+        Zeroizing::new(format!("{enrolment}.{}", to_text(bytes.get(..20).unwrap_or_default())))
+    }
+
+    /// The enrolment that a challenge belongs to, if the vault made it.
+    pub(crate) fn read_challenge(&self, challenge: &str) -> Option<EnrolmentId> {
+        let enrolment: EnrolmentId = challenge.split('.').next()?.parse().ok()?;
+        let right = self.challenge(&enrolment);
+        constant_time::verify_slices_are_equal(right.as_bytes(), challenge.as_bytes()).ok()?;
+        Some(enrolment)
+    }
+
+    /// A certificate's serial number, the same for the same key of the same enrolment.
+    pub(crate) fn serial(&self, enrolment: &EnrolmentId, key_digest: &[u8]) -> [u8; 16] {
+        self.id("serial", &[enrolment.as_bytes(), key_digest])
+    }
+
+    /// A payload's UUID in the enrolment profile.
+    pub(crate) fn payload_uuid(&self, enrolment: &EnrolmentId, which: &str) -> [u8; 16] {
+        self.id("payload", &[enrolment.as_bytes(), which.as_bytes()])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_challenge_leads_to_its_enrolment_and_no_other_text_does() {
+        let key = DeriveKey([7; 32]);
+        let enrolment = EnrolmentId([3; 16]);
+        let challenge = key.challenge(&enrolment);
+        assert_eq!(key.read_challenge(&challenge), Some(enrolment));
+        assert_eq!(DeriveKey([8; 32]).read_challenge(&challenge), None);
+        let other = EnrolmentId([4; 16]);
+        let moved = challenge.replace(&enrolment.to_string(), &other.to_string());
+        assert_eq!(key.read_challenge(&moved), None);
+        for bad in ["", ".", "x.y", &format!("{enrolment}"), &format!("{enrolment}.")] {
+            assert_eq!(key.read_challenge(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_retried_order_finds_the_same_link_and_ids() {
+        let key = DeriveKey([7; 32]);
+        let order = OrderId([1; 16]);
+        assert_eq!(key.link_secret(&order), key.link_secret(&order));
+        assert_eq!(key.link_secret(&order).len(), 32);
+        assert_eq!(key.enrolment(&order), key.enrolment(&order));
+        assert_ne!(key.enrolment(&order), key.enrolment(&OrderId([2; 16])));
+    }
+}

@@ -1,0 +1,53 @@
+//! What stops the vault. What it refuses is no error: see `order::Refusal`.
+
+use ledger::LedgerError;
+
+/// The vault can't start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The operator's: its folder or key file.
+    #[error("the vault's {what} at {path}: {source}")]
+    Files {
+        /// Which file or folder.
+        what: &'static str,
+        /// Where.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The operator's: the key file is there but not what it should be.
+    #[error("the vault's key file {0} can't be read; restore it from a backup, the ledger needs it")]
+    KeyFile(String),
+    /// The ledger.
+    #[error("the vault's ledger: {0}")]
+    Ledger(#[from] LedgerError),
+    /// The ledger belongs to other keys.
+    #[error(
+        "the ledger's first entry names another root key than the key file holds; they don't belong together"
+    )]
+    ForeignLedger,
+    /// Ours: a key or certificate could not be made.
+    #[error("a key or certificate could not be made: {0}")]
+    Making(String),
+    /// Ours or the host's: the pairs or the control pair.
+    #[error("the vault's wall: {0}")]
+    Wall(String),
+}
+
+impl Error {
+    pub(crate) fn files(what: &'static str, path: &std::path::Path, source: std::io::Error) -> Self {
+        Self::Files { what, path: path.display().to_string(), source }
+    }
+}
+
+impl From<apple::x509::X509Error> for Error {
+    fn from(e: apple::x509::X509Error) -> Self {
+        Self::Making(e.to_string())
+    }
+}
+
+impl From<seal::SealError> for Error {
+    fn from(e: seal::SealError) -> Self {
+        Self::Making(e.to_string())
+    }
+}

@@ -1,0 +1,313 @@
+//! What each kind of order comes to, once its signer is known to be allowed it.
+
+use ledger::{Effect, SigningPublicKey, Subject};
+use minicbor::Decode;
+use model::{Compartment, EnrolmentId, Role, SealedRow, TimeMs};
+use order::{
+    ApiScope, InviteAnswer, InviteSecrets, JoinSecrets, OpenAnswer, OpenedField, Order, OrderKind, PersonKey,
+    Refusal, Scheme, VerifiedOrder, encode, key_id,
+};
+use zeroize::Zeroizing;
+
+use crate::chamber::Chamber;
+use crate::derive::DeriveKey;
+use crate::submit::{Consequence, Signer, Submitted};
+
+/// A session lives a working day at most.
+const LONGEST_SESSION_MS: TimeMs = 12 * model::clock::HOUR_MS;
+/// The most records and searches one grant pays for.
+const MOST_RECORDS: u32 = 5_000;
+const MOST_SEARCHES: u32 = 500;
+/// An invitation waits 60 days at most.
+const LONGEST_INVITATION_MS: TimeMs = 60 * model::clock::DAY_MS;
+/// An API key lives two years at most.
+const LONGEST_API_KEY_MS: TimeMs = 731 * model::clock::DAY_MS;
+/// The most fields one order opens.
+const MOST_FIELDS: usize = 64;
+
+/// Decodes sealed arguments strictly.
+pub(crate) fn arguments<T>(bytes: &[u8]) -> Result<T, Refusal>
+where
+    T: minicbor::Encode<()> + for<'b> Decode<'b, ()>,
+{
+    order::decode(bytes).map_err(|_| Refusal::BadSealedArguments)
+}
+
+fn text(value: &str, most_chars: usize) -> Result<(), Refusal> {
+    let fine = !value.trim().is_empty()
+        && value.chars().count() <= most_chars
+        && !value.chars().any(char::is_control);
+    if fine { Ok(()) } else { Err(Refusal::BadArgument) }
+}
+
+impl Chamber {
+    pub(crate) fn join_first(
+        &mut self,
+        order: &Order,
+        key: &PersonKey,
+        arguments_bytes: &[u8],
+    ) -> Result<Consequence, Refusal> {
+        if self.state.first_token.is_none() {
+            return Err(Refusal::TokenSpent);
+        }
+        self.person_joins(order, key, Role::Administrator, None, arguments_bytes)
+    }
+
+    fn person_joins(
+        &mut self,
+        order: &Order,
+        key: &PersonKey,
+        role: Role,
+        group: Option<model::Group>,
+        arguments_bytes: &[u8],
+    ) -> Result<Consequence, Refusal> {
+        let public_key = self.new_key(key)?;
+        let secrets: JoinSecrets = arguments(arguments_bytes)?;
+        text(&secrets.name, 200)?;
+        if role == Role::WardManager && group.is_none() {
+            return Err(Refusal::BadArgument);
+        }
+        let person = self.keys.file.derive_key.person(&order.id);
+        let name = self
+            .people_keys
+            .seal(Subject::from(person), secrets.name.as_bytes(), &self.rng)
+            .map_err(|_| Refusal::LedgerUnavailable)?;
+        let key_id = key_id(&public_key.0);
+        Ok(Consequence::of(Effect::PersonJoined { person, role, group, key_id, public_key, name }))
+    }
+
+    fn new_key(&self, key: &PersonKey) -> Result<SigningPublicKey, Refusal> {
+        if key.scheme != Scheme::Ed25519 {
+            return Err(Refusal::BadArgument);
+        }
+        let public: [u8; 32] = key.public.clone().try_into().map_err(|_| Refusal::BadArgument)?;
+        if self.state.keys.contains_key(&key_id(&public)) {
+            return Err(Refusal::KeyAlreadyKnown);
+        }
+        Ok(SigningPublicKey(public))
+    }
+
+    /// What an allowed order comes to.
+    pub(crate) fn consequence(
+        &mut self,
+        order: &Order,
+        signer: &Signer,
+        arguments_bytes: &[u8],
+        rows: &[(EnrolmentId, SealedRow)],
+        erasing: bool,
+    ) -> Result<Consequence, Refusal> {
+        match &order.kind {
+            OrderKind::JoinFirst { .. } => Err(Refusal::BadArgument),
+            OrderKind::AddPerson { key, role, group } => {
+                self.person_joins(order, key, *role, group.clone(), arguments_bytes)
+            }
+            OrderKind::AddKey { key } => {
+                let public_key = self.new_key(key)?;
+                let key_id = key_id(&public_key.0);
+                Ok(Consequence::of(Effect::PersonKeyAdded { person: signer.person, key_id, public_key }))
+            }
+            OrderKind::RemovePerson { person } => {
+                let p = self.state.people.get(person).filter(|p| p.present).ok_or(Refusal::BadArgument)?;
+                if p.role == Role::Administrator && self.state.administrators() < 2 {
+                    return Err(Refusal::LastAdministrator);
+                }
+                Ok(Consequence::of(Effect::PersonRemoved { person: *person }))
+            }
+            OrderKind::Invite { group, valid_ms } => {
+                if !order.targets.is_empty() || !(1..=LONGEST_INVITATION_MS).contains(valid_ms) {
+                    return Err(Refusal::BadArgument);
+                }
+                self.invite(order, group, self.now_ms + valid_ms, arguments_bytes)
+            }
+            OrderKind::WithdrawInvitation => {
+                let [enrolment] = order.targets[..] else { return Err(Refusal::BadArgument) };
+                let e = self.state.enrolments.get(&enrolment).ok_or(Refusal::UnknownEnrolment)?;
+                if e.withdrawn || e.issued.is_some() {
+                    return Err(Refusal::InvitationNotOpen);
+                }
+                Ok(Consequence::of(Effect::InvitationWithdrawn { enrolment }))
+            }
+            OrderKind::Open { fields } => self.open_fields(order, signer, fields, rows),
+            OrderKind::Grant { session, records, searches, compartments, valid_ms } => {
+                let never = [Compartment::Escrow, Compartment::Secret, Compartment::Push];
+                if !(1..=LONGEST_SESSION_MS).contains(valid_ms)
+                    || *records > MOST_RECORDS
+                    || *searches > MOST_SEARCHES
+                    || compartments.iter().any(|c| never.contains(c))
+                    || self.state.sessions.contains_key(session)
+                {
+                    return Err(Refusal::BadArgument);
+                }
+                Ok(Consequence::of(Effect::Granted {
+                    session: *session,
+                    records: *records,
+                    searches: *searches,
+                    compartments: compartments.clone(),
+                    expires_at_ms: self.now_ms + valid_ms,
+                }))
+            }
+            OrderKind::Command { command } => self.command(order, command, arguments_bytes, rows, erasing),
+            OrderKind::Recall { order } => match self.state.commanded.get(order) {
+                Some(c) if !c.recalled && self.now_ms < c.expires_at_ms => {
+                    Ok(Consequence::of(Effect::Recalled { order: *order }))
+                }
+                _ => Err(Refusal::NothingToRecall),
+            },
+            OrderKind::MakeApiKey { hash, scopes, valid_ms, label } => {
+                text(label, 100)?;
+                let bits = scopes.iter().fold(0u32, |bits, s| bits | scope_bit(*s));
+                if bits == 0
+                    || !(1..=LONGEST_API_KEY_MS).contains(valid_ms)
+                    || self.state.api_keys.contains_key(hash)
+                {
+                    return Err(Refusal::BadArgument);
+                }
+                Ok(Consequence::of(Effect::ApiKeyMade {
+                    hash: *hash,
+                    scopes: bits,
+                    expires_at_ms: self.now_ms + valid_ms,
+                    label: label.clone(),
+                }))
+            }
+            OrderKind::EndApiKey { hash } => {
+                if !self.state.api_keys.contains_key(hash) {
+                    return Err(Refusal::BadArgument);
+                }
+                Ok(Consequence::of(Effect::ApiKeyRevoked { hash: *hash }))
+            }
+            OrderKind::EndSession { session } => {
+                let s = self.state.sessions.get(session).ok_or(Refusal::GrantExhausted)?;
+                let own = s.person == signer.person;
+                let role = self.state.people.get(&signer.person).map(|p| p.role);
+                if !own && role != Some(Role::Administrator) {
+                    return Err(Refusal::RoleNotAllowed);
+                }
+                Ok(Consequence::of(Effect::SessionEnded { session: *session }))
+            }
+        }
+    }
+
+    fn invite(
+        &mut self,
+        order: &Order,
+        group: &model::Group,
+        expires_at_ms: TimeMs,
+        arguments_bytes: &[u8],
+    ) -> Result<Consequence, Refusal> {
+        let secrets: InviteSecrets = arguments(arguments_bytes)?;
+        text(&secrets.name, 200)?;
+        text(&secrets.email, 254)?;
+        if !secrets.email.contains('@') {
+            return Err(Refusal::BadArgument);
+        }
+        let enrolment = self.keys.file.derive_key.enrolment(&order.id);
+        let link_secret = self.keys.file.derive_key.link_secret(&order.id);
+        let holder = self
+            .people_keys
+            .seal(Subject::from(enrolment), arguments_bytes, &self.rng)
+            .map_err(|_| Refusal::LedgerUnavailable)?;
+        let answer = self.invite_answer(order, expires_at_ms);
+        let effect = Effect::Invited {
+            enrolment,
+            link: DeriveKey::link_hash(&link_secret),
+            group: group.clone(),
+            expires_at_ms,
+            holder,
+        };
+        Ok(Consequence { answer: Some(answer), ..Consequence::of(effect) })
+    }
+
+    fn invite_answer(&self, order: &Order, expires_at_ms: TimeMs) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(encode(&InviteAnswer {
+            enrolment: self.keys.file.derive_key.enrolment(&order.id),
+            link_secret: self.keys.file.derive_key.link_secret(&order.id).to_string(),
+            expires_at_ms,
+            base_url: self.config.base_url.clone(),
+        }))
+    }
+
+    fn open_fields(
+        &mut self,
+        order: &Order,
+        signer: &Signer,
+        fields: &[String],
+        rows: &[(EnrolmentId, SealedRow)],
+    ) -> Result<Consequence, Refusal> {
+        let [target] = order.targets[..] else { return Err(Refusal::BadArgument) };
+        if fields.is_empty() || fields.len() > MOST_FIELDS {
+            return Err(Refusal::BadArgument);
+        }
+        if !self.state.enrolments.contains_key(&target) {
+            return Err(Refusal::UnknownEnrolment);
+        }
+        let role = self.state.people.get(&signer.person).map(|p| p.role);
+        let may_escrow = matches!(role, Some(Role::Administrator | Role::Engineer));
+        let answer = self.opened(target, fields, rows, may_escrow)?;
+        let fields = fields.iter().map(|f| (target, f.clone())).collect();
+        Ok(Consequence { answer: Some(answer), ..Consequence::of(Effect::Opened { fields }) })
+    }
+
+    fn opened(
+        &mut self,
+        target: EnrolmentId,
+        fields: &[String],
+        rows: &[(EnrolmentId, SealedRow)],
+        may_escrow: bool,
+    ) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+        let mut opened = Vec::new();
+        for name in fields {
+            for (_, row) in rows.iter().filter(|(e, r)| *e == target && r.name == *name) {
+                let secret = matches!(row.compartment, Compartment::Escrow | Compartment::Secret);
+                if secret && !may_escrow {
+                    return Err(Refusal::RoleNotAllowed);
+                }
+                let value = self.opener.open(&target, row).map_err(|_| Refusal::CannotOpen)?;
+                opened.push(OpenedField { enrolment: target, name: name.clone(), value: value.to_vec() });
+            }
+        }
+        Ok(Zeroizing::new(encode(&OpenAnswer { fields: opened })))
+    }
+
+    /// The outcome of an order that was accepted before, made again without any effect.
+    pub(crate) fn again(
+        &mut self,
+        verified: &VerifiedOrder,
+        submitted: &Submitted,
+    ) -> Result<Consequence, Refusal> {
+        let order = verified.order();
+        // Never written: `again` only fills answers and commands.
+        let nothing = || Consequence::of(Effect::Recalled { order: order.id });
+        match &order.kind {
+            OrderKind::Invite { .. } => {
+                let enrolment = self.keys.file.derive_key.enrolment(&order.id);
+                let e = self.state.enrolments.get(&enrolment).ok_or(Refusal::UnknownEnrolment)?;
+                let answer = self.invite_answer(order, e.expires_at_ms);
+                Ok(Consequence { answer: Some(answer), ..nothing() })
+            }
+            OrderKind::Open { fields } => {
+                let [target] = order.targets[..] else { return Err(Refusal::BadArgument) };
+                let role =
+                    verified.signers().first().and_then(|k| self.state.holder_of(k)).map(|(_, p)| p.role);
+                let may_escrow = matches!(role, Some(Role::Administrator | Role::Engineer));
+                let answer = self.opened(target, fields, &submitted.rows, may_escrow)?;
+                Ok(Consequence { answer: Some(answer), ..nothing() })
+            }
+            OrderKind::Command { command } => {
+                let arguments_bytes = self.open_arguments(order, &submitted.sealed_arguments)?;
+                let c = self.command_again(order, command, &arguments_bytes, &submitted.rows)?;
+                Ok(Consequence { effect: nothing().effect, ..c })
+            }
+            _ => Ok(nothing()),
+        }
+    }
+}
+
+/// A scope's bit in the ledger.
+fn scope_bit(scope: ApiScope) -> u32 {
+    match scope {
+        ApiScope::Devices => 1,
+        ApiScope::Commands => 2,
+        ApiScope::Ledger => 4,
+        ApiScope::Metrics => 8,
+    }
+}

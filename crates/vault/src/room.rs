@@ -1,0 +1,303 @@
+//! The vault as a process: its wall (`rpc/proto/vault.proto`) in front of the chamber.
+
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use apple::x509::Algorithms;
+use ledger::Body;
+use model::{EnrolmentId, SealedRow, SystemClock};
+use order::{Refusal, encode};
+use rpc::control::{ControlEnd, RoomEvent, ToSupervisor};
+use rpc::proto::vault_server::{Vault, VaultServer};
+use rpc::{pair, proto};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use crate::Error;
+use crate::chamber::{Chamber, Door, NotDurable, start};
+use crate::submit::Submitted;
+
+/// The vault's part of the configuration.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The vault's own folder.
+    pub dir: PathBuf,
+    /// Where phones reach the door, e.g. `https://mdm.example.org`.
+    pub base_url: String,
+    /// Shown on phones.
+    pub organization: String,
+    /// The push topic, `com.apple.mgmt.…`.
+    pub topic: String,
+    /// Serve enrolment profiles without a CMS signature, for simulators that can't read one.
+    pub unsigned_profiles: bool,
+    /// Admit SHA-1 in certificate requests of older phones and simulators.
+    pub admit_old_algorithms: bool,
+}
+
+impl Config {
+    pub(crate) fn admitted(&self) -> Algorithms {
+        if self.admit_old_algorithms { Algorithms::AdmitOld } else { Algorithms::Strong }
+    }
+}
+
+/// Runs the vault until it is told to stop or its ledger fails.
+///
+/// # Errors
+/// [`Error`] when it can't start, or the ledger can't be written.
+pub async fn run(
+    config: Config,
+    control: ControlEnd,
+    mut events: mpsc::UnboundedReceiver<RoomEvent>,
+) -> Result<(), Error> {
+    let dir = config.dir.clone();
+    let chamber = Chamber::open(&dir, config, Arc::new(SystemClock))?;
+    let (door, mut ended) = start(chamber)?;
+    let (core, incoming) = pair::PeerIncoming::new();
+    let service = VaultServer::new(Room { door })
+        .max_decoding_message_size(pair::LARGEST_MESSAGE_BYTES)
+        .max_encoding_message_size(pair::LARGEST_MESSAGE_BYTES);
+    let mut serving = tokio::spawn(pair::server().add_service(service).serve_with_incoming(incoming));
+    control.send(&ToSupervisor::Ready, &[]).map_err(|e| Error::Wall(e.to_string()))?;
+    loop {
+        tokio::select! {
+            event = events.recv() => match event {
+                Some(RoomEvent::Peer(room, pair)) if room == "core" => {
+                    if let Err(e) = core.renew(pair) {
+                        tracing::warn!(error = %e, "a pair with core could not be used");
+                    }
+                }
+                Some(RoomEvent::Stop) | None => {
+                    serving.abort();
+                    return Ok(());
+                }
+                Some(_) => {}
+            },
+            result = &mut ended => {
+                return result.unwrap_or_else(|_| Err(Error::Wall("the chamber ended".into())));
+            }
+            _ = &mut serving => return Err(Error::Wall("the server ended".into())),
+        }
+    }
+}
+
+struct Room {
+    door: Door,
+}
+
+fn not_durable(_: NotDurable) -> Status {
+    Status::unavailable("the ledger can't be written")
+}
+
+fn invalid(e: rpc::ConvertError) -> Status {
+    Status::invalid_argument(e.to_string())
+}
+
+fn number(refusal: Option<Refusal>) -> u32 {
+    refusal.map_or(0, |r| u32::from(r.number()))
+}
+
+fn rows_from(rows: Vec<proto::PhoneRow>) -> Result<Vec<(EnrolmentId, SealedRow)>, Status> {
+    rows.into_iter().map(|r| rpc::phone_row(r).map_err(invalid)).collect()
+}
+
+fn warrants_to(warrants: Vec<(EnrolmentId, order::SignedWarrant)>) -> Vec<proto::PhoneWarrant> {
+    let to = |(e, w): (EnrolmentId, order::SignedWarrant)| proto::PhoneWarrant {
+        enrolment: e.0.to_vec(),
+        warrant: encode(&w),
+    };
+    warrants.into_iter().map(to).collect()
+}
+
+#[tonic::async_trait]
+impl Vault for Room {
+    async fn submit(&self, request: Request<proto::Submission>) -> Result<Response<proto::Outcome>, Status> {
+        let r = request.into_inner();
+        let submitted = Submitted {
+            signed: r.signed_order,
+            sealed_arguments: r.sealed_arguments,
+            rows: rows_from(r.rows)?,
+        };
+        let o = self.door.decide(move |c| c.submit(&submitted)).await.map_err(not_durable)?;
+        let commands = o.commands.into_iter().map(|c| proto::CommandBytes {
+            command: c.command.0.to_vec(),
+            body: c.body,
+            sealed: c.sealed,
+            warrants: warrants_to(c.warrants),
+        });
+        Ok(Response::new(proto::Outcome {
+            refusal: number(o.refusal),
+            order: o.order.map(|o| o.0.to_vec()).unwrap_or_default(),
+            position: o.position,
+            sealed_answer: o.sealed_answer,
+            commands: commands.collect(),
+            erasing: o.erasing,
+        }))
+    }
+
+    async fn profile(
+        &self,
+        request: Request<proto::ProfileRequest>,
+    ) -> Result<Response<proto::ProfileAnswer>, Status> {
+        let link = rpc::link_hash(&request.into_inner().link).map_err(invalid)?;
+        let made = self.door.decide(move |c| c.profile(&link)).await.map_err(not_durable)?;
+        Ok(Response::new(match made {
+            Ok((warrant, sealed_body)) => {
+                proto::ProfileAnswer { refusal: 0, warrant: encode(&warrant), sealed_body }
+            }
+            Err(r) => proto::ProfileAnswer { refusal: number(Some(r)), ..Default::default() },
+        }))
+    }
+
+    async fn issue(
+        &self,
+        request: Request<proto::IssueRequest>,
+    ) -> Result<Response<proto::IssueAnswer>, Status> {
+        let sealed = request.into_inner().sealed;
+        let made = self.door.decide(move |c| c.issue(&sealed)).await.map_err(not_durable)?;
+        Ok(Response::new(match made {
+            Ok((enrolment, certificate)) => {
+                proto::IssueAnswer { refusal: 0, certificate, enrolment: enrolment.0.to_vec() }
+            }
+            Err(r) => proto::IssueAnswer { refusal: number(Some(r)), ..Default::default() },
+        }))
+    }
+
+    async fn warrants(
+        &self,
+        request: Request<proto::WarrantsRequest>,
+    ) -> Result<Response<proto::WarrantsAnswer>, Status> {
+        let r = request.into_inner();
+        let order = rpc::order_id(&r.order).map_err(invalid)?;
+        let phones: Vec<EnrolmentId> =
+            r.enrolments.iter().map(|e| rpc::enrolment_id(e).map_err(invalid)).collect::<Result<_, _>>()?;
+        let made = self.door.decide(move |c| c.warrants(&order, &phones)).await.map_err(not_durable)?;
+        Ok(Response::new(match made {
+            Ok(w) => proto::WarrantsAnswer { refusal: 0, warrants: warrants_to(w) },
+            Err(r) => proto::WarrantsAnswer { refusal: number(Some(r)), warrants: vec![] },
+        }))
+    }
+
+    async fn use_grant(
+        &self,
+        request: Request<proto::GrantUse>,
+    ) -> Result<Response<proto::GrantAnswer>, Status> {
+        let r = request.into_inner();
+        let session = rpc::digest(&r.session).map_err(invalid)?;
+        let rows = rows_from(r.open)?;
+        let search = r.sealed_search;
+        let used =
+            self.door.decide(move |c| c.use_grant(&session, &rows, &search)).await.map_err(not_durable)?;
+        Ok(Response::new(match used {
+            Ok(g) => proto::GrantAnswer {
+                refusal: 0,
+                opened: g
+                    .opened
+                    .into_iter()
+                    .map(|(e, name, v)| proto::Opened { enrolment: e.0.to_vec(), name, value: v.to_vec() })
+                    .collect(),
+                tokens: g.tokens.iter().map(|t| t.as_bytes().to_vec()).collect(),
+                names: g.field.map(|f| f.name().to_owned()).into_iter().collect(),
+                records_left: g.records_left,
+                searches_left: g.searches_left,
+            },
+            Err(r) => proto::GrantAnswer { refusal: number(Some(r)), ..Default::default() },
+        }))
+    }
+
+    async fn index(
+        &self,
+        request: Request<proto::IndexRequest>,
+    ) -> Result<Response<proto::IndexAnswer>, Status> {
+        let rows = rows_from(request.into_inner().rows)?;
+        let entries = self.door.decide(move |c| c.index(&rows)).await.map_err(not_durable)?;
+        Ok(Response::new(proto::IndexAnswer { entries }))
+    }
+
+    async fn witness(
+        &self,
+        request: Request<proto::CoreWords>,
+    ) -> Result<Response<proto::Witnessed>, Status> {
+        let mut words = Vec::new();
+        for body in &request.into_inner().bodies {
+            let body: Body =
+                order::decode(body).map_err(|_| Status::invalid_argument("no entry of the ledger"))?;
+            if body.witness() != ledger::Witness::Core {
+                return Err(Status::invalid_argument("an entry that core can't have witnessed"));
+            }
+            words.push(body);
+        }
+        let write = move |c: &mut Chamber| words.into_iter().map(|w| c.record(w)).last().unwrap_or(0);
+        let position = self.door.decide(write).await.map_err(not_durable)?;
+        Ok(Response::new(proto::Witnessed { position }))
+    }
+
+    type FollowStream = Pin<Box<dyn tokio_stream::Stream<Item = Result<proto::LedgerItem, Status>> + Send>>;
+
+    async fn follow(
+        &self,
+        request: Request<proto::FollowRequest>,
+    ) -> Result<Response<Self::FollowStream>, Status> {
+        let from = request.into_inner().from;
+        if from > *self.door.durable.borrow() {
+            return Err(Status::out_of_range("the ledger is shorter than that: it was rolled back"));
+        }
+        let (tx, rx) = mpsc::channel(64);
+        tokio::spawn(follow(self.door.clone(), from, tx));
+        Ok(Response::new(Box::pin(ReceiverStream::new(rx))))
+    }
+
+    async fn current_statement(
+        &self,
+        _: Request<proto::StatementRequest>,
+    ) -> Result<Response<proto::Statement>, Status> {
+        let s = self.door.decide(Chamber::statement).await.map_err(not_durable)?;
+        Ok(Response::new(proto::Statement { signed: encode(&s) }))
+    }
+
+    async fn health(
+        &self,
+        _: Request<proto::VaultHealthRequest>,
+    ) -> Result<Response<proto::VaultHealth>, Status> {
+        let refused = self.door.decide(|c| c.state.refused_orders).await.map_err(not_durable)?;
+        let entries = *self.door.durable.borrow();
+        Ok(Response::new(proto::VaultHealth { entries, refused_orders: refused, ledger: "ok".into() }))
+    }
+}
+
+/// Hands entries over as they become durable, until the one who follows is gone.
+async fn follow(door: Door, from: u64, tx: mpsc::Sender<Result<proto::LedgerItem, Status>>) {
+    let mut durable = door.durable.clone();
+    let broken = |e: ledger::LedgerError| Status::data_loss(e.to_string());
+    let mut entries = match door.reader.read_from(from) {
+        Ok(e) => e,
+        Err(e) => {
+            let _ = tx.send(Err(broken(e))).await;
+            return;
+        }
+    };
+    loop {
+        for record in entries.by_ref() {
+            let record = match record {
+                Ok(r) => r,
+                Err(e) => {
+                    let _ = tx.send(Err(broken(e))).await;
+                    return;
+                }
+            };
+            let (index, entry, body) = (record.position.index, record.bytes, record.entry.body);
+            let Ok((rows, index_rows)) = door.decide(move |c| c.personal_rows(&body)).await else { return };
+            let item = proto::LedgerItem { index, entry, rows, entries: index_rows };
+            if tx.send(Ok(item)).await.is_err() {
+                return;
+            }
+        }
+        tokio::select! {
+            () = tx.closed() => return,
+            changed = durable.changed() => if changed.is_err() { return },
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! What the vault knows: a replay of its ledger, nothing else. Whatever is decided becomes an entry,
+//! and the entry changes the state here, in one place, at a replay as at the moment itself.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use ledger::{Body, Effect, FileLedger, PersonalSealed, SigningPublicKey};
+use model::{
+    CommandId, CommandKind, Compartment, Digest, EnrolmentId, Group, KeyId, LinkHash, OrderId, PersonId,
+    Role, TimeMs,
+};
+
+use crate::Error;
+
+/// A person who signs orders.
+#[derive(Debug, Clone)]
+pub(crate) struct Person {
+    pub(crate) role: Role,
+    pub(crate) group: Option<Group>,
+    pub(crate) present: bool,
+}
+
+/// A key and whose it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HeldKey {
+    pub(crate) person: PersonId,
+    pub(crate) public: SigningPublicKey,
+}
+
+/// One phone's place in the house, from its invitation on.
+#[derive(Debug, Clone)]
+pub(crate) struct Enrolment {
+    pub(crate) group: Group,
+    pub(crate) expires_at_ms: TimeMs,
+    pub(crate) holder: PersonalSealed,
+    pub(crate) withdrawn: bool,
+    /// Key digest and certificate, once issued.
+    pub(crate) issued: Option<(Digest, Vec<u8>)>,
+}
+
+/// A session and what is left of its grant.
+#[derive(Debug, Clone)]
+pub(crate) struct Session {
+    pub(crate) order: OrderId,
+    pub(crate) person: PersonId,
+    pub(crate) records_left: u32,
+    pub(crate) searches_left: u32,
+    pub(crate) compartments: Vec<Compartment>,
+    pub(crate) expires_at_ms: TimeMs,
+}
+
+/// A command's order, for as long as warrants may be signed for it.
+#[derive(Debug, Clone)]
+pub(crate) struct Commanded {
+    pub(crate) command: CommandId,
+    pub(crate) kind: CommandKind,
+    pub(crate) digest: Digest,
+    pub(crate) erasing: bool,
+    pub(crate) targets: Vec<EnrolmentId>,
+    pub(crate) per_phone: HashMap<EnrolmentId, (CommandId, Digest)>,
+    pub(crate) expires_at_ms: TimeMs,
+    pub(crate) recalled: bool,
+}
+
+impl Commanded {
+    /// Command id and digest for one of the targets.
+    pub(crate) fn for_phone(&self, phone: &EnrolmentId) -> Option<(CommandId, Digest)> {
+        if !self.per_phone.is_empty() {
+            return self.per_phone.get(phone).copied();
+        }
+        self.targets.contains(phone).then_some((self.command, self.digest))
+    }
+}
+
+/// How an order was decided.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Decided {
+    pub(crate) digest: Digest,
+    /// The refusal's number; 0: accepted.
+    pub(crate) refusal: u16,
+    pub(crate) position: u64,
+}
+
+/// The whole state.
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) entries: u64,
+    pub(crate) root_key: Option<SigningPublicKey>,
+    pub(crate) first_token: Option<SigningPublicKey>,
+    pub(crate) people: HashMap<PersonId, Person>,
+    pub(crate) keys: HashMap<KeyId, HeldKey>,
+    pub(crate) enrolments: HashMap<EnrolmentId, Enrolment>,
+    pub(crate) links: HashMap<LinkHash, EnrolmentId>,
+    pub(crate) sessions: HashMap<Digest, Session>,
+    pub(crate) commanded: HashMap<OrderId, Commanded>,
+    pub(crate) api_keys: HashMap<Digest, TimeMs>,
+    pub(crate) decided: HashMap<OrderId, Decided>,
+    pub(crate) refused_orders: u64,
+}
+
+/// Opens the ledger in `dir` and replays it.
+pub(crate) fn open_ledger(dir: &Path) -> Result<(FileLedger, State), Error> {
+    let mut state = State::default();
+    let ledger = FileLedger::open_replaying(dir, |record| state.apply(&record.entry.body))?;
+    Ok((ledger, state))
+}
+
+impl State {
+    /// Takes in the next entry.
+    pub(crate) fn apply(&mut self, body: &Body) {
+        let position = self.entries;
+        self.entries += 1;
+        match body {
+            Body::Genesis { root_key, first_token_key } => {
+                self.root_key = Some(*root_key);
+                self.first_token = Some(*first_token_key);
+            }
+            Body::OrderAccepted { order, digest, person, effect, .. } => {
+                self.decided.insert(*order, Decided { digest: *digest, refusal: 0, position });
+                self.take_effect(*order, *person, effect);
+            }
+            Body::OrderRefused { order, digest, reason, .. } => {
+                self.refused_orders += 1;
+                if let Some(order) = order {
+                    let decided = Decided { digest: *digest, refusal: reason.0, position };
+                    self.decided.entry(*order).or_insert(decided);
+                }
+            }
+            Body::GrantUsed { grant, opened, searches } => {
+                if let Some(s) = self.sessions.values_mut().find(|s| s.order == *grant) {
+                    let records = u32::try_from(records_of(opened)).unwrap_or(u32::MAX);
+                    s.records_left = s.records_left.saturating_sub(records);
+                    s.searches_left = s.searches_left.saturating_sub(*searches);
+                }
+            }
+            Body::CertificateIssued { enrolment, key_digest, certificate } => {
+                if let Some(e) = self.enrolments.get_mut(enrolment) {
+                    e.issued = Some((*key_digest, certificate.0.clone()));
+                }
+            }
+            // Core's word changes nothing that the vault decides by.
+            Body::KeysStated { .. }
+            | Body::CertificateRefused { .. }
+            | Body::Authenticated { .. }
+            | Body::TokenUpdated { .. }
+            | Body::CheckedOut { .. }
+            | Body::CommandFinished { .. }
+            | Body::PhoneRefused { .. } => {}
+        }
+    }
+
+    fn take_effect(&mut self, order: OrderId, signer: PersonId, effect: &Effect) {
+        match effect {
+            Effect::PersonJoined { person, role, group, key_id, public_key, .. } => {
+                self.first_token = None;
+                let joined = Person { role: *role, group: group.clone(), present: true };
+                self.people.insert(*person, joined);
+                self.keys.insert(*key_id, HeldKey { person: *person, public: *public_key });
+            }
+            Effect::PersonKeyAdded { person, key_id, public_key } => {
+                self.keys.insert(*key_id, HeldKey { person: *person, public: *public_key });
+            }
+            Effect::PersonRemoved { person } => {
+                if let Some(p) = self.people.get_mut(person) {
+                    p.present = false;
+                }
+                self.keys.retain(|_, k| k.person != *person);
+                self.sessions.retain(|_, s| s.person != *person);
+            }
+            Effect::Invited { enrolment, link, group, expires_at_ms, holder } => {
+                self.links.insert(*link, *enrolment);
+                let invited = Enrolment {
+                    group: group.clone(),
+                    expires_at_ms: *expires_at_ms,
+                    holder: holder.clone(),
+                    withdrawn: false,
+                    issued: None,
+                };
+                self.enrolments.insert(*enrolment, invited);
+            }
+            Effect::InvitationWithdrawn { enrolment } => {
+                if let Some(e) = self.enrolments.get_mut(enrolment) {
+                    e.withdrawn = true;
+                }
+            }
+            Effect::Opened { .. } => {}
+            Effect::Granted { session, records, searches, compartments, expires_at_ms } => {
+                let granted = Session {
+                    order,
+                    person: signer,
+                    records_left: *records,
+                    searches_left: *searches,
+                    compartments: compartments.clone(),
+                    expires_at_ms: *expires_at_ms,
+                };
+                self.sessions.insert(*session, granted);
+            }
+            Effect::Commanded {
+                command,
+                kind,
+                answer_digest,
+                erasing,
+                targets,
+                expires_at_ms,
+                per_phone,
+            } => {
+                let commanded = Commanded {
+                    command: *command,
+                    kind: *kind,
+                    digest: *answer_digest,
+                    erasing: *erasing,
+                    targets: targets.clone(),
+                    per_phone: per_phone.iter().map(|(e, c, d)| (*e, (*c, *d))).collect(),
+                    expires_at_ms: *expires_at_ms,
+                    recalled: false,
+                };
+                self.commanded.insert(order, commanded);
+            }
+            Effect::Recalled { order } => {
+                if let Some(c) = self.commanded.get_mut(order) {
+                    c.recalled = true;
+                }
+            }
+            Effect::ApiKeyMade { hash, expires_at_ms, .. } => {
+                self.api_keys.insert(*hash, *expires_at_ms);
+            }
+            Effect::ApiKeyRevoked { hash } => {
+                self.api_keys.remove(hash);
+            }
+            Effect::SessionEnded { session } => {
+                self.sessions.remove(session);
+            }
+        }
+    }
+
+    /// Whoever holds this key, if they are still with us.
+    pub(crate) fn holder_of(&self, key: &KeyId) -> Option<(PersonId, &Person)> {
+        let held = self.keys.get(key)?;
+        let person = self.people.get(&held.person).filter(|p| p.present)?;
+        Some((held.person, person))
+    }
+
+    /// How many administrators there are.
+    pub(crate) fn administrators(&self) -> usize {
+        self.people.values().filter(|p| p.present && p.role == Role::Administrator).count()
+    }
+}
+
+/// How many records a use of a grant touches: each phone once.
+pub(crate) fn records_of<T>(opened: &[(EnrolmentId, T)]) -> usize {
+    let mut seen: Vec<EnrolmentId> = opened.iter().map(|(e, _)| *e).collect();
+    seen.sort_unstable();
+    seen.dedup();
+    seen.len()
+}

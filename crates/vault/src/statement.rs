@@ -1,0 +1,32 @@
+//! The key statement, renewed daily under the root key.
+
+use model::{Compartment, TimeMs};
+use order::{KeyStatement, SignedStatement, X25519Public, sha256};
+
+use crate::keys::Keys;
+
+/// A statement lives for two days and is renewed when one is left.
+pub(crate) const LIFE_MS: TimeMs = 2 * model::clock::DAY_MS;
+
+/// States the keys anew.
+pub(crate) fn state_keys(keys: &Keys, now_ms: TimeMs) -> SignedStatement {
+    let mut compartments: Vec<_> =
+        keys.compartment_publics().into_iter().map(|c| (c.compartment, X25519Public(c.key.0))).collect();
+    compartments.push((Compartment::Push, X25519Public(keys.file.push_key.0)));
+    compartments.sort_by_key(|(c, _)| c.number());
+    let statement = KeyStatement {
+        version: 1,
+        epoch: keys.file.epoch,
+        made_at_ms: now_ms,
+        expires_at_ms: now_ms + LIFE_MS,
+        warrant_key: keys.warrant.public(),
+        order_key: X25519Public(keys.file.order_key.public().0),
+        delivery_key: X25519Public(keys.file.delivery_key.0),
+        compartments,
+        reader_key: X25519Public(keys.file.reader_key.0),
+        vault_sender_key: X25519Public(keys.file.sender_key.public().0),
+        ca_fingerprint: sha256(&keys.file.ca_certificate),
+        ra_fingerprint: sha256(&keys.file.ra_certificate),
+    };
+    SignedStatement::sign(&statement, &keys.root)
+}

@@ -1,0 +1,301 @@
+//! An order comes in: is it one, who signed it, may they, and has it been decided before?
+
+use ledger::{Body, Effect, Opaque, ReasonKey, RefusalCode};
+use model::{EnrolmentId, KeyId, PersonId, SealedRow};
+use order::{
+    Order, OrderKind, PersonKey, Refusal, Scheme, SignatureError, SignedOrder, VerifiedOrder, decode, roles,
+    sha256,
+};
+use seal::to;
+use zeroize::Zeroizing;
+
+use crate::chamber::Chamber;
+use crate::command::PreparedCommand;
+
+/// Clocks of administrators' machines may be this far ahead.
+const CLOCK_GRACE_MS: i64 = 5 * model::clock::MINUTE_MS;
+
+/// What came with an order.
+pub(crate) struct Submitted {
+    pub(crate) signed: Vec<u8>,
+    pub(crate) sealed_arguments: Vec<u8>,
+    pub(crate) rows: Vec<(EnrolmentId, SealedRow)>,
+}
+
+/// What came of it.
+#[derive(Default)]
+pub(crate) struct Outcome {
+    pub(crate) refusal: Option<Refusal>,
+    pub(crate) order: Option<model::OrderId>,
+    pub(crate) position: u64,
+    pub(crate) sealed_answer: Vec<u8>,
+    pub(crate) commands: Vec<PreparedCommand>,
+    pub(crate) erasing: bool,
+}
+
+/// An accepted order's consequence, before it is written.
+pub(crate) struct Consequence {
+    pub(crate) effect: Effect,
+    pub(crate) answer: Option<Zeroizing<Vec<u8>>>,
+    pub(crate) commands: Vec<PreparedCommand>,
+    pub(crate) erasing: bool,
+}
+
+impl Consequence {
+    pub(crate) fn of(effect: Effect) -> Self {
+        Self { effect, answer: None, commands: Vec::new(), erasing: false }
+    }
+}
+
+/// Who is ordering.
+pub(crate) struct Signer {
+    pub(crate) person: PersonId,
+    pub(crate) key: KeyId,
+}
+
+impl Chamber {
+    /// Decides an order.
+    pub(crate) fn submit(&mut self, submitted: &Submitted) -> Outcome {
+        let Ok(signed) = decode::<SignedOrder>(&submitted.signed) else {
+            return self.refuse_unknown(Refusal::Unreadable);
+        };
+        let verified = match signed.verify(|id, order| self.find_key(id, order)) {
+            Ok(v) => v,
+            Err(SignatureError::Bytes(_)) => return self.refuse_unknown(Refusal::Unreadable),
+            Err(SignatureError::DoesNotFit) => return self.refuse_unknown(Refusal::BadSignature),
+            Err(SignatureError::UnknownKey) => return self.unknown_signer(&signed),
+        };
+        if let Some(before) = self.state.decided.get(&verified.id()).copied() {
+            return self.decided_before(&verified, before, submitted);
+        }
+        match self.decide(&verified, submitted) {
+            Ok((signer, consequence)) => self.accept(&signed, &verified, &signer, consequence),
+            Err(refusal) => self.refuse(&verified, refusal),
+        }
+    }
+
+    /// A registered key, or the one-time token's for the order that it alone may sign.
+    fn find_key(&self, id: KeyId, order: &Order) -> Option<PersonKey> {
+        if matches!(order.kind, OrderKind::JoinFirst { .. }) {
+            let token = self.state.first_token?;
+            return (order::key_id(&token.0) == id)
+                .then(|| PersonKey { scheme: Scheme::Ed25519, public: token.0.to_vec() });
+        }
+        let (_, person) = self.state.holder_of(&id)?;
+        debug_assert!(person.present);
+        let held = self.state.keys.get(&id)?;
+        Some(PersonKey { scheme: Scheme::Ed25519, public: held.public.0.to_vec() })
+    }
+
+    /// A stranger's order is counted, not written: strangers must not be able to fill the ledger.
+    fn refuse_unknown(&mut self, refusal: Refusal) -> Outcome {
+        self.state.refused_orders += 1;
+        tracing::warn!(refusal = refusal.number(), "an order was refused");
+        Outcome { refusal: Some(refusal), ..Outcome::default() }
+    }
+
+    /// The first administrator's order may come again after the token is spent: it gets its outcome.
+    fn unknown_signer(&mut self, signed: &SignedOrder) -> Outcome {
+        let digest = sha256(&signed.order);
+        let Ok(order) = decode::<Order>(&signed.order) else {
+            return self.refuse_unknown(Refusal::Unreadable);
+        };
+        let before = self.state.decided.get(&order.id).filter(|b| b.digest == digest && b.refusal == 0);
+        if let (OrderKind::JoinFirst { .. }, Some(before)) = (&order.kind, before) {
+            let position = before.position;
+            return Outcome { order: Some(order.id), position, ..Outcome::default() };
+        }
+        let spent = matches!(order.kind, OrderKind::JoinFirst { .. }) && self.state.first_token.is_none();
+        self.refuse_unknown(if spent { Refusal::TokenSpent } else { Refusal::UnknownSigner })
+    }
+
+    /// The same order again acts no second time: its outcome is made again from what was recorded.
+    fn decided_before(
+        &mut self,
+        verified: &VerifiedOrder,
+        before: crate::state::Decided,
+        submitted: &Submitted,
+    ) -> Outcome {
+        if before.digest != verified.digest() {
+            return self.refuse_unknown(Refusal::IdReused);
+        }
+        let id = Some(verified.id());
+        if before.refusal != 0 {
+            let refusal = Refusal::from_number(before.refusal).or(Some(Refusal::BadArgument));
+            return Outcome { refusal, order: id, position: before.position, ..Outcome::default() };
+        }
+        let again = Outcome { order: id, position: before.position, ..Outcome::default() };
+        match self.again(verified, submitted) {
+            Ok(c) => match self.seal_answer(verified.order(), c.answer.as_deref()) {
+                Ok(sealed_answer) => {
+                    Outcome { sealed_answer, commands: c.commands, erasing: c.erasing, ..again }
+                }
+                Err(_) => again,
+            },
+            // What could be shown once can't be made again (an opened row that core lost, say).
+            Err(_) => again,
+        }
+    }
+
+    fn decide(
+        &mut self,
+        verified: &VerifiedOrder,
+        submitted: &Submitted,
+    ) -> Result<(Signer, Consequence), Refusal> {
+        let order = verified.order();
+        self.check_times_and_reason(order)?;
+        let key = *verified.signers().first().ok_or(Refusal::BadSignature)?;
+        let arguments = self.open_arguments(order, &submitted.sealed_arguments)?;
+        if let OrderKind::JoinFirst { key: new_key } = &order.kind {
+            let consequence = self.join_first(order, new_key, &arguments)?;
+            return Ok((Signer { person: self.keys.file.derive_key.person(&order.id), key }, consequence));
+        }
+        let (person, held) = self.state.holder_of(&key).ok_or(Refusal::UnknownSigner)?;
+        let (role, group) = (held.role, held.group.clone());
+        let erasing = self.judge(order, &arguments)?;
+        let rule = roles::rule(role, &order.kind, erasing).ok_or(Refusal::RoleNotAllowed)?;
+        if rule.own_group_only {
+            self.check_scope(order, group.as_ref())?;
+        }
+        let signer = Signer { person, key };
+        let consequence = self.consequence(order, &signer, &arguments, &submitted.rows, erasing)?;
+        Ok((signer, consequence))
+    }
+
+    fn check_times_and_reason(&self, order: &Order) -> Result<(), Refusal> {
+        if order.expires_at_ms <= self.now_ms {
+            return Err(Refusal::Expired);
+        }
+        if order.made_at_ms > self.now_ms + CLOCK_GRACE_MS {
+            return Err(Refusal::FromTheFuture);
+        }
+        if order.expires_at_ms.saturating_sub(order.made_at_ms) > Order::LONGEST_LIFE_MS {
+            return Err(Refusal::LivesTooLong);
+        }
+        if order.reason.trim().is_empty() || order.reason.len() > Order::LONGEST_REASON_BYTES {
+            return Err(Refusal::BadReason);
+        }
+        if order.targets.len() > Order::MOST_TARGETS {
+            return Err(Refusal::BadArgument);
+        }
+        let mut seen = order.targets.clone();
+        seen.sort_unstable();
+        if seen.windows(2).any(|w| w.first() == w.last()) {
+            return Err(Refusal::BadArgument);
+        }
+        Ok(())
+    }
+
+    /// Opens what lies sealed beside the order; its digest stands in what was signed.
+    pub(crate) fn open_arguments(&self, order: &Order, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+        match (order.sealed_digest, sealed.is_empty()) {
+            (None, true) => Ok(Zeroizing::new(Vec::new())),
+            (Some(digest), false) if digest == sha256(sealed) => {
+                to::open(&self.keys.file.order_key, to::INFO_ORDER_ARGS, order.id.as_bytes(), sealed)
+                    .map_err(|_| Refusal::BadSealedArguments)
+            }
+            _ => Err(Refusal::BadSealedArguments),
+        }
+    }
+
+    fn check_scope(&self, order: &Order, own: Option<&model::Group>) -> Result<(), Refusal> {
+        let own = own.ok_or(Refusal::OutOfScope)?;
+        if let OrderKind::Invite { group, .. } = &order.kind
+            && group != own
+        {
+            return Err(Refusal::OutOfScope);
+        }
+        let mut targets = order.targets.clone();
+        if let OrderKind::Recall { order } = &order.kind {
+            targets.extend(self.state.commanded.get(order).into_iter().flat_map(|c| c.targets.clone()));
+        }
+        for target in &targets {
+            let enrolment = self.state.enrolments.get(target).ok_or(Refusal::UnknownEnrolment)?;
+            if enrolment.group != *own {
+                return Err(Refusal::OutOfScope);
+            }
+        }
+        Ok(())
+    }
+
+    fn accept(
+        &mut self,
+        signed: &SignedOrder,
+        verified: &VerifiedOrder,
+        signer: &Signer,
+        consequence: Consequence,
+    ) -> Outcome {
+        let order = verified.order();
+        let sealed_answer = match self.seal_answer(order, consequence.answer.as_deref()) {
+            Ok(a) => a,
+            Err(refusal) => return self.refuse(verified, refusal),
+        };
+        let signature = signed.signatures.first().map(|s| s.signature.clone()).unwrap_or_default();
+        let position = self.record(Body::OrderAccepted {
+            order: order.id,
+            digest: verified.digest(),
+            signer: signer.key,
+            person: signer.person,
+            bytes: Opaque(signed.order.clone()),
+            signature: Opaque(signature),
+            effect: consequence.effect,
+        });
+        tracing::info!(order = %order.id, kind = order.kind.name(), targets = order.targets.len(), "order accepted");
+        Outcome {
+            refusal: None,
+            order: Some(order.id),
+            position,
+            sealed_answer,
+            commands: consequence.commands,
+            erasing: consequence.erasing,
+        }
+    }
+
+    fn refuse(&mut self, verified: &VerifiedOrder, refusal: Refusal) -> Outcome {
+        let id = verified.id();
+        tracing::warn!(order = %id, refusal = refusal.number(), "an order was refused");
+        let position = match ReasonKey::new(&reason_key(refusal)) {
+            Ok(key) => self.record(Body::OrderRefused {
+                order: Some(id),
+                digest: verified.digest(),
+                signer: verified.signers().first().copied(),
+                reason: RefusalCode(refusal.number()),
+                key,
+            }),
+            Err(_) => 0,
+        };
+        Outcome { refusal: Some(refusal), order: Some(id), position, ..Outcome::default() }
+    }
+
+    fn seal_answer(&self, order: &Order, answer: Option<&Vec<u8>>) -> Result<Vec<u8>, Refusal> {
+        let Some(answer) = answer else { return Ok(Vec::new()) };
+        let to_key = seal::PublicKey(order.answer_key.0);
+        to::seal(&to_key, to::INFO_ORDER_ANSWER, order.id.as_bytes(), answer, &self.rng)
+            .map_err(|_| Refusal::BadArgument)
+    }
+}
+
+/// `WrongHolder` → `wrong_holder`: the word that stands in the ledger.
+fn reason_key(refusal: Refusal) -> String {
+    let mut out = String::new();
+    for c in format!("{refusal:?}").chars() {
+        if c.is_ascii_uppercase() && !out.is_empty() {
+            out.push('_');
+        }
+        out.push(c.to_ascii_lowercase());
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_has_a_word_that_the_ledger_takes() {
+        for r in Refusal::ALL {
+            assert!(ReasonKey::new(&reason_key(r)).is_ok(), "{r:?}");
+        }
+        assert_eq!(reason_key(Refusal::WrongHolder), "wrong_holder");
+    }
+}
