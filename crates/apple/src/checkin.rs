@@ -29,7 +29,7 @@ impl Authenticate {
 
 /// The texts of `Authenticate` that must be texts if they are there; account-driven enrolment leaves
 /// most of them out.
-pub(crate) const AUTHENTICATE_TEXTS: [&str; 9] = [
+pub const AUTHENTICATE_TEXTS: [&str; 9] = [
     "DeviceName",
     "ModelName",
     "Model",
@@ -40,6 +40,10 @@ pub(crate) const AUTHENTICATE_TEXTS: [&str; 9] = [
     "IMEI",
     "MEID",
 ];
+
+/// The secrets of `TokenUpdate`, and whether it can't do without. `PushMagic` is a text, the others data.
+pub const TOKEN_UPDATE_SECRETS: [(&str, bool); 3] =
+    [("Token", true), ("PushMagic", true), ("UnlockToken", false)];
 
 /// `TokenUpdate`: where to push to; the enrolment is complete.
 ///
@@ -67,7 +71,7 @@ impl TokenUpdate {
         let not_on_console = keys.find_bool("NotOnConsole")?;
         let fields = keys.into_fields_with(&who)?;
         let update = Self { who, topic, awaiting_configuration, not_on_console, fields };
-        for (key, required) in [("Token", true), ("PushMagic", true), ("UnlockToken", false)] {
+        for (key, required) in TOKEN_UPDATE_SECRETS {
             match update.find(key) {
                 Some(FieldValue::Text(_)) if key == "PushMagic" => {}
                 Some(FieldValue::Bytes(_)) if key != "PushMagic" => {}

@@ -238,6 +238,3 @@ fn line<'a>(what: &'static str, value: &'a str, max_chars: usize) -> Result<&'a 
     let value = text(what, value, max_chars)?;
     if value.contains('\n') { Err(CommandError::BadCharacter(what)) } else { Ok(value) }
 }
-
-#[cfg(test)]
-mod tests;

@@ -225,6 +225,3 @@ impl Findings {
 fn printable(name: &str) -> String {
     name.chars().take(128).map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect()
 }
-
-#[cfg(test)]
-mod tests;

@@ -286,6 +286,3 @@ impl<'a> Keys<'a> {
         Ok(fields)
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -122,6 +122,3 @@ fn check_writable(value: &Value) -> Result<(), Malformed> {
         _ => Ok(()),
     }
 }
-
-#[cfg(test)]
-mod tests;
