@@ -38,6 +38,18 @@ pub fn write(people: &People, path: &Path, recipient: Option<&str>) -> Result<()
     file.sync_all().map_err(failed)
 }
 
+/// Says early whether a recipient is one.
+///
+/// # Errors
+/// [`ExposureError::Recipient`].
+pub fn check_recipient(text: &str) -> Result<(), ExposureError> {
+    parse_recipient(text).map(|_| ())
+}
+
+fn parse_recipient(text: &str) -> Result<age::x25519::Recipient, ExposureError> {
+    age::x25519::Recipient::from_str(text.trim()).map_err(|_| ExposureError::Recipient)
+}
+
 fn create_private(path: &Path) -> std::io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
