@@ -1,1 +1,27 @@
-//! The room that talks to Apple's push service, and to no one else who is not in the configuration file.
+//! The room that talks to Apple's push service, and to no one who is not in the configuration file.
+//!
+//! Core says whom to wake and hands over the phone's sealed token and PushMagic; this room alone holds the
+//! opening key of the *push* compartment. It wakes phones over one kept HTTP/2 connection with the MDM push
+//! certificate, and tells core what came of it. It has no database and no listener.
+//!
+//! Whoever takes this room can wake phones (which then ask the door, as they do anyway) and reads the push
+//! tokens that core hands it meanwhile; nothing else.
+//!
+//! # The push certificate
+//! Its subject's UID is the topic, and phones obey pushes of the topic they enrolled under alone. So the
+//! first topic that was used is kept (file `topic`), and a renewed certificate with another one is refused,
+//! loudly, while the old one serves on; the key `topic` in the configuration overrules. A renewed file is
+//! taken up without a restart. From 60 days before its end on, health says so.
+
+mod apns;
+mod config;
+mod error;
+mod identity;
+mod keys;
+mod opening;
+mod room;
+
+pub use config::Config;
+pub use error::Error;
+pub use keys::{install, prepare};
+pub use room::{run, run_with_clock};
