@@ -1,4 +1,5 @@
 //! What reading a phone's message costs: `cargo bench -p apple --bench parse`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test may fail
 
 use apple::{harm, message, plist_guard};
 use divan::{Bencher, black_box};
