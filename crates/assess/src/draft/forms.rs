@@ -97,6 +97,7 @@ impl Form {
 
 /// Markdown takes `<` for markup, a backtick for code and `](` for a link; text from a log gets none.
 fn inert(text: &str) -> String {
+    let text = crate::report::plain::visible(text);
     text.replace('<', "&lt;").replace('>', "&gt;").replace('`', "\\`").replace("](", "]\\(")
 }
 
@@ -128,7 +129,7 @@ impl Facts<'_> {
                  that was kept.",
                 self.times.full(first),
                 self.times.full(last),
-                self.a.timezone.name,
+                inert(&self.a.timezone.name),
                 if self.a.timezone.guessed { " (guessed)" } else { "" }
             ),
             _ => blank("when it happened; no log line says so"),
@@ -192,10 +193,12 @@ fn ico(f: &Facts<'_>) -> String {
     }
     form.field("Initial or follow-up report", &blank("initial, or follow-up with the ICO's case reference"));
     form.field_list("What happened", &f.happened());
-    form.field(
-        "Was it a cyber incident?",
-        if f.a.chains.is_empty() { "No sign of one in what was read." } else { "Yes." },
-    );
+    let cyber = match (f.broken_into(), f.a.chains.is_empty()) {
+        (true, _) => "Yes.",
+        (false, false) => "An attempt, as far as the logs show.",
+        (false, true) => "No sign of one in what was read.",
+    };
+    form.field("Was it a cyber incident?", cyber);
     form.field(
         "How and when it was discovered",
         &blank("who noticed what, how, on which day and at what time; why not earlier"),
@@ -344,4 +347,80 @@ fn nis(f: &Facts<'_>) -> String {
     }
     form.field("Where this draft's facts come from", &f.origin_of_report());
     form.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    fn made(a: &Assessment, aware_at_ms: Option<UnixMs>) -> Vec<Draft> {
+        drafts(a, &BriefOptions { aware_at_ms, ..BriefOptions::default() })
+    }
+
+    #[test]
+    fn the_drafts_for_stolen_data_are_as_before() {
+        for draft in made(&sample::data_left(), Some(sample::AWARE_MS)) {
+            insta::assert_snapshot!(draft.file, draft.text);
+        }
+    }
+
+    #[test]
+    fn without_the_moment_of_awareness_the_clock_is_a_blank() {
+        for draft in made(&sample::data_left(), None) {
+            assert!(
+                draft.text.contains("FILL IN: day and time when the organisation became aware"),
+                "{}",
+                draft.file
+            );
+        }
+    }
+
+    #[test]
+    fn the_clock_ends_seventy_two_hours_after_awareness() {
+        for draft in made(&sample::data_left(), Some(sample::AWARE_MS)) {
+            assert!(draft.text.contains("**31 May 2025, 09:30 BST**"), "{}", draft.file);
+        }
+    }
+
+    #[test]
+    fn an_attempt_is_not_reported_as_a_breach() {
+        let ico = &made(&sample::attempted(), None)[0].text;
+        assert!(ico.contains("does not reach \"likely compromised\""));
+    }
+
+    #[test]
+    fn the_ico_draft_has_every_field_that_the_form_asks_for() {
+        let ico = &made(&sample::data_left(), None)[0].text;
+        for field in [
+            "Initial or follow-up",
+            "What happened",
+            "cyber incident",
+            "discovered",
+            "When it happened",
+            "Categories of personal data",
+            "Number of people",
+            "Kinds of people",
+            "Likely consequences",
+            "Likelihood",
+            "Confidentiality",
+            "Impact on the organisation",
+            "Recovery time",
+            "Actions taken",
+            "Who else was told",
+            "reasons for the delay",
+            "Contacts",
+        ] {
+            assert!(ico.lines().any(|l| l.starts_with("## ") && l.contains(field)), "{field}");
+        }
+    }
+
+    #[test]
+    fn markup_in_a_log_line_does_not_get_into_a_draft() {
+        for draft in made(&sample::hostile(), None) {
+            assert!(!draft.text.contains("<script"), "{}", draft.file);
+            assert!(!draft.text.contains("](x)"), "{}", draft.file);
+            assert!(!draft.text.chars().any(|c| c.is_control() && c != '\n'), "{}", draft.file);
+        }
+    }
 }
