@@ -93,7 +93,8 @@ impl FileLedger {
         let mut durable = Durable { bytes: 0, entries: 0, marks: Vec::new() };
         let mut head = None;
         let mut last_frame = HEADER_BYTES as u64;
-        let mut walk = Walk::from_start(&file, &path, read_mark(&file, &path)?);
+        let acknowledged = read_mark(&file, &path)?;
+        let mut walk = Walk::from_start(&file, &path, acknowledged);
         let mut cut = None;
         loop {
             let at = walk.offset;
@@ -119,7 +120,9 @@ impl FileLedger {
         let end = walk.offset;
         durable.bytes = end;
         durable.entries = walk.next_index;
-        settle(&file, &path, last_frame, end)?;
+        if acknowledged < end {
+            settle(&file, &path, last_frame, end)?;
+        }
         let reader = LedgerReader { path, durable: Arc::new(Mutex::new(durable)) };
         Ok(Self { disk: disk(file), reader, head, end, cut, halted: false })
     }
@@ -235,7 +238,7 @@ fn cut_off(
     Ok(Cut { index, offset, bytes, kept_in })
 }
 
-/// Makes what was read durable. An earlier process may have written the last frame and died, or had an
+/// Makes what was read and is not known to be acknowledged durable. An earlier process may have written the last frame and died, or had an
 /// error from its sync, after which Linux forgets that the pages are dirty: they are written again.
 fn settle(file: &File, path: &Path, last_frame: u64, end: u64) -> Result<(), LedgerError> {
     let mut bytes = vec![0; usize::try_from(end - last_frame).unwrap_or(0)];

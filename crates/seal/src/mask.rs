@@ -25,6 +25,7 @@ pub fn mask(field: &str, value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn a_number_shows_its_last_two_characters_at_most() {
@@ -39,6 +40,17 @@ mod tests {
     fn names_addresses_tokens_and_unknown_fields_show_nothing() {
         for field in ["FullName", "Email", "DeviceName", "Token", "UnlockToken", "Latitude", "NewInOS27"] {
             assert_eq!(mask(field, "something long enough"), "", "{field}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+        #[test]
+        fn no_mask_tells_more_than_two_characters(value in "\\PC{0,60}") {
+            for field in ["PhoneNumber", "IMEI", "UDID", "FullName", "Email", "Other", "OSVersion"] {
+                let shown = mask(field, &value).chars().filter(|c| *c != '•').count();
+                prop_assert!(shown <= 2);
+            }
         }
     }
 }

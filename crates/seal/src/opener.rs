@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::error::OpenError;
 use crate::key::{CompartmentSecret, KeyPairSecret, PublicKey};
-use crate::sealer::MAX_NAME_BYTES;
+use crate::sealer::{MAX_FIELD_BYTES, MAX_NAME_BYTES};
 use crate::to::raw_open;
 use crate::window::{HEAD_BYTES, VERSION, WRAPPED_KEY_BYTES, field_aad, info};
 
@@ -19,8 +19,8 @@ pub const CACHED_WINDOWS: usize = 4096;
 type CacheKey = (Compartment, [u8; WRAPPED_KEY_BYTES]);
 
 /// Opens fields of the compartments whose secrets it was given, sealed by senders it was told to
-/// trust. Keeps the [`CACHED_WINDOWS`] last used data keys, since unwrapping one costs about 200 µs
-/// and opening a field under it one. AWS-LC wipes a key's memory when it is dropped.
+/// trust. Keeps the [`CACHED_WINDOWS`] last used data keys, since unwrapping one costs about 140 µs
+/// and opening a field under it 0.3 µs. AWS-LC wipes a key's memory when it is dropped.
 pub struct Opener {
     secrets: HashMap<(Compartment, u32), KeyPairSecret>,
     senders: HashMap<[u8; 16], PublicKey>,
@@ -62,6 +62,9 @@ impl Opener {
             .filter(|n| usize::from(*n) <= MAX_NAME_BYTES)
             .ok_or(OpenError::Malformed)?;
         let (nonce, sealed) = row.ciphertext.split_first_chunk::<NONCE_LEN>().ok_or(OpenError::Malformed)?;
+        if sealed.len() > MAX_FIELD_BYTES + AES_256_GCM.tag_len() {
+            return Err(OpenError::Malformed);
+        }
         let nonce = Nonce::assume_unique_for_key(*nonce);
         let aad = Aad::from(field_aad(enrolment, &row.name, name_bytes));
         let key = self.window_key(row)?;
@@ -124,7 +127,7 @@ impl std::fmt::Debug for Opener {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sealer::{MAX_FIELD_BYTES, Sealer};
+    use crate::sealer::Sealer;
     use crate::{SealError, WINDOW_MS};
     use aws_lc_rs::rand::SystemRandom;
     use proptest::prelude::*;
