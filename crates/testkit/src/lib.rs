@@ -1,1 +1,5 @@
-//! Development only: a whole house in a temporary folder, a push stand-in, recorders.
+//! For development: what tests, simulated phones and the demo stand on. No room depends on it.
+//!
+//! - [`apns`]: a push service on loopback that behaves as Apple's does, with its own certificates.
+
+pub mod apns;
