@@ -23,6 +23,8 @@ const OBSERVABLES: Uuid = Uuid::from_u128(0x00ab_edb4_aa42_466c_9c01_fed2_3315_a
 const OURS: Uuid = Uuid::from_u128(0x6b7c_1f2e_9d54_4c0a_8e31_52a7_d0c4_f9b6);
 /// What does not depend on this run (flaws, techniques, the tool) is dated so.
 const FIXED: &str = "2025-11-01T00:00:00.000Z";
+/// Chains that become observed data; the report says so when there are more.
+const MOST_CHAINS: usize = 500;
 /// Steps that become network traffic objects.
 const MOST_STEPS: usize = 500;
 /// Days for which an address seen here is worth looking for.
@@ -76,7 +78,7 @@ impl Tlp {
 pub fn render(a: &Assessment, options: &BriefOptions, tlp: Tlp) -> Result<String, serde_json::Error> {
     let mut bundle = Bundle::new(a, tlp);
     bundle.flaws_and_techniques(a);
-    for chain in &a.chains {
+    for chain in a.chains.iter().take(MOST_CHAINS) {
         bundle.chain(chain);
     }
     bundle.addresses(a);

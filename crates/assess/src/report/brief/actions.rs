@@ -66,7 +66,7 @@ fn broken_into(verdict: Verdict, signs: &Signs, options: &BriefOptions, times: &
             "Copies kept elsewhere first: those on the appliance may have been altered.",
         ),
     ]);
-    list.extend(legal(options, times));
+    list.extend(legal("", options, times));
     list.extend([
         action(
             "Reset EPMM's local accounts, the LDAP or Kerberos account it uses, and every service account on it.",
@@ -126,7 +126,7 @@ fn broken_into(verdict: Verdict, signs: &Signs, options: &BriefOptions, times: &
 }
 
 /// The clocks of the law, from the data in force.
-fn legal(options: &BriefOptions, times: &Times) -> Vec<Action> {
+fn legal(before: &str, options: &BriefOptions, times: &Times) -> Vec<Action> {
     let in_force = options.duties.duties.iter().filter(|d| d.in_force && d.hours.is_some());
     in_force
         .map(|d| {
@@ -136,7 +136,7 @@ fn legal(options: &BriefOptions, times: &Times) -> Vec<Action> {
                 None => format!("within {hours} hours of awareness (say when with --aware-at)"),
             };
             Action {
-                what: format!("{}.", d.act),
+                what: format!("{before}{}.", d.act),
                 owner: d.owner.clone(),
                 clock,
                 law: true,
@@ -182,18 +182,18 @@ fn attempted(signs: &Signs, options: &BriefOptions, times: &Times) -> Vec<Action
             "within 72 hours",
             "Secrets that are not replaced outlive the patch.",
         ),
-        action(
-            "Decide whether this is a notifiable breach, and write down why or why not.",
-            IG,
-            "today",
-            "An attempt alone is none; \"we can't rule it out\" may be one.",
-        ),
     ];
     if !signs.sentry_log_read {
         list.push(action("Fetch Sentry's logs and give them to this tool too.", EPMM, "today", ""));
     }
+    list.push(action(
+        "Decide whether this is a notifiable breach, and write down why or why not.",
+        IG,
+        "today",
+        "An attempt alone is none; \"we can't rule it out\" may be one.",
+    ));
     if options.aware_at_ms.is_some() {
-        list.extend(legal(options, times));
+        list.extend(legal("If it is a breach: ", options, times));
     }
     list
 }
