@@ -55,6 +55,13 @@ fn issue() -> Vec<u8> {
     WORLD.house.issue(&csr::parse(&WORLD.csr).unwrap().spki_der)
 }
 
+/// The same by a CA with a key of RSA-3072.
+#[divan::bench]
+fn issue_by_rsa_ca(bencher: divan::Bencher<'_, '_>) {
+    let house = House::rsa();
+    bencher.bench(|| house.issue(&csr::parse(&WORLD.csr).unwrap().spki_der));
+}
+
 /// Reader: encrypt and sign the answer.
 #[divan::bench]
 fn answer(bencher: divan::Bencher<'_, '_>) {

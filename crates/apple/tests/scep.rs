@@ -56,6 +56,7 @@ fn a_request_is_opened_as_it_was_made_and_its_answer_too() {
         let opened = request::open(&body, &world.house.ra, Algorithms::Strong, &SystemRandom).unwrap();
         assert_eq!(*opened.csr_der, world.csr);
         assert_eq!(opened.message_type, MessageType::PkcsReq);
+        assert!(opened.signed_by_same_key);
         assert_eq!(opened.csr.challenge.as_ref().unwrap().as_str(), CHALLENGE);
         assert_eq!(opened.context.transaction_id, asked.transaction_id);
         assert_eq!(opened.context.sender_nonce, asked.sender_nonce);
@@ -105,16 +106,18 @@ fn an_answer_to_another_request_is_not_believed() {
 }
 
 #[test]
-fn a_captured_request_signed_again_by_another_key_is_refused() {
+fn a_request_signed_by_another_key_is_answered_to_that_key_and_marked() {
     let world = &*WORLD;
-    let thief = Phone::new();
-    let asked = asking(&world.house, &thief, &world.csr, ContentCipher::Aes128);
+    let other = Phone::new();
+    let asked = asking(&world.house, &other, &world.csr, ContentCipher::Aes128);
     let body = pkcs_req(&asked, &SystemRandom).unwrap();
-    let error = request::open(&body, &world.house.ra, Algorithms::Strong, &SystemRandom).unwrap_err();
-    assert_eq!(error.reason, Reason::AnotherKey);
+    let opened = request::open(&body, &world.house.ra, Algorithms::Strong, &SystemRandom).unwrap();
+    assert!(!opened.signed_by_same_key);
     let answer = world.house.answer(&body, Algorithms::Strong).unwrap();
-    let got = open_cert_rep(&answer, &asked, &SystemRandom).unwrap();
-    assert_eq!(got, Answer::Refused(Some(FailInfo::BadRequest)));
+    let Answer::Issued(got) = open_cert_rep(&answer, &asked, &SystemRandom).unwrap() else {
+        panic!("nothing was issued")
+    };
+    assert_eq!(Certificate::parse(&got[0]).unwrap().spki_der(), world.phone.key.spki_der());
 }
 
 #[test]
@@ -132,16 +135,18 @@ fn every_failure_to_decrypt_looks_the_same_to_the_sender() {
 }
 
 #[test]
-fn triple_des_is_refused_with_bad_alg_unless_admitted() {
+fn des_is_refused_with_bad_alg_unless_admitted() {
     let world = &*WORLD;
-    let asked = asking(&world.house, &world.phone, &world.csr, ContentCipher::TripleDes);
-    let body = pkcs_req(&asked, &SystemRandom).unwrap();
-    let error = request::open(&body, &world.house.ra, Algorithms::Strong, &SystemRandom).unwrap_err();
-    assert_eq!(error.fail_info(), FailInfo::BadAlg);
-    let opened = request::open(&body, &world.house.ra, Algorithms::AdmitOld, &SystemRandom).unwrap();
-    assert_eq!(opened.context.cipher, ContentCipher::TripleDes);
-    let answer = world.house.answer(&body, Algorithms::AdmitOld).unwrap();
-    assert!(matches!(open_cert_rep(&answer, &asked, &SystemRandom), Ok(Answer::Issued(_))));
+    for cipher in [ContentCipher::TripleDes, ContentCipher::SingleDes] {
+        let asked = asking(&world.house, &world.phone, &world.csr, cipher);
+        let body = pkcs_req(&asked, &SystemRandom).unwrap();
+        let error = request::open(&body, &world.house.ra, Algorithms::Strong, &SystemRandom).unwrap_err();
+        assert_eq!(error.fail_info(), FailInfo::BadAlg);
+        let opened = request::open(&body, &world.house.ra, Algorithms::AdmitOld, &SystemRandom).unwrap();
+        assert_eq!(opened.context.cipher, cipher);
+        let answer = world.house.answer(&body, Algorithms::AdmitOld).unwrap();
+        assert!(matches!(open_cert_rep(&answer, &asked, &SystemRandom), Ok(Answer::Issued(_))));
+    }
 }
 
 #[test]

@@ -46,9 +46,9 @@ fn openssl_verifies_every_template_for_its_purpose_and_for_no_other() {
     let ec = P256Signer::generate().unwrap();
     let names = [ServerName::Dns("phones.example.org".into()), ServerName::Ip("192.0.2.7".parse().unwrap())];
     let server =
-        |spki| server_certificate(&house.ca_cert, &house.ca, spki, &names, [5; 16], window()).unwrap();
+        |spki| server_certificate(&house.ca_cert, &*house.ca, spki, &names, [5; 16], window()).unwrap();
     let signer =
-        profile_signer_certificate(&house.ca_cert, &house.ca, ec.spki_der(), [6; 16], window()).unwrap();
+        profile_signer_certificate(&house.ca_cert, &*house.ca, ec.spki_der(), [6; 16], window()).unwrap();
     pem(folder, "phone", &house.issue(rsa.spki_der()));
     pem(folder, "phone-ec", &house.issue(ec.spki_der()));
     pem(folder, "server", &server(ec.spki_der()));
@@ -108,7 +108,7 @@ fn openssl_verifies_a_signed_profile() {
     let signers: [&dyn Signer; 2] = [&ec, &rsa];
     for signer in signers {
         let cert =
-            profile_signer_certificate(&house.ca_cert, &house.ca, signer.spki_der(), [6; 16], window())
+            profile_signer_certificate(&house.ca_cert, &*house.ca, signer.spki_der(), [6; 16], window())
                 .unwrap();
         let now_ms = SystemClock.now_ms();
         let signed = cms::sign_attached(PROFILE, signer, &[&cert, &house.ca_cert], now_ms).unwrap();

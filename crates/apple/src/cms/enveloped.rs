@@ -20,6 +20,7 @@ impl ContentCipher {
             oid::AES128_CBC => Some(Self::Aes128),
             oid::AES256_CBC => Some(Self::Aes256),
             oid::DES_EDE3_CBC => Some(Self::TripleDes),
+            oid::DES_CBC => Some(Self::SingleDes),
             _ => None,
         }
     }
@@ -29,6 +30,7 @@ impl ContentCipher {
             Self::Aes128 => oid::AES128_CBC,
             Self::Aes256 => oid::AES256_CBC,
             Self::TripleDes => oid::DES_EDE3_CBC,
+            Self::SingleDes => oid::DES_CBC,
         }
     }
 
@@ -37,19 +39,26 @@ impl ContentCipher {
             Self::Aes128 => 16,
             Self::Aes256 => 32,
             Self::TripleDes => 24,
+            Self::SingleDes => 8,
         }
     }
 
     fn iv_bytes(self) -> usize {
-        if self == Self::TripleDes { 8 } else { 16 }
+        if self.is_strong() { 16 } else { 8 }
     }
 
-    #[allow(deprecated, reason = "triple DES for older phones, when the operator admits it")]
+    /// Is it taken without [`Algorithms::AdmitOld`]?
+    fn is_strong(self) -> bool {
+        matches!(self, Self::Aes128 | Self::Aes256)
+    }
+
+    #[allow(deprecated, reason = "DES for older phones and simulators, when the operator admits it")]
     fn algorithm(self) -> &'static Algorithm {
         match self {
             Self::Aes128 => &AES_128,
             Self::Aes256 => &AES_256,
             Self::TripleDes => &aws_lc_rs::cipher::DES_EDE3_FOR_LEGACY_USE_ONLY,
+            Self::SingleDes => &aws_lc_rs::cipher::DES_FOR_LEGACY_USE_ONLY,
         }
     }
 }
@@ -100,7 +109,7 @@ impl<'a> Enveloped<'a> {
         encrypted.expect(tag::OID, "encrypted content has no type")?;
         let (name, parameters) = algorithm(&mut encrypted, "encrypted content names no cipher")?;
         let cipher = ContentCipher::named(name).ok_or(CmsError::Algorithm)?;
-        if cipher == ContentCipher::TripleDes && admit != Algorithms::AdmitOld {
+        if !cipher.is_strong() && admit != Algorithms::AdmitOld {
             return Err(CmsError::Algorithm);
         }
         let iv = parameters.filter(|p| p.tag == tag::OCTET_STRING && p.body.len() == cipher.iv_bytes());
@@ -198,11 +207,10 @@ fn ciphertext(content: &Tlv<'_>) -> Result<Vec<u8>, Malformed> {
 }
 
 fn decrypt(cipher: ContentCipher, key: &[u8], iv: &[u8], ciphertext: Vec<u8>) -> Option<Zeroizing<Vec<u8>>> {
-    let context = match cipher {
-        ContentCipher::TripleDes => {
-            DecryptionContext::Iv64(FixedLength::from(<&[u8; 8]>::try_from(iv).ok()?))
-        }
-        _ => DecryptionContext::Iv128(FixedLength::from(<&[u8; 16]>::try_from(iv).ok()?)),
+    let context = if cipher.is_strong() {
+        DecryptionContext::Iv128(FixedLength::from(<&[u8; 16]>::try_from(iv).ok()?))
+    } else {
+        DecryptionContext::Iv64(FixedLength::from(<&[u8; 8]>::try_from(iv).ok()?))
     };
     let key = UnboundCipherKey::new(cipher.algorithm(), key).ok()?;
     let mut buffer = Zeroizing::new(ciphertext);
@@ -229,11 +237,10 @@ pub(crate) fn seal(
     let iv = iv.get_mut(..cipher.iv_bytes()).unwrap_or_default();
     rng.fill(iv)?;
 
-    let context = match cipher {
-        ContentCipher::TripleDes => {
-            EncryptionContext::Iv64(FixedLength::from(<&[u8; 8]>::try_from(&*iv).map_err(|_| FAILED)?))
-        }
-        _ => EncryptionContext::Iv128(FixedLength::from(<&[u8; 16]>::try_from(&*iv).map_err(|_| FAILED)?)),
+    let context = if cipher.is_strong() {
+        EncryptionContext::Iv128(FixedLength::from(<&[u8; 16]>::try_from(&*iv).map_err(|_| FAILED)?))
+    } else {
+        EncryptionContext::Iv64(FixedLength::from(<&[u8; 8]>::try_from(&*iv).map_err(|_| FAILED)?))
     };
     let unbound = UnboundCipherKey::new(cipher.algorithm(), &key).map_err(|_| FAILED)?;
     let mut ciphertext = content.to_vec();
@@ -282,7 +289,9 @@ mod tests {
     #[test]
     fn every_cipher_opens_what_it_sealed() {
         let certificate = Certificate::parse(&KEY.1).unwrap();
-        for cipher in [ContentCipher::Aes128, ContentCipher::Aes256, ContentCipher::TripleDes] {
+        for cipher in
+            [ContentCipher::Aes128, ContentCipher::Aes256, ContentCipher::TripleDes, ContentCipher::SingleDes]
+        {
             let bytes = sealed(cipher);
             let envelope = Enveloped::parse(&bytes, &certificate, Algorithms::AdmitOld).unwrap();
             assert_eq!(envelope.cipher, cipher);
@@ -292,13 +301,13 @@ mod tests {
     }
 
     #[test]
-    fn triple_des_is_refused_unless_admitted() {
+    fn triple_and_single_des_are_refused_unless_admitted() {
         let certificate = Certificate::parse(&KEY.1).unwrap();
-        let bytes = sealed(ContentCipher::TripleDes);
-        assert_eq!(
-            Enveloped::parse(&bytes, &certificate, Algorithms::Strong).unwrap_err(),
-            CmsError::Algorithm
-        );
+        for cipher in [ContentCipher::TripleDes, ContentCipher::SingleDes] {
+            let bytes = sealed(cipher);
+            let parsed = Enveloped::parse(&bytes, &certificate, Algorithms::Strong);
+            assert_eq!(parsed.unwrap_err(), CmsError::Algorithm);
+        }
     }
 
     #[test]

@@ -25,6 +25,10 @@ pub enum ContentCipher {
     /// Triple DES in CBC mode: only under [`Algorithms::AdmitOld`].
     #[n(2)]
     TripleDes,
+    /// Single DES in CBC mode, no protection at all: only under [`Algorithms::AdmitOld`]. It is what
+    /// the SCEP libraries in Go send (micromdm's `scepclient`, the device simulator mdmb).
+    #[n(3)]
+    SingleDes,
 }
 
 /// Why a message could not be made, read or believed. Names elements, never their content.

@@ -156,9 +156,6 @@ pub enum Reason {
     /// The certification request inside.
     #[error(transparent)]
     Csr(#[from] CsrRefused),
-    /// The outer certificate is not for the key that asks.
-    #[error("the request is signed by another key than the one to be certified")]
-    AnotherKey,
     /// Ours: our own keys or random numbers failed.
     #[error(transparent)]
     Ours(#[from] X509Error),
@@ -184,11 +181,9 @@ impl ScepError {
         match &self.reason {
             Reason::Algorithm(_) | Reason::Signer(_) => FailInfo::BadAlg,
             Reason::Signature | Reason::Decryption | Reason::Csr(_) => FailInfo::BadMessageCheck,
-            Reason::TooLarge
-            | Reason::Malformed(_)
-            | Reason::MessageType(_)
-            | Reason::AnotherKey
-            | Reason::Ours(_) => FailInfo::BadRequest,
+            Reason::TooLarge | Reason::Malformed(_) | Reason::MessageType(_) | Reason::Ours(_) => {
+                FailInfo::BadRequest
+            }
         }
     }
 }

@@ -17,6 +17,9 @@ pub struct Opened {
     pub csr: Csr,
     /// First certificate or renewal.
     pub message_type: MessageType,
+    /// Is the message signed by the key that is to be certified? RFC 8894 (section 2.3) says that it
+    /// should, phones do so, some simulators don't.
+    pub signed_by_same_key: bool,
     /// Transaction, nonce, requester's certificate, cipher: what the answer needs.
     pub context: Context,
 }
@@ -34,8 +37,9 @@ impl fmt::Debug for Opened {
 /// key, the certification request inside and its signature.
 ///
 /// The outer certificate is believed for what it proves by signing this message: possession of its
-/// key. Its own (self-)signature proves no more and is not looked at. A first request must be signed
-/// by the key that is to be certified: so a captured envelope can't be sent on under another key.
+/// key. Its own (self-)signature proves no more and is not looked at. Nothing binds the envelope to
+/// it: who captures one can send it on under another key, and gains a certificate whose key they
+/// lack.
 ///
 /// A key that can't be decrypted, or to the wrong length, gives the same answer as content that
 /// can't: decryption goes on with a random key (RFC 3218, section 2.3.2). Everything that goes wrong
@@ -54,7 +58,11 @@ pub fn open(body: &[u8], ra: &RaKey, admit: Algorithms, rng: &dyn Random) -> Res
     let der = normalise(body).map_err(|e| unanswerable(e.into()))?;
     let (envelope, message_type, mut context) = believe(&der, admit).map_err(unanswerable)?;
     match unseal(envelope, message_type, &mut context, ra, admit, rng) {
-        Ok((csr_der, csr, message_type)) => Ok(Opened { csr_der, csr, message_type, context }),
+        Ok((csr_der, csr, message_type)) => {
+            let requester = Certificate::parse(&context.requester_cert);
+            let signed_by_same_key = requester.is_ok_and(|r| r.spki_der() == csr.spki_der);
+            Ok(Opened { csr_der, csr, message_type, signed_by_same_key, context })
+        }
         Err(reason) => Err(ScepError { reason, answer: Some(Box::new(context)) }),
     }
 }
@@ -117,10 +125,6 @@ fn unseal(
     let plain = envelope.open(&ra.signer, rng)?.ok_or(Reason::Decryption)?;
     only(&plain, tag::SEQUENCE, "no sequence").map_err(|_| Reason::Decryption)?;
     let csr = csr::parse_with(&plain, admit)?;
-    let requester = Certificate::parse(&context.requester_cert)?;
-    if message_type == MessageType::PkcsReq && requester.spki_der() != csr.spki_der {
-        return Err(Reason::AnotherKey);
-    }
     Ok((plain, csr, message_type))
 }
 

@@ -1,7 +1,9 @@
 //! Certificates and the keys that sign them (RFC 5280): a handful of fixed templates, a reader, and
 //! the [`Signer`] that a file, or later an HSM, stands behind.
 //!
-//! Matron's CA is ECDSA P-256, its SCEP registration authority (RA) RSA, since SCEP encrypts to it.
+//! The SCEP registration authority (RA) has an RSA key, since SCEP encrypts to it. The CA may have
+//! either kind. RSA is the compatible one: the SCEP libraries in Go encrypt a request to *every*
+//! certificate that `GetCACert` gave, and fail at one that is not RSA; iOS wants the CA among them.
 //! Every certificate is made from a template of this module that takes nothing but a public key
 //! from whoever asks: no subject, no extension, no validity of theirs.
 
@@ -35,8 +37,9 @@ pub enum Algorithms {
     /// SHA-256 and better, AES. The default.
     #[default]
     Strong,
-    /// SHA-1 signatures and triple DES as well, for older phones and simulators: one configuration
-    /// key, off unless the operator turns it on. MD5, single DES and short keys stay refused.
+    /// SHA-1 signatures, triple and single DES as well, for older phones and simulators: one
+    /// configuration key, off unless the operator turns it on. MD5, RC2 and short keys stay refused.
+    /// With it, who captures a request can read its challenge, but for the TLS around it.
     AdmitOld,
 }
 

@@ -8,6 +8,8 @@
 )]
 #![allow(dead_code, reason = "each test file takes what it needs")]
 
+pub mod serve;
+
 use apple::scep::{Algorithms, FailInfo, RaKey, request, response};
 use apple::x509::{
     P256Signer, RsaSigner, Signer, SystemRandom, Window, ca_certificate, device_certificate, ra_certificate,
@@ -28,24 +30,33 @@ pub fn window() -> Window {
 }
 
 pub struct House {
-    pub ca: P256Signer,
+    pub ca: Box<dyn Signer>,
     pub ca_cert: Vec<u8>,
     pub ra: RaKey,
 }
 
 impl House {
+    /// With an ECDSA CA.
     pub fn new() -> Self {
-        let ca = P256Signer::generate().unwrap();
+        Self::of(Box::new(P256Signer::generate().unwrap()))
+    }
+
+    /// With an RSA CA.
+    pub fn rsa() -> Self {
+        Self::of(Box::new(RsaSigner::generate_for_ca().unwrap()))
+    }
+
+    fn of(ca: Box<dyn Signer>) -> Self {
         let long = Window { not_after_ms: window().not_after_ms + 3650 * DAY_MS, ..window() };
-        let ca_cert = ca_certificate(&ca, "Matron test CA", [1; 16], long).unwrap();
+        let ca_cert = ca_certificate(&*ca, "Matron test CA", [1; 16], long).unwrap();
         let key = RsaSigner::generate().unwrap();
-        let cert = ra_certificate(&ca_cert, &ca, key.spki_der(), [2; 16], window()).unwrap();
+        let cert = ra_certificate(&ca_cert, &*ca, key.spki_der(), [2; 16], window()).unwrap();
         Self { ca, ca_cert, ra: RaKey::new(key, cert).unwrap() }
     }
 
     /// Issues for a key, as the vault would.
     pub fn issue(&self, spki_der: &[u8]) -> Vec<u8> {
-        device_certificate(&self.ca_cert, &self.ca, spki_der, &ENROLMENT, [3; 16], window()).unwrap()
+        device_certificate(&self.ca_cert, &*self.ca, spki_der, &ENROLMENT, [3; 16], window()).unwrap()
     }
 
     /// Opens, checks the challenge, issues, answers. None if there is no one to answer.
