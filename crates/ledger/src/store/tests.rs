@@ -305,6 +305,29 @@ fn a_reader_begins_anywhere_and_goes_on_as_the_ledger_grows() {
 }
 
 #[test]
+fn a_reader_on_another_thread_sees_each_entry_once_in_order_and_none_that_is_not_durable() {
+    let dir = TempDir::new().unwrap();
+    let mut ledger = FileLedger::open(dir.path()).unwrap();
+    let reader = ledger.reader();
+    let following = std::thread::spawn(move || {
+        let mut follow = reader.read_from(0).unwrap();
+        let mut seen = 0;
+        while seen < 900 {
+            for record in follow.by_ref().map(Result::unwrap) {
+                assert_eq!(record.position.index, seen);
+                seen += 1;
+                assert!(seen <= reader.entries());
+            }
+            std::thread::yield_now();
+        }
+    });
+    for n in 0..30 {
+        ledger.append_batch(vec![phone(n); 30], 1).unwrap();
+    }
+    following.join().unwrap();
+}
+
+#[test]
 fn a_second_process_is_kept_out_and_another_file_is_left_alone() {
     let dir = TempDir::new().unwrap();
     let ledger = FileLedger::open(dir.path()).unwrap();
