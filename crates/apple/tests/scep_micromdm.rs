@@ -20,12 +20,17 @@ use std::path::Path;
 use std::process::Output;
 use std::sync::Arc;
 
-fn enrol(folder: &Path, house: &Arc<House>, admit: Algorithms, challenge: &str) -> Option<Output> {
+fn enrol(
+    folder: &Path,
+    house: &Arc<House>,
+    admit: Algorithms,
+    challenge: &str,
+    more: &[&str],
+) -> Option<Output> {
     let (address, seen) = serve(Arc::clone(house), admit);
     let url = format!("http://{address}/scep");
     let args = ["-server-url", &url, "-challenge", challenge, "-certificate", "phone.pem"];
-    let output =
-        run("scepclient", &[&args[..], &["-private-key", "key.pem", "-keySize", "2048"]].concat(), folder)?;
+    let output = run("scepclient", &[&args[..], &["-private-key", "key.pem"], more].concat(), folder)?;
     eprintln!("{:?}", seen.lock().unwrap());
     Some(output)
 }
@@ -35,7 +40,7 @@ fn scepclient_gets_a_certificate_when_old_algorithms_are_admitted_and_the_ca_is_
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let house = Arc::new(House::rsa());
-    let Some(got) = enrol(folder, &house, Algorithms::AdmitOld, CHALLENGE) else { return };
+    let Some(got) = enrol(folder, &house, Algorithms::AdmitOld, CHALLENGE, &[]) else { return };
     assert!(got.status.success(), "{}", String::from_utf8_lossy(&got.stderr));
     fs::write(folder.join("ca.der"), &house.ca_cert).unwrap();
     must("openssl", &["x509", "-inform", "DER", "-in", "ca.der", "-out", "ca.pem"], folder);
@@ -49,7 +54,7 @@ fn scepclient_gets_a_certificate_when_old_algorithms_are_admitted_and_the_ca_is_
 #[test]
 fn scepclient_is_refused_by_default() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(got) = enrol(folder.path(), &Arc::new(House::rsa()), Algorithms::Strong, CHALLENGE) else {
+    let Some(got) = enrol(folder.path(), &Arc::new(House::rsa()), Algorithms::Strong, CHALLENGE, &[]) else {
         return;
     };
     assert!(!got.status.success());
@@ -59,9 +64,19 @@ fn scepclient_is_refused_by_default() {
 #[test]
 fn scepclient_is_refused_with_a_wrong_challenge() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(got) = enrol(folder.path(), &Arc::new(House::rsa()), Algorithms::AdmitOld, "wrong") else {
+    let Some(got) = enrol(folder.path(), &Arc::new(House::rsa()), Algorithms::AdmitOld, "wrong", &[]) else {
         return;
     };
     let said = String::from_utf8_lossy(&got.stderr).into_owned() + &String::from_utf8_lossy(&got.stdout);
     assert!(!got.status.success() && said.contains("badRequest"), "{said}");
+}
+
+#[test]
+fn scepclient_with_a_short_key_is_refused_though_old_algorithms_are_admitted() {
+    let folder = tempfile::tempdir().unwrap();
+    let short = ["-keySize", "1024"];
+    let house = Arc::new(House::rsa());
+    let Some(got) = enrol(folder.path(), &house, Algorithms::AdmitOld, CHALLENGE, &short) else { return };
+    assert!(!got.status.success());
+    assert!(!folder.path().join("phone.pem").exists());
 }

@@ -14,8 +14,8 @@ mod scep_house;
 use apple::cms::{self, CmsError};
 use apple::csr::{self, CsrRefused};
 use apple::x509::{
-    Certificate, P256Signer, PublicKey, RsaSigner, ServerName, Signer, profile_signer_certificate,
-    server_certificate,
+    Algorithms, Certificate, P256Signer, PublicKey, RsaSigner, ServerName, Signer,
+    profile_signer_certificate, server_certificate,
 };
 use model::clock::{Clock, SystemClock};
 use scep_house::{ENROLMENT, House, must, pem, run, window};
@@ -147,8 +147,8 @@ fn what_openssl_signs_is_unwrapped_also_in_ber_and_sha1_is_refused() {
     let signed = fs::read(folder.join("signed")).unwrap();
     openssl(folder, "x509 -in cert.pem -outform DER -out cert.der");
     let cert = fs::read(folder.join("cert.der")).unwrap();
-    assert_eq!(cms::verify_detached(&signed, PROFILE).unwrap(), cert);
-    assert_eq!(cms::verify_detached(&signed, b"another body"), Err(CmsError::Signature));
+    assert_eq!(cms::verify_detached(&signed, PROFILE, Algorithms::Strong).unwrap(), cert);
+    assert_eq!(cms::verify_detached(&signed, b"another body", Algorithms::Strong), Err(CmsError::Signature));
     assert!(Certificate::parse(&cert).unwrap().is_signed_by(Certificate::parse(&cert).unwrap().spki_der()));
 }
 
@@ -175,7 +175,7 @@ fn requests_of_openssl_are_read_and_weak_ones_refused_with_a_reason() {
     assert_eq!(request("rsa:2048", "-md5 ").unwrap_err(), CsrRefused::SignatureAlgorithm);
     assert_eq!(request("rsa:2048", "-sha1 ").unwrap_err(), CsrRefused::SignatureAlgorithm);
     let sha1 = fs::read(folder.join("csr")).unwrap();
-    assert!(csr::parse_with(&sha1, apple::scep::Algorithms::AdmitOld).is_ok());
+    assert!(csr::parse_with(&sha1, Algorithms::AdmitOld).is_ok());
 
     // And the other way: openssl reads ours, and finds its signature good.
     let csr = csr::build(&RsaSigner::generate().unwrap(), "phone", Some("made up")).unwrap();

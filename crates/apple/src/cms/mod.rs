@@ -92,14 +92,15 @@ pub fn unwrap_signed(message: &[u8]) -> Result<Vec<u8>, CmsError> {
 }
 
 /// Verifies a detached signature over `content` (embedded content is ignored) and gives the signer's
-/// certificate, DER, whose own chain the caller checks: Apple's `Mdm-Signature`.
+/// certificate, DER, whose own chain the caller checks: Apple's `Mdm-Signature`. `admit` says whether
+/// SHA-1 is taken.
 ///
 /// # Errors
 /// [`CmsError`] says why.
-pub fn verify_detached(message: &[u8], content: &[u8]) -> Result<Vec<u8>, CmsError> {
+pub fn verify_detached(message: &[u8], content: &[u8], admit: Algorithms) -> Result<Vec<u8>, CmsError> {
     let der = normalise_bounded(message)?;
     let data = SignedData::parse(&der)?;
-    let (_, certificate) = data.verify(content, Algorithms::Strong)?;
+    let (_, certificate) = data.verify(content, admit)?;
     Ok(certificate.as_der().to_vec())
 }
 
@@ -125,12 +126,15 @@ mod tests {
     #[test]
     fn a_signed_content_is_unwrapped_as_it_was() {
         assert_eq!(unwrap_signed(&SIGNED.0).unwrap(), CONTENT);
-        assert_eq!(verify_detached(&SIGNED.0, CONTENT).unwrap(), SIGNED.1);
+        assert_eq!(verify_detached(&SIGNED.0, CONTENT, Algorithms::Strong).unwrap(), SIGNED.1);
     }
 
     #[test]
     fn another_content_than_the_signed_one_is_refused() {
-        assert_eq!(verify_detached(&SIGNED.0, b"<plist></plist>"), Err(CmsError::Signature));
+        assert_eq!(
+            verify_detached(&SIGNED.0, b"<plist></plist>", Algorithms::Strong),
+            Err(CmsError::Signature)
+        );
     }
 
     #[test]

@@ -200,7 +200,8 @@ pub fn ca_caps() -> &'static str {
 }
 
 /// The answer to `GetCACert`: a certificates-only CMS message of the RA's and the CA's certificate,
-/// to be sent as [`CA_CERT_TYPE`].
+/// to be sent as [`CA_CERT_TYPE`]. If the CA's key is not RSA, clients of the Go family can't use it,
+/// see [`crate::x509`].
 #[must_use]
 pub fn ca_cert(ra_cert_der: &[u8], ca_cert_der: &[u8]) -> Vec<u8> {
     certificates_only(&[ra_cert_der, ca_cert_der])
@@ -209,6 +210,8 @@ pub fn ca_cert(ra_cert_der: &[u8], ca_cert_der: &[u8]) -> Vec<u8> {
 /// The bytes of a `PKIOperation` by GET, from its `message` parameter, whose percent signs may
 /// still be encoded. Forgives what clients and proxies do to base64: a plus sign turned into a
 /// space, the URL alphabet, missing padding, line ends.
+///
+/// Of a POST only the body counts: mdmb sends the message in the query as well, raw.
 ///
 /// # Errors
 /// [`Reason::TooLarge`] or [`Reason::Malformed`].
