@@ -226,9 +226,10 @@ fn text<'a>(what: &'static str, text: &'a str, max_chars: usize) -> Result<&'a s
     if text.chars().count() > max_chars {
         return Err(CommandError::TooLong(what, max_chars));
     }
-    // Directional overrides make a number on the screen read as another one.
+    // Directional overrides make a number on the screen read as another one; the last two XML can't say.
     let bad = |c: char| {
-        (c.is_control() && c != '\n') || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+        (c.is_control() && c != '\n')
+            || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FFFE}' | '\u{FFFF}')
     };
     if text.contains(bad) { Err(CommandError::BadCharacter(what)) } else { Ok(text) }
 }

@@ -19,7 +19,7 @@ use std::time::{Duration, UNIX_EPOCH};
 /// How many collections may lie inside each other.
 pub const MAX_DEPTH: usize = 64;
 /// How many values (collections, scalars and keys) one property list may hold.
-pub const MAX_NODES: usize = 262_144;
+pub const MAX_NODES: usize = 131_072;
 /// What the strings and data of one property list may expand to, however small it is, in bytes.
 const MAX_CONTENT_BYTES: usize = 32 << 20;
 

@@ -107,11 +107,12 @@ pub(crate) fn find_text(of: &Dictionary, key: &'static str) -> Result<Option<Str
     }
 }
 
-/// XML can't say infinities, nor most control characters. As deep as the reader lets a tree be.
+/// XML can't say most control characters, and Apple's reader no infinities. As deep as the reader lets a tree be.
 fn check_writable(value: &Value) -> Result<(), Malformed> {
-    let plain = |text: &str| {
-        !text.contains(|c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{7F}'..='\u{9F}'))
-    };
+    // The production `Char` of XML 1.0.
+    let is_char =
+        |c| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..);
+    let plain = |text: &str| text.chars().all(is_char);
     match value {
         Value::Array(items) => items.iter().try_for_each(check_writable),
         Value::Dictionary(pairs) => pairs.iter().try_for_each(|(key, value)| {

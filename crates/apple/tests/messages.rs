@@ -293,6 +293,18 @@ fn lists_become_items_and_security_info_keeps_its_prefix() {
 }
 
 #[test]
+fn a_name_that_is_too_long_is_refused() {
+    let named = |len: usize| {
+        changed(sample!("device_information"), |d| {
+            let answers = d.get_mut("QueryResponses").and_then(Value::as_dictionary_mut).unwrap();
+            answers.insert("k".repeat(len), Value::Array(vec![true.into(); 3]));
+        })
+    };
+    assert!(message::parse(&named(message::MAX_NAME_BYTES - 2)).is_ok());
+    assert_eq!(message::parse(&named(message::MAX_NAME_BYTES)), Err(Malformed::NameTooLong));
+}
+
+#[test]
 fn two_values_under_one_path_are_refused() {
     let body = changed(sample!("device_information"), |d| drop(d.insert("IMEI".into(), "x".into())));
     assert_eq!(message::parse(&body), Err(Malformed::DuplicateKey));

@@ -151,6 +151,21 @@ fn what_is_not_an_enrolment_profile_is_refused() {
     }
 }
 
+#[test]
+fn a_profile_with_what_xml_can_not_say_is_not_written_anew() {
+    let with = |value: Value| {
+        let mut profile = outer(include_bytes!("data/profile_mild.mobileconfig"));
+        profile.insert("PayloadDescription".into(), value);
+        let mut bytes = Vec::new();
+        Value::Dictionary(profile).to_writer_binary(&mut bytes).unwrap();
+        profile::rewritten(&bytes)
+    };
+    assert!(with("a\tb\nc \u{1F600}".into()).is_ok());
+    assert_eq!(with("a\u{1}b".into()), Err(Malformed::BadCharacter));
+    assert_eq!(with("a\u{FFFE}b".into()), Err(Malformed::BadCharacter));
+    assert_eq!(with(f64::INFINITY.into()), Err(Malformed::BadNumber));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

@@ -5,8 +5,9 @@ use crate::plist_guard::Node;
 use model::TimeMs;
 use std::borrow::Cow;
 
-/// Longest path of a field, in bytes.
-pub const MAX_NAME_BYTES: usize = 512;
+/// Longest path of a field, in bytes; Apple's longest have some 60. Bounds what one long key in front of
+/// many values can expand to.
+pub const MAX_NAME_BYTES: usize = 256;
 
 /// One thing a phone said: a path such as `IMEI` or `ServiceSubscriptions.0.PhoneNumber` (as
 /// [`model::classify`] reads it) and its value.
