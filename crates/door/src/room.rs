@@ -26,7 +26,7 @@ use crate::walls::{DoorService, Walls};
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The door's own folder.
-    pub dir: PathBuf,
+    pub data_dir: PathBuf,
     /// PEM file with the TLS certificate and its chain; absent: the one that our CA made.
     pub tls_certificate: Option<PathBuf>,
     /// PEM file with its key.
@@ -50,13 +50,13 @@ pub async fn run(
     control: ControlEnd,
     mut events: mpsc::UnboundedReceiver<RoomEvent>,
 ) -> Result<(), Error> {
-    let trust = Trust::open(&config.dir, SystemClock.now_ms())
-        .map_err(|e| Error::files("pinned root key", &config.dir, e))?;
+    let trust = Trust::open(&config.data_dir, SystemClock.now_ms())
+        .map_err(|e| Error::files("pinned root key", &config.data_dir, e))?;
     let acceptor = TlsAcceptor::from(server_config(&config)?);
     let walls = Walls::new(trust, Duration::from_secs(10));
     let flow = Arc::new(Flow {
         walls: walls.clone(),
-        delivery: delivery_key(&config.dir)?,
+        delivery: delivery_key(&config.data_dir)?,
         largest_body_bytes: config.largest_body_bytes,
         body_timeout: Duration::from_millis(config.body_timeout_ms),
     });

@@ -22,7 +22,7 @@ fn tls(e: impl std::fmt::Display) -> Error {
 /// taken, its absence too (invitations and SCEP come before it), any other ends the handshake.
 pub(crate) fn server_config(config: &Config) -> Result<Arc<ServerConfig>, Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let ca = CertificateDer::from(read(&config.dir, CA_CERTIFICATE)?.to_vec());
+    let ca = CertificateDer::from(read(&config.data_dir, CA_CERTIFICATE)?.to_vec());
     let mut roots = RootCertStore::empty();
     roots.add(ca.clone()).map_err(tls)?;
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
@@ -32,8 +32,8 @@ pub(crate) fn server_config(config: &Config) -> Result<Arc<ServerConfig>, Error>
     let (chain, key) = match (&config.tls_certificate, &config.tls_key) {
         (Some(certificate), Some(key)) => (pem_chain(certificate)?, pem_key(key)?),
         _ => {
-            let own = CertificateDer::from(read(&config.dir, TLS_CERTIFICATE)?.to_vec());
-            let key = read(&config.dir, TLS_KEY)?;
+            let own = CertificateDer::from(read(&config.data_dir, TLS_CERTIFICATE)?.to_vec());
+            let key = read(&config.data_dir, TLS_KEY)?;
             (vec![own, ca], PrivateKeyDer::try_from(key.to_vec()).map_err(tls)?)
         }
     };
@@ -50,14 +50,14 @@ pub(crate) fn server_config(config: &Config) -> Result<Arc<ServerConfig>, Error>
 }
 
 fn pem_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let bad = |e: &dyn std::fmt::Display| Error::files("TLS certificate (door.tls_certificate)", path, e);
+    let bad = |e: &dyn std::fmt::Display| Error::files("TLS certificate (phones.tls_certificate)", path, e);
     let certificates = CertificateDer::pem_file_iter(path).map_err(|e| bad(&e))?;
     let chain: Vec<_> = certificates.collect::<Result<_, _>>().map_err(|e| bad(&e))?;
     if chain.is_empty() { Err(bad(&"it holds no certificate")) } else { Ok(chain) }
 }
 
 fn pem_key(path: &Path) -> Result<PrivateKeyDer<'static>, Error> {
-    PrivateKeyDer::from_pem_file(path).map_err(|e| Error::files("TLS key (door.tls_key)", path, e))
+    PrivateKeyDer::from_pem_file(path).map_err(|e| Error::files("TLS key (phones.tls_key)", path, e))
 }
 
 /// The enrolment id in a certificate that our CA issued to a phone: subject `CN=<id>`,

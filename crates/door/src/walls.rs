@@ -57,10 +57,10 @@ impl Walls {
         let mut changes = self.reader_slot.changes();
         loop {
             let channel = changes.borrow_and_update().clone();
-            if let Some(channel) = channel {
-                if let Err(e) = self.read_until_it_ends(channel).await {
-                    tracing::warn!(reason = %e, "the stream to the reader ended");
-                }
+            if let Some(channel) = channel
+                && let Err(e) = self.read_until_it_ends(channel).await
+            {
+                tracing::warn!(reason = %e, "the stream to the reader ended");
             }
             if changes.changed().await.is_err() {
                 return;

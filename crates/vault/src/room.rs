@@ -25,7 +25,7 @@ use crate::submit::Submitted;
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The vault's own folder.
-    pub dir: PathBuf,
+    pub data_dir: PathBuf,
     /// Where phones reach the door, e.g. `https://mdm.example.org`.
     pub base_url: String,
     /// Shown on phones.
@@ -53,7 +53,7 @@ pub async fn run(
     control: ControlEnd,
     mut events: mpsc::UnboundedReceiver<RoomEvent>,
 ) -> Result<(), Error> {
-    let dir = config.dir.clone();
+    let dir = config.data_dir.clone();
     let chamber = Chamber::open(&dir, config, Arc::new(SystemClock))?;
     let (door, mut ended) = start(chamber)?;
     let (core, incoming) = pair::PeerIncoming::new();

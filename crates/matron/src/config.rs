@@ -1,0 +1,436 @@
+//! The configuration: a TOML file, then the environment, then flags; the last one wins. Every key
+//! has a default, an unknown key is refused, and a value that can't work is refused by its name.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::Place;
+
+/// The whole configuration, as the file has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    pub(crate) base_url: String,
+    pub(crate) organization: String,
+    pub(crate) phones: Phones,
+    pub(crate) administrators: Administrators,
+    pub(crate) push: Push,
+    pub(crate) enrolment: Enrolment,
+    pub(crate) inventory: Inventory,
+    pub(crate) log: Log,
+}
+
+/// The phones' listener.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Phones {
+    pub(crate) listen: SocketAddr,
+    pub(crate) tls_certificate: Option<PathBuf>,
+    pub(crate) tls_key: Option<PathBuf>,
+    pub(crate) largest_body_bytes: usize,
+    pub(crate) body_timeout_ms: u64,
+    pub(crate) idle_timeout_ms: u64,
+    pub(crate) connections: usize,
+}
+
+/// The administrators' listener.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Administrators {
+    pub(crate) listen: SocketAddr,
+    pub(crate) tls_certificate: Option<PathBuf>,
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Plain HTTP on an address that others reach.
+    pub(crate) danger_plain_http: bool,
+}
+
+/// Apple's push service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Push {
+    pub(crate) topic: String,
+    pub(crate) endpoint: String,
+    pub(crate) certificate: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
+    pub(crate) trust_anchor: Option<PathBuf>,
+    pub(crate) expiration_days: u32,
+    pub(crate) backoff_minutes: Vec<u32>,
+    pub(crate) not_now_retry_minutes: u32,
+}
+
+/// Enrolment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Enrolment {
+    /// Serve profiles without a signature.
+    pub(crate) unsigned_profiles: bool,
+    /// Admit SHA-1 and 3DES from older phones and simulators.
+    pub(crate) admit_old_algorithms: bool,
+}
+
+/// Inventory and history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Inventory {
+    pub(crate) interval_hours: u32,
+    pub(crate) history_days: u32,
+    pub(crate) query_life_hours: u32,
+}
+
+/// Logging, to standard error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Log {
+    /// As `RUST_LOG` has it: `info`, `warn,door=debug`, …
+    pub(crate) filter: String,
+    /// One JSON object a line.
+    pub(crate) json: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            base_url: "https://localhost:8443".into(),
+            organization: "This hospital".into(),
+            phones: Phones::default(),
+            administrators: Administrators::default(),
+            push: Push::default(),
+            enrolment: Enrolment::default(),
+            inventory: Inventory::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+impl Default for Phones {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([0, 0, 0, 0], 8443)),
+            tls_certificate: None,
+            tls_key: None,
+            largest_body_bytes: 4 << 20,
+            body_timeout_ms: 30_000,
+            idle_timeout_ms: 120_000,
+            connections: 20_000,
+        }
+    }
+}
+
+impl Default for Administrators {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8444)),
+            tls_certificate: None,
+            tls_key: None,
+            danger_plain_http: false,
+        }
+    }
+}
+
+impl Default for Push {
+    fn default() -> Self {
+        Self {
+            topic: "com.apple.mgmt.External.matron-without-push".into(),
+            endpoint: "https://api.push.apple.com:443".into(),
+            certificate: None,
+            key: None,
+            trust_anchor: None,
+            expiration_days: 7,
+            backoff_minutes: vec![2, 10, 60, 1440],
+            not_now_retry_minutes: 15,
+        }
+    }
+}
+
+impl Default for Inventory {
+    fn default() -> Self {
+        Self { interval_hours: 24, history_days: 30, query_life_hours: 168 }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { filter: "info".into(), json: false }
+    }
+}
+
+/// The environment variable of a key: `phones.listen` is `MATRON_PHONES_LISTEN`.
+fn variable_of(key: &str) -> String {
+    format!("MATRON_{}", key.replace('.', "_").to_uppercase())
+}
+
+/// Every key, in the order of the file.
+fn keys() -> Result<Vec<String>> {
+    let mut out = Vec::new();
+    let all = serde_json::to_value(Config::default())?;
+    for (name, value) in all.as_object().into_iter().flatten() {
+        match value.as_object() {
+            Some(section) => out.extend(section.keys().map(|k| format!("{name}.{k}"))),
+            None => out.push(name.clone()),
+        }
+    }
+    Ok(out)
+}
+
+/// Puts `text` at `key`, as the type that TOML would read it as, or as a string.
+fn put(table: &mut toml::Table, key: &str, text: &str) -> Result<()> {
+    let read = format!("v = {text}").parse::<toml::Table>().ok().and_then(|mut t| t.remove("v"));
+    let value = match read {
+        Some(v @ (toml::Value::Integer(_) | toml::Value::Boolean(_) | toml::Value::Array(_))) => v,
+        _ => toml::Value::String(text.trim_matches('"').to_owned()),
+    };
+    match key.split_once('.') {
+        None => {
+            table.insert(key.to_owned(), value);
+        }
+        Some((section, key)) => {
+            let entry = table.entry(section).or_insert_with(|| toml::Table::new().into());
+            let Some(section_table) = entry.as_table_mut() else {
+                bail!("'{section}' is a section of the configuration, not a value");
+            };
+            section_table.insert(key.to_owned(), value);
+        }
+    }
+    Ok(())
+}
+
+impl Config {
+    /// Reads the configuration of a place and checks it.
+    pub(crate) fn read(place: &Place) -> Result<Self> {
+        let mut table = match &place.config {
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .with_context(|| format!("the configuration file {}", path.display()))?;
+                text.parse::<toml::Table>()
+                    .with_context(|| format!("the configuration file {}", path.display()))?
+            }
+            None => toml::Table::new(),
+        };
+        for key in keys()? {
+            if let Ok(value) = std::env::var(variable_of(&key)) {
+                put(&mut table, &key, &value)?;
+            }
+        }
+        for pair in &place.set {
+            let Some((key, value)) = pair.split_once('=') else {
+                bail!("--set takes KEY=VALUE, for example phones.listen=0.0.0.0:8443; got '{pair}'");
+            };
+            put(&mut table, key.trim(), value.trim())?;
+        }
+        let config: Self = table.try_into().context("the configuration")?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<()> {
+        let host = self.base_url.strip_prefix("https://").unwrap_or_default();
+        if host.is_empty() || host.contains('/') || host.contains(char::is_whitespace) {
+            bail!(
+                "base_url: phones need https and a host, without a path, for example https://mdm.example.org"
+            );
+        }
+        let name = self.organization.trim();
+        if name.is_empty() || name.chars().count() > 60 {
+            bail!("organization: 1 to 60 characters; phones show it");
+        }
+        if !self.push.topic.starts_with("com.apple.mgmt.") {
+            bail!("push.topic: Apple's topics begin with com.apple.mgmt. (the push certificate's UID)");
+        }
+        if self.push.certificate.is_some() != self.push.key.is_some() {
+            bail!("push.certificate: give push.certificate and push.key together, or neither");
+        }
+        if self.phones.tls_certificate.is_some() != self.phones.tls_key.is_some() {
+            bail!("phones.tls_certificate: give phones.tls_certificate and phones.tls_key together");
+        }
+        let admin_tls = self.administrators.tls_certificate.is_some();
+        if admin_tls != self.administrators.tls_key.is_some() {
+            bail!("administrators.tls_certificate: give it and administrators.tls_key together");
+        }
+        let a = &self.administrators;
+        if !a.listen.ip().is_loopback() && !admin_tls && !a.danger_plain_http {
+            bail!(
+                "administrators.listen: {} is reachable by others and would speak plain HTTP; give \
+                 administrators.tls_certificate and tls_key, keep it on 127.0.0.1, or accept it with \
+                 administrators.danger_plain_http = true",
+                a.listen
+            );
+        }
+        if self.phones.listen == a.listen && a.listen.port() != 0 {
+            bail!("administrators.listen: the phones' listener is there already ({})", a.listen);
+        }
+        if !(1024..=16 << 20).contains(&self.phones.largest_body_bytes) {
+            bail!("phones.largest_body_bytes: 1024 to 16777216");
+        }
+        if !(1..=1_000_000).contains(&self.phones.connections) {
+            bail!("phones.connections: 1 to 1000000");
+        }
+        if !(1..=30).contains(&self.push.expiration_days) {
+            bail!("push.expiration_days: 1 to 30");
+        }
+        for (key, path) in [
+            ("phones.tls_certificate", &self.phones.tls_certificate),
+            ("phones.tls_key", &self.phones.tls_key),
+            ("administrators.tls_certificate", &a.tls_certificate),
+            ("administrators.tls_key", &a.tls_key),
+            ("push.certificate", &self.push.certificate),
+            ("push.key", &self.push.key),
+            ("push.trust_anchor", &self.push.trust_anchor),
+        ] {
+            if let Some(path) = path
+                && !path.is_file()
+            {
+                bail!("{key}: there is no file {}", path.display());
+            }
+        }
+        self.core(Path::new("")).check()?;
+        Ok(())
+    }
+
+    /// The names and addresses that the door's own TLS certificate is for.
+    pub(crate) fn tls_names(&self) -> Vec<String> {
+        let host = self.base_url.trim_start_matches("https://");
+        let host = match host.rsplit_once(':') {
+            Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+            _ => host,
+        };
+        let host = host.trim_matches(['[', ']']);
+        let mut names = vec![host.to_owned()];
+        if host == "localhost" {
+            names.push("127.0.0.1".into());
+        }
+        names
+    }
+
+    pub(crate) fn door(&self, dir: &Path) -> door::Config {
+        door::Config {
+            data_dir: dir.join("door"),
+            tls_certificate: self.phones.tls_certificate.clone(),
+            tls_key: self.phones.tls_key.clone(),
+            largest_body_bytes: self.phones.largest_body_bytes,
+            body_timeout_ms: self.phones.body_timeout_ms,
+            idle_timeout_ms: self.phones.idle_timeout_ms,
+            connections: self.phones.connections,
+        }
+    }
+
+    pub(crate) fn reader(&self, dir: &Path) -> reader::Config {
+        reader::Config {
+            admit_old_algorithms: self.enrolment.admit_old_algorithms,
+            largest_body_bytes: self.phones.largest_body_bytes,
+            ..reader::Config::new(dir.join("reader"))
+        }
+    }
+
+    pub(crate) fn core(&self, dir: &Path) -> core_room::Config {
+        core_room::Config {
+            base_url: self.base_url.clone(),
+            history_days: self.inventory.history_days,
+            inventory_interval_hours: self.inventory.interval_hours,
+            query_life_hours: self.inventory.query_life_hours,
+            not_now_retry_minutes: self.push.not_now_retry_minutes,
+            push_backoff_minutes: self.push.backoff_minutes.clone(),
+            admin_tls_cert: self.administrators.tls_certificate.clone(),
+            admin_tls_key: self.administrators.tls_key.clone(),
+            ..core_room::Config::at(dir.join("core"))
+        }
+    }
+
+    pub(crate) fn vault(&self, dir: &Path) -> vault::Config {
+        vault::Config {
+            data_dir: dir.join("vault"),
+            base_url: self.base_url.clone(),
+            organization: self.organization.clone(),
+            topic: self.push.topic.clone(),
+            unsigned_profiles: self.enrolment.unsigned_profiles,
+            admit_old_algorithms: self.enrolment.admit_old_algorithms,
+        }
+    }
+
+    pub(crate) fn courier(&self, dir: &Path) -> courier::Config {
+        courier::Config {
+            endpoint: self.push.endpoint.clone(),
+            push_certificate: self.push.certificate.clone(),
+            push_key: self.push.key.clone(),
+            trust_anchor: self.push.trust_anchor.clone(),
+            topic: Some(self.push.topic.clone()),
+            expiration_days: self.push.expiration_days,
+            ..courier::Config::new(dir.join("courier"))
+        }
+    }
+}
+
+/// `matron config check`.
+pub(crate) fn check(place: &Place) -> Result<()> {
+    let config = Config::read(place)?;
+    println!("The configuration is fine.");
+    println!("  phones          {} (as {})", config.phones.listen, config.base_url);
+    println!("  administrators  {}", config.administrators.listen);
+    let push = if config.push.certificate.is_some() { "configured" } else { "no certificate yet" };
+    println!("  push            {push}");
+    println!("  data            {}", place.data.display());
+    Ok(())
+}
+
+/// `matron config show`.
+pub(crate) fn show(place: &Place) -> Result<()> {
+    print!("{}", toml::to_string_pretty(&Config::read(place)?)?);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(set: &[&str]) -> Place {
+        Place { data: "x".into(), config: None, set: set.iter().map(|s| (*s).to_owned()).collect() }
+    }
+
+    #[test]
+    fn the_defaults_are_a_valid_configuration() {
+        assert_eq!(Config::read(&place(&[])).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn a_flag_sets_a_key_of_any_type() {
+        let c = Config::read(&place(&[
+            "phones.listen=192.0.2.1:443",
+            "phones.connections=7",
+            "enrolment.unsigned_profiles=true",
+            "push.backoff_minutes=[1, 2]",
+            "base_url=https://mdm.example.org",
+        ]))
+        .unwrap();
+        assert_eq!(c.phones.listen.to_string(), "192.0.2.1:443");
+        assert_eq!(c.phones.connections, 7);
+        assert!(c.enrolment.unsigned_profiles);
+        assert_eq!(c.push.backoff_minutes, [1, 2]);
+        assert_eq!(c.tls_names(), ["mdm.example.org"]);
+    }
+
+    #[test]
+    fn a_mistake_is_refused_by_the_name_of_its_key() {
+        for (set, key) in [
+            ("phones.lisen=1", "lisen"),
+            ("phones.listen=nowhere", "listen"),
+            ("base_url=http://mdm.example.org", "base_url"),
+            ("administrators.listen=192.0.2.1:8444", "administrators.listen"),
+            ("push.topic=org.example", "push.topic"),
+            ("push.certificate=/nowhere.pem", "push.certificate"),
+            ("inventory.history_days=0", "history_days"),
+        ] {
+            let e = format!("{:#}", Config::read(&place(&[set])).unwrap_err());
+            assert!(e.contains(key), "{set}: {e}");
+        }
+    }
+
+    #[test]
+    fn the_tls_certificate_is_for_the_host_of_the_base_url() {
+        let names = |url: &str| Config { base_url: url.into(), ..Config::default() }.tls_names();
+        assert_eq!(names("https://localhost:8443"), ["localhost", "127.0.0.1"]);
+        assert_eq!(names("https://192.0.2.7:8443"), ["192.0.2.7"]);
+        assert_eq!(names("https://[2001:db8::1]:8443"), ["2001:db8::1"]);
+    }
+}

@@ -1,0 +1,156 @@
+//! The five rooms as processes of this binary, and their one-shot children of the first start.
+
+use std::io::Read;
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow};
+use clap::ValueEnum;
+use model::{Clock, SystemClock};
+use rpc::control::{ControlEnd, RoomEvent, ToSupervisor, enter};
+use rpc::install::{Installed, VaultWants};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+/// A room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
+pub(crate) enum Room {
+    Door,
+    Reader,
+    Core,
+    Vault,
+    Courier,
+}
+
+impl Room {
+    /// In the order they are started.
+    pub(crate) const ALL: [Room; 5] = [Self::Vault, Self::Courier, Self::Reader, Self::Core, Self::Door];
+
+    /// Who talks to whom.
+    pub(crate) const PAIRS: [(Room, Room); 4] = [
+        (Self::Door, Self::Reader),
+        (Self::Door, Self::Core),
+        (Self::Core, Self::Vault),
+        (Self::Core, Self::Courier),
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Door => "door",
+            Self::Reader => "reader",
+            Self::Core => "core",
+            Self::Vault => "vault",
+            Self::Courier => "courier",
+        }
+    }
+}
+
+/// A step of the first start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Step {
+    /// Makes the room's keys and says their public halves.
+    Keys,
+    /// Takes what the room has to trust.
+    Trust,
+}
+
+/// What a room is started with: its own part of the configuration, and how to log.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Started<C> {
+    pub(crate) room: C,
+    pub(crate) log: crate::config::Log,
+}
+
+fn log(room: Room, log: &crate::config::Log) {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_new(&log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if log.json {
+        lines.json().flatten_event(true).init();
+    } else {
+        lines.with_ansi(false).init();
+    }
+    tracing::debug!(room = room.name(), pid = std::process::id(), "a room starts");
+}
+
+/// Runs a room; standard input is its control pair.
+pub(crate) fn run(room: Room) -> Result<()> {
+    match room {
+        Room::Door => enter_and(room, 2, door::run),
+        Room::Reader => enter_and(room, 1, reader::run),
+        Room::Core => enter_and(room, 2, core_room::run),
+        Room::Vault => enter_and(room, 1, vault::run),
+        Room::Courier => enter_and(room, 1, courier::run),
+    }
+}
+
+fn enter_and<C, E, F>(
+    room: Room,
+    threads: usize,
+    run: impl FnOnce(C, ControlEnd, UnboundedReceiver<RoomEvent>) -> F,
+) -> Result<()>
+where
+    C: DeserializeOwned,
+    E: std::error::Error + Send + Sync + 'static,
+    F: Future<Output = Result<(), E>>,
+{
+    let (started, control, events) = enter::<Started<C>>().context("this is a room of Matron")?;
+    log(room, &started.log);
+    let mut builder = match threads {
+        1 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    if threads > 1 {
+        builder.worker_threads(threads);
+    }
+    let runtime = builder.enable_all().build()?;
+    let complain = control.try_clone()?;
+    let done = runtime.block_on(run(started.room, control, events));
+    // What still runs in the background holds nothing that was promised.
+    runtime.shutdown_background();
+    done.map_err(|e| {
+        let e = anyhow!(e);
+        let why = format!("{e:#}");
+        let _ = complain.send(&ToSupervisor::Failed { why }, &[]);
+        e.context(format!("the {}", room.name()))
+    })
+}
+
+fn read_json<T: DeserializeOwned>() -> Result<T> {
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text)?;
+    Ok(serde_json::from_str(&text)?)
+}
+
+/// One step of a room's installation: JSON on standard input and output, public material alone.
+pub(crate) fn install(room: Room, step: Step, dir: &Path) -> Result<()> {
+    let said = match (room, step) {
+        (Room::Door, Step::Keys) => serde_json::to_string(&door::prepare(dir)?)?,
+        (Room::Reader, Step::Keys) => serde_json::to_string(&reader::prepare(dir)?)?,
+        (Room::Courier, Step::Keys) => serde_json::to_string(&courier::prepare(dir)?)?,
+        (Room::Vault, Step::Keys) => {
+            let wants: VaultWants = read_json()?;
+            serde_json::to_string(&vault::prepare(dir, &wants, SystemClock.now_ms())?)?
+        }
+        (Room::Core, Step::Keys) => {
+            std::fs::create_dir_all(dir)?;
+            String::new()
+        }
+        (Room::Door, Step::Trust) => {
+            door::install(dir, &read_json::<Installed>()?).map(|()| String::new())?
+        }
+        (Room::Reader, Step::Trust) => {
+            reader::install(dir, &read_json::<Installed>()?).map(|()| String::new())?
+        }
+        (Room::Courier, Step::Trust) => {
+            courier::install(dir, &read_json::<Installed>()?).map(|()| String::new())?
+        }
+        (Room::Core, Step::Trust) => {
+            core_room::install(dir, &read_json::<Installed>()?).map(|()| String::new())?
+        }
+        // The vault made what others trust.
+        (Room::Vault, Step::Trust) => String::new(),
+    };
+    println!("{said}");
+    Ok(())
+}

@@ -1,0 +1,296 @@
+//! The supervisor: holds no key, binds the listeners, starts the rooms, hands each the descriptors
+//! it needs, starts again what died, and lets everything finish at the end.
+
+mod first_start;
+
+use std::collections::HashMap;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rpc::control::{ControlEnd, ToRoom, ToSupervisor, neighbours, pair};
+use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::Place;
+use crate::config::Config;
+use crate::rooms::Room;
+
+/// How long rooms may take to finish what is under way.
+const DRAIN: Duration = Duration::from_secs(12);
+/// The longest pause before a room that keeps dying is started again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+enum Event {
+    Said(Room, u64, ToSupervisor),
+    Died(Room, u64, String),
+    StartAgain(Room),
+}
+
+struct Living {
+    control: ControlEnd,
+    generation: u64,
+    started: Instant,
+    ready: bool,
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+}
+
+struct Supervisor {
+    config: Config,
+    rooms_dir: PathBuf,
+    listeners: HashMap<Room, TcpListener>,
+    living: HashMap<Room, Living>,
+    was_ready: HashMap<Room, bool>,
+    failures: HashMap<Room, u32>,
+    generation: u64,
+    events: mpsc::UnboundedSender<Event>,
+}
+
+/// `matron serve`.
+pub(crate) fn serve(place: &Place) -> Result<()> {
+    let config = Config::read(place)?;
+    let data = std::path::absolute(&place.data).context("the data folder")?;
+    std::fs::create_dir_all(&data).with_context(|| format!("the data folder {}", data.display()))?;
+    let _lock = lock(&data)?;
+    let bind = |what: &str, key: &str, at: std::net::SocketAddr| {
+        TcpListener::bind(at).with_context(|| {
+            format!("{key}: the {what}' listener can't be bound at {at}; is another program there?")
+        })
+    };
+    let phones = bind("phones", "phones.listen", config.phones.listen)?;
+    let administrators = bind("administrators", "administrators.listen", config.administrators.listen)?;
+    let rooms_dir = data.join("rooms");
+    if !rooms_dir.exists() {
+        let token = first_start::install(&config, &data)?;
+        println!("A new Matron was made in {}.", data.display());
+        println!("The first administrator joins with this token, once; it is shown here and kept nowhere:");
+        println!("\n    {token}\n");
+        println!("    matron admin join --token <token> --name '<your name>'\n");
+    }
+    println!("phones          {} (as {})", phones.local_addr()?, config.base_url);
+    println!("administrators  {}", administrators.local_addr()?);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(supervise(config, rooms_dir, phones, administrators))
+}
+
+/// One Matron a data folder.
+fn lock(data: &Path) -> Result<std::fs::File> {
+    let path = data.join("lock");
+    let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
+    if rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
+        bail!("another 'matron serve' runs on {}; stop it first", data.display());
+    }
+    Ok(file)
+}
+
+async fn supervise(
+    config: Config,
+    rooms_dir: PathBuf,
+    phones: TcpListener,
+    administrators: TcpListener,
+) -> Result<()> {
+    let (tx, mut events) = mpsc::unbounded_channel();
+    let mut supervisor = Supervisor {
+        config,
+        rooms_dir,
+        listeners: HashMap::from([(Room::Door, phones), (Room::Core, administrators)]),
+        living: HashMap::new(),
+        was_ready: HashMap::new(),
+        failures: HashMap::new(),
+        generation: 0,
+        events: tx,
+    };
+    for room in Room::ALL {
+        supervisor.start(room)?;
+    }
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut told = false;
+    loop {
+        tokio::select! {
+            Some(event) = events.recv() => supervisor.take(event)?,
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+        if !told && Room::ALL.iter().all(|r| supervisor.was_ready.contains_key(r)) {
+            told = true;
+            println!("ready");
+        }
+    }
+    println!("stopping: what is under way is finished first");
+    supervisor.stop(&mut events).await;
+    println!("stopped");
+    Ok(())
+}
+
+impl Supervisor {
+    fn start(&mut self, room: Room) -> Result<()> {
+        let (control, theirs) = pair().context("a control pair")?;
+        let child = Command::new(std::env::current_exe().context("the path of this program")?)
+            .args(["room", room.name()])
+            .env_clear()
+            .envs(std::env::var_os("RUST_BACKTRACE").map(|v| ("RUST_BACKTRACE", v)))
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::null())
+            // A Ctrl-C in the terminal is the supervisor's: it tells the rooms in their order.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("the {} could not be started", room.name()))?;
+        self.generation += 1;
+        let generation = self.generation;
+        let started = serde_json::json!({ "room": self.room_config(room)?, "log": self.config.log });
+        control.send(&ToRoom::Start { config: started }, &[])?;
+        if let Some(listener) = self.listeners.get(&room) {
+            let name = if room == Room::Door { "phones" } else { "administrators" };
+            let handed = OwnedFd::from(listener.try_clone()?);
+            control.send(&ToRoom::Listener { name: name.into() }, &[handed])?;
+        }
+        self.listen_to(room, generation, &control)?;
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        tokio::spawn(wait_for(child, room, generation, stopped, self.events.clone()));
+        let living = Living { control, generation, started: Instant::now(), ready: false, stop: Some(stop) };
+        self.living.insert(room, living);
+        for (a, b) in Room::PAIRS {
+            if a == room || b == room {
+                self.introduce(a, b);
+            }
+        }
+        Ok(())
+    }
+
+    fn room_config(&self, room: Room) -> Result<serde_json::Value> {
+        let dir = &self.rooms_dir;
+        Ok(match room {
+            Room::Door => serde_json::to_value(self.config.door(dir))?,
+            Room::Reader => serde_json::to_value(self.config.reader(dir))?,
+            Room::Core => serde_json::to_value(self.config.core(dir))?,
+            Room::Vault => serde_json::to_value(self.config.vault(dir))?,
+            Room::Courier => serde_json::to_value(self.config.courier(dir))?,
+        })
+    }
+
+    /// Gives two living neighbours a fresh pair. One that has just died gets its own when it is back.
+    fn introduce(&self, a: Room, b: Room) {
+        let (Some(one), Some(other)) = (self.living.get(&a), self.living.get(&b)) else { return };
+        let Ok((one_end, other_end)) = neighbours() else { return };
+        let _ = one.control.send(&ToRoom::Peer { room: b.name().into() }, &[one_end]);
+        let _ = other.control.send(&ToRoom::Peer { room: a.name().into() }, &[other_end]);
+    }
+
+    /// Reads what a room says on a thread of its own.
+    fn listen_to(&self, room: Room, generation: u64, control: &ControlEnd) -> Result<()> {
+        let (control, events) = (control.try_clone()?, self.events.clone());
+        std::thread::Builder::new().name(format!("from {}", room.name())).spawn(move || {
+            while let Ok(Some((said, _))) = control.receive::<ToSupervisor>() {
+                if events.send(Event::Said(room, generation, said)).is_err() {
+                    return;
+                }
+            }
+        })?;
+        Ok(())
+    }
+
+    fn take(&mut self, event: Event) -> Result<()> {
+        match event {
+            Event::Said(room, generation, ToSupervisor::Ready) => {
+                if let Some(l) = self.living.get_mut(&room).filter(|l| l.generation == generation) {
+                    l.ready = true;
+                    self.was_ready.insert(room, true);
+                }
+            }
+            Event::Said(room, _, ToSupervisor::Failed { why }) => {
+                if !self.was_ready.contains_key(&room) {
+                    bail!("the {} can't start: {why}", room.name());
+                }
+                eprintln!("matron: the {} stopped: {why}", room.name());
+            }
+            Event::Died(room, generation, how) => {
+                let Some(l) = self.living.get(&room).filter(|l| l.generation == generation) else {
+                    return Ok(());
+                };
+                let lived = l.started.elapsed();
+                let ready = l.ready;
+                self.living.remove(&room);
+                if !self.was_ready.contains_key(&room) {
+                    bail!("the {} ended before it was ready ({how}); see its lines above", room.name());
+                }
+                let failures = self.failures.entry(room).or_default();
+                *failures = if ready && lived > Duration::from_secs(30) { 0 } else { *failures + 1 };
+                let pause = Duration::from_millis(50 << (*failures).min(10)).min(LONGEST_PAUSE);
+                eprintln!("matron: the {} died ({how}); it is started again", room.name());
+                let events = self.events.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(pause).await;
+                    let _ = events.send(Event::StartAgain(room));
+                });
+            }
+            Event::StartAgain(room) => {
+                if let Err(e) = self.start(room) {
+                    eprintln!("matron: {e:#}; trying again");
+                    let events = self.events.clone();
+                    tokio::spawn(async move {
+                        tokio::time::sleep(LONGEST_PAUSE).await;
+                        let _ = events.send(Event::StartAgain(room));
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Door first, so that no new request comes in; the vault last, so that none is left undecided.
+    async fn stop(&mut self, events: &mut mpsc::UnboundedReceiver<Event>) {
+        let until = tokio::time::Instant::now() + DRAIN;
+        for room in [Room::Door, Room::Reader, Room::Core, Room::Courier, Room::Vault] {
+            let Some(living) = self.living.get_mut(&room) else { continue };
+            let generation = living.generation;
+            let _ = living.control.send(&ToRoom::Stop, &[]);
+            let ended = async {
+                while let Some(event) = events.recv().await {
+                    if matches!(&event, Event::Died(r, g, _) if *r == room && *g == generation) {
+                        return;
+                    }
+                }
+            };
+            if tokio::time::timeout_at(until, ended).await.is_err() {
+                eprintln!("matron: the {} did not finish in time and was ended", room.name());
+                if let Some(stop) = living.stop.take() {
+                    let _ = stop.send(());
+                }
+            }
+        }
+        // Those who were ended by force are gone when their handles are.
+        self.living.clear();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn wait_for(
+    mut child: Child,
+    room: Room,
+    generation: u64,
+    stopped: tokio::sync::oneshot::Receiver<()>,
+    events: mpsc::UnboundedSender<Event>,
+) {
+    let forced = async {
+        if stopped.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    let how = tokio::select! {
+        status = child.wait() => match status {
+            Ok(status) => status.to_string(),
+            Err(e) => e.to_string(),
+        },
+        () = forced => {
+            let _ = child.kill().await;
+            "killed".into()
+        }
+    };
+    let _ = events.send(Event::Died(room, generation, how));
+}
