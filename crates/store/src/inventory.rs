@@ -1,0 +1,326 @@
+//! What phones reported: a few fields in the clear, all else sealed.
+
+use model::{Compartment, EnrolmentId, SealedRow, TimeMs};
+use rusqlite::{Row, params};
+
+use crate::view::{coded, id};
+use crate::{Slot, StoreError, Tx, View};
+
+/// Which message or report said a field: a report's kind, a check-in's name, or `ledger`.
+pub type FieldSource<'a> = &'a str;
+
+/// An app on a phone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct App {
+    /// Its bundle identifier.
+    pub identifier: String,
+    /// Its build version.
+    pub version: String,
+    /// Its version as people know it.
+    pub short_version: String,
+}
+
+/// When a kind of report last came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportKind {
+    /// `DeviceInformation`, …
+    pub kind: String,
+    /// When the phone last confirmed it.
+    pub at_ms: TimeMs,
+}
+
+/// What may be shown of a sealed field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedNote {
+    /// The field's path.
+    pub name: String,
+    /// Who can open it.
+    pub compartment: Compartment,
+    /// At most the last two characters of a number.
+    pub mask: String,
+    /// When it last changed.
+    pub at_ms: TimeMs,
+}
+
+/// A sealed row to be kept.
+#[derive(Debug, Clone)]
+pub struct SealedUpdate {
+    /// The row.
+    pub row: SealedRow,
+    /// Whether the vault has index entries to make for it.
+    pub indexed: bool,
+}
+
+fn sealed_row(r: &Row<'_>) -> rusqlite::Result<SealedRow> {
+    Ok(SealedRow {
+        name: r.get(0)?,
+        compartment: coded(r, 1, Compartment::from_number)?,
+        wrapped_key: r.get(2)?,
+        ciphertext: r.get(3)?,
+        mask: r.get(4)?,
+        change_tag: r.get(5)?,
+    })
+}
+
+const SEALED: &str = "SELECT s.name, s.compartment, w.wrapped, s.ciphertext, s.mask, s.change_tag
+    FROM sealed_rows s JOIN wrapped_keys w ON w.id = s.wrapped";
+
+impl View<'_> {
+    /// The sealed row of that name.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn find_sealed(&self, slot: Slot, name: &str) -> Result<Option<SealedRow>, StoreError> {
+        self.one(&format!("{SEALED} WHERE s.slot = ?1 AND s.name = ?2"), params![slot.0, name], sealed_row)
+    }
+
+    /// The sealed rows that this source said last.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn sealed_from(&self, slot: Slot, source: FieldSource<'_>) -> Result<Vec<SealedRow>, StoreError> {
+        let sql = format!("{SEALED} WHERE s.slot = ?1 AND s.source = ?2 ORDER BY s.name");
+        self.all(&sql, params![slot.0, source], sealed_row)
+    }
+
+    /// What may be shown of every sealed field of a phone, by name.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn sealed_notes(&self, slot: Slot) -> Result<Vec<SealedNote>, StoreError> {
+        self.all(
+            "SELECT name, compartment, mask, at_ms FROM sealed_rows WHERE slot = ?1 ORDER BY name",
+            [slot.0],
+            |r| {
+                Ok(SealedNote {
+                    name: r.get(0)?,
+                    compartment: coded(r, 1, Compartment::from_number)?,
+                    mask: r.get(2)?,
+                    at_ms: r.get(3)?,
+                })
+            },
+        )
+    }
+
+    /// The fields in the clear: name and JSON scalar.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn clear_fields(&self, slot: Slot) -> Result<Vec<(String, String)>, StoreError> {
+        self.all("SELECT name, value FROM clear_fields WHERE slot = ?1 ORDER BY name", [slot.0], |r| {
+            Ok((r.get(0)?, r.get(1)?))
+        })
+    }
+
+    /// The apps a phone reported, by identifier.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn apps(&self, slot: Slot) -> Result<Vec<App>, StoreError> {
+        self.all(
+            "SELECT DISTINCT identifier, version, short_version FROM apps WHERE slot = ?1 ORDER BY identifier",
+            [slot.0],
+            |r| Ok(App { identifier: r.get(0)?, version: r.get(1)?, short_version: r.get(2)? }),
+        )
+    }
+
+    /// Which reports came and when.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn reports(&self, slot: Slot) -> Result<Vec<ReportKind>, StoreError> {
+        self.all("SELECT kind, at_ms FROM reports WHERE slot = ?1 ORDER BY kind", [slot.0], |r| {
+            Ok(ReportKind { kind: r.get(0)?, at_ms: r.get(1)? })
+        })
+    }
+
+    /// Sealed rows that want index entries, a few at a time.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn index_due(&self, limit: u32) -> Result<Vec<(Slot, EnrolmentId, SealedRow)>, StoreError> {
+        self.all(
+            "SELECT s.name, s.compartment, w.wrapped, s.ciphertext, s.mask, s.change_tag, d.slot, e.enrolment
+             FROM index_due d JOIN enrolments e ON e.slot = d.slot
+             JOIN sealed_rows s ON s.slot = d.slot AND s.name = d.name
+             JOIN wrapped_keys w ON w.id = s.wrapped LIMIT ?1",
+            [limit],
+            |r| Ok((Slot(r.get(6)?), id(r, 7)?, sealed_row(r)?)),
+        )
+    }
+}
+
+impl Tx<'_> {
+    /// Whether the phone's newest report of this kind carried the same tag; if so its time is noted,
+    /// and nothing else needs to be written.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn same_report(&self, slot: Slot, kind: &str, tag: &[u8], at_ms: TimeMs) -> Result<bool, StoreError> {
+        let n = self.run(
+            "UPDATE reports SET at_ms = ?4 WHERE slot = ?1 AND kind = ?2 AND change_tag = ?3",
+            params![slot.0, kind, tag, at_ms],
+        )?;
+        Ok(n > 0)
+    }
+
+    /// Notes a report that changed.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn put_report(&self, slot: Slot, kind: &str, tag: &[u8], at_ms: TimeMs) -> Result<(), StoreError> {
+        self.run(
+            "INSERT INTO reports (slot, kind, change_tag, at_ms) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (slot, kind) DO UPDATE SET change_tag = excluded.change_tag, at_ms = excluded.at_ms",
+            params![slot.0, kind, tag, at_ms],
+        )?;
+        Ok(())
+    }
+
+    /// Sets the clear fields of a source. With `whole`, those that it said before and says no more are
+    /// dropped.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn put_clear(
+        &self,
+        slot: Slot,
+        source: FieldSource<'_>,
+        fields: &[(String, String)],
+        whole: bool,
+        at_ms: TimeMs,
+    ) -> Result<(), StoreError> {
+        if whole {
+            let before: Vec<String> = self.all(
+                "SELECT name FROM clear_fields WHERE slot = ?1 AND source = ?2",
+                params![slot.0, source],
+                |r| r.get(0),
+            )?;
+            for name in before.iter().filter(|b| !fields.iter().any(|(name, _)| name == *b)) {
+                self.run("DELETE FROM clear_fields WHERE slot = ?1 AND name = ?2", params![slot.0, name])?;
+            }
+        }
+        for (name, value) in fields {
+            self.run(
+                "INSERT INTO clear_fields (slot, name, value, source, at_ms) VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (slot, name) DO UPDATE SET value = excluded.value, source = excluded.source,
+                 at_ms = excluded.at_ms WHERE value <> excluded.value OR source <> excluded.source",
+                params![slot.0, name, value, source, at_ms],
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Sets the sealed rows of a source; a row whose change tag is the stored one is left as it is.
+    /// With `whole`, rows that the source said before and says no more are dropped. Returns how many
+    /// rows it wrote.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn put_sealed(
+        &self,
+        slot: Slot,
+        source: FieldSource<'_>,
+        rows: &[SealedUpdate],
+        whole: bool,
+        at_ms: TimeMs,
+    ) -> Result<usize, StoreError> {
+        if whole {
+            let before: Vec<String> = self.all(
+                "SELECT name FROM sealed_rows WHERE slot = ?1 AND source = ?2",
+                params![slot.0, source],
+                |r| r.get(0),
+            )?;
+            for name in before.iter().filter(|b| !rows.iter().any(|u| u.row.name == **b)) {
+                self.drop_sealed(slot, name)?;
+            }
+        }
+        let mut written = 0;
+        for update in rows {
+            written += usize::from(self.put_one_sealed(slot, source, update, at_ms)?);
+        }
+        Ok(written)
+    }
+
+    fn put_one_sealed(
+        &self,
+        slot: Slot,
+        source: FieldSource<'_>,
+        update: &SealedUpdate,
+        at_ms: TimeMs,
+    ) -> Result<bool, StoreError> {
+        let row = &update.row;
+        if !row.change_tag.is_empty() {
+            let same = self.one(
+                "SELECT change_tag = ?3 FROM sealed_rows WHERE slot = ?1 AND name = ?2",
+                params![slot.0, row.name, row.change_tag],
+                |r| r.get::<_, bool>(0),
+            )?;
+            if same == Some(true) {
+                return Ok(false);
+            }
+        }
+        let wrapped = self.wrapped_key(&row.wrapped_key)?;
+        self.run(
+            "INSERT INTO sealed_rows
+             (slot, name, compartment, wrapped, ciphertext, mask, change_tag, source, at_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+             ON CONFLICT (slot, name) DO UPDATE SET compartment = excluded.compartment,
+             wrapped = excluded.wrapped, ciphertext = excluded.ciphertext, mask = excluded.mask,
+             change_tag = excluded.change_tag, source = excluded.source, at_ms = excluded.at_ms",
+            params![
+                slot.0,
+                row.name,
+                row.compartment.number(),
+                wrapped,
+                row.ciphertext,
+                row.mask,
+                row.change_tag,
+                source,
+                at_ms
+            ],
+        )?;
+        if update.indexed {
+            self.run(
+                "INSERT INTO index_due (slot, name) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+                params![slot.0, row.name],
+            )?;
+        }
+        Ok(true)
+    }
+
+    fn drop_sealed(&self, slot: Slot, name: &str) -> Result<(), StoreError> {
+        self.run("DELETE FROM sealed_rows WHERE slot = ?1 AND name = ?2", params![slot.0, name])?;
+        self.run("DELETE FROM index_due WHERE slot = ?1 AND name = ?2", params![slot.0, name])?;
+        self.drop_index(slot, name)
+    }
+
+    /// Sets the apps of a phone as this report lists them.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn put_apps(&self, slot: Slot, source: FieldSource<'_>, apps: &[App]) -> Result<(), StoreError> {
+        self.run("DELETE FROM apps WHERE slot = ?1 AND source = ?2", params![slot.0, source])?;
+        for app in apps {
+            self.run(
+                "INSERT INTO apps (slot, source, identifier, version, short_version)
+                 VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
+                params![slot.0, source, app.identifier, app.version, app.short_version],
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Forgets wrapped keys that no row is under any more.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn drop_unused_keys(&self, limit: u32) -> Result<usize, StoreError> {
+        self.forget();
+        self.run(
+            "DELETE FROM wrapped_keys WHERE id IN (SELECT w.id FROM wrapped_keys w WHERE NOT EXISTS
+             (SELECT 1 FROM sealed_rows s WHERE s.wrapped = w.id) LIMIT ?1)",
+            [limit],
+        )
+    }
+}

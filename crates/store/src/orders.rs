@@ -1,0 +1,231 @@
+//! Orders as they came and how they were decided.
+
+use model::{Digest, OrderId, PersonId, TimeMs};
+use rusqlite::{Row, params};
+
+use crate::enrolment::numbered;
+use crate::view::{coded, id, optional_id};
+use crate::{StoreError, Tx, View};
+use serde::{Deserialize, Serialize};
+
+numbered!(
+    /// Where an order stands.
+    OrderState {
+        /// Core has it; the vault has not decided.
+        Received = 0, "received";
+        /// The vault accepted it.
+        Accepted = 1, "accepted";
+        /// The vault refused it.
+        Refused = 2, "refused";
+    }
+);
+
+/// An order that came in.
+#[derive(Debug, Clone)]
+pub struct NewOrder {
+    /// Its id.
+    pub order: OrderId,
+    /// SHA-256 of the signed bytes and the signatures.
+    pub digest: Digest,
+    /// The kind's name.
+    pub kind: String,
+    /// Why.
+    pub reason: String,
+    /// How many enrolments it names.
+    pub targets: u32,
+    /// When it was made.
+    pub made_at_ms: TimeMs,
+    /// When it expires.
+    pub expires_at_ms: TimeMs,
+    /// When it came.
+    pub received_at_ms: TimeMs,
+    /// order::SignedOrder as CBOR.
+    pub signed: Vec<u8>,
+    /// What lies sealed beside it.
+    pub sealed: Vec<u8>,
+}
+
+/// How it was decided.
+#[derive(Debug, Clone)]
+pub struct Decision {
+    /// Accepted or refused.
+    pub state: OrderState,
+    /// When core learnt it.
+    pub decided_at_ms: TimeMs,
+    /// The outcome in core's own words (JSON), to be given again.
+    pub outcome: String,
+    /// The answer, sealed to the order's key.
+    pub answer: Vec<u8>,
+}
+
+/// An order in the list.
+#[derive(Debug, Clone)]
+pub struct OrderRecord {
+    /// Its place, for paging.
+    pub number: i64,
+    /// Its id.
+    pub order: OrderId,
+    /// SHA-256 of the signed bytes and the signatures.
+    pub digest: Digest,
+    /// Where it stands.
+    pub state: OrderState,
+    /// The kind's name.
+    pub kind: String,
+    /// Why.
+    pub reason: String,
+    /// Who signed it, once the ledger says so.
+    pub signer: Option<PersonId>,
+    /// How many enrolments it names.
+    pub targets: u32,
+    /// When it was made.
+    pub made_at_ms: TimeMs,
+    /// When it expires.
+    pub expires_at_ms: TimeMs,
+    /// When it came.
+    pub received_at_ms: TimeMs,
+    /// When it was decided.
+    pub decided_at_ms: Option<TimeMs>,
+    /// When it was called back.
+    pub recalled_at_ms: Option<TimeMs>,
+    /// order::SignedOrder as CBOR.
+    pub signed: Vec<u8>,
+    /// What lies sealed beside it; empty once decided.
+    pub sealed: Vec<u8>,
+    /// The outcome (JSON), once decided.
+    pub outcome: Option<String>,
+    /// The sealed answer, once decided.
+    pub answer: Option<Vec<u8>>,
+}
+
+const ORDER: &str = "SELECT number, order_id, digest, state, kind, reason, signer, targets, made_at_ms,
+    expires_at_ms, received_at_ms, decided_at_ms, recalled_at_ms, signed, sealed, outcome, answer FROM orders";
+
+fn order(r: &Row<'_>) -> rusqlite::Result<OrderRecord> {
+    Ok(OrderRecord {
+        number: r.get(0)?,
+        order: id(r, 1)?,
+        digest: id(r, 2)?,
+        state: coded(r, 3, OrderState::from_number)?,
+        kind: r.get(4)?,
+        reason: r.get(5)?,
+        signer: optional_id(r, 6)?,
+        targets: r.get(7)?,
+        made_at_ms: r.get(8)?,
+        expires_at_ms: r.get(9)?,
+        received_at_ms: r.get(10)?,
+        decided_at_ms: r.get(11)?,
+        recalled_at_ms: r.get(12)?,
+        signed: r.get(13)?,
+        sealed: r.get(14)?,
+        outcome: r.get(15)?,
+        answer: r.get(16)?,
+    })
+}
+
+impl View<'_> {
+    /// The order of that id.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn find_order(&self, id: OrderId) -> Result<Option<OrderRecord>, StoreError> {
+        self.one(&format!("{ORDER} WHERE order_id = ?1"), [id.as_bytes()], order)
+    }
+
+    /// Orders, newest first, before that place.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn orders(&self, before: i64, limit: u32) -> Result<Vec<OrderRecord>, StoreError> {
+        self.all(
+            &format!("{ORDER} WHERE number < ?1 ORDER BY number DESC LIMIT ?2"),
+            params![before, limit],
+            order,
+        )
+    }
+
+    /// Orders that the vault has yet to decide.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn undecided_orders(&self, limit: u32) -> Result<Vec<OrderRecord>, StoreError> {
+        self.all(&format!("{ORDER} WHERE state = 0 ORDER BY number LIMIT ?1"), [limit], order)
+    }
+}
+
+impl Tx<'_> {
+    /// Keeps an order before the vault is asked. False: an order of that id is there already.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn receive_order(&self, o: &NewOrder) -> Result<bool, StoreError> {
+        let n = self.run(
+            "INSERT INTO orders (order_id, digest, state, kind, reason, targets, made_at_ms, expires_at_ms,
+             received_at_ms, signed, sealed) VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+             ON CONFLICT (order_id) DO NOTHING",
+            params![
+                o.order.as_bytes(),
+                o.digest.as_bytes(),
+                o.kind,
+                o.reason,
+                o.targets,
+                o.made_at_ms,
+                o.expires_at_ms,
+                o.received_at_ms,
+                o.signed,
+                o.sealed
+            ],
+        )?;
+        Ok(n > 0)
+    }
+
+    /// Keeps how an order was decided; its sealed arguments are dropped.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn decide_order(&self, id: OrderId, d: &Decision) -> Result<(), StoreError> {
+        self.run(
+            "UPDATE orders SET state = ?2, decided_at_ms = ?3, outcome = ?4, answer = ?5, sealed = x''
+             WHERE order_id = ?1 AND state = 0",
+            params![id.as_bytes(), d.state.number(), d.decided_at_ms, d.outcome, d.answer],
+        )?;
+        Ok(())
+    }
+
+    /// Forgets a received order whose id belongs to another order, or that never was one: nothing was
+    /// decided under it.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn drop_undecided(&self, id: OrderId, digest: Digest) -> Result<(), StoreError> {
+        self.run(
+            "DELETE FROM orders WHERE order_id = ?1 AND digest = ?2 AND state = 0",
+            params![id.as_bytes(), digest.as_bytes()],
+        )?;
+        Ok(())
+    }
+
+    /// The ledger says who signed it.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn signed_by(&self, id: OrderId, person: PersonId) -> Result<(), StoreError> {
+        self.run(
+            "UPDATE orders SET signer = ?2 WHERE order_id = ?1",
+            params![id.as_bytes(), person.as_bytes()],
+        )?;
+        Ok(())
+    }
+
+    /// The order was called back: what is open of it is cancelled. Returns whose.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn recall_order(&self, id: OrderId, at_ms: TimeMs) -> Result<(), StoreError> {
+        self.run(
+            "UPDATE orders SET recalled_at_ms = ?2 WHERE order_id = ?1 AND recalled_at_ms IS NULL",
+            params![id.as_bytes(), at_ms],
+        )?;
+        self.cancel_order(id, at_ms)?;
+        Ok(())
+    }
+}

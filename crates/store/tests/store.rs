@@ -1,0 +1,378 @@
+//! The store through its own API.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use model::{CommandId, Compartment, Digest, EnrolmentId, LinkHash, OrderId, SealedRow};
+use store::{
+    App, CommandFilter, CommandState, DeviceFilter, DeviceSort, EnrolmentState, ErrorLink, LedgerRow,
+    NewCommand, NewInvitation, Offer, SealedUpdate, Slot, Store, StoreError, Tx,
+};
+
+fn open() -> (tempfile::TempDir, Store) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("core.db")).unwrap();
+    (dir, store)
+}
+
+fn enrolment(n: u8) -> EnrolmentId {
+    EnrolmentId([n; 16])
+}
+
+fn invite(tx: &Tx<'_>, n: u8) -> Result<Slot, StoreError> {
+    tx.invite(&NewInvitation {
+        enrolment: enrolment(n),
+        link: LinkHash([n; 32]),
+        group: format!("ward-{}", n % 2),
+        expires_at_ms: 1000,
+        invited_at_ms: 1,
+    })
+}
+
+fn query(n: u8, expires_at_ms: i64) -> NewCommand {
+    NewCommand {
+        command: CommandId([n; 16]),
+        order: None,
+        request_type: "DeviceInformation".into(),
+        query: Some(1),
+        body: vec![],
+        sealed: false,
+        created_at_ms: 5,
+        expires_at_ms,
+    }
+}
+
+fn warranted(n: u8) -> NewCommand {
+    NewCommand {
+        order: Some(OrderId([n; 16])),
+        request_type: "DeviceLock".into(),
+        query: None,
+        body: b"bytes".to_vec(),
+        ..query(n, 10_000)
+    }
+}
+
+fn row(name: &str, tag: u8, wrapped: u8) -> SealedUpdate {
+    SealedUpdate {
+        row: SealedRow {
+            name: name.into(),
+            compartment: Compartment::Hardware,
+            wrapped_key: vec![wrapped; 100],
+            ciphertext: vec![tag; 40],
+            mask: "•••23".into(),
+            change_tag: vec![tag; 16],
+        },
+        indexed: true,
+    }
+}
+
+const NOW: Offer = Offer { now_ms: 100, deferred_until_ms: 0, after: 0 };
+
+#[tokio::test]
+async fn a_write_that_fails_takes_nothing_of_its_neighbours_with_it() {
+    let (_dir, store) = open();
+    let good = store.write(|tx| invite(tx, 1));
+    let bad = store.write(|tx| {
+        invite(tx, 2)?;
+        Err::<(), _>(StoreError::Damaged("test"))
+    });
+    let panics = store.write(|tx| -> Result<(), StoreError> {
+        invite(tx, 3)?;
+        panic!("a write that panics")
+    });
+    let last = store.write(|tx| invite(tx, 4));
+    let (a, b, c, d) = tokio::join!(good, bad, panics, last);
+    assert!(a.is_ok() && d.is_ok());
+    assert!(matches!(b, Err(StoreError::Damaged("test"))));
+    assert!(matches!(c, Err(StoreError::Panicked)));
+    let ids: Vec<_> =
+        store.read(|v| v.live_enrolments()).await.unwrap().into_iter().map(|e| e.enrolment).collect();
+    assert_eq!(ids, [enrolment(1), enrolment(4)]);
+}
+
+#[tokio::test]
+async fn what_was_answered_is_on_the_disk_even_if_nothing_is_closed() {
+    let (dir, store) = open();
+    store.write(|tx| invite(tx, 1)).await.unwrap();
+    // As kill -9 leaves it: the files as they lie, with no checkpoint and no close.
+    let copy = tempfile::tempdir().unwrap();
+    for name in ["core.db", "core.db-wal"] {
+        std::fs::copy(dir.path().join(name), copy.path().join(name)).unwrap();
+    }
+    let again = Store::open(&copy.path().join("core.db")).unwrap();
+    assert!(again.read(|v| v.find_enrolment(enrolment(1))).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_database_of_a_newer_matron_is_refused_and_left_alone() {
+    let (dir, store) = open();
+    drop(store);
+    let path = dir.path().join("core.db");
+    let c = rusqlite::Connection::open(&path).unwrap();
+    c.pragma_update(None, "user_version", 999).unwrap();
+    drop(c);
+    assert!(matches!(Store::open(&path), Err(StoreError::Newer { found: 999, .. })));
+}
+
+#[tokio::test]
+async fn the_oldest_due_command_comes_first_and_one_put_off_is_in_nobodys_way() {
+    let (_dir, store) = open();
+    let next = |offer| {
+        let store = store.clone();
+        async move { store.read(move |v| v.next_command(Slot(1), offer)).await.unwrap().map(|n| n.command.0[0]) }
+    };
+    store
+        .write(|tx| {
+            let slot = invite(tx, 1)?;
+            for n in [1, 2, 3] {
+                let number = tx.put_command(&query(n, if n == 3 { 50 } else { 10_000 }))?;
+                assert!(tx.queue(slot, number, None)?);
+                assert!(!tx.queue(slot, number, None)?);
+            }
+            Ok(())
+        })
+        .await
+        .unwrap();
+    assert_eq!(next(NOW).await, Some(1));
+    store.write(|tx| tx.mark_sent(Slot(1), 1, 101)).await.unwrap();
+    assert_eq!(next(NOW).await, Some(1), "a reply that was lost is given again");
+    assert!(store.write(|tx| tx.defer(Slot(1), CommandId([1; 16]), 102)).await.unwrap());
+    assert_eq!(next(NOW).await, Some(2));
+    assert_eq!(next(Offer { deferred_until_ms: 102, ..NOW }).await, Some(1));
+    assert!(!store.write(|tx| tx.defer(Slot(1), CommandId([2; 16]), 102)).await.unwrap(), "never sent");
+    let expired = store.write(|tx| tx.expire(100, 10)).await.unwrap();
+    assert_eq!(expired, [enrolment(1)]);
+}
+
+#[tokio::test]
+async fn an_answer_is_kept_once_and_an_unknown_one_not_at_all() {
+    let (_dir, store) = open();
+    store
+        .write(|tx| {
+            let slot = invite(tx, 1)?;
+            let number = tx.put_command(&warranted(7))?;
+            tx.queue(slot, number, Some((b"warrant", 500)))?;
+            Ok(())
+        })
+        .await
+        .unwrap();
+    let finish = |state, n: u8| {
+        let errors = vec![ErrorLink { code: 12021, domain: "MCMDMErrorDomain".into() }];
+        store.write(move |tx| tx.finish(Slot(1), CommandId([n; 16]), state, &errors, 9))
+    };
+    assert_eq!(finish(CommandState::Error, 7).await.unwrap(), None, "it was never given");
+    store.write(|tx| tx.mark_sent(Slot(1), 1, 8)).await.unwrap();
+    let first = finish(CommandState::Error, 7).await.unwrap().unwrap();
+    assert!(first.warranted && first.was_open);
+    assert!(!finish(CommandState::Acknowledged, 7).await.unwrap().unwrap().was_open);
+    assert_eq!(finish(CommandState::Error, 9).await.unwrap(), None);
+    let items = store.read(|v| v.command_items(CommandId([7; 16]), 10)).await.unwrap();
+    assert_eq!(items[0].state, CommandState::Error);
+    assert_eq!(items[0].errors[0].code, 12021);
+}
+
+#[tokio::test]
+async fn an_answer_to_a_command_that_was_recalled_after_it_went_out_is_what_happened() {
+    let (_dir, store) = open();
+    store
+        .write(|tx| {
+            let slot = invite(tx, 1)?;
+            let number = tx.put_command(&warranted(7))?;
+            tx.queue(slot, number, None)?;
+            tx.mark_sent(slot, number, 2)?;
+            tx.recall_order(OrderId([7; 16]), 3)?;
+            assert!(!tx.has_open(slot)?);
+            let done = tx.finish(slot, CommandId([7; 16]), CommandState::Acknowledged, &[], 4)?;
+            assert!(done.is_some_and(|d| d.was_open));
+            Ok(())
+        })
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_row_that_did_not_change_is_not_written_and_one_that_is_gone_is_dropped() {
+    let (_dir, store) = open();
+    let put = |rows: Vec<SealedUpdate>, at| {
+        store.write(move |tx| tx.put_sealed(Slot(1), "DeviceInformation", &rows, true, at))
+    };
+    store.write(|tx| invite(tx, 1)).await.unwrap();
+    assert_eq!(put(vec![row("IMEI", 1, 1), row("ICCID", 2, 1)], 5).await.unwrap(), 2);
+    assert_eq!(put(vec![row("IMEI", 1, 9), row("ICCID", 3, 9)], 6).await.unwrap(), 1);
+    let notes = store.read(|v| v.sealed_notes(Slot(1))).await.unwrap();
+    assert_eq!(
+        notes.iter().map(|n| (n.name.as_str(), n.at_ms)).collect::<Vec<_>>(),
+        [("ICCID", 6), ("IMEI", 5)]
+    );
+    assert_eq!(put(vec![row("IMEI", 1, 9)], 7).await.unwrap(), 0);
+    assert!(store.read(|v| v.find_sealed(Slot(1), "ICCID")).await.unwrap().is_none());
+    let kept = store.read(|v| v.find_sealed(Slot(1), "IMEI")).await.unwrap().unwrap();
+    assert_eq!(kept, row("IMEI", 1, 1).row);
+    assert_eq!(store.write(|tx| tx.drop_unused_keys(10)).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn index_entries_of_a_row_that_changed_meanwhile_are_not_kept() {
+    let (_dir, store) = open();
+    store
+        .write(|tx| {
+            let slot = invite(tx, 1)?;
+            tx.put_sealed(slot, "x", &[row("IMEI", 1, 1)], false, 1)?;
+            assert_eq!(tx.index_due(10)?.len(), 1);
+            assert!(!tx.put_index("imei", slot, "IMEI", &[9; 40], &[vec![1; 32]])?);
+            assert!(tx.put_index("imei", slot, "IMEI", &[1; 40], &[vec![1; 32], vec![2; 32]])?);
+            assert!(tx.index_due(10)?.is_empty());
+            let mut seen = 0;
+            tx.scan_index("imei", |_, _, _| seen += 1)?;
+            assert_eq!(seen, 2);
+            tx.put_sealed(slot, "x", &[], true, 2)?;
+            tx.scan_index("imei", |_, _, _| seen += 1)?;
+            assert_eq!(seen, 2);
+            Ok(())
+        })
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_report_with_the_same_tag_only_notes_the_time() {
+    let (_dir, store) = open();
+    store
+        .write(|tx| {
+            let slot = invite(tx, 1)?;
+            assert!(!tx.same_report(slot, "SecurityInfo", &[1; 16], 5)?);
+            tx.put_report(slot, "SecurityInfo", &[1; 16], 5)?;
+            assert!(tx.same_report(slot, "SecurityInfo", &[1; 16], 6)?);
+            assert!(!tx.same_report(slot, "SecurityInfo", &[2; 16], 7)?);
+            assert_eq!(tx.reports(slot)?[0].at_ms, 6);
+            let app = App {
+                identifier: "org.example.app".into(),
+                version: "1".into(),
+                short_version: "1.0".into(),
+            };
+            tx.put_apps(slot, "InstalledApplicationList", &[app.clone(), app])?;
+            assert_eq!(tx.apps(slot)?.len(), 1);
+            Ok(())
+        })
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn pages_of_devices_meet_every_phone_once_in_each_order() {
+    let (_dir, store) = open();
+    store
+        .write(|tx| {
+            for n in 1..=7 {
+                let slot = invite(tx, n)?;
+                if n > 2 {
+                    tx.authenticate(slot, &[n; 16], i64::from(n % 3))?;
+                    tx.enrol(slot, i64::from(n % 3), 5000)?;
+                    tx.describe(slot, Some(n % 2 == 0), Some("17.5"), Some("iPhone14,5"))?;
+                }
+            }
+            Ok(())
+        })
+        .await
+        .unwrap();
+    for sort in [DeviceSort::Invited, DeviceSort::LastSeen, DeviceSort::Enrolled] {
+        let mut after = None;
+        let mut met = Vec::new();
+        loop {
+            let f = DeviceFilter { sort, after, limit: 2, ..DeviceFilter::default() };
+            let page = store.read(move |v| v.devices(&f)).await.unwrap();
+            let Some(last) = page.last() else { break };
+            after = Some(last.place);
+            met.extend(page.iter().map(|d| d.enrolment));
+        }
+        met.sort();
+        met.dedup();
+        assert_eq!(met.len(), 7, "{sort:?}");
+    }
+    let f = DeviceFilter {
+        os_version: Some("17".into()),
+        supervised: Some(true),
+        group: Some("ward-0".into()),
+        state: Some(EnrolmentState::Enrolled),
+        limit: 50,
+        ..DeviceFilter::default()
+    };
+    assert_eq!(store.read(move |v| v.devices(&f)).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn pages_of_commands_meet_every_one_once() {
+    let (_dir, store) = open();
+    store
+        .write(|tx| {
+            for n in 1..=4 {
+                let slot = invite(tx, n)?;
+                for c in 1..=3 {
+                    let number = tx.put_command(&warranted(c))?;
+                    tx.queue(slot, number, None)?;
+                    tx.mark_sent(slot, number, 1)?;
+                    if c == 3 {
+                        tx.finish(slot, CommandId([3; 16]), CommandState::Error, &[], 2)?;
+                    }
+                }
+            }
+            Ok(())
+        })
+        .await
+        .unwrap();
+    let count = |f: CommandFilter| {
+        let store = store.clone();
+        async move {
+            let mut met = Vec::new();
+            let mut after = None;
+            loop {
+                let f = CommandFilter { after, limit: 2, ..f.clone() };
+                let page = store.read(move |v| v.commands(&f)).await.unwrap();
+                let Some(last) = page.last() else { break };
+                after = Some(last.place);
+                met.extend(page.iter().map(|c| c.place));
+            }
+            let n = met.len();
+            met.sort_unstable();
+            met.dedup();
+            assert_eq!(met.len(), n, "a command came twice");
+            n
+        }
+    };
+    assert_eq!(count(CommandFilter::default()).await, 12);
+    assert_eq!(count(CommandFilter { state: Some(CommandState::Sent), ..Default::default() }).await, 8);
+    assert_eq!(count(CommandFilter { state: Some(CommandState::Error), ..Default::default() }).await, 4);
+    assert_eq!(count(CommandFilter { order: Some(OrderId([2; 16])), ..Default::default() }).await, 4);
+    assert_eq!(count(CommandFilter { slot: Some(Slot(2)), ..Default::default() }).await, 3);
+    assert_eq!(count(CommandFilter { group: Some("ward-1".into()), ..Default::default() }).await, 6);
+}
+
+#[tokio::test]
+async fn history_is_forgotten_but_nothing_that_is_open() {
+    let (_dir, store) = open();
+    store
+        .write(|tx| {
+            let slot = invite(tx, 1)?;
+            for n in [1, 2] {
+                let number = tx.put_command(&query(n, 10))?;
+                tx.queue(slot, number, None)?;
+                tx.mark_sent(slot, number, 6)?;
+            }
+            tx.finish(slot, CommandId([1; 16]), CommandState::Acknowledged, &[], 7)?;
+            assert_eq!(tx.forget_history(1000, 100)?, 2);
+            assert_eq!(tx.forget_history(1000, 100)?, 0);
+            assert!(tx.has_open(slot)?);
+            Ok(())
+        })
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_ledger_entry_is_applied_once() {
+    let (_dir, store) = open();
+    let item = LedgerRow { index: 0, at_ms: 1, hash: Digest([1; 32]), entry: vec![1] };
+    let again = item.clone();
+    store.write(move |tx| tx.put_ledger_row(&item)).await.unwrap();
+    assert!(store.write(move |tx| tx.put_ledger_row(&again)).await.is_err());
+    assert_eq!(store.read(|v| v.position()).await.unwrap().entries, 1);
+}
