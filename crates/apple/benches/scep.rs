@@ -7,7 +7,7 @@ mod scep_house;
 use apple::csr;
 use apple::scep::client::{Request, pkcs_req};
 use apple::scep::{Algorithms, ContentCipher, request, response};
-use apple::x509::{Signer, SystemRandom};
+use apple::x509::{RsaSigner, Signer, SystemRandom};
 use scep_house::{CHALLENGE, House, Phone};
 use std::sync::LazyLock;
 
@@ -90,4 +90,17 @@ fn phone_asks() -> Vec<u8> {
 #[divan::bench]
 fn rsa_signature() -> Vec<u8> {
     WORLD.phone.key.sign(b"a message").unwrap()
+}
+
+/// A phone's new key.
+#[divan::bench(sample_count = 20)]
+fn rsa_key() -> RsaSigner {
+    RsaSigner::generate().unwrap()
+}
+
+/// A stored key read again.
+#[divan::bench]
+fn rsa_key_from_pkcs8(bencher: divan::Bencher<'_, '_>) {
+    let pkcs8 = WORLD.phone.key.to_pkcs8().unwrap();
+    bencher.bench(|| RsaSigner::from_pkcs8(&pkcs8).unwrap());
 }

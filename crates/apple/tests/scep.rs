@@ -172,6 +172,7 @@ fn an_answer_can_be_made_from_a_context_that_travelled() {
     let context = Context::from_bytes(&bytes).unwrap();
     assert_eq!(context, opened.context);
     assert!(Context::from_bytes(&bytes[..bytes.len() - 1]).is_none());
+    assert!(Context::from_bytes(&[&bytes[..], &[0]].concat()).is_none());
     let answer = response::failure(&context, FailInfo::BadTime, &world.house.ra, &SystemRandom).unwrap();
     let asked = asking(&world.house, &world.phone, &world.csr, ContentCipher::Aes256);
     let got = open_cert_rep(&answer, &asked, &SystemRandom).unwrap();

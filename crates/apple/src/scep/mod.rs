@@ -86,7 +86,9 @@ impl Context {
     /// Reads what [`Context::to_bytes`] wrote; None for anything else.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        minicbor::decode(bytes).ok()
+        let mut decoder = minicbor::Decoder::new(bytes);
+        let context = decoder.decode().ok()?;
+        (decoder.position() == bytes.len()).then_some(context)
     }
 }
 
