@@ -186,6 +186,20 @@ impl fmt::Debug for RsaSigner {
     }
 }
 
+/// Reads a stored key of either kind, for a CA that may have either.
+///
+/// # Errors
+/// [`X509Error::Key`] if it is neither ECDSA P-256 nor RSA of 2048 to 8192 bits, in PKCS#8.
+pub fn signer_from_pkcs8(pkcs8: &[u8]) -> Result<Box<dyn Signer>, X509Error> {
+    if let Ok(key) = P256Signer::from_pkcs8(pkcs8) {
+        return Ok(Box::new(key));
+    }
+    match RsaSigner::from_pkcs8(pkcs8) {
+        Ok(key) => Ok(Box::new(key)),
+        Err(_) => Err(X509Error::Key("neither ECDSA P-256 nor RSA of 2048 to 8192 bits in PKCS#8")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,6 +215,17 @@ mod tests {
         let again = RsaSigner::from_pkcs8(&key.to_pkcs8().unwrap()).unwrap();
         assert_eq!(key.spki_der(), again.spki_der());
         assert_eq!(format!("{key:?}"), "RsaSigner(sealed)");
+    }
+
+    #[test]
+    fn a_stored_key_of_either_kind_is_read() {
+        let (ec, rsa) = (P256Signer::generate().unwrap(), RsaSigner::generate().unwrap());
+        for (pkcs8, spki) in
+            [(ec.to_pkcs8().unwrap(), ec.spki_der()), (rsa.to_pkcs8().unwrap(), rsa.spki_der())]
+        {
+            assert_eq!(signer_from_pkcs8(&pkcs8).unwrap().spki_der(), spki);
+        }
+        assert!(matches!(signer_from_pkcs8(b"no key"), Err(X509Error::Key(_))));
     }
 
     #[test]
