@@ -9,7 +9,9 @@ use crate::scep;
 use crate::{Failure, Fault, Step};
 use apple::profile::ReadEnrolment;
 use apple::scep::client::{self, Answer, Request};
-use apple::x509::{Certificate, Signer as _, SystemRandom, Window, self_signed_request_certificate};
+use apple::x509::{
+    Algorithms, Certificate, Signer as _, SystemRandom, Window, self_signed_request_certificate,
+};
 use apple::{cms, csr};
 use aws_lc_rs::digest;
 use base64::Engine as _;
@@ -68,9 +70,6 @@ impl Phone {
         }
         let mut message = self.token_message(&handset);
         message.insert("UnlockToken".to_owned(), plist::Value::Data(self.unlock_token()));
-        if !connection.usable() {
-            connection = self.connect().await?;
-        }
         self.check_in(&mut connection, message, Step::TokenUpdate).await?;
         self.state = State::Enrolled;
         Ok(Enrolled { connection, profile })
@@ -305,7 +304,8 @@ fn open_profile(
     let mut content = answer.body.as_slice();
     if content.first() == Some(&0x30) {
         unwrapped = cms::unwrap_signed(content).map_err(Fault::Signature)?;
-        let signer = cms::verify_detached(content, &unwrapped).map_err(Fault::Signature)?;
+        let signer =
+            cms::verify_detached(content, &unwrapped, Algorithms::Strong).map_err(Fault::Signature)?;
         trust =
             if is_anchored(&signer, network) { ProfileTrust::Verified } else { ProfileTrust::NotVerified };
         content = &unwrapped;

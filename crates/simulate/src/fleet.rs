@@ -469,10 +469,7 @@ async fn enrol(
             (at, phone, Outcome::Enrolled(enrolled.profile, None))
         }
         Ok(mut enrolled) => {
-            let talk = match enrolled.connection.usable() {
-                true => phone.converse(&mut enrolled.connection, options.temper).await,
-                false => converse(&mut phone, options.temper).await,
-            };
+            let talk = phone.converse(&mut enrolled.connection, options.temper).await;
             (at, phone, Outcome::Enrolled(enrolled.profile, Some(talk)))
         }
     }

@@ -253,6 +253,9 @@ impl Phone {
     ) -> Result<(), Failure> {
         const KIND: &str = "application/x-apple-aspen-mdm-checkin";
         let body = write(message, self.handset().binary).map_err(|f| f.at(step))?;
+        if !connection.usable() {
+            *connection = self.connect().await?;
+        }
         let identity = self.identity()?;
         let check_in = identity.check_in.clone();
         let sent = if identity.server.authority() == check_in.authority() {

@@ -2,7 +2,7 @@
 
 use crate::answer::{After, Own, Reply, answer, may_be_put_off};
 use crate::dice::Dice;
-use crate::http::Connection;
+use crate::http::{Connection, Response};
 use crate::phone::{Phone, State, target};
 use crate::report::{Status, report};
 use crate::{Failure, Fault, Step};
@@ -91,7 +91,7 @@ impl Phone {
         let mut last = Status::Idle;
         let mut body = report(&handset.udid, Status::Idle, None, Dictionary::new(), handset.binary)?;
         for _ in 0..MAX_COMMANDS {
-            let reply = connection.request("PUT", target(&server), Some(REPORT_TYPE), &body).await?;
+            let reply = self.say(connection, target(&server), &body).await?;
             match reply.status {
                 200 => {}
                 401 | 403 => {
@@ -114,6 +114,19 @@ impl Phone {
             }
         }
         Err(Fault::Endless(MAX_COMMANDS))
+    }
+
+    /// Sends a report, on a new connection if the server closed the last one.
+    async fn say(
+        &mut self,
+        connection: &mut Connection,
+        target: &str,
+        body: &[u8],
+    ) -> Result<Response, Fault> {
+        if !connection.usable() {
+            *connection = self.connect().await.map_err(|failure| failure.fault)?;
+        }
+        connection.request("PUT", target, Some(REPORT_TYPE), body).await
     }
 
     fn obey(&mut self, request_type: &str, command: &Dictionary, temper: Temper, dice: &mut Dice) -> Reply {
@@ -146,7 +159,7 @@ impl Phone {
             return Ok(None);
         }
         // The phone has accepted: it goes through with it even if nobody hears its answer.
-        let heard = connection.request("PUT", target, Some(REPORT_TYPE), body).await;
+        let heard = self.say(connection, target, body).await;
         let ending = match after {
             After::Go => return Ok(None),
             After::Erased => {
