@@ -45,9 +45,25 @@ impl Role {
 }
 
 /// A place phones belong to (a ward, a team): 1 to 64 characters of `a-z 0-9 -`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, minicbor::Encode, minicbor::Decode)]
-#[cbor(transparent)]
-pub struct Group(#[n(0)] String);
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Group(String);
+
+impl<C> minicbor::Encode<C> for Group {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        e: &mut minicbor::Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        e.str(&self.0)?.ok()
+    }
+}
+
+/// By hand, so that no name gets in from bytes that [`Group::new`] would refuse.
+impl<'b, C> minicbor::Decode<'b, C> for Group {
+    fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
+        Self::new(d.str()?).map_err(|_| minicbor::decode::Error::message("no name of a group"))
+    }
+}
 
 /// A group's name was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -94,6 +110,13 @@ impl<'de> Deserialize<'de> for Group {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_group_is_checked_when_it_is_decoded_too() {
+        let decode = |name: &str| minicbor::decode::<Group>(&minicbor::to_vec(name).unwrap());
+        assert_eq!(decode("ward-7").unwrap(), Group::new("ward-7").unwrap());
+        assert!(decode("Ward 7").is_err());
+    }
 
     #[test]
     fn a_group_has_a_plain_name() {

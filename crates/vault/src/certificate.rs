@@ -50,7 +50,7 @@ impl Chamber {
             Window { not_before_ms: self.now_ms - DAY_MS, not_after_ms: self.now_ms + CERTIFICATE_LIFE_MS };
         let certificate = x509::device_certificate(
             &self.keys.file.ca_certificate,
-            &self.keys.ca,
+            self.keys.ca.as_ref(),
             &csr.spki_der,
             &enrolment,
             serial,

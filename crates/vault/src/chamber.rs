@@ -134,22 +134,31 @@ impl Chamber {
         s
     }
 
+    /// Looks at the clock: everything in a batch is decided at one moment.
+    pub(crate) fn tick(&mut self) {
+        self.now_ms = self.clock.now_ms();
+    }
+
+    /// Makes durable what was recorded since.
+    pub(crate) fn flush(&mut self) -> Result<(), Error> {
+        let pending = std::mem::take(&mut self.pending);
+        if !pending.is_empty() {
+            self.ledger.append_batch(pending, self.now_ms)?;
+        }
+        Ok(())
+    }
+
     /// Serves jobs until every door is gone, or the ledger fails.
     fn serve(mut self, mut jobs: mpsc::Receiver<Job>, durable: &watch::Sender<u64>) -> Result<(), Error> {
         let mut releases: Vec<Release> = Vec::with_capacity(LARGEST_BATCH);
         while let Some(first) = jobs.blocking_recv() {
-            self.now_ms = self.clock.now_ms();
+            self.tick();
             releases.push(first(&mut self));
             while releases.len() < LARGEST_BATCH {
                 let Ok(next) = jobs.try_recv() else { break };
                 releases.push(next(&mut self));
             }
-            let pending = std::mem::take(&mut self.pending);
-            let written = if pending.is_empty() {
-                Ok(())
-            } else {
-                self.ledger.append_batch(pending, self.now_ms).map(drop)
-            };
+            let written = self.flush();
             let ok = written.is_ok();
             if ok {
                 durable.send_replace(self.ledger.entries());
@@ -159,7 +168,7 @@ impl Chamber {
             }
             if let Err(e) = written {
                 tracing::error!(error = %e, "the ledger can't be written; the vault stops");
-                return Err(e.into());
+                return Err(e);
             }
         }
         Ok(())

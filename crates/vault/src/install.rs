@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use apple::x509::{self, P256Signer, ServerName, Signer, Window};
+use apple::x509::{self, P256Signer, RsaSigner, ServerName, Signer, Window};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use ledger::{Body, FileLedger, SigningPublicKey};
 use model::{Compartment, TimeMs, clock::DAY_MS};
@@ -53,7 +53,7 @@ pub fn prepare(dir: &Path, wants: &VaultWants, now_ms: TimeMs) -> Result<Install
     let names: Vec<ServerName> = wants.tls_names.iter().map(|n| server_name(n)).collect();
     let tls_certificate = x509::server_certificate(
         &keys.file.ca_certificate,
-        &keys.ca,
+        keys.ca.as_ref(),
         &wants.door.tls_spki,
         &names,
         random(&rng)?,
@@ -108,7 +108,8 @@ fn server_name(name: &str) -> ServerName {
 }
 
 fn make_keys(wants: &VaultWants, now_ms: TimeMs, rng: &SystemRandom) -> Result<KeyFile, Error> {
-    let ca = P256Signer::generate()?;
+    // RSA, because SCEP clients of the Go family encrypt to every certificate of GetCACert.
+    let ca = RsaSigner::generate_for_ca()?;
     let profile_signer = P256Signer::generate()?;
     let long = Window { not_before_ms: now_ms - DAY_MS, not_after_ms: now_ms + CA_LIFE_MS };
     let ca_certificate = x509::ca_certificate(&ca, "Matron CA", random(rng)?, long)?;

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use apple::x509::P256Signer;
+use apple::x509::{P256Signer, Signer, signer_from_pkcs8};
 use minicbor::{Decode, Encode};
 use order::Ed25519Secret;
 use seal::{CompartmentPublic, CompartmentSecret, IndexKey, KeyPairSecret, PublicKey};
@@ -65,7 +65,7 @@ pub(crate) struct KeyFile {
 pub(crate) struct Keys {
     pub(crate) root: Ed25519Secret,
     pub(crate) warrant: Ed25519Secret,
-    pub(crate) ca: P256Signer,
+    pub(crate) ca: Box<dyn Signer>,
     pub(crate) profile_signer: P256Signer,
     pub(crate) file: KeyFile,
 }
@@ -92,7 +92,7 @@ impl Keys {
         Ok(Self {
             root: Ed25519Secret::from_seed(file.root_seed).ok_or_else(unreadable)?,
             warrant: Ed25519Secret::from_seed(file.warrant_seed).ok_or_else(unreadable)?,
-            ca: P256Signer::from_pkcs8(&file.ca_pkcs8)?,
+            ca: signer_from_pkcs8(&file.ca_pkcs8)?,
             profile_signer: P256Signer::from_pkcs8(&file.profile_signer_pkcs8)?,
             file,
         })

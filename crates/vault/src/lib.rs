@@ -23,6 +23,8 @@ mod rows;
 mod state;
 mod statement;
 mod submit;
+#[cfg(test)]
+mod tests;
 
 pub use error::Error;
 pub use install::prepare;
