@@ -1,7 +1,8 @@
 //! What a phone answers to a command, and what the command does to it.
 //!
-//! Source of keys and types: Apple's schema, `mdm/commands/*.yaml`. Error codes: `MCMDMErrorDomain` and
-//! `MCProfileErrorDomain` as phones report them.
+//! Source of keys and types: Apple's schema, `mdm/commands/*.yaml`. Error codes: Apple's MDM Protocol
+//! Reference and the pages of the single commands; a phone that isn't supervised was seen to say that the
+//! request type isn't valid.
 
 mod act;
 mod device;
@@ -20,9 +21,7 @@ pub(crate) mod code {
     pub(crate) const PROFILE_REPLACEMENT: i64 = 12009;
     pub(crate) const PROFILE_NOT_MANAGED: i64 = 12013;
     pub(crate) const INVALID_REQUEST_TYPE: i64 = 12021;
-    pub(crate) const NOT_SUPERVISED: i64 = 12064;
     pub(crate) const NOT_IN_LOST_MODE: i64 = 12067;
-    pub(crate) const PASSCODE_NOT_CLEARED: i64 = 12078;
 }
 
 /// A profile on the phone.
@@ -127,7 +126,7 @@ impl Reply {
 pub(crate) fn answer(own: &Own<'_>, life: &mut Life, request_type: &str, command: &Dictionary) -> Reply {
     match request_type {
         "DeviceInformation" => device::information(own, life, command),
-        "SecurityInfo" => device::security(own, life),
+        "SecurityInfo" => device::security(life),
         "InstalledApplicationList" => lists::apps(own, command),
         "ManagedApplicationList" => lists::managed_apps(own, command),
         "ProfileList" => lists::profiles(life),
@@ -141,16 +140,26 @@ pub(crate) fn answer(own: &Own<'_>, life: &mut Life, request_type: &str, command
         "DeviceLock" => act::lock(life, command),
         "ClearPasscode" => act::clear_passcode(own, life, command),
         "EraseDevice" => Reply::then(After::Erased),
-        "EnableLostMode" => act::enable_lost_mode(own, life, command),
-        "DisableLostMode" => act::disable_lost_mode(own, life),
-        "DeviceLocation" => act::location(own, life),
-        "PlayLostModeSound" => act::play_sound(own, life),
-        "RestartDevice" => act::if_supervised(own, || Reply::then(After::Restart)),
-        "ShutDownDevice" => act::if_supervised(own, || Reply::then(After::Off)),
+        "EnableLostMode" => supervised(own, request_type, || act::enable_lost_mode(life, command)),
+        "DisableLostMode" => supervised(own, request_type, || act::disable_lost_mode(life)),
+        "DeviceLocation" => supervised(own, request_type, || act::location(own, life)),
+        "PlayLostModeSound" => supervised(own, request_type, || act::play_sound(life)),
+        "RestartDevice" => supervised(own, request_type, || Reply::then(After::Restart)),
+        "ShutDownDevice" => supervised(own, request_type, || Reply::then(After::Off)),
         "Settings" => act::settings(own, life, command),
         // UserList among them: it is for shared iPads and Macs.
-        _ => Reply::error(code::INVALID_REQUEST_TYPE, "The request type isn't valid on this device."),
+        _ => not_valid(request_type),
     }
+}
+
+fn supervised(own: &Own<'_>, request_type: &str, then: impl FnOnce() -> Reply) -> Reply {
+    if own.handset.supervised { then() } else { not_valid(request_type) }
+}
+
+fn not_valid(request_type: &str) -> Reply {
+    // A server's word is repeated, within bounds.
+    let name: String = request_type.chars().take(64).collect();
+    Reply::error(code::INVALID_REQUEST_TYPE, &format!("“{name}” is not a valid request type."))
 }
 
 /// Commands that a phone whose screen is locked puts off.
@@ -164,4 +173,153 @@ pub(crate) fn may_be_put_off(request_type: &str) -> bool {
             | "CertificateList"
             | "Settings"
     )
+}
+
+#[cfg(test)]
+#[path = "../../apple/tests/schema/mod.rs"]
+mod schema;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{dict, report};
+    use order::FreeQuery;
+    use proptest::prelude::*;
+
+    fn with_own<T>(index: u32, then: impl FnOnce(&Own<'_>) -> T) -> T {
+        let handset = Handset::of(31, index);
+        let (certificate, roots) = (&[0x30, 0][..], vec![&[0x30, 0][..]]);
+        then(&Own { handset: &handset, seed: 31, index, certificate, roots, unlock_token: b"token" })
+    }
+
+    /// The `Command` dictionary of a free query, as the door makes it.
+    fn query(query: FreeQuery) -> Dictionary {
+        apple::command::parse(&query.bytes(model::CommandId([1; 16]))).unwrap().2
+    }
+
+    #[test]
+    fn every_answer_to_a_query_is_what_apples_schema_says() {
+        for (kind, file) in [
+            (FreeQuery::DeviceInformation, "information.device"),
+            (FreeQuery::SecurityInfo, "information.security"),
+            (FreeQuery::InstalledApplicationList, "application.installed.list"),
+            (FreeQuery::ManagedApplicationList, "application.managed.list"),
+            (FreeQuery::ProfileList, "profile.list"),
+            (FreeQuery::CertificateList, "certificate.list"),
+            (FreeQuery::ProvisioningProfileList, "profile.provisioning.list"),
+            (FreeQuery::AvailableOSUpdates, "system.update.available"),
+            (FreeQuery::OSUpdateStatus, "system.update.status"),
+            (FreeQuery::ManagedMediaList, "media.managed.list"),
+        ] {
+            let Some(doc) = schema::load(&format!("commands/{file}")) else { return };
+            let keys = schema::keys(&doc, "responsekeys");
+            for index in 0..60 {
+                let mut life = Life::default();
+                life.profiles.push(Installed {
+                    identifier: "a".into(),
+                    uuid: "b".into(),
+                    display_name: Some("c".into()),
+                    organization: None,
+                    payloads: vec![("d".into(), "e".into(), "f".into())],
+                });
+                let reply = with_own(index, |own| answer(own, &mut life, kind.request_type(), &query(kind)));
+                assert_eq!(reply.status, Status::Acknowledged);
+                schema::check(file, &reply.content, &keys);
+            }
+        }
+    }
+
+    #[test]
+    fn where_a_lost_phone_is_and_what_a_lock_says_are_what_apples_schema_says() {
+        let supervised = (0..).find(|i| Handset::of(31, *i).supervised).unwrap();
+        let mut life = Life { lost_mode: true, ..Life::default() };
+        let message = dict([("Message", "Lost".into())]);
+        for (request_type, file) in
+            [("DeviceLocation", "device.lostmode.location"), ("DeviceLock", "device.lock")]
+        {
+            let Some(doc) = schema::load(&format!("commands/{file}")) else { return };
+            let reply = with_own(supervised, |own| answer(own, &mut life, request_type, &message));
+            assert!(!reply.content.is_empty());
+            schema::check(file, &reply.content, &schema::keys(&doc, "responsekeys"));
+        }
+    }
+
+    #[test]
+    fn check_ins_are_what_apples_schema_says() {
+        for index in 0..60 {
+            let phone = crate::Phone::new(31, index);
+            let handset = phone.handset();
+            for (message, file) in [
+                (phone.authenticate_message(&handset), "authenticate"),
+                (phone.check_in_message("CheckOut", &handset), "checkout"),
+            ] {
+                let Some(doc) = schema::load(&format!("checkin/{file}")) else { return };
+                // The schema lists EnrollmentID as required: it is, where there is no UDID.
+                let mut keys = schema::keys(&doc, "payloadkeys");
+                keys.iter_mut().filter(|k| k.name.starts_with("Enroll")).for_each(|k| k.required = false);
+                schema::check(file, &message, &keys);
+            }
+        }
+    }
+
+    #[test]
+    fn a_phone_without_supervision_says_that_the_request_is_not_valid() {
+        let not = (0..).find(|i| !Handset::of(31, *i).supervised).unwrap();
+        for request_type in
+            ["EnableLostMode", "DisableLostMode", "DeviceLocation", "RestartDevice", "ShutDownDevice"]
+        {
+            let mut life = Life::default();
+            let reply = with_own(not, |own| answer(own, &mut life, request_type, &Dictionary::new()));
+            assert_eq!((reply.status, reply.after), (Status::Error, After::Go), "{request_type}");
+        }
+    }
+
+    /// Values as deep as a command may be, of every kind.
+    fn values() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            ".{0,12}".prop_map(Value::from),
+            prop::collection::vec(any::<u8>(), 0..12).prop_map(Value::Data),
+        ];
+        leaf.prop_recursive(3, 24, 6, |inner| {
+            let key = prop_oneof![
+                Just("Item".to_owned()),
+                Just("Enabled".to_owned()),
+                Just("DeviceName".to_owned()),
+                "[A-Za-z]{0,8}"
+            ];
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::Array),
+                prop::collection::hash_map(key, inner, 0..6)
+                    .prop_map(|pairs| Value::Dictionary(pairs.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+        #[test]
+        fn whatever_stands_in_a_command_it_is_answered_with_a_report_that_the_reader_takes(
+            request_type in prop_oneof![
+                Just("DeviceInformation"), Just("InstalledApplicationList"), Just("ManagedApplicationList"),
+                Just("InstallProfile"), Just("RemoveProfile"), Just("DeviceLock"), Just("ClearPasscode"),
+                Just("EnableLostMode"), Just("Settings"), Just("NoSuchThing"),
+            ],
+            key in prop_oneof![
+                Just("Queries"), Just("Identifiers"), Just("Payload"), Just("Identifier"), Just("Message"),
+                Just("UnlockToken"), Just("Settings"),
+            ],
+            value in values(),
+            index in 0u32..40,
+        ) {
+            let command = dict([(key, value)]);
+            let mut life = Life::default();
+            let reply = with_own(index, |own| answer(own, &mut life, request_type, &command));
+            let id = model::CommandId([2; 16]).to_string();
+            let bytes = report("00008110-0000000000000001", reply.status, Some(&id), reply.content, index % 2 == 0);
+            prop_assert!(apple::message::parse(&bytes.unwrap()).is_ok());
+        }
+    }
 }

@@ -9,9 +9,10 @@ use crate::network::Network;
 use crate::report::{dict, write};
 use crate::{Failure, Fault, Step, numbers};
 use http::Uri;
-use model::EnrolmentId;
+use model::{CommandId, EnrolmentId};
 use plist::{Dictionary, Value};
 use rustls::ClientConfig;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Where in its life a phone is.
@@ -43,6 +44,8 @@ pub struct Phone {
     pub(crate) conversations: u32,
     /// Its push token is new to the server, as after a restart.
     pub(crate) token_due: bool,
+    /// The last commands whose reports the server has confirmed.
+    pub(crate) confirmed: VecDeque<CommandId>,
 }
 
 /// What enrolment gave it.
@@ -73,6 +76,7 @@ impl Phone {
             life: Life { passcode, ..Life::default() },
             conversations: 0,
             token_due: false,
+            confirmed: VecDeque::new(),
         }
     }
 
@@ -204,6 +208,7 @@ impl Phone {
         self.state = state;
         self.identity = None;
         self.key = None;
+        self.confirmed = VecDeque::new();
         self.life = Life::default();
     }
 

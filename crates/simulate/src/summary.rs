@@ -25,6 +25,9 @@ pub struct Summary {
     pub pushed: u64,
     /// Commands by `RequestType`, then by the status that was reported.
     pub commands: BTreeMap<String, BTreeMap<&'static str, u64>>,
+    /// Commands that came again although the server had confirmed the report on them: see
+    /// [`Talk::repeated`].
+    pub repeated: u64,
     /// How conversations ended.
     pub endings: BTreeMap<&'static str, u64>,
     /// Times a phone went silent for a while.
@@ -50,6 +53,7 @@ impl Summary {
 
     pub(crate) fn talk(&mut self, talk: &Talk) {
         self.conversations += 1;
+        self.repeated += u64::from(talk.repeated);
         for (request_type, status) in &talk.commands {
             // A server could make up names without end.
             let known = self.commands.len() < 200 || self.commands.contains_key(request_type);
@@ -111,6 +115,9 @@ impl fmt::Display for Summary {
         for (request_type, counts) in &self.commands {
             let counts: Vec<_> = counts.iter().map(|(status, n)| format!("{n} {status}")).collect();
             writeln!(f, "  {request_type}: {}", counts.join(", "))?;
+        }
+        if self.repeated > 0 {
+            writeln!(f, "  {} commands came again after their reports were confirmed", self.repeated)?;
         }
         let states: Vec<_> = self.states.iter().map(|(state, n)| format!("{n} {state}")).collect();
         writeln!(f, "  at the end: {}", states.join(", "))?;

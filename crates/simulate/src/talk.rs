@@ -6,12 +6,16 @@ use crate::http::{Connection, Response};
 use crate::phone::{Phone, State, target};
 use crate::report::{Status, report};
 use crate::{Failure, Fault, Step};
+use model::CommandId;
 use plist::Dictionary;
 
 /// `Content-Type` of a command report.
 pub(crate) const REPORT_TYPE: &str = "application/x-apple-aspen-mdm";
 /// How many commands a phone obeys in one conversation.
 const MAX_COMMANDS: u32 = 10_000;
+
+/// How many confirmed commands a phone remembers.
+const MAX_CONFIRMED: usize = 32;
 
 /// How obliging a phone is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +63,9 @@ pub enum Ending {
 pub struct Talk {
     /// Each command's `RequestType` and the status that was reported.
     pub commands: Vec<(String, &'static str)>,
+    /// How many commands came again although the server had confirmed the report on them: none, if it keeps
+    /// what it acknowledged. (`NotNow` aside, after which a command is meant to come again.)
+    pub repeated: u32,
     /// How it ended.
     pub ending: Ending,
 }
@@ -87,8 +94,8 @@ impl Phone {
         // Between conversations time goes by: somebody used it.
         self.life.drained = (self.life.drained + u8::try_from(dice.below(4)).unwrap_or(0)) % 60;
 
-        let mut commands = Vec::new();
-        let mut last = Status::Idle;
+        let (mut commands, mut repeated) = (Vec::new(), 0);
+        let (mut last, mut reported) = (Status::Idle, None);
         let mut body = report(&handset.udid, Status::Idle, None, Dictionary::new(), handset.binary)?;
         for _ in 0..MAX_COMMANDS {
             let reply = self.say(connection, target(&server), &body).await?;
@@ -96,24 +103,36 @@ impl Phone {
                 200 => {}
                 401 | 403 => {
                     self.forget(State::CheckedOut);
-                    return Ok(Talk { commands, ending: Ending::Dropped });
+                    return Ok(Talk { commands, repeated, ending: Ending::Dropped });
                 }
                 status => return Err(Fault::Status(status)),
             }
+            if let Some(id) = reported.take() {
+                self.confirm(id);
+            }
             if reply.body.is_empty() {
                 let ending = if last == Status::NotNow { Ending::PutOff } else { Ending::Quiet };
-                return Ok(Talk { commands, ending });
+                return Ok(Talk { commands, repeated, ending });
             }
             let (id, request_type, command) = apple::command::parse(&reply.body).map_err(Fault::Command)?;
             let reply = self.obey(&request_type, &command, temper, &mut dice);
             last = reply.status;
+            repeated += u32::from(self.confirmed.contains(&id));
+            reported = (last != Status::NotNow).then_some(id);
             commands.push((request_type, last.name()));
             body = report(&handset.udid, last, Some(&id.to_string()), reply.content, handset.binary)?;
             if let Some(ending) = self.last_word(connection, &body, target(&server), reply.after).await? {
-                return Ok(Talk { commands, ending });
+                return Ok(Talk { commands, repeated, ending });
             }
         }
         Err(Fault::Endless(MAX_COMMANDS))
+    }
+
+    fn confirm(&mut self, id: CommandId) {
+        if self.confirmed.len() >= MAX_CONFIRMED {
+            self.confirmed.pop_front();
+        }
+        self.confirmed.push_back(id);
     }
 
     /// Sends a report, on a new connection if the server closed the last one.

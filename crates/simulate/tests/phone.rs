@@ -328,3 +328,69 @@ async fn rubbish_from_the_server_ends_a_conversation_with_a_fault() {
     house.trouble.lock().unwrap().reply = None;
     assert_eq!(converse(&mut phone).await.ending, Ending::Quiet);
 }
+
+#[tokio::test]
+async fn a_command_that_comes_again_after_its_report_was_confirmed_is_noticed() {
+    let house = House::start().await;
+    let mut phone = phone_that(|_| true);
+    let id = enrolled(&house, &mut phone).await;
+    let command = FreeQuery::SecurityInfo.bytes(CommandId([1; 16]));
+    house.queue(id, command.clone());
+    assert_eq!(converse(&mut phone).await.repeated, 0);
+    house.queue(id, command);
+    assert_eq!(converse(&mut phone).await.repeated, 1);
+}
+
+/// A server that speaks TLS and then says anything at all.
+async fn babbler(house: &House, says: Vec<u8>) -> simulate::Network {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let network = house.network().dialling(listener.local_addr().unwrap()).with_timeout_ms(2000);
+    let tls = house.tls();
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            let (tls, says) = (tls.clone(), says.clone());
+            tokio::spawn(async move {
+                let Ok(mut stream) = tls.accept(tcp).await else { return };
+                let _ = stream.read(&mut [0; 4096]).await;
+                let _ = stream.write_all(&says).await;
+                let _ = stream.shutdown().await;
+            });
+        }
+    });
+    network
+}
+
+#[tokio::test]
+async fn a_server_that_babbles_is_refused_within_bounds() {
+    let house = House::start().await;
+    let mut phone = phone_that(|_| true);
+    let (link, _) = house.invite();
+    for (says, kind) in [
+        (&b""[..], "http"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort", "http"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "http"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 999999999999\r\n\r\n", "http"),
+        (b"\x00\x01\x02\xff", "http"),
+        (&[b'A'; 40_000], "http"),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", "status"),
+        (b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>", "http"),
+        (b"HTTP/1.1 200 OK\r\nContent-Type: application/x-apple-aspen-config\r\n\r\n<html>", "profile"),
+        (b"HTTP/1.1 200 OK\r\nContent-Type: application/x-apple-aspen-config\r\n\r\n0\x82\xff", "signature"),
+    ] {
+        let network = babbler(&house, says.to_vec()).await;
+        let failure = phone.enrol(&link, &network, &KeyPool::fresh(), &SystemClock).await.unwrap_err();
+        assert_eq!((failure.step, failure.fault.kind()), (Step::Profile, kind), "{failure}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_says_nothing_is_given_up_on() {
+    let house = House::start().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let network = house.network().dialling(listener.local_addr().unwrap()).with_timeout_ms(100);
+    let (link, _) = house.invite();
+    let failure =
+        phone_that(|_| true).enrol(&link, &network, &KeyPool::fresh(), &SystemClock).await.unwrap_err();
+    assert_eq!((failure.step, failure.fault.kind()), (Step::Connect, "timeout"));
+}

@@ -10,14 +10,6 @@ use plist::{Dictionary, Value};
 const MAX_PROFILES: usize = 64;
 const MAX_PAYLOADS: usize = 64;
 
-pub(super) fn if_supervised(own: &Own<'_>, then: impl FnOnce() -> Reply) -> Reply {
-    if own.handset.supervised {
-        then()
-    } else {
-        Reply::error(code::NOT_SUPERVISED, "The device isn't supervised.")
-    }
-}
-
 /// Reads a profile as a phone lists it, signed or not.
 pub(crate) fn read_profile(bytes: &[u8]) -> Result<Installed, Malformed> {
     let unwrapped;
@@ -105,57 +97,51 @@ pub(super) fn clear_passcode(own: &Own<'_>, life: &mut Life, command: &Dictionar
             life.locked = false;
             Reply::ok()
         }
-        Some(_) => Reply::error(code::PASSCODE_NOT_CLEARED, "The unlock token isn't this device's."),
+        Some(_) => {
+            let chain = error_chain(5013, "MCPasscodeErrorDomain", "The passcode can't be cleared.");
+            Reply::failed(Status::Error, chain)
+        }
     }
 }
 
-pub(super) fn enable_lost_mode(own: &Own<'_>, life: &mut Life, command: &Dictionary) -> Reply {
-    if_supervised(own, || {
-        if !command.contains_key("Message") && !command.contains_key("PhoneNumber") {
-            return Reply::malformed("Either Message or PhoneNumber is needed.");
-        }
-        life.lost_mode = true;
-        life.locked = true;
-        Reply::ok()
-    })
+pub(super) fn enable_lost_mode(life: &mut Life, command: &Dictionary) -> Reply {
+    if !command.contains_key("Message") && !command.contains_key("PhoneNumber") {
+        return Reply::malformed("Either Message or PhoneNumber is needed.");
+    }
+    life.lost_mode = true;
+    life.locked = true;
+    Reply::ok()
 }
 
-pub(super) fn disable_lost_mode(own: &Own<'_>, life: &mut Life) -> Reply {
-    if_supervised(own, || {
-        if !std::mem::take(&mut life.lost_mode) {
-            return not_lost();
-        }
-        Reply::ok()
-    })
+pub(super) fn disable_lost_mode(life: &mut Life) -> Reply {
+    if std::mem::take(&mut life.lost_mode) { Reply::ok() } else { not_lost() }
 }
 
 fn not_lost() -> Reply {
     Reply::error(code::NOT_IN_LOST_MODE, "The device isn't in Lost Mode.")
 }
 
-pub(super) fn play_sound(own: &Own<'_>, life: &Life) -> Reply {
-    if_supervised(own, || if life.lost_mode { Reply::ok() } else { not_lost() })
+pub(super) fn play_sound(life: &Life) -> Reply {
+    if life.lost_mode { Reply::ok() } else { not_lost() }
 }
 
 pub(super) fn location(own: &Own<'_>, life: &Life) -> Reply {
-    if_supervised(own, || {
-        if !life.lost_mode {
-            return not_lost();
-        }
-        // In the North Sea, where no hospital is.
-        let mut dice = Dice::of(own.seed, own.index, 8);
-        let mut part = || f64::from(u32::try_from(dice.below(10_000)).unwrap_or(0)) / 10_000.0;
-        Reply::done(dict([
-            ("Latitude", (55.0 + part()).into()),
-            ("Longitude", (3.0 + part()).into()),
-            ("HorizontalAccuracy", (5.0 + (part() * 60.0).round()).into()),
-            ("VerticalAccuracy", 8.0.into()),
-            ("Altitude", (part() * 40.0).round().into()),
-            ("Speed", (-1.0).into()),
-            ("Course", (-1.0).into()),
-            ("Timestamp", "2026-11-25T03:00:00Z".into()),
-        ]))
-    })
+    if !life.lost_mode {
+        return not_lost();
+    }
+    // In the North Sea, where no hospital is.
+    let mut dice = Dice::of(own.seed, own.index, 8);
+    let mut part = || f64::from(u32::try_from(dice.below(10_000)).unwrap_or(0)) / 10_000.0;
+    Reply::done(dict([
+        ("Latitude", (55.0 + part()).into()),
+        ("Longitude", (3.0 + part()).into()),
+        ("HorizontalAccuracy", (5.0 + (part() * 60.0).round()).into()),
+        ("VerticalAccuracy", 8.0.into()),
+        ("Altitude", (part() * 40.0).round().into()),
+        ("Speed", (-1.0).into()),
+        ("Course", (-1.0).into()),
+        ("Timestamp", "2026-11-25T03:00:00Z".into()),
+    ]))
 }
 
 pub(super) fn settings(own: &Own<'_>, life: &mut Life, command: &Dictionary) -> Reply {
@@ -188,7 +174,7 @@ fn setting(own: &Own<'_>, life: &mut Life, name: &str, item: &Dictionary) -> Res
         text.map(Box::from).ok_or(BAD)
     };
     if matches!(name, "Bluetooth" | "DeviceName" | "TimeZone") && !own.handset.supervised {
-        return Err((code::NOT_SUPERVISED, "The device isn't supervised."));
+        return Err((code::INVALID_REQUEST_TYPE, "The setting isn't valid on a device without supervision."));
     }
     match name {
         "Bluetooth" => drop(enabled()?),

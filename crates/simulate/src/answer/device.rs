@@ -133,7 +133,7 @@ fn subscription(phone: &Handset, line: &Line, first: bool) -> Value {
     Value::Dictionary(item)
 }
 
-pub(super) fn security(own: &Own<'_>, life: &Life) -> Reply {
+pub(super) fn security(life: &Life) -> Reply {
     let restricted = life
         .profiles
         .iter()
@@ -148,12 +148,7 @@ pub(super) fn security(own: &Own<'_>, life: &Life) -> Reply {
         ("PasscodeLockGracePeriodEnforced", 0i64.into()),
         ("AutoLockTime", 120i64.into()),
     ]);
-    let status = dict([
-        ("EnrolledViaDEP", false.into()),
-        ("UserApprovedEnrollment", true.into()),
-        ("IsUserEnrollment", false.into()),
-        ("IsActivationLockManageable", own.handset.supervised.into()),
-    ]);
+    let status = dict([("IsUserEnrollment", false.into())]);
     info.insert("ManagementStatus".to_owned(), Value::Dictionary(status));
     Reply::done(dict([("SecurityInfo", Value::Dictionary(info))]))
 }

@@ -63,6 +63,7 @@ pub struct House {
     pub heard: Mutex<Vec<(EnrolmentId, Message)>>,
     pub trouble: Mutex<Trouble>,
     next: Mutex<u8>,
+    tls: tokio_rustls::TlsAcceptor,
 }
 
 fn serial(n: u8) -> [u8; 16] {
@@ -105,6 +106,7 @@ impl House {
             )
             .unwrap();
         tls.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().unwrap();
+        let tls = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let house = Arc::new(Self {
             addr: listener.local_addr().unwrap(),
@@ -116,14 +118,15 @@ impl House {
             heard: Mutex::default(),
             trouble: Mutex::default(),
             next: Mutex::new(0),
+            tls,
         });
-        tokio::spawn(house.clone().accept(listener, tokio_rustls::TlsAcceptor::from(Arc::new(tls))));
+        tokio::spawn(house.clone().accept(listener));
         house
     }
 
-    async fn accept(self: Arc<Self>, listener: TcpListener, tls: tokio_rustls::TlsAcceptor) {
+    async fn accept(self: Arc<Self>, listener: TcpListener) {
         while let Ok((tcp, _)) = listener.accept().await {
-            let (house, tls) = (self.clone(), tls.clone());
+            let (house, tls) = (self.clone(), self.tls());
             tokio::spawn(async move {
                 let Ok(stream) = tls.accept(tcp).await else { return };
                 let certs = stream.get_ref().1.peer_certificates();
@@ -140,6 +143,10 @@ impl House {
                     .await;
             });
         }
+    }
+
+    pub fn tls(&self) -> tokio_rustls::TlsAcceptor {
+        self.tls.clone()
     }
 
     pub fn network(&self) -> simulate::Network {
