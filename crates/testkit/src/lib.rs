@@ -1,5 +1,7 @@
 //! For development: what tests, simulated phones and the demo stand on. No room depends on it.
 //!
 //! - [`apns`]: a push service on loopback that behaves as Apple's does, with its own certificates.
+//! - [`house`]: the real binary on a temporary folder.
 
 pub mod apns;
+pub mod house;

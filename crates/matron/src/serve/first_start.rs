@@ -39,7 +39,10 @@ pub(super) fn install(config: &Config, data: &Path) -> Result<String> {
         one_shot(room, "trust", &dir(room), &trust)?;
     }
     // For people and scripts: what a phone or a browser has to trust. Public.
-    std::fs::write(data.join("ca.pem"), pem::encode(&pem::Pem::new("CERTIFICATE", installed.ca_certificate)))?;
+    std::fs::write(
+        data.join("ca.pem"),
+        pem::encode(&pem::Pem::new("CERTIFICATE", installed.ca_certificate)),
+    )?;
     std::fs::rename(&unfinished, data.join("rooms"))?;
     std::fs::File::open(data)?.sync_all()?;
     Ok(token)

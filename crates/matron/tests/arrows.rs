@@ -1,0 +1,66 @@
+//! The house's plan holds: each crate depends on those it may, and on no others.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+/// Who may depend on whom (development dependencies aside), and why where it is not plain.
+const ALLOWED: &[(&str, &[&str])] = &[
+    ("model", &[]),
+    ("order", &["model"]),
+    ("apple", &["model"]),
+    ("seal", &["model"]),
+    ("ledger", &["model"]),
+    ("rpc", &["model", "order"]),
+    ("store", &["model"]),
+    ("door", &["model", "order", "rpc", "seal"]),
+    ("reader", &["apple", "model", "order", "rpc", "seal"]),
+    ("vault", &["apple", "ledger", "model", "order", "rpc", "seal"]),
+    ("courier", &["model", "order", "rpc", "seal"]),
+    ("core-room", &["ledger", "model", "order", "rpc", "seal", "store"]),
+    ("simulate", &["apple", "model", "order"]),
+    ("assess", &["ledger", "model"]),
+    ("testkit", &["model", "order", "rpc", "simulate"]),
+    (
+        "matron",
+        &[
+            "assess",
+            "core-room",
+            "courier",
+            "door",
+            "ledger",
+            "model",
+            "order",
+            "reader",
+            "rpc",
+            "seal",
+            "simulate",
+            "vault",
+            "apple",
+        ],
+    ),
+];
+
+#[test]
+fn the_arrows_between_crates_are_those_of_the_house() {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let ours: BTreeSet<&str> = packages.iter().map(|p| p["name"].as_str().unwrap()).collect();
+    assert_eq!(ours, ALLOWED.iter().map(|(name, _)| *name).collect());
+    for package in packages {
+        let name = package["name"].as_str().unwrap();
+        let allowed = ALLOWED.iter().find(|(n, _)| *n == name).unwrap().1;
+        for dependency in package["dependencies"].as_array().unwrap() {
+            let to = dependency["name"].as_str().unwrap();
+            if dependency["kind"] == "dev" || !ours.contains(to) {
+                continue;
+            }
+            assert!(allowed.contains(&to), "{name} depends on {to}, which the plan does not allow");
+        }
+    }
+}
