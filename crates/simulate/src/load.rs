@@ -9,9 +9,9 @@ mod script;
 
 pub use measure::{Latency, LoadReport};
 
-use crate::Phone;
 use crate::keys::KeyPool;
 use crate::network::Network;
+use crate::{Fault, Phone};
 use drive::Mode;
 use measure::Meter;
 use model::Clock;
@@ -20,6 +20,25 @@ use std::time::Duration;
 
 /// How many handshakes are under way at once while connections are opened.
 const OPENING: usize = 32;
+
+/// Makes room for so many connections: raises this process's limit of open files as far as it may.
+///
+/// # Errors
+/// [`Fault::State`] if the hard limit allows fewer; the operator raises it (`ulimit -Hn`).
+pub fn allow_connections(count: usize) -> Result<(), Fault> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    // The runtime, the terminal, a log.
+    let needed = count as u64 + 64;
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= needed) {
+        return Ok(());
+    }
+    if limit.maximum.is_some_and(|maximum| maximum < needed) {
+        return Err(Fault::State("the system allows too few open files; raise the limit with ulimit -Hn"));
+    }
+    let raised = Rlimit { current: Some(needed), maximum: limit.maximum };
+    setrlimit(Resource::Nofile, raised).map_err(|e| Fault::Io(e.into()))
+}
 
 /// How much load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,4 +128,18 @@ pub async fn enrol(
     let phones = drive::enrol(links, seed, network, keys, clock, at_once, &meter).await;
     meter.stop();
     (meter.report("enrolments", at_once), phones)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_of_open_files_is_raised_or_refused_by_name() {
+        allow_connections(100).unwrap();
+        let hard = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
+        if let Some(hard) = hard {
+            assert!(matches!(allow_connections(usize::try_from(hard).unwrap()), Err(Fault::State(_))));
+        }
+    }
 }

@@ -293,3 +293,26 @@ impl Identity {
 pub(crate) fn target(url: &Uri) -> &str {
     url.path_and_query().map_or("/", |target| target.as_str())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_phone_at_rest_is_light_and_forgets_what_it_was_told_to_forget() {
+        assert!(size_of::<Phone>() + size_of::<Identity>() < 800);
+        let mut phone = Phone::new(1, 1);
+        phone.token_due = true;
+        phone.forget(State::Erased);
+        assert!(phone.identity.is_none() && phone.key.is_none() && phone.profiles().count() == 0);
+        phone.switch_on();
+        assert_eq!(phone.state(), State::Erased);
+    }
+
+    #[test]
+    fn push_tokens_differ_and_some_are_long() {
+        let tokens: std::collections::HashSet<_> = (0..500).map(|i| Phone::new(1, i).push_token()).collect();
+        assert_eq!(tokens.len(), 500);
+        assert!(tokens.iter().any(|t| t.len() > 32) && tokens.iter().filter(|t| t.len() == 32).count() > 400);
+    }
+}

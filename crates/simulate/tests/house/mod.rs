@@ -126,6 +126,7 @@ impl House {
 
     async fn accept(self: Arc<Self>, listener: TcpListener) {
         while let Ok((tcp, _)) = listener.accept().await {
+            tcp.set_nodelay(true).unwrap();
             let (house, tls) = (self.clone(), self.tls());
             tokio::spawn(async move {
                 let Ok(stream) = tls.accept(tcp).await else { return };
