@@ -23,4 +23,4 @@ mod walls;
 pub use error::Error;
 pub use install::{install, prepare};
 pub use room::{Config, run};
-pub use route::{PUBLIC_ROUTES, Route};
+pub use route::{PUBLIC_ROUTES, Route, route};
