@@ -145,7 +145,10 @@ impl Phone {
         if !connection.usable() {
             *connection = self.connect().await.map_err(|failure| failure.fault)?;
         }
-        connection.request("PUT", target, Some(REPORT_TYPE), body).await
+        // Some systems name the character set.
+        let kind =
+            if self.index % 4 == 3 { "application/x-apple-aspen-mdm; charset=UTF-8" } else { REPORT_TYPE };
+        connection.request("PUT", target, Some(kind), body).await
     }
 
     fn obey(&mut self, request_type: &str, command: &Dictionary, temper: Temper, dice: &mut Dice) -> Reply {

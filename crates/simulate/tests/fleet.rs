@@ -81,7 +81,7 @@ async fn phones_that_cannot_enrol_are_counted_by_step_and_the_others_go_on() {
     assert!(!format!("{invited:?}").contains("https"));
     let (summary, phones) = run_fleet(invited, options(&house), |_| {}).await;
     assert_eq!((summary.enrolled, summary.not_enrolled, summary.enrolment_retries), (2, 1, 0));
-    assert_eq!(summary.failures["profile"]["status"], 1);
+    assert_eq!(summary.failures["profile"]["status_410"], 1);
     assert_eq!(phones[2].state(), State::New);
 }
 
@@ -213,5 +213,15 @@ async fn load_on_a_server_that_refuses_counts_errors_and_ends() {
     let mut phones = enrolled(&house, 1).await;
     house.trouble.lock().unwrap().status = Some((503, u32::MAX));
     let report = load::idle(&mut phones, LoadOptions { connections: 1, for_ms: 300 }).await;
-    assert!(report.operations == 0 && report.error_kinds["status"] > 1, "{report:?}");
+    assert!(report.operations == 0 && report.error_kinds["status_503"] > 1, "{report:?}");
+}
+
+#[tokio::test]
+async fn load_goes_on_when_the_server_comes_back() {
+    let house = House::start().await;
+    let mut phones = enrolled(&house, 1).await;
+    house.trouble.lock().unwrap().status = Some((503, 4));
+    let report = load::idle(&mut phones, LoadOptions { connections: 1, for_ms: 2000 }).await;
+    assert!(report.error_kinds["status_503"] == 4 && report.errors == 4, "{report:?}");
+    assert!(report.operations > 20, "{report:?}");
 }

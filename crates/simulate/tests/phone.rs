@@ -278,7 +278,7 @@ async fn an_enrolment_that_broke_off_goes_on_with_the_same_key() {
     house.trouble.lock().unwrap().refuse = true;
     assert_eq!(failing(&house, &mut phone, &link).await, (Step::Certificate, "refused"));
     *house.trouble.lock().unwrap() = Trouble { status: Some((503, 1)), ..Trouble::default() };
-    assert_eq!(failing(&house, &mut phone, &link).await, (Step::Authenticate, "status"));
+    assert_eq!(failing(&house, &mut phone, &link).await, (Step::Authenticate, "status_503"));
     phone.enrol(&link, &house.network(), &KeyPool::fresh(), &SystemClock).await.unwrap();
     assert_eq!(phone.enrolment(), Some(id));
 }
@@ -288,7 +288,7 @@ async fn a_link_that_ran_out_a_wrong_ca_and_a_stranger_are_refused() {
     let house = House::start().await;
     let mut phone = phone_that(|_| true);
     let unknown = "https://mdm.example.org/enrol/ffffffffffffffffffffffffffffffff";
-    assert_eq!(failing(&house, &mut phone, unknown).await, (Step::Profile, "status"));
+    assert_eq!(failing(&house, &mut phone, unknown).await, (Step::Profile, "status_410"));
     assert_eq!(failing(&house, &mut phone, "http://mdm.example.org/x").await, (Step::Profile, "url"));
     let (link, _) = house.invite();
     house.trouble.lock().unwrap().wrong_fingerprint = true;
@@ -373,7 +373,7 @@ async fn a_server_that_babbles_is_refused_within_bounds() {
         (b"HTTP/1.1 200 OK\r\nContent-Length: 999999999999\r\n\r\n", "http"),
         (b"\x00\x01\x02\xff", "http"),
         (&[b'A'; 40_000], "http"),
-        (b"HTTP/1.1 204 No Content\r\n\r\n", "status"),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", "status_other"),
         (b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>", "http"),
         (b"HTTP/1.1 200 OK\r\nContent-Type: application/x-apple-aspen-config\r\n\r\n<html>", "profile"),
         (b"HTTP/1.1 200 OK\r\nContent-Type: application/x-apple-aspen-config\r\n\r\n0\x82\xff", "signature"),

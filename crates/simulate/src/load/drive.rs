@@ -15,10 +15,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
-/// After so many failures in a row a phone gives up.
-const MAX_FAILURES: u32 = 20;
-/// How long a phone waits after a failure.
-const REST: Duration = Duration::from_millis(50);
+/// After so many failures in a row, half a minute's, a phone gives up.
+const MAX_FAILURES: u32 = 34;
+
+/// How long a phone waits after so many failures in a row: 50 ms, 100 ms, … 1 s.
+fn rest(failures: u32) -> Duration {
+    Duration::from_millis((25u64 << failures.min(8)).min(1000))
+}
+
 /// How long after the end a phone may still wait for an answer.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -140,9 +144,13 @@ impl Lane {
                     failures += 1;
                     self.connection = None;
                     meter.error(failure.fault.kind(), failure.to_string());
-                    tokio::time::sleep(REST).await;
+                    tokio::time::sleep(rest(failures).min(end.saturating_duration_since(Instant::now())))
+                        .await;
                 }
             }
+        }
+        if failures >= MAX_FAILURES {
+            meter.error("gave_up", "a phone gave up after half a minute of failures".to_owned());
         }
     }
 
