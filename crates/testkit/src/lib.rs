@@ -2,6 +2,8 @@
 //!
 //! - [`apns`]: a push service on loopback that behaves as Apple's does, with its own certificates.
 //! - [`house`]: the real binary on a temporary folder.
+//! - [`recorded`]: the real rooms with a recorder in every wall.
 
 pub mod apns;
 pub mod house;
+pub mod recorded;
