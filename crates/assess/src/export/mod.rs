@@ -4,10 +4,13 @@ pub mod attack;
 pub mod ocsf;
 pub mod queries;
 pub mod stix;
+mod tlp;
 #[cfg(test)]
 mod validated;
 
 use std::net::IpAddr;
+
+pub use tlp::Tlp;
 
 use crate::finding::{Assessment, ClientSummary, Grade, UnixMs};
 

@@ -5,8 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::export::stix::Tlp;
-use crate::export::{ocsf, stix};
+use crate::export::{Tlp, ocsf, stix};
 use crate::report::brief::BriefOptions;
 use crate::report::sample;
 

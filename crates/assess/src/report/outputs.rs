@@ -8,8 +8,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 use crate::draft::{self, Duties, DutiesError};
-use crate::export::stix::Tlp;
-use crate::export::{ocsf, queries, stix};
+use crate::export::{Tlp, ocsf, queries, stix};
 use crate::exposure::{self, Exposure, ExposureError, InventoryOptions, MAX_INVENTORY_BYTES, People};
 use crate::finding::{Assessment, UnixMs};
 use crate::report::brief::BriefOptions;

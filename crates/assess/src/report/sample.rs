@@ -351,8 +351,12 @@ pub(crate) fn unknown() -> Assessment {
 
 /// A log that tries to steer whoever reads it. The engine makes lines inert; the outputs must not rely on it.
 pub(crate) fn hostile() -> Assessment {
+    hostile_with("\x1b[2J\x1b]0;owned\x07<script>alert(1)</script>\u{202e}\"'&\u{9b}31m`](x)=cmd")
+}
+
+/// [`data_left`] with `evil` wherever text from outside can stand.
+pub(crate) fn hostile_with(evil: &str) -> Assessment {
     let mut a = data_left();
-    let evil = "\x1b[2J\x1b]0;owned\x07<script>alert(1)</script>\u{202e}\"'&\u{9b}31m`](x)=cmd";
     let long = "/".to_owned() + &"a".repeat(5_000);
     for input in &mut a.inputs {
         input.name = format!("{evil}{}", input.name);

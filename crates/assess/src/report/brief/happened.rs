@@ -64,7 +64,10 @@ fn title(chain: &Chain, times: &Times) -> String {
         if chain.cves.is_empty() { String::new() } else { format!(" ({})", figures::list(&chain.cves, 3)) };
     let from = match chain.clients.as_slice() {
         [] => String::new(),
-        clients => format!(" From {}.", figures::list(clients, 3)),
+        clients => {
+            let shown: Vec<String> = clients.iter().map(|c| visible_within(c, 45)).collect();
+            format!(" From {}.", figures::list(&shown, 3))
+        }
     };
     format!("Chain {}: {}{flaws}. {when}.{from}", chain.number, words::grade(chain.grade))
 }
@@ -81,7 +84,7 @@ fn telling(steps: &[Step]) -> Vec<&Step> {
 }
 
 fn moment(step: &Step, times: &Times, day: Option<&str>) -> Moment {
-    let who = step.client.as_deref().unwrap_or("somebody");
+    let who = step.client.as_deref().map_or_else(|| "somebody".to_owned(), |c| visible_within(c, 45));
     let mut text = format!("{who} {}", words::stage_did(step.stage));
     if let Some(path) = &step.path {
         let method =

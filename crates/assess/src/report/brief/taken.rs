@@ -176,10 +176,10 @@ pub(super) fn origin(a: &Assessment) -> Vec<String> {
         })
         .collect();
     if rows.is_empty() && !a.clients.is_empty() {
-        let worst: Vec<&str> = a.clients.iter().take(5).map(|c| c.address.as_str()).collect();
+        let all: Vec<String> = a.clients.iter().map(|c| visible_within(&c.address, 45)).collect();
         origin.push(format!(
             "Addresses: {}. Country and network are shown with --geoip and an MMDB file of yours.",
-            figures::list(&worst, 5)
+            figures::list(&all, 5)
         ));
     } else if !rows.is_empty() {
         origin.push(format!("Registered in: {}.", figures::list(&rows, 5)));

@@ -9,9 +9,9 @@ use crate::report::plain::visible_within;
 use crate::report::words;
 
 /// Rows of the evidence table; the JSON and the timeline have them all.
-const MOST_ROWS: usize = 400;
+const MOST_ROWS: usize = 150;
 /// Columns of a raw line that are shown.
-const MOST_RAW: usize = 700;
+const MOST_RAW: usize = 400;
 /// Rows of the other tables.
 const MOST_OTHER: usize = 300;
 
