@@ -269,19 +269,40 @@ impl Line {
         step: Step,
     ) -> Result<Response, Failure> {
         let kept = self.open.take().filter(|(to, open)| open.usable() && to.authority() == url.authority());
-        let mut connection = match kept {
-            Some((_, connection)) => connection,
-            None => {
-                let tls = self.network.tls(None).map_err(|f| f.at(Step::Connect))?;
-                self.network.connect(url, tls).await?
+        let (mut connection, mut answer) = match kept {
+            Some((_, mut connection)) => {
+                let answer = connection.request(method, target, kind, body).await;
+                (connection, answer)
             }
+            None => self.fresh(method, url, target, kind, body).await?,
         };
-        let answer = connection.request(method, target, kind, body).await.map_err(|f| f.at(step))?;
+        // A server may close a kept connection while the phone makes its key: once more, on a new one.
+        // Nothing that is sent here does harm when it comes twice.
+        if matches!(answer, Err(Fault::Ended | Fault::Io(_))) {
+            (connection, answer) = self.fresh(method, url, target, kind, body).await?;
+        }
+        let answer = answer.map_err(|f| f.at(step))?;
         self.open = Some((url.clone(), connection));
         match answer.status {
             200 => Ok(answer),
             status => Err(Fault::Status(status).at(step)),
         }
+    }
+}
+
+impl Line {
+    async fn fresh(
+        &self,
+        method: &str,
+        url: &Uri,
+        target: &str,
+        kind: Option<&str>,
+        body: &[u8],
+    ) -> Result<(Connection, Result<Response, Fault>), Failure> {
+        let tls = self.network.tls(None).map_err(|f| f.at(Step::Connect))?;
+        let mut connection = self.network.connect(url, tls).await?;
+        let answer = connection.request(method, target, kind, body).await;
+        Ok((connection, answer))
     }
 }
 

@@ -66,6 +66,9 @@ pub enum Fault {
     /// The network's: no connection.
     #[error("no connection: {0}")]
     Io(#[from] std::io::Error),
+    /// The network's or the server's: the connection ended in the midst of an answer, or before it.
+    #[error("the connection ended before the answer did")]
+    Ended,
     /// The network's or the server's: no answer in time.
     #[error("no answer in time")]
     Timeout,
@@ -121,6 +124,7 @@ impl Fault {
             Self::Anchor(_) => "anchor",
             Self::Url(_) => "url",
             Self::Io(_) => "io",
+            Self::Ended => "ended",
             Self::Timeout => "timeout",
             Self::Tls(_) => "tls",
             Self::Http(_) => "http",

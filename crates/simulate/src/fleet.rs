@@ -449,7 +449,15 @@ async fn told(stop: &mut Option<watch::Receiver<bool>>) {
 
 /// May it go better next time?
 fn passing(fault: &Fault) -> bool {
-    matches!(fault, Fault::Io(_) | Fault::Timeout | Fault::Http(_) | Fault::Tls(_) | Fault::Status(500..=599))
+    matches!(
+        fault,
+        Fault::Io(_)
+            | Fault::Ended
+            | Fault::Timeout
+            | Fault::Http(_)
+            | Fault::Tls(_)
+            | Fault::Status(500..=599)
+    )
 }
 
 /// 0.5 s, 1 s, 2 s, … half a minute at most.

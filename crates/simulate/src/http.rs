@@ -34,6 +34,7 @@ pub struct Connection {
     inbound: Vec<u8>,
     outbound: Vec<u8>,
     usable: bool,
+    used: bool,
 }
 
 impl Connection {
@@ -45,6 +46,7 @@ impl Connection {
             inbound: Vec::new(),
             outbound: Vec::new(),
             usable: true,
+            used: false,
         }
     }
 
@@ -52,6 +54,11 @@ impl Connection {
     #[must_use]
     pub fn usable(&self) -> bool {
         self.usable
+    }
+
+    /// Has a request been answered on it? Then the server may have closed it meanwhile.
+    pub(crate) fn is_used(&self) -> bool {
+        self.used
     }
 
     /// Was a session ticket taken, so that the handshake was short?
@@ -104,6 +111,7 @@ impl Connection {
         self.stream.write_all(&self.outbound).await?;
         self.stream.flush().await?;
         let (response, keep) = self.answer().await?;
+        self.used = true;
         self.usable = keep && self.inbound.is_empty();
         Ok(response)
     }
@@ -165,11 +173,7 @@ impl Connection {
 
     /// Reads some bytes, of which there must be some.
     async fn more(&mut self) -> Result<(), Fault> {
-        if self.fill().await? {
-            Ok(())
-        } else {
-            Err(Fault::Http("the connection ended before the answer did"))
-        }
+        if self.fill().await? { Ok(()) } else { Err(Fault::Ended) }
     }
 
     async fn fill(&mut self) -> Result<bool, Fault> {

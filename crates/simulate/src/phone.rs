@@ -3,7 +3,7 @@
 use crate::answer::Life;
 use crate::dice::Dice;
 use crate::handset::Handset;
-use crate::http::Connection;
+use crate::http::{Connection, Response};
 use crate::keys::PhoneKey;
 use crate::network::Network;
 use crate::report::{dict, write};
@@ -249,6 +249,26 @@ impl Phone {
         message
     }
 
+    /// Sends a body to the server: on a new connection if the server closed this one, and once more if it
+    /// closed it just now. PUT may be sent twice (RFC 9110, 9.2.2), and phones do.
+    pub(crate) async fn put(
+        &mut self,
+        connection: &mut Connection,
+        target: &str,
+        kind: &str,
+        body: &[u8],
+    ) -> Result<Result<Response, Fault>, Failure> {
+        if connection.usable() {
+            let kept = connection.is_used();
+            match connection.request("PUT", target, Some(kind), body).await {
+                Err(Fault::Ended | Fault::Io(_)) if kept => {}
+                answer => return Ok(answer),
+            }
+        }
+        *connection = self.connect().await?;
+        Ok(connection.request("PUT", target, Some(kind), body).await)
+    }
+
     /// Sends a check-in message; anything but 200 is a failure.
     pub(crate) async fn check_in(
         &mut self,
@@ -258,13 +278,10 @@ impl Phone {
     ) -> Result<(), Failure> {
         const KIND: &str = "application/x-apple-aspen-mdm-checkin";
         let body = write(message, self.handset().binary).map_err(|f| f.at(step))?;
-        if !connection.usable() {
-            *connection = self.connect().await?;
-        }
         let identity = self.identity()?;
         let check_in = identity.check_in.clone();
         let sent = if identity.server.authority() == check_in.authority() {
-            connection.request("PUT", target(&check_in), Some(KIND), &body).await
+            self.put(connection, target(&check_in), KIND, &body).await?
         } else {
             identity.connect(&check_in).await?.request("PUT", target(&check_in), Some(KIND), &body).await
         };

@@ -135,20 +135,17 @@ impl Phone {
         self.confirmed.push_back(id);
     }
 
-    /// Sends a report, on a new connection if the server closed the last one.
+    /// Sends a report.
     async fn say(
         &mut self,
         connection: &mut Connection,
         target: &str,
         body: &[u8],
     ) -> Result<Response, Fault> {
-        if !connection.usable() {
-            *connection = self.connect().await.map_err(|failure| failure.fault)?;
-        }
         // Some systems name the character set.
         let kind =
             if self.index % 4 == 3 { "application/x-apple-aspen-mdm; charset=UTF-8" } else { REPORT_TYPE };
-        connection.request("PUT", target, Some(kind), body).await
+        self.put(connection, target, kind, body).await.map_err(|failure| failure.fault)?
     }
 
     fn obey(&mut self, request_type: &str, command: &Dictionary, temper: Temper, dice: &mut Dice) -> Reply {

@@ -367,8 +367,8 @@ async fn a_server_that_babbles_is_refused_within_bounds() {
     let mut phone = phone_that(|_| true);
     let (link, _) = house.invite();
     for (says, kind) in [
-        (&b""[..], "http"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort", "http"),
+        (&b""[..], "ended"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort", "ended"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "http"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 999999999999\r\n\r\n", "http"),
         (b"\x00\x01\x02\xff", "http"),
@@ -393,4 +393,20 @@ async fn a_server_that_says_nothing_is_given_up_on() {
     let failure =
         phone_that(|_| true).enrol(&link, &network, &KeyPool::fresh(), &SystemClock).await.unwrap_err();
     assert_eq!((failure.step, failure.fault.kind()), (Step::Connect, "timeout"));
+}
+
+#[tokio::test]
+async fn a_connection_that_the_server_closed_meanwhile_costs_a_phone_nothing() {
+    let house = House::start().await;
+    house.trouble.lock().unwrap().impatient = true;
+    let mut phone = phone_that(|_| true);
+    // Making a key takes longer than this server waits.
+    let id = enrolled(&house, &mut phone).await;
+    let mut connection = phone.connect().await.unwrap();
+    for n in 1..4 {
+        house.queue(id, FreeQuery::SecurityInfo.bytes(CommandId([n; 16])));
+        let talk = phone.converse(&mut connection, Temper::obliging()).await.unwrap();
+        assert_eq!((talk.commands.len(), talk.ending), (1, Ending::Quiet));
+        tokio::time::sleep(std::time::Duration::from_millis(40)).await;
+    }
 }

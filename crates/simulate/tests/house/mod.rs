@@ -14,12 +14,13 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use model::{Clock, CommandId, EnrolmentId, SystemClock};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::net::TcpListener;
 
 pub const TOPIC: &str = "com.apple.mgmt.External.simulate.test";
@@ -39,6 +40,8 @@ pub struct Trouble {
     pub refuse: bool,
     /// Each answer closes the connection.
     pub close: bool,
+    /// Connections are closed without a word when nothing comes for a moment.
+    pub impatient: bool,
 }
 
 #[derive(Default)]
@@ -129,6 +132,7 @@ impl House {
             tcp.set_nodelay(true).unwrap();
             let (house, tls) = (self.clone(), self.tls());
             tokio::spawn(async move {
+                let impatient = house.trouble.lock().unwrap().impatient;
                 let Ok(stream) = tls.accept(tcp).await else { return };
                 let certs = stream.get_ref().1.peer_certificates();
                 let enrolment = certs.and_then(|certs| {
@@ -139,7 +143,10 @@ impl House {
                     let house = house.clone();
                     async move { Ok::<_, std::convert::Infallible>(house.serve(enrolment, request).await) }
                 });
+                let patience = if impatient { Duration::from_millis(8) } else { Duration::from_secs(30) };
                 let _ = hyper::server::conn::http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(patience)
                     .serve_connection(TokioIo::new(stream), service)
                     .await;
             });
