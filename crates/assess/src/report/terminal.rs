@@ -82,6 +82,13 @@ fn head(page: &mut Page, a: &Assessment, brief: &Brief) {
     page.out.push('\n');
     page.hanging("  ", "Evidence  ", &format!("{}.", brief.evidence));
     page.hanging("  ", "Coverage  ", &format!("{}.", brief.coverage));
+    for reason in brief.coverage_reasons.iter().take(3) {
+        page.hanging("            ", "• ", reason);
+    }
+    let more = brief.coverage_reasons.len().saturating_sub(3);
+    if more > 0 {
+        page.hanging("            ", "• ", &format!("… and {more} more reasons in the full report."));
+    }
     page.hanging("            ", "", "Two answers: neither changes the other.");
     if let Some(first) = brief.actions.first() {
         page.hanging("  ", "Do first  ", &first.what);

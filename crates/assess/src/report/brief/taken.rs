@@ -147,7 +147,6 @@ pub(super) fn reach(a: &Assessment, signs: &Signs, times: &Times) -> Vec<String>
         };
         reach.push(format!("The appliance stood open from {from} to {to} ({}); {read}.", window.source));
     }
-    reach.extend(a.coverage.reasons.iter().take(3).cloned());
     if reach.is_empty() {
         reach.push("Nothing to add.".to_owned());
     }

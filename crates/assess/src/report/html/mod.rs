@@ -67,6 +67,11 @@ fn head(a: &Assessment, brief: &Brief, times: &Times) -> Markup {
             div {
                 h3 { "Coverage" }
                 p { (t(&capital(&brief.coverage))) "." }
+                @if !brief.coverage_reasons.is_empty() {
+                    ul class="small" { @for reason in brief.coverage_reasons.iter().take(8) { li { (t(reason)) } } }
+                    @let more = brief.coverage_reasons.len().saturating_sub(8);
+                    @if more > 0 { p class="small soft" { "and " (more) " more reasons, in the JSON" } }
+                }
             }
         }
         p class="key" { "Two answers: neither changes the other. Evidence is what the lines show; coverage is how much was read." }
