@@ -48,6 +48,6 @@ pub use keys::{KeyPool, PhoneKey};
 pub use network::Network;
 pub use people::{Person, people};
 pub use phone::{Phone, State};
-pub use push::{PushSource, Wake};
+pub use push::{PushSource, Pushes, Wake};
 pub use summary::Summary;
 pub use talk::{Ending, Talk, Temper};

@@ -31,7 +31,7 @@ pub enum State {
     CheckedOut,
 }
 
-/// One simulated phone. Some 3 KB while it rests ([`Phone::rest`]).
+/// One simulated phone. Some 3.5 KB while it rests ([`Phone::rest`]), more than half of it key and certificate.
 #[derive(Debug)]
 pub struct Phone {
     pub(crate) seed: u64,

@@ -8,12 +8,9 @@ use house::{House, Trouble};
 use model::{CommandId, SystemClock};
 use order::FreeQuery;
 use simulate::load::{self, LoadOptions};
-use simulate::{
-    FleetOptions, Invited, KeyPool, Living, Phone, Progress, PushSource, State, Temper, Wake, run_fleet,
-};
+use simulate::{FleetOptions, Invited, KeyPool, Living, Phone, Progress, Pushes, State, Temper, run_fleet};
 use std::cell::Cell;
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 const SEED: u64 = 23;
 
@@ -28,16 +25,6 @@ fn options(house: &House) -> FleetOptions {
         return_ms: 20,
         temper: Temper::obliging(),
         ..FleetOptions::new(SEED, house.network())
-    }
-}
-
-/// Pushes by hand.
-#[derive(Default)]
-struct Pushes(Mutex<HashMap<Vec<u8>, Wake>>);
-
-impl PushSource for Pushes {
-    fn subscribe(&self, token: &[u8], wake: Wake) {
-        self.0.lock().unwrap().insert(token.to_vec(), wake);
     }
 }
 
@@ -113,7 +100,7 @@ async fn a_push_with_the_right_magic_wakes_a_phone_and_another_does_not() {
     let talks = Cell::new(0);
     let ring = |magic: &str| {
         let (token, _) = house.push(id).unwrap();
-        pushes.0.lock().unwrap()[&token].ring(magic)
+        pushes.deliver(&token, magic)
     };
     let (summary, _) = run_fleet(vec![Invited { link, index: 0 }], options, |progress| match progress {
         Progress::Conversed { .. } if talks.get() == 0 => {
