@@ -3,17 +3,19 @@
 /// The version of ATT&CK for Enterprise that the ids and names are of (names from memory).
 pub const VERSION: &str = "17.1";
 
-const NAMES: [(&str, &str); 20] = [
+const NAMES: [(&str, &str); 23] = [
     ("T1005", "Data from Local System"),
     ("T1036", "Masquerading"),
     ("T1041", "Exfiltration Over C2 Channel"),
     ("T1046", "Network Service Discovery"),
+    ("T1059", "Command and Scripting Interpreter"),
     ("T1059.004", "Unix Shell"),
     ("T1070.002", "Clear Linux or Mac System Logs"),
     ("T1072", "Software Deployment Tools"),
     ("T1074.001", "Local Data Staging"),
     ("T1078", "Valid Accounts"),
     ("T1105", "Ingress Tool Transfer"),
+    ("T1136", "Create Account"),
     ("T1190", "Exploit Public-Facing Application"),
     ("T1213.006", "Databases"),
     ("T1505.003", "Web Shell"),
@@ -22,6 +24,7 @@ const NAMES: [(&str, &str); 20] = [
     ("T1552.001", "Credentials In Files"),
     ("T1560.001", "Archive via Utility"),
     ("T1572", "Protocol Tunneling"),
+    ("T1595", "Active Scanning"),
     ("T1595.002", "Vulnerability Scanning"),
     ("T1620", "Reflective Code Loading"),
 ];
@@ -65,5 +68,20 @@ mod tests {
     fn every_pinned_name_belongs_to_an_id() {
         assert!(NAMES.iter().all(|(id, name)| is_id(id) && !name.is_empty()));
         assert!(NAMES.is_sorted());
+    }
+
+    #[test]
+    fn every_technique_of_our_own_rules_has_its_name() {
+        let rules = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("rules");
+        let mut seen = 0;
+        for file in std::fs::read_dir(rules).unwrap() {
+            let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+            for tag in text.lines().filter_map(|l| l.trim().strip_prefix("- attack.t")) {
+                let id = format!("T{tag}");
+                assert_ne!(name(&id), id, "no name for {id}");
+                seen += 1;
+            }
+        }
+        assert!(seen > 10);
     }
 }
