@@ -27,6 +27,9 @@ pub enum Error {
     /// The database.
     #[error(transparent)]
     Store(#[from] store::StoreError),
+    /// Ours: a task that should go on ended.
+    #[error("a task of core ended unexpectedly; see the log before this line")]
+    TaskEnded,
     /// The supervisor is gone.
     #[error("the supervisor can't be reached: {0}")]
     Supervisor(std::io::Error),

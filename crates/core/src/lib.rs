@@ -1,21 +1,57 @@
 //! The room with the database and the rules: everything one can ask of Matron, once.
-mod config;
-mod error;
+//!
+//! - **Check-ins**: core dials the door, which asks what to answer each phone. A phone that is idle
+//!   with nothing waiting is answered from memory; all else is one write, answered after the commit.
+//! - **Orders** go to the vault, which decides; core follows the vault's ledger, keeps the bytes and
+//!   warrants that come of an order, and delivers them.
+//! - **Administrators** reach it on a listener of their own: the HTTP API under `/api/v1`.
+//! - **Beside that**: pushes through the courier, core's words to the ledger, index entries for
+//!   search, inventories, expiry, history.
+//!
+//! Core holds no key that opens or signs. What it keeps of a person is sealed; what a grant opens
+//! passes through one response and is dropped with it.
 
+mod access;
+mod api;
+mod checkin;
+mod config;
+mod counters;
+mod error;
+mod fleet;
+mod follow;
+mod inventory;
+mod queries;
+mod room;
+mod submit;
+mod tasks;
+
+pub use api::{Access, RouteInfo, routes};
 pub use config::{Config, ConfigError};
 pub use error::Error;
 
 use std::path::Path;
+use std::sync::Arc;
 
+use aws_lc_rs::rand::SystemRandom;
+use model::{Clock, SystemClock, TimeMs};
+use room::{Following, Room};
 use rpc::control::{ControlEnd, RoomEvent, ToSupervisor};
+use rpc::pair::PeerSlot;
+use rpc::trust::Trust;
+use store::Store;
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+
+/// The database's name in core's folder.
+pub const DATABASE_FILE: &str = "core.db";
 
 /// Takes what core has to trust: the root key and the first key statement.
 ///
 /// # Errors
 /// When core's folder can't be written.
 pub fn install(dir: &Path, installed: &rpc::install::Installed) -> std::io::Result<()> {
-    rpc::trust::Trust::install(dir, &installed.root_key, &installed.statement)
+    Trust::install(dir, &installed.root_key, &installed.statement)
 }
 
 /// Runs the room until the supervisor says stop.
@@ -25,14 +61,110 @@ pub fn install(dir: &Path, installed: &rpc::install::Installed) -> std::io::Resu
 pub async fn run(
     config: Config,
     control: ControlEnd,
+    events: UnboundedReceiver<RoomEvent>,
+) -> Result<(), Error> {
+    run_by(config, Arc::new(SystemClock), control, events).await
+}
+
+/// [`run`] by another clock.
+///
+/// # Errors
+/// [`Error`] says what stops it.
+pub async fn run_by(
+    config: Config,
+    clock: Arc<dyn Clock>,
+    control: ControlEnd,
     mut events: UnboundedReceiver<RoomEvent>,
 ) -> Result<(), Error> {
     config.check()?;
+    let tls = api::tls(&config)?;
+    let room = open(config, clock)?;
+    let stopping = watch::Sender::new(false);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(checkin::serve_doors(room.clone()));
+    tasks.spawn(follow::follow(room.clone()));
+    tasks.spawn(tasks::words(room.clone()));
+    tasks.spawn(tasks::indexing(room.clone()));
+    tasks.spawn(tasks::statements(room.clone()));
+    tasks.spawn(tasks::pushes(room.clone()));
+    tasks.spawn(tasks::upkeep(room.clone()));
+    tasks.spawn(submit::take_up(room.clone()));
+    let mut listeners = JoinSet::new();
     control.send(&ToSupervisor::Ready, &[]).map_err(Error::Supervisor)?;
-    while let Some(event) = events.recv().await {
-        if matches!(event, RoomEvent::Stop) {
-            break;
+    let ended = loop {
+        let event = tokio::select! {
+            event = events.recv() => event,
+            Some(task) = tasks.join_next() => {
+                tracing::error!(task.panicked = task.is_err(), "a task of core ended; core starts anew");
+                break Err(Error::TaskEnded);
+            }
+        };
+        match event {
+            Some(RoomEvent::Peer(name, pair)) => {
+                let slot = match name.as_str() {
+                    "door" => &room.door,
+                    "vault" => &room.vault,
+                    "courier" => &room.courier,
+                    _ => continue,
+                };
+                if let Err(e) = slot.renew(pair) {
+                    tracing::error!(peer.name = name, error = %e, "a pair can't be used");
+                }
+            }
+            Some(RoomEvent::Listener(name, tcp)) if name == "administrators" => {
+                listeners.spawn(api::serve(room.clone(), tcp, tls.clone(), stopping.subscribe()));
+            }
+            Some(RoomEvent::Listener(..)) => {}
+            Some(RoomEvent::Stop) | None => break Ok(()),
         }
-    }
-    Ok(())
+    };
+    stopping.send_replace(true);
+    while listeners.join_next().await.is_some() {}
+    tasks.shutdown().await;
+    tasks::flush_seen(&room).await?;
+    // Whatever was submitted before this is on the disk once it is.
+    room.store.write(|_| Ok(())).await?;
+    ended
+}
+
+fn open(config: Config, clock: Arc<dyn Clock>) -> Result<Arc<Room>, Error> {
+    let now_ms = clock.now_ms();
+    let not_installed = |source| Error::NotInstalled { path: config.data_dir.clone(), source };
+    let trust = Trust::open(&config.data_dir, now_ms).map_err(not_installed)?;
+    let store = Store::open(&config.data_dir.join(DATABASE_FILE))?;
+    let (phones, people, sessions, keys, at) = store.read_now(|v| {
+        Ok((
+            v.live_enrolments()?,
+            v.people(None, u32::MAX)?,
+            v.sessions(now_ms)?,
+            v.api_keys(now_ms)?,
+            v.position()?,
+        ))
+    })?;
+    let backoff_ms =
+        config.push_backoff_minutes.iter().map(|m| TimeMs::from(*m) * model::clock::MINUTE_MS).collect();
+    let retry_ms = TimeMs::from(config.not_now_retry_minutes) * model::clock::MINUTE_MS;
+    let fleet = fleet::Fleet::new(phones, retry_ms, backoff_ms);
+    fleet.schedule_all(now_ms);
+    // A statement that was kept; the vault's next one will come.
+    let kept = std::fs::read(config.data_dir.join("statement.cbor")).ok();
+    Ok(Arc::new(Room {
+        access: access::AccessTable::new(people, sessions, keys),
+        counters: counters::Counters::new(),
+        random: SystemRandom::new(),
+        door: PeerSlot::default(),
+        vault: PeerSlot::default(),
+        courier: PeerSlot::default(),
+        followed: watch::Sender::new(at.entries),
+        following: watch::Sender::new(Following::Waiting),
+        statement: watch::Sender::new(kept),
+        words_due: Notify::new(),
+        index_due: Notify::new(),
+        tasks: tokio::runtime::Handle::current(),
+        config,
+        clock,
+        store,
+        fleet,
+        trust,
+    }))
 }

@@ -1,0 +1,189 @@
+//! How the house is.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use http::header::CONTENT_TYPE;
+use rpc::proto::door_client::DoorClient;
+use rpc::proto::{CountersRequest, CourierHealthRequest, VaultHealthRequest};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::access::{Metrics, Permit};
+use super::problem::{Problem, ProblemBody};
+use super::shape::encode;
+use crate::room::{Following, Room, asked};
+
+const PATIENCE: Duration = Duration::from_secs(2);
+
+#[utoipa::path(get, path = "/healthz", responses((status = 200, body = String, content_type = "text/plain")))]
+pub(crate) async fn healthz() -> &'static str {
+    "ok"
+}
+
+/// The keys that count today, under the vault's root key.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct StatementBody {
+    /// order::SignedStatement as CBOR, in base64.
+    statement: String,
+    /// 32 bytes, in base64. Compare it with what you were given when you joined.
+    root_key: String,
+}
+
+#[utoipa::path(get, path = "/api/v1/statement", responses(
+    (status = 200, body = StatementBody),
+    (status = 503, body = ProblemBody, content_type = "application/problem+json"),
+))]
+pub(crate) async fn statement(Extension(room): Extension<Arc<Room>>) -> Result<Json<StatementBody>, Problem> {
+    let signed = room.statement.borrow().clone().ok_or_else(Problem::vault_away)?;
+    Ok(Json(StatementBody { statement: encode(&signed), root_key: encode(room.trust.root()) }))
+}
+
+#[utoipa::path(get, path = "/api/v1/openapi.json", responses(
+    (status = 200, body = Object, content_type = "application/json"),
+))]
+pub(crate) async fn openapi() -> Response {
+    ([(CONTENT_TYPE, "application/json")], super::document()).into_response()
+}
+
+/// The vault, as core sees it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct VaultState {
+    answers: bool,
+    entries: u64,
+    refused_orders: u64,
+    ledger: String,
+    /// `waiting`, `following`, or why its ledger is no longer followed.
+    following: String,
+}
+
+/// The courier.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub(crate) struct CourierState {
+    answers: bool,
+    configured: bool,
+    topic: String,
+    certificate_expires_at_ms: Option<i64>,
+    accepted: u64,
+    failed: u64,
+    last_error: String,
+}
+
+/// The door and, behind it, the reader.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub(crate) struct DoorState {
+    answers: bool,
+    counters: BTreeMap<String, u64>,
+}
+
+/// The house at a glance.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Health {
+    /// `ok`, or `degraded` when a room does not answer or the ledger is not followed.
+    status: &'static str,
+    version: &'static str,
+    base_url: String,
+    vault: VaultState,
+    door: DoorState,
+    courier: CourierState,
+    statement_expires_at_ms: Option<i64>,
+    ledger_followed: u64,
+    /// Enrolments by state.
+    enrolments: BTreeMap<&'static str, u64>,
+    open_commands: u64,
+    deferred_commands: u64,
+    /// Core's words that the vault has yet to write down.
+    words_waiting: u64,
+}
+
+#[utoipa::path(get, path = "/api/v1/health", responses(
+    (status = 200, body = Health),
+    (status = 401, body = ProblemBody, content_type = "application/problem+json"),
+))]
+pub(crate) async fn health(
+    _permit: Permit<Metrics>,
+    Extension(room): Extension<Arc<Room>>,
+) -> Result<Json<Health>, Problem> {
+    let (vault, door, courier) = tokio::join!(vault(&room), door(&room), courier(&room));
+    let read = room.store.read(|v| Ok((v.count_by_state()?, v.count_open()?, v.count_words()?)));
+    let (states, (open_commands, deferred_commands), words_waiting) = read.await?;
+    let good = vault.answers && door.answers && courier.answers && vault.following == "following";
+    Ok(Json(Health {
+        status: if good { "ok" } else { "degraded" },
+        version: env!("CARGO_PKG_VERSION"),
+        base_url: room.config.base_url.clone(),
+        vault,
+        door,
+        courier,
+        statement_expires_at_ms: room.trust.current(room.now_ms()).map(|s| s.expires_at_ms),
+        ledger_followed: *room.followed.borrow(),
+        enrolments: states.into_iter().map(|(s, n)| (s.name(), n)).collect(),
+        open_commands,
+        deferred_commands,
+        words_waiting,
+    }))
+}
+
+async fn vault(room: &Room) -> VaultState {
+    let following = match &*room.following.borrow() {
+        Following::Waiting => "waiting".to_owned(),
+        Following::Following => "following".to_owned(),
+        Following::Refused(why) => (*why).to_owned(),
+    };
+    let mut state =
+        VaultState { answers: false, entries: 0, refused_orders: 0, ledger: String::new(), following };
+    let asked = async { asked("health", PATIENCE, room.vault().await?.health(VaultHealthRequest {})).await };
+    if let Ok(Ok(h)) = tokio::time::timeout(PATIENCE, asked).await {
+        state.answers = true;
+        state.entries = h.entries;
+        state.refused_orders = h.refused_orders;
+        state.ledger = h.ledger;
+    }
+    state
+}
+
+async fn door(room: &Room) -> DoorState {
+    let asked = async {
+        let mut door = DoorClient::new(room.door.channel(PATIENCE).await?);
+        asked("counters", PATIENCE, door.counters(CountersRequest {})).await
+    };
+    match tokio::time::timeout(PATIENCE, asked).await {
+        Ok(Ok(c)) => {
+            DoorState { answers: true, counters: c.counters.into_iter().map(|c| (c.name, c.value)).collect() }
+        }
+        _ => DoorState::default(),
+    }
+}
+
+async fn courier(room: &Room) -> CourierState {
+    let asked =
+        async { asked("health", PATIENCE, room.courier().await?.health(CourierHealthRequest {})).await };
+    match tokio::time::timeout(PATIENCE, asked).await {
+        Ok(Ok(c)) => CourierState {
+            answers: true,
+            configured: c.configured,
+            topic: c.topic,
+            certificate_expires_at_ms: Some(c.certificate_expires_at_ms).filter(|t| *t > 0),
+            accepted: c.accepted,
+            failed: c.failed,
+            last_error: c.last_error,
+        },
+        _ => CourierState::default(),
+    }
+}
+
+#[utoipa::path(get, path = "/metrics", responses(
+    (status = 200, body = String, content_type = "application/openmetrics-text"),
+    (status = 401, body = ProblemBody, content_type = "application/problem+json"),
+))]
+pub(crate) async fn metrics(
+    _permit: Permit<Metrics>,
+    Extension(room): Extension<Arc<Room>>,
+) -> Result<Response, Problem> {
+    crate::tasks::count(&room).await?;
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(CONTENT_TYPE, kind)], room.counters.text()).into_response())
+}

@@ -1,0 +1,198 @@
+//! The ledger as core followed it.
+
+use std::sync::Arc;
+
+use ::ledger::{Body, Effect, Entry, Witness};
+use axum::{Extension, Json};
+use model::Digest;
+use order::Refusal;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use store::LedgerRow;
+use utoipa::{IntoParams, ToSchema};
+
+use super::access::{Ledger, Permit};
+use super::problem::{Problem, ProblemBody};
+use super::shape::{Page, Params, encode, limit};
+use crate::room::Room;
+
+/// An entry of the ledger.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LedgerEntry {
+    index: u64,
+    at_ms: i64,
+    /// `vault`, or `core` for what the vault could not check.
+    witness: &'static str,
+    kind: &'static str,
+    /// Closed fields; nothing personal.
+    #[schema(value_type = Object)]
+    summary: Value,
+    /// SHA-256 of its bytes.
+    #[schema(value_type = String)]
+    hash: Digest,
+    /// Its bytes, in base64.
+    raw: String,
+}
+
+/// How long the ledger is.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Head {
+    entries: u64,
+    #[schema(value_type = String)]
+    hash: Digest,
+}
+
+/// From where, and how many.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct LedgerQuery {
+    /// The first entry's index; 0 by default.
+    from: Option<u64>,
+    /// 1 to 200, by default 50.
+    limit: Option<u32>,
+    /// Where the page before ended.
+    cursor: Option<String>,
+}
+
+#[utoipa::path(get, path = "/api/v1/ledger", params(LedgerQuery), responses(
+    (status = 200, body = Page<LedgerEntry>),
+    (status = 401, body = ProblemBody, content_type = "application/problem+json"),
+))]
+pub(crate) async fn list_ledger(
+    _permit: Permit<Ledger>,
+    Extension(room): Extension<Arc<Room>>,
+    Params(q): Params<LedgerQuery>,
+) -> Result<Json<Page<LedgerEntry>>, Problem> {
+    let limit = limit(q.limit)?;
+    let from = match &q.cursor {
+        Some(c) => c.parse().map_err(|_| Problem::bad("the cursor is none that this list gave"))?,
+        None => q.from.unwrap_or(0),
+    };
+    let mut rows = room.store.read(move |v| v.ledger_rows(from, limit + 1)).await?;
+    let more = rows.len() > limit as usize;
+    rows.truncate(limit as usize);
+    let next_cursor = rows.last().filter(|_| more).map(|r| (r.index + 1).to_string());
+    Ok(Json(Page { items: rows.into_iter().map(item).collect(), next_cursor }))
+}
+
+#[utoipa::path(get, path = "/api/v1/ledger/head", responses(
+    (status = 200, body = Head),
+    (status = 401, body = ProblemBody, content_type = "application/problem+json"),
+))]
+pub(crate) async fn ledger_head(
+    _permit: Permit<Ledger>,
+    Extension(room): Extension<Arc<Room>>,
+) -> Result<Json<Head>, Problem> {
+    let at = room.store.read(|v| v.position()).await?;
+    Ok(Json(Head { entries: at.entries, hash: at.hash }))
+}
+
+fn item(row: LedgerRow) -> LedgerEntry {
+    let (witness, (kind, summary)) = match Entry::decode(&row.entry) {
+        Ok(e) => (if e.witness == Witness::Core { "core" } else { "vault" }, summary(&e.body)),
+        Err(_) => ("vault", ("unknown", json!({}))),
+    };
+    LedgerEntry {
+        index: row.index,
+        at_ms: row.at_ms,
+        witness,
+        kind,
+        summary,
+        hash: row.hash,
+        raw: encode(&row.entry),
+    }
+}
+
+fn reason(code: u16) -> Value {
+    let text = match code {
+        crate::checkin::phone_refused::OTHER_PHONE => Some("another phone's tag".to_owned()),
+        crate::checkin::phone_refused::TOKEN_BEFORE_AUTHENTICATE => {
+            Some("TokenUpdate before Authenticate".to_owned())
+        }
+        n => Refusal::from_number(n).map(|r| r.to_string()),
+    };
+    json!({ "code": code, "text": text })
+}
+
+fn summary(body: &Body) -> (&'static str, Value) {
+    match body {
+        Body::Genesis { .. } => ("genesis", json!({})),
+        Body::KeysStated { epoch, statement_digest } => {
+            ("keys_stated", json!({ "epoch": epoch, "statement_digest": statement_digest }))
+        }
+        Body::OrderAccepted { order, digest, signer, person, effect, .. } => {
+            let (kind, effect) = effect_summary(effect);
+            let order = json!({ "order": order, "digest": digest, "signer": signer, "person": person });
+            (kind, json!({ "order": order, "effect": effect }))
+        }
+        Body::OrderRefused { order, digest, signer, reason: code, key } => (
+            "order_refused",
+            json!({ "order": order, "digest": digest, "signer": signer, "reason": reason(code.0),
+                    "key": key.as_str() }),
+        ),
+        Body::GrantUsed { grant, opened, searches } => {
+            ("grant_used", json!({ "grant": grant, "opened": opened, "searches": searches }))
+        }
+        Body::CertificateIssued { enrolment, key_digest, .. } => {
+            ("certificate_issued", json!({ "enrolment": enrolment, "key_digest": key_digest }))
+        }
+        Body::CertificateRefused { enrolment, reason: code } => {
+            ("certificate_refused", json!({ "enrolment": enrolment, "reason": reason(code.0) }))
+        }
+        Body::Authenticated { enrolment, replaced } => {
+            ("authenticated", json!({ "enrolment": enrolment, "replaced": replaced }))
+        }
+        Body::TokenUpdated { enrolment } => ("token_updated", json!({ "enrolment": enrolment })),
+        Body::CheckedOut { enrolment } => ("checked_out", json!({ "enrolment": enrolment })),
+        Body::CommandFinished { enrolment, command, status } => {
+            let status = match status {
+                2 => "acknowledged",
+                4 => "error",
+                5 => "command_format_error",
+                _ => "other",
+            };
+            let command = command.to_string();
+            ("command_finished", json!({ "enrolment": enrolment, "command": command, "status": status }))
+        }
+        Body::PhoneRefused { enrolment, reason: code } => {
+            ("phone_refused", json!({ "enrolment": enrolment, "reason": reason(code.0) }))
+        }
+    }
+}
+
+fn effect_summary(effect: &Effect) -> (&'static str, Value) {
+    match effect {
+        Effect::PersonJoined { person, role, group, key_id, .. } => {
+            ("person_joined", json!({ "person": person, "role": role.name(), "group": group, "key": key_id }))
+        }
+        Effect::PersonKeyAdded { person, key_id, .. } => {
+            ("person_key_added", json!({ "person": person, "key": key_id }))
+        }
+        Effect::PersonRemoved { person } => ("person_removed", json!({ "person": person })),
+        Effect::Invited { enrolment, group, expires_at_ms, .. } => {
+            ("invited", json!({ "enrolment": enrolment, "group": group, "expires_at_ms": expires_at_ms }))
+        }
+        Effect::InvitationWithdrawn { enrolment } => {
+            ("invitation_withdrawn", json!({ "enrolment": enrolment }))
+        }
+        Effect::Opened { fields } => ("opened", json!({ "fields": fields })),
+        Effect::Granted { records, searches, compartments, expires_at_ms, .. } => (
+            "granted",
+            json!({ "records": records, "searches": searches, "compartments": compartments,
+                    "expires_at_ms": expires_at_ms }),
+        ),
+        Effect::Commanded { command, kind, answer_digest, erasing, targets, expires_at_ms, .. } => (
+            "commanded",
+            json!({ "command": command, "request_type": kind.request_type(), "answer_digest": answer_digest,
+                    "erasing": erasing, "targets": targets, "expires_at_ms": expires_at_ms }),
+        ),
+        Effect::Recalled { order } => ("recalled", json!({ "order": order })),
+        Effect::ApiKeyMade { hash, scopes, expires_at_ms, label } => (
+            "api_key_made",
+            json!({ "hash": hash, "scopes": scopes, "expires_at_ms": expires_at_ms, "label": label }),
+        ),
+        Effect::ApiKeyRevoked { hash } => ("api_key_revoked", json!({ "hash": hash })),
+        Effect::SessionEnded { .. } => ("session_ended", json!({})),
+    }
+}

@@ -1,0 +1,155 @@
+//! The HTTP API under `/api/v1`, for administrators and their programs.
+//!
+//! Deny by default: a route is added by `Routes::public` with a reason, or by `Routes::guarded` with
+//! who may call it; there is no third way. The guard stands before the handler's extractors, so a
+//! request is authenticated, then authorised, then parsed.
+
+mod access;
+mod commands;
+mod devices;
+mod health;
+mod ledger;
+mod orders;
+mod people;
+mod problem;
+mod search;
+mod serve;
+mod shape;
+
+pub use access::{Access, RouteInfo};
+pub(crate) use serve::{serve, tls};
+
+use std::sync::Arc;
+
+use axum::extract::DefaultBodyLimit;
+use axum::routing::MethodRouter;
+use axum::{Extension, Router};
+use utoipa::OpenApi;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterExt};
+use utoipa_axum::routes;
+
+use crate::room::Room;
+use access::{Commands, Devices, InSession, Ledger, Metrics, Reach, guard};
+
+/// The largest body in bytes, but for orders.
+const LARGEST_BODY_BYTES: usize = 1024 * 1024;
+/// The largest order in bytes, with what lies sealed beside it, in base64.
+const LARGEST_ORDER_BYTES: usize = 12 * 1024 * 1024;
+
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "Matron",
+    description = "Reads masks; what opens or changes takes a signed order. Times are milliseconds since \
+                   1970 (UTC), bytes are base64. Errors are application/problem+json (RFC 9457)."
+))]
+struct Document;
+
+/// Collects routes; each has an access.
+struct Routes {
+    router: OpenApiRouter,
+    infos: Vec<RouteInfo>,
+}
+
+impl Routes {
+    fn note(&mut self, paths: &utoipa::openapi::path::Paths, access: Access) {
+        for (path, item) in &paths.paths {
+            let methods = [
+                ("GET", &item.get),
+                ("PUT", &item.put),
+                ("POST", &item.post),
+                ("DELETE", &item.delete),
+                ("OPTIONS", &item.options),
+                ("HEAD", &item.head),
+                ("PATCH", &item.patch),
+                ("TRACE", &item.trace),
+            ];
+            for (method, _) in methods.into_iter().filter(|(_, operation)| operation.is_some()) {
+                self.infos.push(RouteInfo { method, path: path.clone(), access });
+            }
+        }
+    }
+
+    /// A route that anyone may call, and why.
+    fn public(mut self, why: &'static str, routes: UtoipaMethodRouter) -> Self {
+        self.note(&routes.1, Access::Public(why));
+        self.router = self.router.routes(routes);
+        self
+    }
+
+    /// A route for those whom `R` reaches.
+    fn guarded<R: Reach>(mut self, routes: UtoipaMethodRouter) -> Self {
+        self.note(&routes.1, R::ACCESS);
+        let guarded = routes.map(|r: MethodRouter| r.layer(axum::middleware::from_fn(guard::<R>)));
+        self.router = self.router.routes(guarded);
+        self
+    }
+}
+
+fn all() -> Routes {
+    let orders = routes!(orders::submit_order).layer(DefaultBodyLimit::max(LARGEST_ORDER_BYTES));
+    Routes { router: OpenApiRouter::with_openapi(Document::openapi()), infos: Vec::new() }
+        .public("says only that the process answers", routes!(health::healthz))
+        .public("public keys, which whoever makes an order needs", routes!(health::statement))
+        .public("says what the API is, nothing of what it holds", routes!(health::openapi))
+        .public("an order carries the signatures that the vault checks", orders)
+        .guarded::<Commands>(routes!(orders::list_orders))
+        .guarded::<Commands>(routes!(orders::get_order))
+        .guarded::<Devices>(routes!(devices::list_devices))
+        .guarded::<Devices>(routes!(devices::get_device))
+        .guarded::<Commands>(routes!(commands::list_device_commands))
+        .guarded::<Commands>(routes!(commands::list_commands))
+        .guarded::<Commands>(routes!(commands::get_command))
+        .guarded::<InSession>(routes!(commands::ask))
+        .guarded::<InSession>(routes!(search::search))
+        .guarded::<Devices>(routes!(people::list_invitations))
+        .guarded::<InSession>(routes!(people::list_people))
+        .guarded::<Ledger>(routes!(ledger::list_ledger))
+        .guarded::<Ledger>(routes!(ledger::ledger_head))
+        .guarded::<Metrics>(routes!(health::health))
+        .guarded::<Metrics>(routes!(health::metrics))
+}
+
+/// Every route of the API and who may call it, from the router itself.
+#[must_use]
+pub fn routes() -> Vec<RouteInfo> {
+    all().infos
+}
+
+/// The OpenAPI document as JSON.
+pub(crate) fn document() -> String {
+    all().router.into_openapi().to_json().unwrap_or_default()
+}
+
+/// The router over a room.
+pub(crate) fn router(room: Arc<Room>) -> Router {
+    let (router, _) = all().router.split_for_parts();
+    router
+        .fallback(problem::no_such_path)
+        .layer(DefaultBodyLimit::max(LARGEST_BODY_BYTES))
+        .layer(axum::middleware::from_fn(serve::wide_line))
+        .layer(Extension(room))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_public_routes_are_these_four() {
+        let all = routes();
+        let public: Vec<_> =
+            all.iter().filter(|r| matches!(r.access, Access::Public(_))).map(|r| r.path.as_str()).collect();
+        assert_eq!(public, ["/healthz", "/api/v1/statement", "/api/v1/openapi.json", "/api/v1/orders"]);
+        assert_eq!(all.len(), 19);
+    }
+
+    #[test]
+    fn the_document_is_openapi_3_1_and_names_every_route() {
+        let document: serde_json::Value = serde_json::from_str(&document()).unwrap();
+        assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+        for r in routes() {
+            let operation = &document["paths"][&r.path][r.method.to_lowercase()];
+            assert!(operation.is_object(), "{} {}", r.method, r.path);
+        }
+    }
+}

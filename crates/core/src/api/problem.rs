@@ -1,0 +1,162 @@
+//! Errors as `application/problem+json` (RFC 9457). Outside gets a code, a sentence and a request id,
+//! never internals.
+
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use order::Refusal;
+use serde::Serialize;
+use store::StoreError;
+
+use crate::submit::NotDecided;
+
+/// What went wrong, to which thing, what to do.
+#[derive(Debug, Clone)]
+pub(crate) struct Problem {
+    pub status: StatusCode,
+    pub code: &'static str,
+    pub detail: String,
+    pub refusal: Option<u16>,
+    pub enrolments: Vec<String>,
+}
+
+/// A problem as it is written.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct ProblemBody {
+    /// `urn:matron:problem:<code>`.
+    r#type: String,
+    title: &'static str,
+    status: u16,
+    detail: String,
+    /// The request id, as in the header `x-request-id` and the log.
+    instance: String,
+    code: &'static str,
+    /// Why the vault refused an order (order::Refusal's number).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refusal: Option<u16>,
+    /// The phones it is about.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    enrolments: Vec<String>,
+}
+
+impl Problem {
+    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, code, detail: detail.into(), refusal: None, enrolments: Vec::new() }
+    }
+
+    pub fn unauthorised() -> Self {
+        let detail = "give a session's or an API key's secret as 'Authorization: Bearer …'";
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorised", detail)
+    }
+
+    pub fn forbidden(detail: &'static str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
+    }
+
+    pub fn not_found(what: &'static str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", format!("there is no such {what}"))
+    }
+
+    pub fn bad(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_request", detail)
+    }
+
+    pub fn unreadable(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "unreadable", detail)
+    }
+
+    pub fn vault_away() -> Self {
+        let detail = "the vault does not answer; try again in a moment";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "vault_away", detail)
+    }
+
+    /// The vault said no.
+    pub fn refused(number: u16) -> Self {
+        let (code, detail) = match Refusal::from_number(number) {
+            Some(r) => ("refused", r.to_string()),
+            None => ("refused", "the vault refused, for a reason this release does not know".to_owned()),
+        };
+        Self { refusal: Some(number), ..Self::new(StatusCode::FORBIDDEN, code, detail) }
+    }
+
+    /// What is written to the caller.
+    pub fn body(self, request_id: &str) -> Vec<u8> {
+        let body = ProblemBody {
+            r#type: format!("urn:matron:problem:{}", self.code),
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            detail: self.detail,
+            instance: request_id.to_owned(),
+            code: self.code,
+            refusal: self.refusal,
+            enrolments: self.enrolments,
+        };
+        serde_json::to_vec(&body).unwrap_or_default()
+    }
+
+    /// The problem that a bare status stands for (axum's own refusals).
+    pub fn of_status(status: StatusCode) -> Self {
+        match status {
+            StatusCode::NOT_FOUND => Self::not_found("path"),
+            StatusCode::METHOD_NOT_ALLOWED => {
+                Self::new(status, "method_not_allowed", "the path does not take this method")
+            }
+            StatusCode::PAYLOAD_TOO_LARGE => Self::new(status, "too_large", "the body is too large"),
+            s if s.is_client_error() => Self::new(s, "bad_request", "the request can't be read"),
+            s => Self::new(s, "internal", "something failed within; the log has this request's id"),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    /// The body is written where the request id is known.
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(e: StoreError) -> Self {
+        tracing::error!(store.error = %e, "a request could not be answered");
+        Self::of_status(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+impl From<rpc::Unavailable> for Problem {
+    fn from(_: rpc::Unavailable) -> Self {
+        Self::vault_away()
+    }
+}
+
+impl From<NotDecided> for Problem {
+    fn from(e: NotDecided) -> Self {
+        match e {
+            NotDecided::Unreadable => Self {
+                refusal: Some(Refusal::Unreadable.number()),
+                ..Self::unreadable(Refusal::Unreadable.to_string())
+            },
+            NotDecided::NeedsSupervision(phones) => Self {
+                enrolments: phones.iter().map(ToString::to_string).collect(),
+                ..Self::new(
+                    StatusCode::CONFLICT,
+                    "needs_supervision",
+                    "the command needs supervised phones; leave out the ones named here, which are not",
+                )
+            },
+            NotDecided::VaultAway => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "vault_away",
+                "the vault does not answer; the order is kept and goes to it once it does. Send the same \
+                 order again to learn its outcome",
+            ),
+            NotDecided::Store(e) => e.into(),
+        }
+    }
+}
+
+pub(crate) async fn no_such_path() -> Problem {
+    Problem::not_found("path")
+}

@@ -1,0 +1,180 @@
+//! The command loop: what came of a command, and the next one.
+
+use std::sync::Arc;
+
+use ledger::Body;
+use model::{CommandId, EnrolmentId, TimeMs};
+use rpc::proto::{Report, ReportStatus};
+use store::{CommandState, ErrorLink, Offer, StoreError, Tx};
+
+use super::delivery::{Given, give, pick};
+use super::{ReplyTo, UNAVAILABLE};
+use crate::fleet::Standing;
+use crate::inventory::{Content, Kept};
+use crate::room::Room;
+
+/// The longest error chain that is kept.
+const MOST_ERRORS: usize = 16;
+const LONGEST_DOMAIN_BYTES: usize = 200;
+
+fn offer(standing: &Standing, now_ms: TimeMs) -> Offer {
+    Offer { now_ms, deferred_until_ms: standing.offer_until_ms, after: 0 }
+}
+
+/// An Idle of a phone for which something waits.
+pub(crate) fn idle(
+    room: &Arc<Room>,
+    enrolment: EnrolmentId,
+    standing: Standing,
+    now_ms: TimeMs,
+    reply: ReplyTo,
+) {
+    let offer = offer(&standing, now_ms);
+    let after = room.clone();
+    room.store.write_then(
+        move |tx| pick(tx, standing.slot, offer),
+        move |out| match out {
+            Ok(given) => give(&after, enrolment, standing.slot, offer, given, reply),
+            Err(e) => failed(&after, &e, reply),
+        },
+    );
+}
+
+/// What a report said, ready to be written.
+struct Said {
+    status: ReportStatus,
+    command: Option<CommandId>,
+    errors: Vec<ErrorLink>,
+    content: Option<Content>,
+}
+
+/// What writing it came to.
+struct Written {
+    given: Given,
+    known: bool,
+    word: bool,
+    kept: Kept,
+    supervised: Option<bool>,
+}
+
+/// Any other report.
+pub(crate) fn report(
+    room: &Arc<Room>,
+    enrolment: EnrolmentId,
+    standing: Standing,
+    report: Report,
+    now_ms: TimeMs,
+    reply: ReplyTo,
+) {
+    let status = report.status();
+    if status == ReportStatus::Unspecified {
+        room.counters.unreadable.inc();
+        return reply.plain(400);
+    }
+    let errors = report.errors.into_iter().take(MOST_ERRORS);
+    let said = Said {
+        status,
+        command: rpc::command_id(&report.command).ok(),
+        errors: errors
+            .map(|e| ErrorLink { code: e.code, domain: clipped(e.domain, LONGEST_DOMAIN_BYTES) })
+            .collect(),
+        content: report.content.and_then(|c| Content::of(c, &room.counters)),
+    };
+    let offer = offer(&standing, now_ms);
+    let slot = standing.slot;
+    let after = room.clone();
+    room.store.write_then(
+        move |tx| write(tx, enrolment, &standing, &said, offer),
+        move |out| match out {
+            Ok(w) => {
+                if !w.known {
+                    after.counters.unknown_command.inc();
+                }
+                if w.word {
+                    after.words_due.notify_one();
+                }
+                if w.kept.to_index {
+                    after.index_due.notify_one();
+                }
+                if let Some(supervised) = w.supervised {
+                    after.fleet.update(enrolment, |p| p.supervised = Some(supervised));
+                }
+                if w.known {
+                    let c = &after.counters;
+                    if w.kept.changed {
+                        c.reports_changed.inc()
+                    } else {
+                        c.reports_unchanged.inc()
+                    };
+                }
+                give(&after, enrolment, slot, offer, w.given, reply);
+            }
+            Err(e) => failed(&after, &e, reply),
+        },
+    );
+}
+
+fn write(
+    tx: &Tx<'_>,
+    enrolment: EnrolmentId,
+    standing: &Standing,
+    said: &Said,
+    offer: Offer,
+) -> Result<Written, StoreError> {
+    let slot = standing.slot;
+    let mut out = Written {
+        given: Given::Nothing { waiting: false },
+        known: false,
+        word: false,
+        kept: Kept::default(),
+        supervised: None,
+    };
+    let end = match said.status {
+        ReportStatus::Acknowledged => Some(CommandState::Acknowledged),
+        ReportStatus::Error | ReportStatus::CommandFormatError => Some(CommandState::Error),
+        _ => None,
+    };
+    match (said.command, end) {
+        (Some(command), Some(end)) => {
+            if let Some(done) = tx.finish(slot, command, end, &said.errors, offer.now_ms)? {
+                out.known = true;
+                if done.warranted && done.was_open {
+                    let status = u8::try_from(said.status as i32).unwrap_or(0);
+                    tx.say(&order::encode(&Body::CommandFinished { enrolment, command, status }))?;
+                    out.word = true;
+                }
+                // What a phone says unasked, or twice, is not kept.
+                if done.was_open
+                    && let Some(content) = &said.content
+                {
+                    if end == CommandState::Acknowledged {
+                        out.kept = content.keep(tx, slot, offer.now_ms)?;
+                        out.supervised = content.fields.supervised();
+                    } else {
+                        content.fields.keep(tx, slot, "ErrorChain", false, offer.now_ms)?;
+                    }
+                }
+            }
+        }
+        (Some(command), None) => out.known = tx.defer(slot, command, offer.now_ms)?,
+        (None, _) => {}
+    }
+    out.given = pick(tx, slot, offer)?;
+    Ok(out)
+}
+
+/// A text cut to so many bytes, between two characters.
+fn clipped(mut text: String, most_bytes: usize) -> String {
+    let mut end = most_bytes.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    text
+}
+
+pub(crate) fn failed(room: &Room, e: &StoreError, reply: ReplyTo) {
+    tracing::error!(store.error = %e, "a message could not be written");
+    room.counters.unavailable.inc();
+    reply.plain(UNAVAILABLE);
+}

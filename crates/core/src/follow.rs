@@ -1,0 +1,319 @@
+//! Core follows the vault's ledger: every entry is applied once, in one transaction with its place,
+//! after its hash was found to continue the one before.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ledger::{Body, Effect, Entry};
+use model::{Digest, EnrolmentId, TimeMs};
+use rpc::proto::{FollowRequest, IndexRow, LedgerItem, PhoneRow, VaultHealthRequest};
+use seal::SearchField;
+use store::{
+    ApiKeyRecord, EnrolmentState, LedgerRow, NewInvitation, Position, SealedUpdate, SessionRecord, Slot,
+    StoreError, Tx,
+};
+use tokio::sync::mpsc;
+
+use crate::access::compartment_bits;
+use crate::room::{Following, Room, asked};
+
+/// How many entries one write applies.
+const AT_ONCE: usize = 256;
+
+/// Why following stopped.
+enum Stop {
+    /// The vault is gone; it may come back.
+    Away,
+    /// The ledger is not the one that was followed before.
+    Refused(&'static str),
+    Store(StoreError),
+}
+
+impl From<StoreError> for Stop {
+    fn from(e: StoreError) -> Self {
+        Self::Store(e)
+    }
+}
+
+/// Follows for as long as the room runs. A ledger that went back is not followed; a vault that was
+/// started anew is looked at again.
+pub(crate) async fn follow(room: Arc<Room>) {
+    let mut vaults = room.vault.changes();
+    loop {
+        vaults.mark_unchanged();
+        match follow_once(&room).await {
+            Stop::Away => {
+                let _ = tokio::time::timeout(Duration::from_secs(1), vaults.changed()).await;
+            }
+            Stop::Store(e) => {
+                tracing::error!(store.error = %e, "the ledger could not be applied; trying again");
+                tokio::time::sleep(Duration::from_secs(5)).await;
+            }
+            Stop::Refused(why) => {
+                tracing::error!(
+                    ledger.reason = why,
+                    "the vault's ledger is not the one that was followed: nothing more of it is applied. \
+                     Restore the vault's newest backup, or ask who changed it"
+                );
+                room.following.send_replace(Following::Refused(why));
+                if vaults.changed().await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+async fn follow_once(room: &Arc<Room>) -> Stop {
+    match try_follow(room).await {
+        Ok(never) => never,
+        Err(stop) => stop,
+    }
+}
+
+async fn try_follow(room: &Arc<Room>) -> Result<Stop, Stop> {
+    let mut at = room.store.read(|v| v.position()).await?;
+    let mut vault = room.vault().await.map_err(|_| Stop::Away)?;
+    let health = vault.health(VaultHealthRequest {});
+    let health = asked("health", Duration::from_secs(10), health).await.map_err(|_| Stop::Away)?;
+    if health.entries < at.entries {
+        return Err(Stop::Refused("it is shorter than what was followed"));
+    }
+    // The last one that is known comes again, to see that it is still the same.
+    let known = at.entries > 0;
+    let from = at.entries.saturating_sub(1);
+    let mut stream = match vault.follow(FollowRequest { from }).await {
+        Ok(s) => s.into_inner(),
+        Err(s) if s.code() == tonic::Code::OutOfRange => {
+            return Err(Stop::Refused("it is shorter than what was followed"));
+        }
+        Err(_) => return Err(Stop::Away),
+    };
+    let (tx, mut rx) = mpsc::channel(AT_ONCE * 2);
+    // The task ends with the stream, or once nobody takes its items.
+    tokio::spawn(async move {
+        while let Ok(Some(item)) = stream.message().await {
+            if tx.send(item).await.is_err() {
+                return;
+            }
+        }
+    });
+    if known {
+        let item = rx.recv().await.ok_or(Stop::Away)?;
+        if item.index != from || order::sha256(&item.entry) != at.hash {
+            return Err(Stop::Refused("its newest known entry is another one"));
+        }
+    }
+    room.following.send_replace(Following::Following);
+    room.followed.send_replace(at.entries);
+    let mut items = Vec::with_capacity(AT_ONCE);
+    loop {
+        items.clear();
+        if rx.recv_many(&mut items, AT_ONCE).await == 0 {
+            return Err(Stop::Away);
+        }
+        at = apply(room, at, std::mem::take(&mut items)).await?;
+        room.followed.send_replace(at.entries);
+        room.counters.ledger_entries.set(i64::try_from(at.entries).unwrap_or(i64::MAX));
+    }
+}
+
+/// An entry that was checked against the one before.
+struct Checked {
+    row: LedgerRow,
+    body: Body,
+    rows: Vec<PhoneRow>,
+    entries: Vec<IndexRow>,
+}
+
+fn check(at: &mut Position, item: LedgerItem) -> Result<Checked, Stop> {
+    let entry = Entry::decode(&item.entry).map_err(|_| Stop::Refused("an entry can't be read"))?;
+    if item.index != at.entries || entry.index != at.entries {
+        return Err(Stop::Refused("an entry is out of turn"));
+    }
+    if entry.previous != at.hash {
+        return Err(Stop::Refused("an entry does not continue the one before"));
+    }
+    let hash: Digest = order::sha256(&item.entry);
+    *at = Position { entries: at.entries + 1, hash };
+    Ok(Checked {
+        row: LedgerRow { index: entry.index, at_ms: entry.at_ms, hash, entry: item.entry },
+        body: entry.body,
+        rows: item.rows,
+        entries: item.entries,
+    })
+}
+
+async fn apply(room: &Arc<Room>, mut at: Position, items: Vec<LedgerItem>) -> Result<Position, Stop> {
+    let checked = items.into_iter().map(|i| check(&mut at, i)).collect::<Result<Vec<_>, _>>()?;
+    let remembered = room
+        .store
+        .write(move |tx| {
+            let mut remembered = Vec::new();
+            for item in checked {
+                tx.put_ledger_row(&item.row)?;
+                project(tx, item.row.at_ms, item.body, item.rows, &item.entries, &mut remembered)?;
+            }
+            Ok(remembered)
+        })
+        .await?;
+    for r in remembered {
+        remember(room, r);
+    }
+    Ok(at)
+}
+
+/// What core's memory learns from an entry, once it is on the disk.
+enum Remember {
+    Enrolment(EnrolmentId, Slot),
+    Issued(EnrolmentId),
+    Withdrawn(EnrolmentId),
+    Person(model::PersonId, model::Role, Option<String>),
+    PersonLeft(model::PersonId),
+    Session(SessionRecord),
+    SessionEnded(Digest),
+    Key(ApiKeyRecord),
+    KeyEnded(Digest),
+}
+
+fn remember(room: &Room, r: Remember) {
+    match r {
+        Remember::Enrolment(enrolment, slot) => room.fleet.add(enrolment, slot),
+        Remember::Issued(enrolment) => room.fleet.update(enrolment, |p| {
+            if p.state == EnrolmentState::Invited {
+                p.state = EnrolmentState::Issued;
+            }
+        }),
+        Remember::Withdrawn(enrolment) => {
+            room.fleet.update(enrolment, |p| p.state = EnrolmentState::Withdrawn);
+        }
+        Remember::Person(person, role, group) => room.access.put_person(person, role, group),
+        Remember::PersonLeft(person) => room.access.remove_person(person),
+        Remember::Session(s) => room.access.put_session(s),
+        Remember::SessionEnded(hash) => room.access.end_session(&hash),
+        Remember::Key(k) => room.access.put_key(k),
+        Remember::KeyEnded(hash) => room.access.end_key(&hash),
+    }
+}
+
+fn project(
+    tx: &Tx<'_>,
+    at_ms: TimeMs,
+    body: Body,
+    rows: Vec<PhoneRow>,
+    entries: &[IndexRow],
+    remembered: &mut Vec<Remember>,
+) -> Result<(), StoreError> {
+    match body {
+        Body::OrderAccepted { order, person, effect, .. } => {
+            tx.signed_by(order, person)?;
+            project_effect(tx, at_ms, order, person, effect, remembered)?;
+        }
+        Body::CertificateIssued { enrolment, .. } => {
+            if let Some(e) = tx.find_enrolment(enrolment)?
+                && tx.issue(e.slot, at_ms)?
+            {
+                remembered.push(Remember::Issued(enrolment));
+            }
+        }
+        // Nothing of core's follows from these; what phones said core knew first.
+        Body::Genesis { .. }
+        | Body::KeysStated { .. }
+        | Body::OrderRefused { .. }
+        | Body::GrantUsed { .. }
+        | Body::CertificateRefused { .. }
+        | Body::Authenticated { .. }
+        | Body::TokenUpdated { .. }
+        | Body::CheckedOut { .. }
+        | Body::CommandFinished { .. }
+        | Body::PhoneRefused { .. } => {}
+    }
+    keep_rows(tx, at_ms, rows, entries)
+}
+
+fn project_effect(
+    tx: &Tx<'_>,
+    at_ms: TimeMs,
+    order: model::OrderId,
+    person: model::PersonId,
+    effect: Effect,
+    remembered: &mut Vec<Remember>,
+) -> Result<(), StoreError> {
+    match effect {
+        Effect::PersonJoined { person, role, group, key_id, .. } => {
+            let group = group.map(|g| g.as_str().to_owned());
+            tx.put_person(person, role.name(), group.as_deref(), at_ms)?;
+            tx.put_person_key(person, key_id, at_ms)?;
+            remembered.push(Remember::Person(person, role, group));
+        }
+        Effect::PersonKeyAdded { person, key_id, .. } => tx.put_person_key(person, key_id, at_ms)?,
+        Effect::PersonRemoved { person } => {
+            tx.remove_person(person, at_ms)?;
+            remembered.push(Remember::PersonLeft(person));
+        }
+        Effect::Invited { enrolment, link, group, expires_at_ms, .. } => {
+            let group = group.as_str().to_owned();
+            let slot =
+                tx.invite(&NewInvitation { enrolment, link, group, expires_at_ms, invited_at_ms: at_ms })?;
+            remembered.push(Remember::Enrolment(enrolment, slot));
+        }
+        Effect::InvitationWithdrawn { enrolment } => {
+            if let Some(e) = tx.find_enrolment(enrolment)?
+                && tx.withdraw(e.slot, at_ms)?
+            {
+                remembered.push(Remember::Withdrawn(enrolment));
+            }
+        }
+        Effect::Granted { session, records, searches, compartments, expires_at_ms } => {
+            let compartments = compartment_bits(&compartments);
+            let s = SessionRecord {
+                hash: session,
+                order,
+                person,
+                records,
+                searches,
+                compartments,
+                expires_at_ms,
+            };
+            tx.put_session(&s)?;
+            remembered.push(Remember::Session(s));
+        }
+        Effect::Recalled { order } => tx.recall_order(order, at_ms)?,
+        Effect::ApiKeyMade { hash, scopes, expires_at_ms, label } => {
+            let k = ApiKeyRecord { hash, scopes, label, expires_at_ms };
+            tx.put_api_key(&k)?;
+            remembered.push(Remember::Key(k));
+        }
+        Effect::ApiKeyRevoked { hash } => {
+            tx.end_api_key(hash)?;
+            remembered.push(Remember::KeyEnded(hash));
+        }
+        Effect::SessionEnded { session } => {
+            tx.end_session(session)?;
+            remembered.push(Remember::SessionEnded(session));
+        }
+        // A command's bytes and warrants come with the order's outcome.
+        Effect::Opened { .. } | Effect::Commanded { .. } => {}
+    }
+    Ok(())
+}
+
+/// The sealed rows that come with an entry, and their index entries.
+fn keep_rows(
+    tx: &Tx<'_>,
+    at_ms: TimeMs,
+    rows: Vec<PhoneRow>,
+    entries: &[IndexRow],
+) -> Result<(), StoreError> {
+    for row in rows {
+        let Ok((enrolment, row)) = rpc::phone_row(row) else { continue };
+        let Some(e) = tx.find_enrolment(enrolment)? else { continue };
+        let (name, ciphertext) = (row.name.clone(), row.ciphertext.clone());
+        tx.put_sealed(e.slot, "ledger", &[SealedUpdate { row, indexed: false }], false, at_ms)?;
+        let Some(field) = SearchField::of(&name) else { continue };
+        let of_row = entries.iter().filter(|i| i.name == name && i.enrolment == enrolment.0);
+        let found: Vec<Vec<u8>> = of_row.map(|i| [i.r.as_slice(), i.prf.as_slice()].concat()).collect();
+        tx.put_index(field.name(), e.slot, &name, &ciphertext, &found)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,297 @@
+//! An order on its way: kept, carried to the vault, followed, carried out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{Command, CommandId, EnrolmentId, OrderId};
+use order::{Order, OrderKind, Refusal, SignedOrder};
+use rpc::proto::{CommandBytes, Outcome, PhoneRow, Submission};
+use serde::{Deserialize, Serialize};
+use store::{Decision, NewCommand, NewOrder, OrderRecord, OrderState, StoreError, Tx};
+
+use crate::checkin::{ask_vault, warrant_expiry};
+use crate::room::Room;
+
+/// How long an answer waits until the ledger was followed up to the order.
+const FOLLOW_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A command that an order made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub(crate) struct OrderedCommand {
+    /// Its id.
+    #[schema(value_type = String)]
+    pub command: CommandId,
+    /// How many phones it goes to.
+    pub targets: u32,
+}
+
+/// How an order was decided, as it is kept and given again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Decided {
+    pub order: OrderId,
+    /// 0: accepted.
+    pub refusal: u16,
+    pub position: u64,
+    pub commands: Vec<OrderedCommand>,
+    pub erasing: bool,
+}
+
+/// Why there is no decision.
+#[derive(Debug, Clone)]
+pub(crate) enum NotDecided {
+    /// The bytes are no order.
+    Unreadable,
+    /// These phones are not supervised.
+    NeedsSupervision(Vec<EnrolmentId>),
+    /// The vault is away; the order is kept and goes to it as soon as it is back.
+    VaultAway,
+    /// Ours.
+    Store(StoreError),
+}
+
+impl From<StoreError> for NotDecided {
+    fn from(e: StoreError) -> Self {
+        Self::Store(e)
+    }
+}
+
+type Result<T, E = NotDecided> = std::result::Result<T, E>;
+
+fn decode(signed: &[u8]) -> Result<(SignedOrder, Order)> {
+    let signed: SignedOrder = order::decode(signed).map_err(|_| NotDecided::Unreadable)?;
+    let order: Order = order::decode(&signed.order).map_err(|_| NotDecided::Unreadable)?;
+    if order.version != Order::VERSION || order.targets.len() > Order::MOST_TARGETS {
+        return Err(NotDecided::Unreadable);
+    }
+    Ok((signed, order))
+}
+
+/// Takes an order through to its decision; one that was decided before gets the same decision. The
+/// second half is the answer, sealed to the order's key.
+pub(crate) async fn submit(room: &Arc<Room>, signed: Vec<u8>, sealed: Vec<u8>) -> Result<(Decided, Vec<u8>)> {
+    let (bytes, order) = decode(&signed)?;
+    let digest = order::sha256(&bytes.order);
+    let id = order.id;
+    let known = room.store.read(move |v| v.find_order(id)).await?;
+    if let Some(known) = &known {
+        if known.digest != digest {
+            return Ok((refused(id, Refusal::IdReused), Vec::new()));
+        }
+        if let Some(decided) = recorded(known) {
+            return Ok(decided);
+        }
+    } else {
+        needs_supervision(room, &order)?;
+        let new = NewOrder {
+            order: id,
+            digest,
+            kind: order.kind.name().to_owned(),
+            reason: clipped(&order.reason, Order::LONGEST_REASON_BYTES),
+            targets: u32::try_from(order.targets.len()).unwrap_or(u32::MAX),
+            made_at_ms: order.made_at_ms,
+            expires_at_ms: order.expires_at_ms,
+            received_at_ms: room.now_ms(),
+            signed: signed.clone(),
+            sealed: sealed.clone(),
+        };
+        room.store.write(move |tx| tx.receive_order(&new)).await?;
+    }
+    decide(room, &order, digest, signed, sealed).await
+}
+
+fn clipped(text: &str, most_bytes: usize) -> String {
+    let mut end = most_bytes.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default().to_owned()
+}
+
+fn refused(order: OrderId, refusal: Refusal) -> Decided {
+    Decided { order, refusal: refusal.number(), position: 0, commands: Vec::new(), erasing: false }
+}
+
+fn recorded(known: &OrderRecord) -> Option<(Decided, Vec<u8>)> {
+    let decided = serde_json::from_str(known.outcome.as_deref()?).ok()?;
+    Some((decided, known.answer.clone().unwrap_or_default()))
+}
+
+/// Says before anything is sent which phones would refuse the command. A phone that has not yet said
+/// whether it is supervised is given the benefit of the doubt.
+fn needs_supervision(room: &Room, order: &Order) -> Result<()> {
+    let OrderKind::Command { command } = &order.kind else { return Ok(()) };
+    let needs = command.kind().needs_supervision()
+        || matches!(command, Command::Settings { items } if items.iter().any(model::Setting::needs_supervision));
+    if !needs {
+        return Ok(());
+    }
+    let without = |e: &EnrolmentId| room.fleet.find(*e).is_some_and(|p| p.supervised == Some(false));
+    let phones: Vec<EnrolmentId> = order.targets.iter().filter(|e| without(e)).copied().collect();
+    if phones.is_empty() { Ok(()) } else { Err(NotDecided::NeedsSupervision(phones)) }
+}
+
+/// The sealed rows that the vault needs for the order.
+async fn rows_for(room: &Room, order: &Order) -> Result<Vec<PhoneRow>> {
+    let names: Vec<String> = match &order.kind {
+        OrderKind::Open { fields } => fields.clone(),
+        OrderKind::Command { command: Command::ClearPasscode } => vec!["UnlockToken".to_owned()],
+        _ => return Ok(Vec::new()),
+    };
+    let slots: Vec<_> = order.targets.iter().filter_map(|e| Some((*e, room.fleet.slot(*e)?))).collect();
+    let read = room.store.read(move |v| {
+        let mut rows = Vec::new();
+        for (enrolment, slot) in slots {
+            for name in &names {
+                if let Some(row) = v.find_sealed(slot, name)? {
+                    rows.push(PhoneRow { enrolment: enrolment.0.to_vec(), row: Some(rpc::row_to(row)) });
+                }
+            }
+        }
+        Ok(rows)
+    });
+    Ok(read.await?)
+}
+
+async fn decide(
+    room: &Arc<Room>,
+    order: &Order,
+    digest: model::Digest,
+    signed_order: Vec<u8>,
+    sealed_arguments: Vec<u8>,
+) -> Result<(Decided, Vec<u8>)> {
+    let rows = rows_for(room, order).await?;
+    let submission = Submission { signed_order, sealed_arguments, rows };
+    let asked = ask_vault(room, "submit", |mut v| async move { v.submit(submission).await }).await;
+    let Ok(outcome) = asked else { return Err(NotDecided::VaultAway) };
+    let refusal = u16::try_from(outcome.refusal).unwrap_or(u16::MAX);
+    let id = order.id;
+    match Refusal::from_number(refusal) {
+        Some(Refusal::LedgerUnavailable) => return Err(NotDecided::VaultAway),
+        // Nothing that nobody signed stays with us.
+        Some(
+            r @ (Refusal::Unreadable | Refusal::BadSignature | Refusal::UnknownSigner | Refusal::IdReused),
+        ) => {
+            room.counters.orders_refused.inc();
+            room.store.write(move |tx| tx.drop_undecided(id, digest)).await?;
+            return Ok((refused(id, r), Vec::new()));
+        }
+        _ => {}
+    }
+    if refusal == 0 {
+        let mut followed = room.followed.subscribe();
+        let up_to = followed.wait_for(|n| *n > outcome.position);
+        if tokio::time::timeout(FOLLOW_PATIENCE, up_to).await.is_err() {
+            tracing::warn!(order.id = %id, "the ledger was not followed up to the order in time");
+        }
+    }
+    carry_out(room, order, outcome, refusal).await
+}
+
+async fn carry_out(
+    room: &Arc<Room>,
+    order: &Order,
+    outcome: Outcome,
+    refusal: u16,
+) -> Result<(Decided, Vec<u8>)> {
+    let now_ms = room.now_ms();
+    let accepted = refusal == 0;
+    let commands = outcome.commands.iter().filter_map(|c| {
+        let targets = u32::try_from(c.warrants.len()).unwrap_or(u32::MAX);
+        Some(OrderedCommand { command: rpc::command_id(&c.command).ok()?, targets })
+    });
+    let decided = Decided {
+        order: order.id,
+        refusal,
+        position: outcome.position,
+        commands: if accepted { commands.collect() } else { Vec::new() },
+        erasing: outcome.erasing,
+    };
+    let json = serde_json::to_string(&decided).map_err(|e| StoreError::Refused(e.to_string()))?;
+    let decision = Decision {
+        state: if accepted { OrderState::Accepted } else { OrderState::Refused },
+        decided_at_ms: now_ms,
+        outcome: json,
+        answer: outcome.sealed_answer.clone(),
+    };
+    let (id, expires_at_ms) = (order.id, order.expires_at_ms);
+    let request_type = match &order.kind {
+        OrderKind::Command { command } => command.kind().request_type(),
+        _ => "",
+    };
+    let made = if accepted { outcome.commands } else { Vec::new() };
+    let reached = room
+        .store
+        .write(move |tx| {
+            tx.decide_order(id, &decision)?;
+            // An order that was called back before we had its commands is not carried out.
+            if tx.find_order(id)?.is_some_and(|o| o.recalled_at_ms.is_some()) {
+                return Ok(Vec::new());
+            }
+            let mut reached = Vec::new();
+            for c in made {
+                let new = |command| NewCommand {
+                    command,
+                    order: Some(id),
+                    request_type: request_type.to_owned(),
+                    query: None,
+                    body: c.body.clone(),
+                    sealed: c.sealed,
+                    created_at_ms: now_ms,
+                    expires_at_ms,
+                };
+                insert(tx, &c, new, &mut reached)?;
+            }
+            Ok(reached)
+        })
+        .await?;
+    if accepted {
+        room.counters.orders_accepted.inc()
+    } else {
+        room.counters.orders_refused.inc()
+    };
+    room.fleet.queued(&reached, now_ms);
+    Ok((decided, outcome.sealed_answer))
+}
+
+fn insert(
+    tx: &Tx<'_>,
+    c: &CommandBytes,
+    new: impl FnOnce(CommandId) -> NewCommand,
+    reached: &mut Vec<EnrolmentId>,
+) -> std::result::Result<(), StoreError> {
+    let Ok(command) = rpc::command_id(&c.command) else { return Ok(()) };
+    let number = tx.put_command(&new(command))?;
+    for w in &c.warrants {
+        let (Ok(enrolment), Some(expiry)) = (rpc::enrolment_id(&w.enrolment), warrant_expiry(&w.warrant))
+        else {
+            continue;
+        };
+        let Some(e) = tx.find_enrolment(enrolment)?.filter(|e| !e.state.is_over()) else { continue };
+        if tx.queue(e.slot, number, Some((&w.warrant, expiry)))? {
+            reached.push(enrolment);
+        }
+    }
+    Ok(())
+}
+
+/// Takes up what was received and not decided, after a crash or when the vault is back.
+pub(crate) async fn take_up(room: Arc<Room>) {
+    let mut vaults = room.vault.changes();
+    loop {
+        match room.store.read(|v| v.undecided_orders(100)).await {
+            Ok(orders) => {
+                for known in orders {
+                    // Whoever brought it may be waiting at this moment; the vault decides it once.
+                    if room.now_ms() - known.received_at_ms < 5_000 && *room.followed.borrow() > 0 {
+                        continue;
+                    }
+                    let Ok((_, order)) = decode(&known.signed) else { continue };
+                    let taken = decide(&room, &order, known.digest, known.signed, known.sealed).await;
+                    tracing::info!(order.id = %order.id, order.decided = taken.is_ok(), "an order was taken up");
+                }
+            }
+            Err(e) => tracing::error!(store.error = %e, "undecided orders can't be read"),
+        }
+        let _ = tokio::time::timeout(Duration::from_secs(30), vaults.changed()).await;
+    }
+}
