@@ -1,6 +1,15 @@
 //! Offline: was our EPMM hit, what was taken, what to do now. Needs no server.
 
+pub mod draft;
+pub mod export;
 pub mod exposure;
 pub mod finding;
+pub mod fold;
+pub mod indicators;
+pub mod input;
+pub mod line;
 pub mod moment;
 pub mod report;
+pub mod rules;
+pub mod scan;
+pub mod sigma;

@@ -145,10 +145,22 @@ impl Findings {
     }
 }
 
+/// How a content's lines are to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Lines of text.
+    Text,
+    /// A JSON object a line.
+    Json,
+    /// A JSON object a line, of which every one is looked at.
+    JsonAudit,
+}
+
 /// Reads whole lines, block by block.
 pub(crate) struct Scanner<'a> {
     setup: &'a Setup,
     json: bool,
+    every_line: bool,
     low: Vec<u8>,
     candidates: Vec<Candidate>,
     sampler: sample::Sampler,
@@ -156,10 +168,11 @@ pub(crate) struct Scanner<'a> {
 }
 
 impl<'a> Scanner<'a> {
-    pub(crate) fn new(setup: &'a Setup, json: bool) -> Self {
+    pub(crate) fn new(setup: &'a Setup, mode: Mode) -> Self {
         Self {
             setup,
-            json,
+            json: mode != Mode::Text,
+            every_line: mode == Mode::JsonAudit,
             low: Vec::with_capacity(BLOCK_BYTES * 2),
             candidates: Vec::new(),
             sampler: sample::Sampler::default(),
@@ -179,7 +192,7 @@ impl<'a> Scanner<'a> {
             self.out.nul.push((offset + at as u64, line));
         }
         let mut candidates = std::mem::take(&mut self.candidates);
-        self.setup.prefilter.candidates(block, &self.low, self.json, &mut candidates);
+        self.setup.prefilter.candidates(block, &self.low, self.json, self.every_line, &mut candidates);
         let mut counted = 0;
         let mut line_no = self.out.lines;
         for c in &candidates {

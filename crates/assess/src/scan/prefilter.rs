@@ -54,9 +54,9 @@ impl Prefilter {
 
     /// Starts of candidate lines in `block` (whole lines), sorted, each once.
     /// `low` is the same block in lower case. `escapes`: JSON's `\u00NN` hides text too.
-    pub fn candidates(&self, block: &[u8], low: &[u8], escapes: bool, out: &mut Vec<Candidate>) {
+    pub fn candidates(&self, block: &[u8], low: &[u8], escapes: bool, every_line: bool, out: &mut Vec<Candidate>) {
         out.clear();
-        if self.every_line {
+        if self.every_line || every_line {
             let mut start = 0;
             while start < block.len() {
                 let end = line_end(block, start);
@@ -82,19 +82,13 @@ impl Prefilter {
                 }
             }
         }
-        let plain = out.len();
         hidden(block, b'%', hides, out);
         if escapes {
             hidden(block, b'\\', |after| after.starts_with(b"u00"), out);
         }
-        if out.len() > plain {
-            out.sort_by_key(|c| (c.start, c.asset.is_some()));
-            out.dedup_by_key(|c| c.start);
-        } else {
-            // A literal and an asset on one line: the literal's candidate looks at the asset too.
-            out.sort_by_key(|c| (c.start, c.asset.is_some()));
-            out.dedup_by_key(|c| c.start);
-        }
+        // A literal and an asset on one line: the literal's candidate looks at the asset too.
+        out.sort_by_key(|c| (c.start, c.asset.is_some()));
+        out.dedup_by_key(|c| c.start);
     }
 }
 
@@ -182,13 +176,13 @@ mod tests {
         let p = Prefilter::new(&RuleSet::embedded().unwrap().literals(), false).unwrap();
         let (mut low, mut out) = (Vec::new(), Vec::new());
         lower(text.as_bytes(), &mut low);
-        p.candidates(text.as_bytes(), &low, false, &mut out);
+        p.candidates(text.as_bytes(), &low, false, false, &mut out);
         out.iter().map(|c| c.start).collect()
     }
 
     #[test]
     fn literals_hidden_letters_and_assets_are_candidates_and_plain_lines_are_not() {
-        assert_eq!(starts("abc\nx FeatureUsage\ny %20%3a\nz %66eature\n"), vec![4, 29]);
+        assert_eq!(starts("abc\nx FeatureUsage\ny %20%3a\nz %66eature\n"), vec![4, 28]);
         assert_eq!(starts("x \"GET /mifs/css/a.css HTTP\"\nx \"GET /other/a.css HTTP\"\n"), vec![0]);
         assert_eq!(starts("x %2e\nx %2E\nx %252e\nx %c0%af\nx %5C"), vec![0, 6, 12, 20, 29]);
         assert_eq!(starts("x %40 %26 %5B %7b\n"), Vec::<usize>::new());

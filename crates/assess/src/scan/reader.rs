@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{BLOCK_BYTES, Findings, MAX_LINE_BYTES, Scanner, Setup};
+use super::{BLOCK_BYTES, Findings, MAX_LINE_BYTES, Mode, Scanner, Setup};
 
 /// Bytes done so far, for the progress bar.
 #[derive(Debug, Default)]
@@ -36,11 +36,11 @@ impl Segment {
 pub fn scan_reader(
     setup: &Setup,
     reader: &mut dyn Read,
-    json: bool,
+    mode: Mode,
     segment: Segment,
     fed: &mut dyn FnMut(&[u8]),
 ) -> (Findings, Option<io::Error>) {
-    let mut s = Scanner::new(setup, json);
+    let mut s = Scanner::new(setup, mode);
     let mut buf = vec![0u8; BLOCK_BYTES];
     let mut have = 0usize;
     // Offset of buf's first byte.
