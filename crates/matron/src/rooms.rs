@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::ValueEnum;
 use model::{Clock, SystemClock};
 use rpc::control::{ControlEnd, RoomEvent, ToSupervisor, enter};
@@ -148,8 +148,7 @@ pub(crate) fn install(room: Room, step: Step, dir: &Path) -> Result<()> {
         (Room::Core, Step::Trust) => {
             core_room::install(dir, &read_json::<Installed>()?).map(|()| String::new())?
         }
-        // The vault made what others trust.
-        (Room::Vault, Step::Trust) => String::new(),
+        (Room::Vault, Step::Trust) => bail!("the vault made what the others trust"),
     };
     println!("{said}");
     Ok(())

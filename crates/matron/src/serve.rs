@@ -144,11 +144,12 @@ impl Supervisor {
         self.generation += 1;
         let generation = self.generation;
         let started = serde_json::json!({ "room": self.room_config(room)?, "log": self.config.log });
-        control.send(&ToRoom::Start { config: started }, &[])?;
+        // A room that has died meanwhile takes nothing; why it did comes as an event.
+        let _ = control.send(&ToRoom::Start { config: started }, &[]);
         if let Some(listener) = self.listeners.get(&room) {
             let name = if room == Room::Door { "phones" } else { "administrators" };
             let handed = OwnedFd::from(listener.try_clone()?);
-            control.send(&ToRoom::Listener { name: name.into() }, &[handed])?;
+            let _ = control.send(&ToRoom::Listener { name: name.into() }, &[handed]);
         }
         self.listen_to(room, generation, &control)?;
         let (stop, stopped) = tokio::sync::oneshot::channel();
