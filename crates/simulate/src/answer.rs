@@ -25,30 +25,45 @@ pub(crate) mod code {
 }
 
 /// A profile on the phone.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
 pub(crate) struct Installed {
+    #[n(0)]
     pub(crate) identifier: String,
+    #[n(1)]
     pub(crate) uuid: String,
+    #[n(2)]
     pub(crate) display_name: Option<String>,
+    #[n(3)]
     pub(crate) organization: Option<String>,
     /// Type, identifier, UUID of each payload.
+    #[n(4)]
     pub(crate) payloads: Vec<(String, String, String)>,
 }
 
 /// What changes about a phone while it lives.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
 pub(crate) struct Life {
+    #[n(0)]
     pub(crate) passcode: bool,
+    #[n(1)]
     pub(crate) locked: bool,
+    #[n(2)]
     pub(crate) lost_mode: bool,
-    pub(crate) device_name: Option<Box<str>>,
-    pub(crate) time_zone: Option<Box<str>>,
+    #[n(3)]
+    pub(crate) device_name: Option<String>,
+    #[n(4)]
+    pub(crate) time_zone: Option<String>,
+    #[n(5)]
     pub(crate) roaming: Option<bool>,
+    #[n(6)]
     pub(crate) voice_roaming: Option<bool>,
+    #[n(7)]
     pub(crate) hotspot: Option<bool>,
     /// By how many hundredths the battery differs from the handset's.
+    #[n(8)]
     pub(crate) drained: u8,
     /// Installed by management, the enrolment profile first.
+    #[n(9)]
     pub(crate) profiles: Vec<Installed>,
 }
 

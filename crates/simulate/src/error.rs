@@ -63,6 +63,9 @@ pub enum Fault {
     /// The operator's: the invitation link, or a URL in the profile.
     #[error("the URL was refused: {0}")]
     Url(&'static str),
+    /// The operator's: a kept fleet, which is not one, or not whole.
+    #[error("the kept fleet was refused: {0}; enrol a new one")]
+    Kept(&'static str),
     /// The network's: no connection.
     #[error("no connection: {0}")]
     Io(#[from] std::io::Error),
@@ -123,6 +126,7 @@ impl Fault {
         match self {
             Self::Anchor(_) => "anchor",
             Self::Url(_) => "url",
+            Self::Kept(_) => "kept",
             Self::Io(_) => "io",
             Self::Ended => "ended",
             Self::Timeout => "timeout",

@@ -164,7 +164,23 @@ pub async fn run_fleet(
     options: FleetOptions,
     progress: impl Fn(Progress<'_>),
 ) -> (Summary, Vec<Phone>) {
-    let mut fleet = Fleet::new(invited, options);
+    let seed = options.seed;
+    let new = invited.into_iter().map(|one| (Phone::new(seed, one.index), one.link)).collect();
+    let mut fleet = Fleet::new(new, options);
+    fleet.run(&progress).await;
+    fleet.end()
+}
+
+/// Lets phones live on that were enrolled before ([`crate::kept`]); else as [`run_fleet`].
+///
+/// The network of the options counts for nothing here: each phone has its own.
+pub async fn resume_fleet(
+    phones: Vec<Phone>,
+    options: FleetOptions,
+    progress: impl Fn(Progress<'_>),
+) -> (Summary, Vec<Phone>) {
+    let mut fleet = Fleet::new(phones.into_iter().map(|phone| (phone, String::new())).collect(), options);
+    fleet.subscribe_all();
     fleet.run(&progress).await;
     fleet.end()
 }
@@ -200,29 +216,53 @@ struct Fleet {
 }
 
 impl Fleet {
-    fn new(invited: Vec<Invited>, options: FleetOptions) -> Self {
-        let slots: Vec<_> = invited
+    fn new(phones: Vec<(Phone, String)>, options: FleetOptions) -> Self {
+        // Without a link, a new phone has nowhere to go; erased ones and the like have nothing to do.
+        let able = |phone: &Phone, link: &str| match phone.state() {
+            State::New => !link.is_empty(),
+            state => state == State::Enrolled,
+        };
+        let slots: Vec<_> = phones
             .into_iter()
-            .map(|Invited { link, index }| Slot {
-                index,
-                phone: Some(Phone::new(options.seed, index)),
+            .map(|(phone, link)| Slot {
+                index: phone.index(),
+                queued: able(&phone, &link),
+                phone: Some(phone),
                 link,
                 failures: 0,
                 returns: 0,
-                queued: true,
                 pushed: false,
                 silent_until: None,
             })
             .collect();
         Self {
-            ready: (0..slots.len()).collect(),
-            summary: Summary { phones: slots.len() as u64, ..Summary::default() },
+            ready: slots.iter().zip(0..).filter(|(slot, _)| slot.queued).map(|(_, at)| at).collect(),
+            summary: Summary {
+                phones: slots.len() as u64,
+                enrolled: slots.iter().filter(|slot| slot.link.is_empty()).count() as u64,
+                ..Summary::default()
+            },
             dice: Dice::of(options.seed, 0, 20),
             options: Arc::new(options),
             slots,
             timers: BinaryHeap::new(),
             busy: JoinSet::new(),
             pushes: mpsc::unbounded_channel(),
+        }
+    }
+
+    fn subscribe_all(&mut self) {
+        for (at, slot) in self.slots.iter().enumerate() {
+            if let Some(phone) = slot.phone.as_ref().filter(|phone| phone.state() == State::Enrolled) {
+                self.subscribe(at, phone);
+            }
+        }
+    }
+
+    fn subscribe(&self, at: usize, phone: &Phone) {
+        if let Some(source) = &self.options.pushes {
+            let wake = Wake { slot: at, push_magic: phone.push_magic().into(), to: self.pushes.0.clone() };
+            source.subscribe(&phone.push_token(), wake);
         }
     }
 
@@ -280,7 +320,10 @@ impl Fleet {
         };
         phone.rest();
         let index = phone.index();
-        let (enrolment, token, magic) = (phone.enrolment(), phone.push_token(), phone.push_magic());
+        let enrolment = phone.enrolment();
+        if matches!(outcome, Outcome::Enrolled(..)) {
+            self.subscribe(at, &phone);
+        }
         if let Some(slot) = self.slots.get_mut(at) {
             slot.phone = Some(phone);
         }
@@ -291,10 +334,6 @@ impl Fleet {
                 if let Some(slot) = self.slots.get_mut(at) {
                     slot.failures = 0;
                     slot.link = String::new();
-                }
-                if let Some(source) = &self.options.pushes {
-                    let to = self.pushes.0.clone();
-                    source.subscribe(&token, Wake { slot: at, push_magic: magic.into(), to });
                 }
                 progress(Progress::Enrolled { index, enrolment });
                 if let Some(first) = first {

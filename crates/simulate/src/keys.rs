@@ -43,6 +43,23 @@ impl PhoneKey {
         Ok(Self(Arc::new(Inner { pkcs8: key.0.pkcs8.clone(), shared })))
     }
 
+    /// The key as it is kept.
+    pub(crate) fn pkcs8(&self) -> &[u8] {
+        &self.0.pkcs8
+    }
+
+    /// A key that was kept; `shared` if many phones have it.
+    pub(crate) fn kept(pkcs8: &[u8], shared: bool) -> Result<Self, Fault> {
+        let key = Self(Arc::new(Inner { pkcs8: Zeroizing::new(pkcs8.to_vec()), shared: None }));
+        // Also shows that it is one.
+        let read = key.read()?;
+        Ok(if shared {
+            Self(Arc::new(Inner { pkcs8: key.0.pkcs8.clone(), shared: Some(read) }))
+        } else {
+            key
+        })
+    }
+
     /// The key as SCEP needs it.
     pub(crate) fn signer(&self) -> Result<RsaSigner, Fault> {
         Ok(RsaSigner::from_pkcs8(&self.0.pkcs8)?)

@@ -12,6 +12,7 @@
 //! | [`Handset`] | what a phone is: model, system, numbers, apps; all from a seed |
 //! | [`Phone`] | one phone: enrolment, conversations, check-out |
 //! | [`run_fleet`] | many phones, bounded in number at once, with progress and a [`Summary`] |
+//! | [`keep()`], [`kept`], [`resume_fleet`] | a fleet that lives on after its process ended |
 //! | [`load`] | closed-loop load for `matron bench` |
 //! | [`Network`] | whom phones trust, and where they dial |
 //!
@@ -27,6 +28,7 @@ mod error;
 mod fleet;
 mod handset;
 mod http;
+mod keep;
 mod keys;
 pub mod load;
 mod network;
@@ -41,9 +43,10 @@ mod talk;
 
 pub use enrol::{Enrolled, ProfileTrust};
 pub use error::{Failure, Fault, Step};
-pub use fleet::{FleetOptions, Invited, Living, Progress, run_fleet};
+pub use fleet::{FleetOptions, Invited, Living, Progress, resume_fleet, run_fleet};
 pub use handset::{App, Handset, Line};
 pub use http::{Connection, MAX_BODY_BYTES, Response};
+pub use keep::{keep, kept};
 pub use keys::{KeyPool, PhoneKey};
 pub use network::Network;
 pub use people::{Person, people};

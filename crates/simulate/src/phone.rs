@@ -16,18 +16,24 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Where in its life a phone is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, minicbor::Encode, minicbor::Decode)]
 #[serde(rename_all = "snake_case")]
+#[cbor(index_only)]
 pub enum State {
     /// Not managed yet; an enrolment that failed half-way goes on from where it stopped.
+    #[n(0)]
     New,
     /// Managed.
+    #[n(1)]
     Enrolled,
     /// Managed and switched off: it answers nothing until [`Phone::switch_on`].
+    #[n(2)]
     Off,
     /// Erased: it forgot everything.
+    #[n(3)]
     Erased,
     /// No longer managed: it checked out, or a 401 or 403 made it drop management.
+    #[n(4)]
     CheckedOut,
 }
 

@@ -212,3 +212,30 @@ async fn load_goes_on_when_the_server_comes_back() {
     assert!(report.error_kinds["status_503"] == 4 && report.errors == 4, "{report:?}");
     assert!(report.operations > 20, "{report:?}");
 }
+
+#[tokio::test]
+async fn a_kept_fleet_is_resumed_with_its_certificates_and_pushes() {
+    let house = House::start().await;
+    let (summary, phones) = run_fleet(invite(&house, 3), options(&house), |_| {}).await;
+    assert_eq!(summary.enrolled, 3);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("fleet");
+    simulate::keep(&phones, &file).unwrap();
+    drop(phones);
+
+    let phones = simulate::kept(&file, &house.network()).unwrap();
+    let ids: Vec<_> = phones.iter().filter_map(Phone::enrolment).collect();
+    for id in &ids {
+        house.queue(*id, FreeQuery::SecurityInfo.bytes(CommandId([8; 16])));
+    }
+    let pushes = Arc::new(Pushes::default());
+    let options = FleetOptions { pushes: Some(pushes.clone()), ..options(&house) };
+    let (summary, phones) = simulate::resume_fleet(phones, options, |_| {}).await;
+    assert_eq!(
+        (summary.phones, summary.enrolled, summary.commands_with("Acknowledged")),
+        (3, 3, 3),
+        "{summary}"
+    );
+    assert_eq!(format!("{pushes:?}"), "Pushes(3 phones)");
+    assert!(phones.iter().all(|p| p.state() == State::Enrolled));
+}

@@ -171,7 +171,7 @@ fn setting(own: &Own<'_>, life: &mut Life, name: &str, item: &Dictionary) -> Res
     let enabled = || item.get("Enabled").and_then(Value::as_boolean).ok_or(BAD);
     let text = |key| {
         let text = item.get(key).and_then(Value::as_string).filter(|t| !t.is_empty() && t.len() <= 255);
-        text.map(Box::from).ok_or(BAD)
+        text.map(str::to_owned).ok_or(BAD)
     };
     if matches!(name, "Bluetooth" | "DeviceName" | "TimeZone") && !own.handset.supervised {
         return Err((code::INVALID_REQUEST_TYPE, "The setting isn't valid on a device without supervision."));
