@@ -4,6 +4,7 @@
 //! five processes of this same binary ([`rooms`]), one a room. The rest of the command line speaks
 //! to a running Matron through its HTTP API.
 
+mod bench;
 mod config;
 mod rooms;
 mod serve;
@@ -42,6 +43,8 @@ enum Command {
     /// The configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Measures a scratch Matron on this machine.
+    Bench(bench::BenchArgs),
     /// Started by `serve`, never by hand.
     #[command(hide = true)]
     Room { room: rooms::Room },
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Command::Serve(place) => serve::serve(&place),
         Command::Config(ConfigCommand::Check(place)) => config::check(&place),
         Command::Config(ConfigCommand::Show(place)) => config::show(&place),
+        Command::Bench(args) => bench::bench(&args),
         Command::Room { room } => rooms::run(room),
         Command::Install { room, step, dir } => rooms::install(room, step, &dir),
     };

@@ -29,7 +29,10 @@ fn every_test_that_security_md_names_exists() {
         let is_name = word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
         if is_name && word.matches('_').count() >= 3 {
             named += 1;
-            assert!(code.contains(&format!("fn {word}(")), "SECURITY.md names {word}, and there is no such test");
+            assert!(
+                code.contains(&format!("fn {word}(")),
+                "SECURITY.md names {word}, and there is no such test"
+            );
         }
     }
     assert!(named > 20);
@@ -38,7 +41,8 @@ fn every_test_that_security_md_names_exists() {
 #[test]
 fn every_setting_is_named_in_the_operators_page() {
     let page = std::fs::read_to_string(root().join("docs/configuration.md")).unwrap();
-    let out = std::process::Command::new(env!("CARGO_BIN_EXE_matron")).args(["config", "show"]).output().unwrap();
+    let out =
+        std::process::Command::new(env!("CARGO_BIN_EXE_matron")).args(["config", "show"]).output().unwrap();
     assert!(out.status.success());
     let shown: toml::Table = String::from_utf8(out.stdout).unwrap().parse().unwrap();
     for (name, value) in shown {

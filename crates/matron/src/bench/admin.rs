@@ -1,0 +1,140 @@
+//! The administrator of a scratch house: joins, invites, asks. For measuring, not for people: no
+//! questions, no key on a disk.
+
+use anyhow::{Context, Result, bail};
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use model::clock::DAY_MS;
+use model::{Clock, EnrolmentId, Group, OrderId, SystemClock};
+use order::{
+    Ed25519Secret, InviteAnswer, InviteSecrets, JoinSecrets, Order, OrderKind, SignedOrder, SignedStatement,
+    TrustedStatement, X25519Public, encode, sha256,
+};
+use seal::{KeyPairSecret, PublicKey, to};
+use serde_json::{Value, json};
+
+/// An administrator with a key in memory.
+pub(crate) struct Admin {
+    address: String,
+    rng: SystemRandom,
+    key: Ed25519Secret,
+    statement: TrustedStatement,
+    session: String,
+}
+
+fn random<const N: usize>(rng: &SystemRandom) -> Result<[u8; N]> {
+    let mut out = [0; N];
+    rng.fill(&mut out).ok().context("no random numbers")?;
+    Ok(out)
+}
+
+/// One request to the API of the scratch house.
+async fn request(
+    address: &str,
+    method: &str,
+    path: &str,
+    session: Option<&str>,
+    body: Option<&Value>,
+) -> Result<Value> {
+    let stream = tokio::net::TcpStream::connect(address).await.context("the scratch house's API")?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let mut builder = http::Request::builder().method(method).uri(path).header("host", address);
+    if let Some(session) = session {
+        builder = builder.header("authorization", format!("Bearer {session}"));
+    }
+    let bytes = match body {
+        Some(body) => {
+            builder = builder.header("content-type", "application/json");
+            Bytes::from(serde_json::to_vec(body)?)
+        }
+        None => Bytes::new(),
+    };
+    let response = sender.send_request(builder.body(Full::new(bytes))?).await?;
+    let status = response.status();
+    let text = response.into_body().collect().await?.to_bytes();
+    if !status.is_success() {
+        bail!("{method} {path}: {status}: {}", String::from_utf8_lossy(&text));
+    }
+    Ok(serde_json::from_slice(&text)?)
+}
+
+impl Admin {
+    /// Joins with the printed token and signs in.
+    pub(crate) async fn join(address: &str, token: &str) -> Result<Self> {
+        let rng = SystemRandom::new();
+        let said = request(address, "GET", "/api/v1/statement", None, None).await?;
+        let bytes = |key: &str| STANDARD.decode(said[key].as_str().unwrap_or_default());
+        let signed: SignedStatement = order::decode(&bytes("statement")?)?;
+        let statement = signed.verify(&bytes("root_key")?, SystemClock.now_ms(), 0)?;
+        let seed = token.split('-').nth(2).context("the token")?.parse::<model::Digest>()?;
+        let token_key = Ed25519Secret::from_seed(seed.0).context("the token")?;
+        let key = Ed25519Secret::from_seed(random(&rng)?).context("a key")?;
+        let session = format!("ms_{}", URL_SAFE_NO_PAD.encode(random::<32>(&rng)?));
+        let person_key = key.person_key();
+        let mut admin = Self { address: address.to_owned(), rng, key: token_key, statement, session };
+        let secrets = encode(&JoinSecrets { name: "Bench".into() });
+        admin.order(OrderKind::JoinFirst { key: person_key }, Some(&secrets)).await?;
+        admin.key = key;
+        let kind = OrderKind::Grant {
+            session: sha256(admin.session.as_bytes()),
+            records: 0,
+            searches: 0,
+            compartments: vec![],
+            valid_ms: 6 * model::clock::HOUR_MS,
+        };
+        admin.order(kind, None).await?;
+        Ok(admin)
+    }
+
+    /// Signs and submits an order; gives its opened answer.
+    async fn order(&self, kind: OrderKind, secrets: Option<&[u8]>) -> Result<Vec<u8>> {
+        let id = OrderId(random(&self.rng)?);
+        let to_vault = PublicKey(self.statement.order_key.0);
+        let sealed = match secrets {
+            Some(s) => Some(to::seal(&to_vault, to::INFO_ORDER_ARGS, id.as_bytes(), s, &self.rng)?),
+            None => None,
+        };
+        let answers = KeyPairSecret::generate(&self.rng)?;
+        let now_ms = SystemClock.now_ms();
+        let order = Order {
+            version: Order::VERSION,
+            id,
+            kind,
+            targets: vec![],
+            reason: "measuring".into(),
+            made_at_ms: now_ms,
+            expires_at_ms: now_ms + DAY_MS,
+            answer_key: X25519Public(answers.public().0),
+            sealed_digest: sealed.as_deref().map(sha256),
+        };
+        let body = json!({
+            "signed_order": STANDARD.encode(encode(&SignedOrder::sign(&order, &self.key))),
+            "sealed_arguments": sealed.map(|s| STANDARD.encode(s)),
+        });
+        let said = request(&self.address, "POST", "/api/v1/orders", None, Some(&body)).await?;
+        let Some(answer) = said["sealed_answer"].as_str() else { return Ok(Vec::new()) };
+        let opened = to::open(&answers, to::INFO_ORDER_ANSWER, id.as_bytes(), &STANDARD.decode(answer)?)?;
+        Ok(opened.to_vec())
+    }
+
+    /// Invites one person; gives the link.
+    pub(crate) async fn invite(&self, name: &str, email: &str) -> Result<String> {
+        let kind = OrderKind::Invite { group: Group::new("bench")?, valid_ms: DAY_MS };
+        let secrets = encode(&InviteSecrets { name: name.to_owned(), email: email.to_owned() });
+        let answer: InviteAnswer = order::decode(&self.order(kind, Some(&secrets)).await?)?;
+        Ok(format!("{}/enrol/{}", answer.base_url, answer.link_secret))
+    }
+
+    /// Queues free queries; gives how many.
+    pub(crate) async fn ask(&self, queries: &[&str], targets: &[EnrolmentId]) -> Result<u64> {
+        let body = json!({ "queries": queries, "targets": targets });
+        let path = "/api/v1/queries";
+        let said = request(&self.address, "POST", path, Some(&self.session), Some(&body)).await?;
+        Ok(said["queued"].as_u64().unwrap_or(0))
+    }
+}

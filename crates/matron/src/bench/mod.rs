@@ -1,0 +1,210 @@
+//! `matron bench`: how fast, and what it costs. A scratch house on this machine, real TLS with client
+//! certificates on kept connections, SQLite with `synchronous=FULL`; phones and rooms share the cores.
+
+mod admin;
+mod scratch;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use model::{EnrolmentId, SystemClock};
+use serde::Serialize;
+use simulate::load::{self, LoadOptions, LoadReport};
+use simulate::{KeyPool, Network, Phone};
+
+use admin::Admin;
+use scratch::Scratch;
+
+/// Measures a scratch Matron on this machine.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct BenchArgs {
+    /// How many phones are enrolled.
+    #[arg(long, default_value_t = 1000)]
+    phones: u32,
+    /// How many of them keep a connection at once.
+    #[arg(long, default_value_t = 128)]
+    connections: usize,
+    /// How long each load is measured.
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    /// Prints JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// Where the scratch house's folder is made (default: the system's temporary folder).
+    #[arg(long)]
+    dir: Option<PathBuf>,
+}
+
+/// Queries of one refill; each phone gets all of them.
+const QUERIES: [&str; 5] =
+    ["SecurityInfo", "ProfileList", "CertificateList", "ManagedApplicationList", "DeviceInformation"];
+
+/// One load, with what each room spent on it.
+#[derive(Debug, Serialize)]
+struct Measured {
+    #[serde(flatten)]
+    load: LoadReport,
+    /// CPU time an operation, in microseconds, by process.
+    cpu_us: BTreeMap<String, f64>,
+}
+
+/// All figures.
+#[derive(Debug, Serialize)]
+struct Figures {
+    idle_per_s: f64,
+    round_trips_per_s: f64,
+    enrolments_per_s: f64,
+    peak_rss_mb: f64,
+    /// Of an idle check-in, by room.
+    cpu_us: BTreeMap<String, f64>,
+    peak_rss_mb_by_room: BTreeMap<String, f64>,
+    idle: Measured,
+    round_trips: Measured,
+    enrolments: Measured,
+    phones: u32,
+    release_build: bool,
+}
+
+/// Runs a load and shares out the rooms' CPU time over its operations.
+async fn measured(house: &Scratch, load: impl Future<Output = LoadReport>) -> Result<Measured> {
+    let before = house.cpu_us();
+    let load = load.await;
+    let after = house.cpu_us();
+    if load.operations == 0 {
+        bail!("'{}' came to nothing: {:?}", load.name, load.examples);
+    }
+    let share = |(room, used): (String, u64)| {
+        let spent = used.saturating_sub(before.get(&room).copied().unwrap_or(0));
+        (room, spent as f64 / load.operations as f64)
+    };
+    let mut cpu_us: BTreeMap<String, f64> = after.into_iter().map(share).collect();
+    cpu_us.insert("phones".into(), load.client_cpu_us);
+    Ok(Measured { load, cpu_us })
+}
+
+/// `matron bench`.
+pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
+    let parent = args.dir.clone().unwrap_or_else(std::env::temp_dir);
+    let dir = parent.join(format!("matron-bench-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).with_context(|| format!("the scratch folder {}", dir.display()))?;
+    load::allow_connections(args.connections).map_err(|e| anyhow::anyhow!("{e}"))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let done = Scratch::start(&dir).and_then(|house| runtime.block_on(run(args, &house)));
+    let _ = std::fs::remove_dir_all(&dir);
+    let figures = done?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&figures)?);
+    } else {
+        print(&figures);
+    }
+    Ok(())
+}
+
+async fn run(args: &BenchArgs, house: &Scratch) -> Result<Figures> {
+    let say = |text: &str| eprintln!("bench: {text}");
+    let admin = Admin::join(&house.administrators.to_string(), &house.token).await?;
+    let anchors = std::fs::read(house.ca_pem())?;
+    let network = Network::trusting(&anchors).map_err(|e| anyhow::anyhow!("{e}"))?;
+
+    say(&format!("inviting {} people", args.phones));
+    let mut links = Vec::new();
+    for person in simulate::people(1, args.phones) {
+        links.push(admin.invite(&person.name, &person.email).await?);
+    }
+    say("making the phones' keys beforehand");
+    let keys = KeyPool::made(args.phones.min(64) as usize, 2).map_err(|e| anyhow::anyhow!("{e}"))?;
+    say("enrolling");
+    let mut phones = Vec::new();
+    let enrolling = async {
+        let (report, enrolled) = load::enrol(links, 1, &network, &keys, Arc::new(SystemClock), 16).await;
+        phones = enrolled;
+        report
+    };
+    let enrolments = measured(house, enrolling).await?;
+
+    let options = |seconds: u64| LoadOptions { connections: args.connections, for_ms: seconds * 1000 };
+    say("answering the first inventory, unmeasured");
+    drain(&mut phones, args.connections).await;
+    say("idle check-ins");
+    load::idle(&mut phones, options(1)).await;
+    let idle = measured(house, load::idle(&mut phones, options(args.seconds))).await?;
+
+    say("command round trips");
+    let busy: Vec<EnrolmentId> = phones.iter().take(args.connections).filter_map(Phone::enrolment).collect();
+    let round_trips = {
+        let refill = async |_round: u32| -> Result<()> { admin.ask(&QUERIES, &busy).await.map(drop) };
+        measured(house, load::round_trips(&mut phones, options(args.seconds), refill)).await?
+    };
+
+    let rss = house.peak_rss_bytes();
+    let mb = |bytes: u64| bytes as f64 / 1_048_576.0;
+    Ok(Figures {
+        idle_per_s: idle.load.per_s,
+        round_trips_per_s: round_trips.load.per_s,
+        enrolments_per_s: enrolments.load.per_s,
+        peak_rss_mb: mb(rss.values().sum()),
+        cpu_us: idle.cpu_us.clone(),
+        peak_rss_mb_by_room: rss.into_iter().map(|(room, bytes)| (room, mb(bytes))).collect(),
+        idle,
+        round_trips,
+        enrolments,
+        phones: args.phones,
+        release_build: !cfg!(debug_assertions),
+    })
+}
+
+/// Lets every phone answer what waits for it.
+async fn drain(phones: &mut Vec<Phone>, connections: usize) {
+    let options = LoadOptions { connections, for_ms: 60_000 };
+    let mut rounds = 0;
+    while rounds < phones.len() {
+        // One lap over the next phones; those that answered go to the end of the line.
+        let nothing =
+            async |round: u32| -> Result<(), String> { if round == 0 { Ok(()) } else { Err("done".into()) } };
+        load::round_trips(phones, options, nothing).await;
+        let by = connections.min(phones.len()).max(1);
+        phones.rotate_left(by);
+        rounds += by;
+    }
+}
+
+fn print(f: &Figures) {
+    let row = |m: &Measured, what: &str| {
+        println!(
+            "{what:<22}{:>10.0}/s   p50 {:>6} µs   p99 {:>7} µs   errors {}",
+            m.load.per_s, m.load.latency.p50_us, m.load.latency.p99_us, m.load.errors
+        );
+    };
+    println!(
+        "Matron bench: {} phones, {} connections, TLS with client certificates, SQLite FULL",
+        f.phones, f.idle.load.connections
+    );
+    if !f.release_build {
+        println!("NOTE: a debug build; figures count only from 'cargo build --release'");
+    }
+    println!();
+    row(&f.idle, "idle check-ins");
+    row(&f.round_trips, "command round trips");
+    row(&f.enrolments, "enrolments");
+    println!("\nCPU an operation, µs");
+    println!("{:<12}{:>10}{:>14}{:>12}{:>12}", "", "idle", "round trip", "enrolment", "peak MB");
+    for room in ["door", "reader", "core", "vault", "courier", "supervisor", "phones"] {
+        let of = |m: &Measured| m.cpu_us.get(room).copied().unwrap_or(0.0);
+        let mb = f.peak_rss_mb_by_room.get(room).map(|mb| format!("{mb:.0}")).unwrap_or_default();
+        println!(
+            "{room:<12}{:>10.1}{:>14.1}{:>12.0}{mb:>12}",
+            of(&f.idle),
+            of(&f.round_trips),
+            of(&f.enrolments)
+        );
+    }
+    println!("{:<12}{:>48.0}", "together", f.peak_rss_mb);
+    for m in [&f.idle, &f.round_trips, &f.enrolments] {
+        for (kind, example) in &m.load.examples {
+            println!("{}: {kind}: {example}", m.load.name);
+        }
+    }
+}
