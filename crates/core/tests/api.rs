@@ -1,0 +1,193 @@
+//! The API refuses by default.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod house;
+
+use core_room::{Access, RouteInfo, routes};
+use house::House;
+use house::http::{SESSION, key};
+use order::ApiScope;
+use serde_json::json;
+
+/// A path of that template that names nothing.
+fn path_of(r: &RouteInfo) -> String {
+    r.path
+        .replace("{enrolment}", "00000000000000000000000000000000")
+        .replace("{order}", "00000000000000000000000000000000")
+        .replace("{command}", "00000000-0000-0000-0000-000000000000")
+}
+
+fn public(r: &RouteInfo) -> bool {
+    matches!(r.access, Access::Public(_))
+}
+
+#[tokio::test]
+async fn every_route_but_the_public_ones_refuses_whoever_has_no_credentials() {
+    let house = House::start().await;
+    house.sign_in().await;
+    let wrong = ["ms_BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB", "mk_short", "", &SESSION.to_lowercase()];
+    for r in routes().iter().filter(|r| !public(r)) {
+        let path = path_of(r);
+        let body = json!({});
+        let body = (r.method == "POST").then_some(&body);
+        let answer = house.http(r.method, &path, None, body).await;
+        assert_eq!(answer.status, 401, "{} {path}", r.method);
+        assert!(answer.head.contains("application/problem+json"), "{}", answer.head);
+        assert_eq!(answer.json()["type"], "urn:matron:problem:unauthorised");
+        for secret in wrong {
+            let answer = house.http(r.method, &path, Some(secret), body).await;
+            assert_eq!(answer.status, 401, "{} {path} {secret}", r.method);
+        }
+    }
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn no_odd_way_to_write_a_path_or_a_method_gets_past_the_guard() {
+    let house = House::start().await;
+    house.sign_in().await;
+    let public_paths: Vec<String> = routes().iter().filter(|r| public(r)).map(|r| r.path.clone()).collect();
+    for r in routes() {
+        let path = path_of(&r);
+        let odd = [
+            path.to_uppercase(),
+            format!("/{path}"),
+            path.replace('/', "//"),
+            format!("{path}/"),
+            format!("{path}/..;/"),
+            format!("/healthz/..;{path}"),
+            format!("/healthz/..{path}"),
+            format!("/healthz/%2e%2e{path}"),
+            path.replace("/api", "/%61pi"),
+            path.replace("/api", "/./api"),
+            format!("{path};x=y"),
+            format!("{path}%00"),
+            format!("{path}?x=y"),
+            format!("http://localhost{path}"),
+        ];
+        for path in &odd {
+            let answer = house.http(r.method, path, None, None).await;
+            let is_public = public(&r) && public_paths.iter().any(|p| path.contains(p.as_str()));
+            let refused = matches!(answer.status, 400 | 401 | 404 | 405 | 415 | 422);
+            assert!(refused || is_public, "{} {path}: {}", r.method, answer.status);
+            assert!(answer.status < 500, "{} {path}: {}", r.method, answer.status);
+        }
+        for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "get", "FOO"] {
+            let known = routes().iter().any(|k| {
+                k.path == r.path
+                    && public(k)
+                    && (k.method == method || (k.method == "GET" && method == "HEAD"))
+            });
+            let answer = house.http(method, &path, None, None).await;
+            assert!(
+                known || matches!(answer.status, 400 | 401 | 404 | 405),
+                "{method} {path}: {}",
+                answer.status
+            );
+        }
+    }
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn an_api_key_reads_its_scopes_and_nothing_else() {
+    let house = House::start().await;
+    house.sign_in().await;
+    for scope in [ApiScope::Devices, ApiScope::Commands, ApiScope::Ledger, ApiScope::Metrics] {
+        let key = house.make_key(scope).await;
+        for r in routes().iter().filter(|r| !public(r)) {
+            let body = json!({});
+            let body = (r.method == "POST").then_some(&body);
+            let status = house.http(r.method, &path_of(r), Some(&key), body).await.status;
+            if r.access == Access::Scope(scope) {
+                assert!(matches!(status, 200 | 404), "{scope:?} {}: {status}", r.path);
+            } else {
+                assert_eq!(status, 403, "{scope:?} {}", r.path);
+            }
+        }
+    }
+    let devices = key(ApiScope::Devices as u8);
+    let names = house.http("GET", "/api/v1/devices?names=true", Some(&devices), None).await;
+    assert_eq!(names.status, 403, "a key reads masks only");
+    house.clock.advance(2 * model::clock::DAY_MS);
+    assert_eq!(house.http("GET", "/api/v1/devices", Some(&devices), None).await.status, 401, "it ran out");
+    house.clock.advance(30 * model::clock::DAY_MS);
+    assert_eq!(house.get("/api/v1/devices").await.status, 401, "so did the session");
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn authorisation_comes_before_parsing() {
+    let house = House::start().await;
+    house.sign_in().await;
+    let answer = house.http("GET", "/api/v1/devices?limit=junk&nonsense=1", None, None).await;
+    assert_eq!(answer.status, 401);
+    assert_eq!(house.get("/api/v1/devices?limit=junk").await.status, 400);
+    assert_eq!(house.get("/api/v1/devices?limit=0").await.status, 400);
+    assert_eq!(house.get("/api/v1/devices?nonsense=1").await.status, 400);
+    assert_eq!(house.get("/api/v1/devices?cursor=junk").await.status, 400);
+    assert_eq!(house.get("/api/v1/devices?state=junk").await.status, 400);
+    let junk = house.post("/api/v1/queries", &json!({"queries": "secret text"})).await;
+    assert_eq!(junk.status, 422);
+    assert!(!junk.body.contains("secret text"), "a problem does not quote the body");
+    let erase = house.post("/api/v1/queries", &json!({"queries": ["EraseDevice"], "targets": null})).await;
+    assert_eq!(erase.status, 400);
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn an_answer_carries_its_request_id_and_is_never_cached() {
+    let house = House::start().await;
+    house.sign_in().await;
+    let missing = house.get("/api/v1/devices/ffffffffffffffffffffffffffffffff").await;
+    assert_eq!(missing.status, 404);
+    let id = missing.json()["instance"].as_str().unwrap().to_owned();
+    assert!(id.len() == 16 && missing.head.contains(&format!("x-request-id: {id}")));
+    assert!(missing.head.contains("cache-control: no-store"));
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn pages_lead_from_one_to_the_next_and_a_prefix_names_one_phone() {
+    let house = House::start().await;
+    house.sign_in().await;
+    for n in 60..65 {
+        house.invite(n).await;
+    }
+    let mut seen = vec![];
+    let mut path = "/api/v1/devices?limit=2".to_owned();
+    loop {
+        let page = house.get(&path).await.json();
+        let items = page["items"].as_array().unwrap();
+        seen.extend(items.iter().map(|i| i["enrolment"].as_str().unwrap().to_owned()));
+        match page["next_cursor"].as_str() {
+            Some(c) => path = format!("/api/v1/devices?limit=2&cursor={c}"),
+            None => break,
+        }
+    }
+    assert_eq!(seen.len(), 5);
+    let one = house.get("/api/v1/devices/3c3c3c").await.json();
+    assert_eq!(one["enrolment"], "3c".repeat(16));
+    assert_eq!(house.get("/api/v1/devices/3c3c3").await.status, 404, "too short");
+    assert_eq!(house.get("/api/v1/invitations").await.json()["items"].as_array().unwrap().len(), 5);
+    let people = house.get("/api/v1/people").await.json();
+    assert_eq!(people["items"][0]["role"], "administrator");
+    let ledger = house.get("/api/v1/ledger?from=1&limit=3").await.json();
+    assert_eq!(ledger["items"][0]["kind"], "person_joined");
+    assert_eq!(ledger["next_cursor"], "4");
+    let metrics = house.get("/metrics").await;
+    assert!(metrics.body.contains("matron_core_enrolments{state=\"Invited\"} 5"), "{}", metrics.body);
+    let orders = house.get("/api/v1/orders?limit=1").await.json();
+    assert_eq!(orders["items"][0]["kind"], "invite");
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_refused_before_it_is_read() {
+    let house = House::start().await;
+    house.sign_in().await;
+    let large = json!({"queries": ["a".repeat(2 << 20)]});
+    let answer = house.post("/api/v1/queries", &large).await;
+    assert_eq!(answer.status, 413);
+    house.stop().await;
+}

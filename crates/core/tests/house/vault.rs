@@ -1,0 +1,442 @@
+//! A vault that believes what it is given, but keeps a real ledger and signs real warrants.
+
+use std::collections::BTreeMap;
+use std::os::unix::net::UnixStream;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use aws_lc_rs::rand::SystemRandom;
+use ledger::{Body, Effect, Entry, PersonalSealed, SigningPublicKey};
+use model::{
+    CommandId, Compartment, Digest, EnrolmentId, KeyId, LinkHash, OrderId, PersonId, Role, SealedRow, TimeMs,
+};
+use order::{
+    AnswerClass, Ed25519Secret, KeyStatement, Order, OrderKind, Refusal, SignedOrder, SignedStatement,
+    SignedWarrant, Subject, Warrant, X25519Public,
+};
+use rpc::proto::vault_server::Vault;
+use rpc::proto::{self, CommandBytes, LedgerItem, Outcome, PhoneWarrant};
+use seal::{IndexKey, SearchField};
+use tokio::sync::watch;
+use tonic::{Request, Response, Status};
+
+use super::START_MS;
+
+pub const ADMINISTRATOR: PersonId = PersonId([5; 16]);
+
+pub struct State {
+    pub items: Vec<LedgerItem>,
+    pub outcomes: BTreeMap<OrderId, Outcome>,
+    pub words: Vec<Body>,
+    pub submissions: Vec<proto::Submission>,
+    pub warrants_asked: usize,
+    pub warrant_life_ms: TimeMs,
+    pub refuse: Option<Refusal>,
+    pub opened: Vec<(EnrolmentId, String)>,
+    pub role: Role,
+    commands: BTreeMap<OrderId, CommandId>,
+    cut: Option<UnixStream>,
+}
+
+#[derive(Clone)]
+pub struct FakeVault {
+    state: Arc<Mutex<State>>,
+    length: watch::Sender<u64>,
+}
+
+pub fn index_key() -> IndexKey {
+    IndexKey::from_bytes([8; 32])
+}
+
+pub fn sealed(name: &str, compartment: Compartment, value: &str) -> SealedRow {
+    // What a fake seals a fake can open: the value turned round, so that a grep for it finds nothing.
+    let turned: Vec<u8> = value.bytes().map(|b| b ^ 0xff).collect();
+    SealedRow {
+        name: name.into(),
+        compartment,
+        wrapped_key: vec![compartment.number(); 100],
+        ciphertext: turned.clone(),
+        mask: seal::mask(name, value),
+        change_tag: turned.iter().cycle().take(16).copied().collect(),
+    }
+}
+
+fn opened(row: &SealedRow) -> Vec<u8> {
+    row.ciphertext.iter().map(|b| b ^ 0xff).collect()
+}
+
+fn warrant(enrolment: EnrolmentId, command: CommandId, body: &[u8], expires_at_ms: TimeMs) -> Vec<u8> {
+    let w = Warrant {
+        version: 1,
+        subject: Subject::Enrolment(enrolment),
+        class: AnswerClass::Command,
+        status: 200,
+        command: Some(command),
+        digest: order::sha256(body),
+        expires_at_ms,
+    };
+    order::encode(&SignedWarrant::sign(&w, &Ed25519Secret::from_seed([2; 32]).unwrap()))
+}
+
+impl FakeVault {
+    pub fn new() -> Self {
+        let state = State {
+            items: vec![],
+            outcomes: BTreeMap::new(),
+            words: vec![],
+            submissions: vec![],
+            warrants_asked: 0,
+            warrant_life_ms: model::clock::DAY_MS,
+            refuse: None,
+            opened: vec![],
+            role: Role::Administrator,
+            commands: BTreeMap::new(),
+            cut: None,
+        };
+        let vault = Self { state: Arc::new(Mutex::new(state)), length: watch::Sender::new(0) };
+        let key = SigningPublicKey([1; 32]);
+        vault.append(Body::Genesis { root_key: key, first_token_key: key }, vec![], vec![]);
+        vault
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    pub fn cut(&self, pair: UnixStream) {
+        self.lock().cut = Some(pair);
+    }
+
+    pub fn die(&self) {
+        if let Some(pair) = self.lock().cut.take() {
+            let _ = pair.shutdown(std::net::Shutdown::Both);
+        }
+    }
+
+    pub fn statement(&self) -> Vec<u8> {
+        let key = |n| X25519Public([n; 32]);
+        let s = KeyStatement {
+            version: 1,
+            epoch: 1,
+            made_at_ms: START_MS,
+            expires_at_ms: START_MS + 30 * model::clock::DAY_MS,
+            warrant_key: Ed25519Secret::from_seed([2; 32]).unwrap().public(),
+            order_key: key(3),
+            delivery_key: key(4),
+            compartments: vec![(Compartment::Push, key(5))],
+            reader_key: key(6),
+            vault_sender_key: key(7),
+            ca_fingerprint: Digest([8; 32]),
+            ra_fingerprint: Digest([9; 32]),
+        };
+        order::encode(&SignedStatement::sign(&s, &super::root()))
+    }
+
+    /// Forgets its last entries, as a vault restored from an old backup would.
+    pub fn roll_back(&self, entries: usize) {
+        let mut state = self.lock();
+        let left = state.items.len() - entries;
+        state.items.truncate(left);
+        self.length.send_replace(left as u64);
+    }
+
+    pub fn append(&self, body: Body, rows: Vec<proto::PhoneRow>, entries: Vec<proto::IndexRow>) -> u64 {
+        let mut state = self.lock();
+        let index = state.items.len() as u64;
+        let previous = state.items.last().map_or(Digest([0; 32]), |i| order::sha256(&i.entry));
+        let witness = body.witness();
+        let entry = Entry { version: 1, index, at_ms: START_MS, previous, witness, body };
+        let entry = entry.encode().unwrap();
+        state.items.push(LedgerItem { index, entry, rows, entries });
+        self.length.send_replace(index + 1);
+        index
+    }
+
+    fn accept(&self, order: &Order, bytes: &SignedOrder, effect: Effect, holder: Option<SealedRow>) -> u64 {
+        let enrolment = match &effect {
+            Effect::Invited { enrolment, .. } => *enrolment,
+            _ => EnrolmentId([0; 16]),
+        };
+        let body = Body::OrderAccepted {
+            order: order.id,
+            digest: order::sha256(&bytes.order),
+            signer: KeyId([6; 16]),
+            person: ADMINISTRATOR,
+            bytes: ledger::Opaque(bytes.order.clone()),
+            signature: ledger::Opaque(vec![1; 64]),
+            effect,
+        };
+        let mut rows = vec![];
+        let mut entries = vec![];
+        if let Some(row) = holder {
+            let value = String::from_utf8(opened(&row)).unwrap();
+            let made = index_key().entries(SearchField::Name, &value, &SystemRandom::new()).unwrap();
+            entries.extend(made.into_iter().map(|e| index_row(enrolment, &row.name, &e)));
+            rows.push(proto::PhoneRow { enrolment: enrolment.0.to_vec(), row: Some(rpc::row_to(row)) });
+        }
+        self.append(body, rows, entries)
+    }
+
+    fn decide(&self, order: &Order, bytes: &SignedOrder) -> Outcome {
+        let mut outcome =
+            Outcome { order: order.id.0.to_vec(), sealed_answer: b"answer".to_vec(), ..Outcome::default() };
+        if let Some(refusal) = self.lock().refuse {
+            outcome.refusal = u32::from(refusal.number());
+            return outcome;
+        }
+        let (effect, holder) = match &order.kind {
+            OrderKind::JoinFirst { key } => (
+                Effect::PersonJoined {
+                    person: ADMINISTRATOR,
+                    role: self.lock().role,
+                    group: None,
+                    key_id: order::key_id(&key.public),
+                    public_key: SigningPublicKey(key.public.clone().try_into().unwrap()),
+                    name: PersonalSealed(vec![1]),
+                },
+                None,
+            ),
+            OrderKind::Invite { group, .. } => {
+                let n = order.id.0[0];
+                let effect = Effect::Invited {
+                    enrolment: EnrolmentId([n; 16]),
+                    link: LinkHash([n; 32]),
+                    group: group.clone(),
+                    expires_at_ms: START_MS + model::clock::DAY_MS,
+                    holder: PersonalSealed(vec![1]),
+                };
+                (effect, Some(sealed("Holder.Name", Compartment::Identity, &holder_name(n))))
+            }
+            OrderKind::WithdrawInvitation => {
+                (Effect::InvitationWithdrawn { enrolment: order.targets[0] }, None)
+            }
+            OrderKind::Grant { session, records, searches, compartments, valid_ms } => (
+                Effect::Granted {
+                    session: *session,
+                    records: *records,
+                    searches: *searches,
+                    compartments: compartments.clone(),
+                    expires_at_ms: START_MS + valid_ms,
+                },
+                None,
+            ),
+            OrderKind::MakeApiKey { hash, scopes, valid_ms, label } => (
+                Effect::ApiKeyMade {
+                    hash: *hash,
+                    scopes: scopes.iter().fold(0, |b, s| b | 1 << (*s as u32)),
+                    expires_at_ms: START_MS + valid_ms,
+                    label: label.clone(),
+                },
+                None,
+            ),
+            OrderKind::Open { fields } => {
+                let fields = fields.iter().map(|f| (order.targets[0], f.clone())).collect();
+                (Effect::Opened { fields }, None)
+            }
+            OrderKind::Recall { order } => (Effect::Recalled { order: *order }, None),
+            OrderKind::Command { command } => {
+                let id = CommandId(order.id.0);
+                let life = self.lock().warrant_life_ms;
+                let body = format!("<bytes of {id}>").into_bytes();
+                let warrants = order.targets.iter().map(|e| PhoneWarrant {
+                    enrolment: e.0.to_vec(),
+                    warrant: warrant(*e, id, &body, START_MS + life),
+                });
+                outcome.commands.push(CommandBytes {
+                    command: id.0.to_vec(),
+                    warrants: warrants.collect(),
+                    sealed: false,
+                    body: body.clone(),
+                });
+                self.lock().commands.insert(order.id, id);
+                let effect = Effect::Commanded {
+                    command: id,
+                    kind: command.kind(),
+                    answer_digest: order::sha256(&body),
+                    erasing: false,
+                    targets: order.targets.clone(),
+                    expires_at_ms: order.expires_at_ms,
+                    per_phone: vec![],
+                };
+                (effect, None)
+            }
+            other => panic!("this fake knows no {}", other.name()),
+        };
+        outcome.position = self.accept(order, bytes, effect, holder);
+        outcome
+    }
+}
+
+pub fn holder_name(n: u8) -> String {
+    format!("Nurse Madeup{}", char::from(b'a' + n % 26))
+}
+
+fn index_row(enrolment: EnrolmentId, name: &str, e: &seal::IndexEntry) -> proto::IndexRow {
+    proto::IndexRow {
+        enrolment: enrolment.0.to_vec(),
+        name: name.into(),
+        r: e.r.to_vec(),
+        prf: e.prf.to_vec(),
+    }
+}
+
+#[tonic::async_trait]
+impl Vault for FakeVault {
+    async fn submit(&self, r: Request<proto::Submission>) -> Result<Response<Outcome>, Status> {
+        let r = r.into_inner();
+        let bytes: SignedOrder = order::decode(&r.signed_order).unwrap();
+        let order: Order = order::decode(&bytes.order).unwrap();
+        self.lock().submissions.push(r);
+        let known = self.lock().outcomes.get(&order.id).cloned();
+        let outcome = known.unwrap_or_else(|| self.decide(&order, &bytes));
+        self.lock().outcomes.insert(order.id, outcome.clone());
+        Ok(Response::new(outcome))
+    }
+
+    async fn profile(
+        &self,
+        r: Request<proto::ProfileRequest>,
+    ) -> Result<Response<proto::ProfileAnswer>, Status> {
+        let link = r.into_inner().link;
+        let known = link.iter().all(|b| *b == link[0]) && link[0] != 0;
+        Ok(Response::new(if known {
+            proto::ProfileAnswer { refusal: 0, warrant: b"w".to_vec(), sealed_body: b"profile".to_vec() }
+        } else {
+            let refusal = u32::from(Refusal::InvitationNotOpen.number());
+            proto::ProfileAnswer { refusal, ..Default::default() }
+        }))
+    }
+
+    /// `sealed` is the enrolment's 16 bytes.
+    async fn issue(&self, r: Request<proto::IssueRequest>) -> Result<Response<proto::IssueAnswer>, Status> {
+        let sealed = r.into_inner().sealed;
+        let Ok(enrolment) = rpc::enrolment_id(&sealed) else {
+            let refusal = u32::from(Refusal::BadCertificateRequest.number());
+            return Ok(Response::new(proto::IssueAnswer { refusal, ..Default::default() }));
+        };
+        let certificate = ledger::Opaque(b"der".to_vec());
+        let body = Body::CertificateIssued { enrolment, key_digest: Digest([1; 32]), certificate };
+        self.append(body, vec![], vec![]);
+        Ok(Response::new(proto::IssueAnswer { refusal: 0, certificate: b"der".to_vec(), enrolment: sealed }))
+    }
+
+    async fn warrants(
+        &self,
+        r: Request<proto::WarrantsRequest>,
+    ) -> Result<Response<proto::WarrantsAnswer>, Status> {
+        let r = r.into_inner();
+        let mut state = self.lock();
+        state.warrants_asked += 1;
+        let order = rpc::order_id(&r.order).unwrap();
+        if let Some(refusal) = state.refuse {
+            let refusal = u32::from(refusal.number());
+            return Ok(Response::new(proto::WarrantsAnswer { refusal, warrants: vec![] }));
+        }
+        let command = state.commands[&order];
+        let body = format!("<bytes of {command}>").into_bytes();
+        let warrants = r.enrolments.into_iter().map(|e| PhoneWarrant {
+            warrant: warrant(
+                rpc::enrolment_id(&e).unwrap(),
+                command,
+                &body,
+                START_MS + 10 * model::clock::DAY_MS,
+            ),
+            enrolment: e,
+        });
+        Ok(Response::new(proto::WarrantsAnswer { refusal: 0, warrants: warrants.collect() }))
+    }
+
+    /// A search's `sealed_search` is `field:term`.
+    async fn use_grant(&self, r: Request<proto::GrantUse>) -> Result<Response<proto::GrantAnswer>, Status> {
+        let r = r.into_inner();
+        let mut answer = proto::GrantAnswer { records_left: 7, searches_left: 3, ..Default::default() };
+        if let Some(refusal) = self.lock().refuse {
+            answer.refusal = u32::from(refusal.number());
+            return Ok(Response::new(answer));
+        }
+        for row in r.open {
+            let (enrolment, row) = rpc::phone_row(row).unwrap();
+            self.lock().opened.push((enrolment, row.name.clone()));
+            let value = opened(&row);
+            answer.opened.push(proto::Opened { enrolment: enrolment.0.to_vec(), name: row.name, value });
+        }
+        if !r.sealed_search.is_empty() {
+            let text = String::from_utf8(r.sealed_search).unwrap();
+            let (field, term) = text.split_once(':').unwrap();
+            let kind = SearchField::from_name(field).unwrap();
+            answer.tokens = index_key().tokens(kind, term).iter().map(|t| t.as_bytes().to_vec()).collect();
+            answer.names = vec![field.to_owned()];
+        }
+        Ok(Response::new(answer))
+    }
+
+    async fn index(&self, r: Request<proto::IndexRequest>) -> Result<Response<proto::IndexAnswer>, Status> {
+        let mut entries = vec![];
+        for row in r.into_inner().rows {
+            let (enrolment, row) = rpc::phone_row(row).unwrap();
+            let field = SearchField::of(&row.name).unwrap();
+            let value = String::from_utf8(opened(&row)).unwrap();
+            for e in index_key().entries(field, &value, &SystemRandom::new()).unwrap() {
+                entries.push(index_row(enrolment, &row.name, &e));
+            }
+        }
+        Ok(Response::new(proto::IndexAnswer { entries }))
+    }
+
+    async fn witness(&self, r: Request<proto::CoreWords>) -> Result<Response<proto::Witnessed>, Status> {
+        let mut position = 0;
+        for body in r.into_inner().bodies {
+            let body: Body = order::decode(&body).unwrap();
+            self.lock().words.push(body.clone());
+            position = self.append(body, vec![], vec![]);
+        }
+        Ok(Response::new(proto::Witnessed { position }))
+    }
+
+    type FollowStream = Pin<Box<dyn tokio_stream::Stream<Item = Result<LedgerItem, Status>> + Send>>;
+
+    async fn follow(&self, r: Request<proto::FollowRequest>) -> Result<Response<Self::FollowStream>, Status> {
+        let mut at = r.into_inner().from;
+        if at > self.lock().items.len() as u64 {
+            return Err(Status::out_of_range("the ledger is shorter than that"));
+        }
+        let vault = self.clone();
+        let mut length = self.length.subscribe();
+        let (tx, rx) = tokio::sync::mpsc::channel(16);
+        tokio::spawn(async move {
+            loop {
+                let item = vault.lock().items.get(usize::try_from(at).unwrap()).cloned();
+                match item {
+                    Some(item) => {
+                        at += 1;
+                        if tx.send(Ok(item)).await.is_err() {
+                            return;
+                        }
+                    }
+                    None => {
+                        tokio::select! {
+                            c = length.changed() => if c.is_err() { return },
+                            () = tx.closed() => return,
+                        }
+                    }
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(tokio_stream::wrappers::ReceiverStream::new(rx))))
+    }
+
+    async fn current_statement(
+        &self,
+        _: Request<proto::StatementRequest>,
+    ) -> Result<Response<proto::Statement>, Status> {
+        Ok(Response::new(proto::Statement { signed: self.statement() }))
+    }
+
+    async fn health(
+        &self,
+        _: Request<proto::VaultHealthRequest>,
+    ) -> Result<Response<proto::VaultHealth>, Status> {
+        let entries = self.lock().items.len() as u64;
+        Ok(Response::new(proto::VaultHealth { entries, refused_orders: 0, ledger: "fine".into() }))
+    }
+}
