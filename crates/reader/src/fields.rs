@@ -170,14 +170,24 @@ fn place(name: &str, value: &FieldValue) -> Place {
             let last = name.rsplit('.').find(|s| !number(s)).unwrap_or(top);
             Place::Packed(compartment, format!("{top}.{last}"))
         }
+        // A row's name must not promise what is not in it: a dictionary under `IMEI` is no IMEI.
+        _ if nested && classify(top) != FieldClass::Sealed(Compartment::Other) => {
+            Place::Packed(Compartment::Other, OTHER_KEYS.to_owned())
+        }
         _ if nested => Place::Packed(Compartment::Other, top.to_owned()),
         _ => Place::Sealed(Compartment::Other),
     }
 }
 
+/// The longest path that is a row's name; the longest in Apple's schema has some 60 bytes.
+const MAX_OWN_NAME_BYTES: usize = 128;
+
 /// Whether the path is made of words of Apple's schema alone: a plain top-level key, positions, known
 /// containers, and a last word that [`classify`] knew.
 fn own_name(name: &str) -> bool {
+    if name.len() > MAX_OWN_NAME_BYTES {
+        return false;
+    }
     let mut words = name.split('.').skip(1).filter(|w| !number(w)).peekable();
     while let Some(word) = words.next() {
         if words.peek().is_some() && !CONTAINERS.contains(&word) {
@@ -187,8 +197,7 @@ fn own_name(name: &str) -> bool {
     true
 }
 
-/// A list's items sealed as one row named after it: a JSON array, its items in one order. `same` is what
-/// the change tag is over.
+/// A list's items as the row named after it holds them: a JSON array, its items in one order.
 pub(crate) fn list_json(items: &[apple::report::Item]) -> String {
     let mut items: Vec<String> = items.iter().map(|i| json::item(&i.fields)).collect();
     items.sort_unstable();
@@ -242,6 +251,10 @@ mod tests {
         assert_eq!(packed("07700 900123"), (Compartment::Other, "OtherKeys".into()));
         assert_eq!(packed("07700 900123.OSVersion"), (Compartment::Other, "OtherKeys".into()));
         assert_eq!(packed("SecurityInfo.Unheard.Of"), (Compartment::Other, "SecurityInfo".into()));
+        assert_eq!(packed("IMEI.note"), (Compartment::Other, "OtherKeys".into()));
+        assert_eq!(packed("OSVersion.of.what"), (Compartment::Other, "OtherKeys".into()));
+        let long = format!("ServiceSubscriptions.{}.PhoneNumber", "0".repeat(400));
+        assert_eq!(packed(&long), (Compartment::Contact, "ServiceSubscriptions.PhoneNumber".into()));
         assert_eq!(packed("ErrorChain.0.ErrorCode"), (Compartment::Other, "ErrorChain".into()));
     }
 
