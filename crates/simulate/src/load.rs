@@ -21,6 +21,9 @@ use std::time::Duration;
 /// How many handshakes are under way at once while connections are opened.
 const OPENING: usize = 32;
 
+/// How long phones may take to do what is left when time is up.
+const LEFTOVERS: Duration = Duration::from_secs(30);
+
 /// Makes room for so many connections: raises this process's limit of open files as far as it may.
 ///
 /// # Errors
@@ -63,7 +66,8 @@ pub async fn idle(phones: &mut Vec<Phone>, options: LoadOptions) -> LoadReport {
     report
 }
 
-/// Idle check-ins with a handshake each: full ones, or with session tickets where `resume`.
+/// Check-ins with a handshake each: full ones, or with session tickets where `resume`. One that brings a
+/// command counts as well; the command is left where it is.
 pub async fn cold(phones: &mut Vec<Phone>, options: LoadOptions, resume: bool) -> LoadReport {
     let meter = Arc::new(Meter::new());
     let mut lanes = drive::unopened(phones, options.connections);
@@ -107,6 +111,8 @@ pub async fn round_trips<E: std::fmt::Display>(
         round += 1;
     }
     let report = meter.report("round_trips", lanes.len());
+    // What the end of time left in the queues is done too, so that the next load finds them empty.
+    drive::run(&mut lanes, Mode::Drain, LEFTOVERS, &Arc::new(Meter::new())).await;
     drive::close(lanes, phones);
     report
 }

@@ -239,3 +239,22 @@ async fn a_kept_fleet_is_resumed_with_its_certificates_and_pushes() {
     assert_eq!(format!("{pushes:?}"), "Pushes(3 phones)");
     assert!(phones.iter().all(|p| p.state() == State::Enrolled));
 }
+
+#[tokio::test]
+async fn round_trips_leave_no_command_behind_when_time_is_up() {
+    let house = House::start().await;
+    let mut phones = enrolled(&house, 2).await;
+    let ids: Vec<_> = phones.iter().filter_map(Phone::enrolment).collect();
+    load::round_trips(&mut phones, LoadOptions { connections: 2, for_ms: 1 }, async |_| {
+        for id in &ids {
+            for n in 0..40 {
+                house.queue(*id, FreeQuery::DeviceInformation.bytes(CommandId([n + 1; 16])));
+            }
+        }
+        Ok::<_, String>(())
+    })
+    .await;
+    for id in ids {
+        assert_eq!(house.reports(id).iter().filter(|r| r.command_id.is_some()).count(), 40);
+    }
+}

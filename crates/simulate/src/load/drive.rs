@@ -206,12 +206,8 @@ impl Lane {
             self.phone.rest();
         }
         let sent = Instant::now();
-        let command = self.send(What::Idle).await?;
-        if command.is_empty() {
-            meter.operation(sent.elapsed())
-        } else {
-            meter.other()
-        }
+        self.send(What::Idle).await?;
+        meter.operation(sent.elapsed());
         if self.connection.as_ref().is_some_and(Connection::resumed) {
             meter.resumed();
         }
