@@ -104,7 +104,7 @@ async fn try_follow(room: &Arc<Room>) -> Result<Stop, Stop> {
             return Err(Stop::Refused("its newest known entry is another one"));
         }
     }
-    room.following.send_replace(Following::Following);
+    room.following.send_replace(Following::UpToDate);
     room.followed.send_replace(at.entries);
     let mut items = Vec::with_capacity(AT_ONCE);
     loop {

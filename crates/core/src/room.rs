@@ -28,7 +28,7 @@ pub(crate) enum Following {
     /// The vault has not been reached yet.
     Waiting,
     /// It is followed.
-    Following,
+    UpToDate,
     /// It went back or was rewritten: nothing more is applied, and an operator has to look.
     Refused(&'static str),
 }

@@ -130,7 +130,7 @@ pub(crate) async fn health(
 async fn vault(room: &Room) -> VaultState {
     let following = match &*room.following.borrow() {
         Following::Waiting => "waiting".to_owned(),
-        Following::Following => "following".to_owned(),
+        Following::UpToDate => "following".to_owned(),
         Following::Refused(why) => (*why).to_owned(),
     };
     let mut state =

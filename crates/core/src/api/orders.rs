@@ -58,8 +58,7 @@ pub(crate) async fn submit_order(
     };
     // It goes on if the caller hangs up: an order that was begun is brought to its end.
     let carried = tokio::spawn(async move { submit(&room, signed, sealed).await });
-    let (decided, answer) =
-        carried.await.unwrap_or_else(|_| Err(NotDecided::Store(store::StoreError::Panicked)))?;
+    let (decided, answer) = carried.await.unwrap_or(Err(NotDecided::Store(store::StoreError::Panicked)))?;
     if decided.refusal != 0 {
         return Err(Problem::refused(decided.refusal));
     }

@@ -136,6 +136,16 @@ impl House {
 
     /// Over a data folder and a vault that are there already.
     pub async fn start_in(dir: PathBuf, vault: FakeVault, with_vault: bool) -> Self {
+        Self::start_on(&tokio::runtime::Handle::current(), dir, vault, with_vault).await
+    }
+
+    /// With core in a runtime of its own.
+    pub async fn start_on(
+        core: &tokio::runtime::Handle,
+        dir: PathBuf,
+        vault: FakeVault,
+        with_vault: bool,
+    ) -> Self {
         let clock = Arc::new(HandClock::at(START_MS));
         if !dir.join("root.pub").exists() {
             let installed = rpc::install::Installed {
@@ -151,7 +161,7 @@ impl House {
         let (control, kept) = rpc::control::pair().unwrap();
         let (events, rx) = mpsc::unbounded_channel();
         let config = core_room::Config::at(dir.clone());
-        let core = tokio::spawn(core_room::run_by(config, clock.clone(), control, rx));
+        let core = core.spawn(core_room::run_by(config, clock.clone(), control, rx));
 
         let door = FakeDoor(Arc::new(CallStream::new(Duration::from_secs(20))));
         let calls = door.0.clone();
