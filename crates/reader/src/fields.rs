@@ -18,6 +18,9 @@ const MAX_CLEAR_BYTES: usize = 256;
 /// The row of keys that are no plain words.
 const OTHER_KEYS: &str = "OtherKeys";
 
+/// Structures whose fields may stand in the clear, where their own names may. A `Version` inside anything
+/// else is not the one on the list.
+const LISTED: &[&str] = &["SecurityInfo", "ServiceSubscriptions"];
 /// Dictionaries of Apple's schema inside which a field keeps a name of its own.
 const CONTAINERS: &[&str] = &["ManagementStatus", "OSUpdateSettings", "MDMOptions", "FirewallSettings"];
 
@@ -161,7 +164,7 @@ fn place(name: &str, value: &FieldValue) -> Place {
         _ => true,
     };
     match classify(name) {
-        FieldClass::Clear if fits && own_name(name) => Place::Clear,
+        FieldClass::Clear if fits && own_name(name) && (!nested || LISTED.contains(&top)) => Place::Clear,
         FieldClass::Sealed(compartment) if compartment != Compartment::Other => {
             if own_name(name) {
                 return Place::Sealed(compartment);
@@ -251,6 +254,7 @@ mod tests {
         assert_eq!(packed("07700 900123"), (Compartment::Other, "OtherKeys".into()));
         assert_eq!(packed("07700 900123.OSVersion"), (Compartment::Other, "OtherKeys".into()));
         assert_eq!(packed("SecurityInfo.Unheard.Of"), (Compartment::Other, "SecurityInfo".into()));
+        assert_eq!(packed("UnheardOfList.0.Version"), (Compartment::Other, "UnheardOfList".into()));
         assert_eq!(packed("IMEI.note"), (Compartment::Other, "OtherKeys".into()));
         assert_eq!(packed("OSVersion.of.what"), (Compartment::Other, "OtherKeys".into()));
         let long = format!("ServiceSubscriptions.{}.PhoneNumber", "0".repeat(400));
