@@ -97,8 +97,11 @@ impl Target {
     }
 
     fn decoded(&mut self, part: &[u8], plus: bool) -> Vec<u8> {
-        let mut now: Vec<u8> =
-            if plus { part.iter().map(|b| if *b == b'+' { b' ' } else { *b }).collect() } else { part.to_vec() };
+        let mut now: Vec<u8> = if plus {
+            part.iter().map(|b| if *b == b'+' { b' ' } else { *b }).collect()
+        } else {
+            part.to_vec()
+        };
         for round in 1..=ROUNDS {
             match decode_once(&now) {
                 Some(next) => {

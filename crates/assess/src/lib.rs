@@ -1,5 +1,9 @@
 //! Offline: was our EPMM hit, what was taken, what to do now. Needs no server.
 
+pub mod cli;
+pub mod compare;
+pub mod corpus;
+pub mod demo;
 pub mod draft;
 pub mod export;
 pub mod exposure;
@@ -13,3 +17,4 @@ pub mod report;
 pub mod rules;
 pub mod scan;
 pub mod sigma;
+pub mod weigh;

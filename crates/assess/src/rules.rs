@@ -87,7 +87,11 @@ impl RuleSet {
         for f in files {
             let name = crate::fold::inert(f.as_os_str().as_encoded_bytes());
             let read = fs::metadata(&f).and_then(|m| {
-                if m.len() > 1 << 20 { Err(std::io::Error::other("longer than 1 MiB")) } else { fs::read_to_string(&f) }
+                if m.len() > 1 << 20 {
+                    Err(std::io::Error::other("longer than 1 MiB"))
+                } else {
+                    fs::read_to_string(&f)
+                }
             });
             match read.map_err(|e| e.to_string()).and_then(|t| parse_rules(&t, false)) {
                 Ok(rules) if self.rules.len() + rules.len() <= MAX_RULES => {
@@ -108,7 +112,8 @@ impl RuleSet {
 
     /// All literals, in lower case, sorted; a rule with an empty list adds none.
     pub fn literals(&self) -> Vec<String> {
-        let mut all: Vec<String> = self.rules.iter().flat_map(|r| r.literals.clone().unwrap_or_default()).collect();
+        let mut all: Vec<String> =
+            self.rules.iter().flat_map(|r| r.literals.clone().unwrap_or_default()).collect();
         all.sort();
         all.dedup();
         all
@@ -146,12 +151,18 @@ impl RuleSet {
     /// "Not assessable here" for a rule on a line's layout.
     pub fn not_assessable(&self, rule: usize, line: &Line<'_>) -> Option<NotAssessable> {
         let r = self.rules.get(rule)?;
-        let lacks = if r.detection.uses("sc-status") && line.status.is_none() { "no status" } else { "not all fields" };
+        let lacks = if r.detection.uses("sc-status") && line.status.is_none() {
+            "no status"
+        } else {
+            "not all fields"
+        };
         Some(NotAssessable {
             rule: r.info.id.clone(),
             title: r.info.title.clone(),
             layout: Some(line.layout),
-            why: format!("A line that this rule may concern has {lacks}, so the rule can't be decided there."),
+            why: format!(
+                "A line that this rule may concern has {lacks}, so the rule can't be decided there."
+            ),
         })
     }
 }
@@ -207,7 +218,10 @@ mod tests {
         for alias in ["aad", "asfV3"] {
             assert!(get(&format!("/mifs/{alias}/api/v2/ping"), 401, 0).ends_with("-probe"));
             assert!(get(&format!("/mifs/{alias}/api/v2/ping"), 200, 91).ends_with("-answered"));
-            assert!(get(&format!("/mifs//{alias}/api/v2/authorized/users?adminDeviceSpaceId=1"), 200, 9000).ends_with("-data"));
+            assert!(
+                get(&format!("/mifs//{alias}/api/v2/authorized/users?adminDeviceSpaceId=1"), 200, 9000)
+                    .ends_with("-data")
+            );
         }
         assert_eq!(get("/mifs/rs/api/v2/ping", 200, 91), "");
     }
@@ -236,16 +250,27 @@ mod tests {
     #[test]
     fn an_app_link_of_2026_is_graded_by_its_text_and_a_good_download_is_silent() {
         let good = format!("/mifs/c/appstore/fob/3/17/sha256:{}/app.ipa", "0a".repeat(32));
-        let signed = "/mifs/c/appstore/fob/3/17/sha256:kid=1,st=1769700000,et=1769703600,h=0a1b2c/My%20App%20(2).ipa";
+        let signed =
+            "/mifs/c/appstore/fob/3/17/sha256:kid=1,st=1769700000,et=1769703600,h=0a1b2c/My%20App%20(2).ipa";
         for ok in [good.as_str(), signed] {
             assert_eq!(get(ok, 200, 91404), "");
             assert_eq!(get(ok, 206, 5), "");
             assert_eq!(get(ok, 404, 91404), "epmm-2026-1281-probe");
         }
-        assert_eq!(get("/mifs/c/aftstore/fob/3/5/sha256:INERT-SAMPLE/x.ipa", 404, 9), "epmm-2026-1281-malformed");
-        assert_eq!(get("/mifs/c/aftstore/fob/3/5/sha256:kid=1,st=inert,et=1,h=x/x.ipa", 404, 9), "epmm-2026-1281-malformed");
+        assert_eq!(
+            get("/mifs/c/aftstore/fob/3/5/sha256:INERT-SAMPLE/x.ipa", 404, 9),
+            "epmm-2026-1281-malformed"
+        );
+        assert_eq!(
+            get("/mifs/c/aftstore/fob/3/5/sha256:kid=1,st=inert,et=1,h=x/x.ipa", 404, 9),
+            "epmm-2026-1281-malformed"
+        );
         for t in ["a%60inert%60b", "%24(inert)", "gPath%5Binert%5D,x=gpath%5B", "h=gPath%5Binert"] {
-            assert_eq!(get(&format!("/mifs/c/appstore//fob/3/5/sha256:{t}/x.ipa"), 404, 9), "epmm-2026-1281-attempt", "{t}");
+            assert_eq!(
+                get(&format!("/mifs/c/appstore//fob/3/5/sha256:{t}/x.ipa"), 404, 9),
+                "epmm-2026-1281-attempt",
+                "{t}"
+            );
         }
         assert_eq!(get("/mifs/c/appstore/list", 404, 9), "");
     }
@@ -268,8 +293,17 @@ mod tests {
     #[test]
     fn ordinary_lines_of_other_products_say_nothing() {
         for t in [
-            "/", "/wp-login.php", "/wp-content/plugins/x/${jndi:inert}", "/api/v2/users?format=${x}", "/index.php?q=%24%7Bx%7D",
-            "/mifs/services/x", "/mifs/user/login.jsp", "/css/mibasecss.css", "/foo/fob/bar", "/a/aad/api/v2/x", "/403.jsp?k=1",
+            "/",
+            "/wp-login.php",
+            "/wp-content/plugins/x/${jndi:inert}",
+            "/api/v2/users?format=${x}",
+            "/index.php?q=%24%7Bx%7D",
+            "/mifs/services/x",
+            "/mifs/user/login.jsp",
+            "/css/mibasecss.css",
+            "/foo/fob/bar",
+            "/a/aad/api/v2/x",
+            "/403.jsp?k=1",
         ] {
             assert_eq!(get(t, 404, 9), "", "{t}");
             assert_eq!(get(t, 200, 9), "", "{t}");

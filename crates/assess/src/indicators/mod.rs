@@ -48,11 +48,31 @@ const ADDRESSES: &[(&str, &str, UnixMs)] = &[
 ];
 /// SHA-256 of files, with their source and date.
 const HASHES: &[(&str, &str, UnixMs)] = &[
-    ("c1f60ca5a5f7b94ab7122718a44b46de16c69d22c2eb62ce2948cab14bc78d50", "CISA MAR-251126", 1_758_153_600_000),
-    ("065c1c2fb17ba1c3f882bead409215df612673cd455698768ed71412f9190ba3", "CISA MAR-251126", 1_758_153_600_000),
-    ("b1b1cf33b8d3da35293d6b74c378f0cd9452a4351e26d07c896c4d9a8257ef89", "CISA MAR-251126", 1_758_153_600_000),
-    ("b618057de9a8bba95440f23b9cf6374cc66f2acd127b3d478684b22d8f11e00b", "CISA MAR-251126", 1_758_153_600_000),
-    ("df501b238854d6579cafebeba82581a728e89ed1f6cd0da54c79ef4eb6f4f9fd", "CISA MAR-251126", 1_758_153_600_000),
+    (
+        "c1f60ca5a5f7b94ab7122718a44b46de16c69d22c2eb62ce2948cab14bc78d50",
+        "CISA MAR-251126",
+        1_758_153_600_000,
+    ),
+    (
+        "065c1c2fb17ba1c3f882bead409215df612673cd455698768ed71412f9190ba3",
+        "CISA MAR-251126",
+        1_758_153_600_000,
+    ),
+    (
+        "b1b1cf33b8d3da35293d6b74c378f0cd9452a4351e26d07c896c4d9a8257ef89",
+        "CISA MAR-251126",
+        1_758_153_600_000,
+    ),
+    (
+        "b618057de9a8bba95440f23b9cf6374cc66f2acd127b3d478684b22d8f11e00b",
+        "CISA MAR-251126",
+        1_758_153_600_000,
+    ),
+    (
+        "df501b238854d6579cafebeba82581a728e89ed1f6cd0da54c79ef4eb6f4f9fd",
+        "CISA MAR-251126",
+        1_758_153_600_000,
+    ),
     (
         "097b051c9c9138ada0d2a9fb4dfe463d358299d4bd0e81a1db2f69f32578747a",
         "public analyses of the 403.jsp loader, February 2026 (second-hand)",
@@ -113,7 +133,9 @@ impl Indicators {
             .list
             .iter()
             .filter_map(|i| match i.kind {
-                IndicatorKind::Address | IndicatorKind::Domain | IndicatorKind::UserAgent => Some(i.value.to_ascii_lowercase()),
+                IndicatorKind::Address | IndicatorKind::Domain | IndicatorKind::UserAgent => {
+                    Some(i.value.to_ascii_lowercase())
+                }
                 // A URL stands in a log as its path, possibly with odd slashes: take its longest piece.
                 IndicatorKind::Url => i
                     .value
@@ -164,7 +186,8 @@ impl Indicators {
 
     /// A file hash (any case) or exact name or path.
     pub fn of_file(&self, hash: Option<&str>, path: &[u8]) -> Vec<usize> {
-        let mut out: Vec<usize> = hash.and_then(|h| self.find(IndicatorKind::FileHash, h.as_bytes())).into_iter().collect();
+        let mut out: Vec<usize> =
+            hash.and_then(|h| self.find(IndicatorKind::FileHash, h.as_bytes())).into_iter().collect();
         out.extend(self.find(IndicatorKind::FileName, path));
         out.extend(path.rsplit(|b| *b == b'/').next().and_then(|n| self.find(IndicatorKind::FileName, n)));
         out.sort_unstable();

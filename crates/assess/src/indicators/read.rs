@@ -90,7 +90,8 @@ impl Take<'_> {
                 .iter()
                 .flat_map(|p| p.captures_iter(&o.pattern))
                 .filter_map(|c| {
-                    let (object, field) = (c.get(1)?.as_str().to_ascii_lowercase(), c.get(2)?.as_str().to_ascii_lowercase());
+                    let (object, field) =
+                        (c.get(1)?.as_str().to_ascii_lowercase(), c.get(2)?.as_str().to_ascii_lowercase());
                     let value = c.get(3)?.as_str().replace("\\'", "'").replace("\\\\", "\\");
                     Some((stix_kind(&object, &field)?, value))
                 })
@@ -102,7 +103,12 @@ impl Take<'_> {
                 self.one(kind, &value, &o.name, dated);
             }
         } else if !o.value.is_empty() && (o.category || o.to_ids.is_some()) {
-            let dated = o.timestamp.as_deref().and_then(|t| t.parse().ok()).and_then(moment::unix).map(|s| s.civil_s * 1000);
+            let dated = o
+                .timestamp
+                .as_deref()
+                .and_then(|t| t.parse().ok())
+                .and_then(moment::unix)
+                .map(|s| s.civil_s * 1000);
             if o.to_ids == Some(false) {
                 self.report.passed_over += 1;
                 return;
@@ -159,8 +165,11 @@ fn kind_by_form(v: &str) -> Option<IndicatorKind> {
     if v.starts_with("http://") || v.starts_with("https://") || v.starts_with('/') {
         return Some(IndicatorKind::Url);
     }
-    let domain = v.contains('.') && v.len() < 254 && v.split('.').all(|l| !l.is_empty() && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'));
-    let tld = v.rsplit('.').next().is_some_and(|t| t.len() >= 2 && t.bytes().all(|b| b.is_ascii_alphabetic()));
+    let domain = v.contains('.')
+        && v.len() < 254
+        && v.split('.').all(|l| !l.is_empty() && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'));
+    let tld =
+        v.rsplit('.').next().is_some_and(|t| t.len() >= 2 && t.bytes().all(|b| b.is_ascii_alphabetic()));
     (domain && tld).then_some(IndicatorKind::Domain)
 }
 
@@ -178,23 +187,48 @@ fn csv(take: &mut Take<'_>, reader: impl Read) {
                 return;
             }
         }
-        let cell = |i: usize| record.get(i).map(|c| String::from_utf8_lossy(c).trim().to_owned()).unwrap_or_default();
+        let cell = |i: usize| {
+            record.get(i).map(|c| String::from_utf8_lossy(c).trim().to_owned()).unwrap_or_default()
+        };
         if first {
             first = false;
             let names: Vec<String> = (0..record.len()).map(|i| cell(i).to_ascii_lowercase()).collect();
             let find = |words: &[&str]| names.iter().position(|n| words.contains(&n.as_str()));
-            if let Some(v) = find(&["value", "indicator", "ioc", "observable", "ip", "address", "hash", "sha256", "url", "domain"]) {
-                columns = Some((v, find(&["type", "kind", "indicator_type"]), find(&["source", "reference", "publisher"]), find(&["date", "first_seen", "valid_from", "last_seen", "published"])));
+            if let Some(v) = find(&[
+                "value",
+                "indicator",
+                "ioc",
+                "observable",
+                "ip",
+                "address",
+                "hash",
+                "sha256",
+                "url",
+                "domain",
+            ]) {
+                columns = Some((
+                    v,
+                    find(&["type", "kind", "indicator_type"]),
+                    find(&["source", "reference", "publisher"]),
+                    find(&["date", "first_seen", "valid_from", "last_seen", "published"]),
+                ));
                 continue;
             }
         }
         let (value, kind, source, date) = match columns {
             Some((v, k, s, d)) => (cell(v), k.map(cell), s.map(cell), d.map(cell)),
-            None => ((0..record.len()).map(cell).find(|c| kind_by_form(c).is_some()).unwrap_or_default(), None, None, None),
+            None => (
+                (0..record.len()).map(cell).find(|c| kind_by_form(c).is_some()).unwrap_or_default(),
+                None,
+                None,
+                None,
+            ),
         };
         let kind = kind.and_then(|k| misp_kind(&k.to_ascii_lowercase())).or_else(|| kind_by_form(&value));
         match kind {
-            Some(k) => take.one(k, &value, source.as_deref().unwrap_or_default(), date.as_deref().and_then(time)),
+            Some(k) => {
+                take.one(k, &value, source.as_deref().unwrap_or_default(), date.as_deref().and_then(time))
+            }
             None => take.report.passed_over += 1,
         }
     }
@@ -319,7 +353,9 @@ mod tests {
 
     #[test]
     fn a_file_that_is_cut_gives_what_it_had_and_says_so() {
-        let (i, r) = read(r#"{"type":"bundle","objects":[{"type":"indicator","pattern":"[url:value = 'https://a.example.org/x']"},{"ty"#);
+        let (i, r) = read(
+            r#"{"type":"bundle","objects":[{"type":"indicator","pattern":"[url:value = 'https://a.example.org/x']"},{"ty"#,
+        );
         assert_eq!((i.list.len(), r.taken), (1, 1));
         assert!(r.fault.unwrap().contains("not JSON"));
     }

@@ -21,9 +21,10 @@ pub(super) fn read(setup: &Setup, reader: &mut dyn Read) -> (Findings, Option<io
     };
     out.lines = 1;
     let find = |words: &[&str]| {
-        words.iter().find_map(|w| names.iter().position(|n| n == w)).or_else(|| {
-            words.iter().find_map(|w| names.iter().position(|n| n.contains(w)))
-        })
+        words
+            .iter()
+            .find_map(|w| names.iter().position(|n| n == w))
+            .or_else(|| words.iter().find_map(|w| names.iter().position(|n| n.contains(w))))
     };
     let action = find(&["action", "event type", "operation"]);
     let who = find(&["performed by", "actor", "requested by", "user", "admin", "subject"]);

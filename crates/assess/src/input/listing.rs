@@ -74,10 +74,12 @@ pub fn parse(line: &[u8]) -> Option<Entry<'_>> {
         // MD5|name|inode|mode|UID|GID|size|atime|mtime|ctime|crtime; the name may hold a bar.
         let mut back = line.rsplitn(10, |b| *b == b'|');
         let (_cr, _c, m, _a, size) = (back.next()?, back.next()?, back.next()?, back.next()?, back.next()?);
-        let (_gid, _uid, _mode, _inode, front) = (back.next()?, back.next()?, back.next()?, back.next()?, back.next()?);
+        let (_gid, _uid, _mode, _inode, front) =
+            (back.next()?, back.next()?, back.next()?, back.next()?, back.next()?);
         let bar = front.iter().position(|b| *b == b'|')?;
         let hash = std::str::from_utf8(front.get(..bar)?).ok()?;
-        let whole = |b: &[u8]| std::str::from_utf8(b).ok().and_then(|s| s.split('.').next()?.parse::<i64>().ok());
+        let whole =
+            |b: &[u8]| std::str::from_utf8(b).ok().and_then(|s| s.split('.').next()?.parse::<i64>().ok());
         let size = whole(size)?;
         let mtime = whole(m)?;
         return Some(Entry {
@@ -92,15 +94,26 @@ pub fn parse(line: &[u8]) -> Option<Entry<'_>> {
     let hash = hash.strip_prefix('\\').unwrap_or(hash);
     let path = line.get(space + 1..)?;
     let path = path.strip_prefix(b" ").or_else(|| path.strip_prefix(b"*"))?;
-    (is_hash(hash) && !path.is_empty()).then_some(Entry { hash: Some(hash), path, size: None, mtime_ms: None })
+    (is_hash(hash) && !path.is_empty()).then_some(Entry {
+        hash: Some(hash),
+        path,
+        size: None,
+        mtime_ms: None,
+    })
 }
 
 fn is_hash(h: &str) -> bool {
-    matches!(h.len(), 32 | 40 | 64) && h.bytes().all(|b| b.is_ascii_hexdigit()) && h.bytes().any(|b| b != b'0')
+    matches!(h.len(), 32 | 40 | 64)
+        && h.bytes().all(|b| b.is_ascii_hexdigit())
+        && h.bytes().any(|b| b != b'0')
 }
 
 /// Reads a whole listing; the error, if any, comes with what was read.
-pub fn read(reader: &mut dyn Read, known: &Indicators, fed: &mut dyn FnMut(&[u8])) -> (Listing, u64, Option<std::io::Error>) {
+pub fn read(
+    reader: &mut dyn Read,
+    known: &Indicators,
+    fed: &mut dyn FnMut(&[u8]),
+) -> (Listing, u64, Option<std::io::Error>) {
     let mut out = Listing::default();
     let mut buf = vec![0u8; 64 * 1024];
     let mut line: Vec<u8> = Vec::new();
@@ -146,7 +159,8 @@ fn one(out: &mut Listing, known: &Indicators, line: &[u8], offset: u64) {
     // mactime may add a remark in brackets, such as "(deleted)".
     let bare = low.split(|b| *b == b' ').next().unwrap_or(&low);
     let name = bare.rsplit(|b| *b == b'/').next().unwrap_or(bare);
-    let under_mifs = memchr::memmem::find(bare, b"/mifs").is_some() || memchr::memmem::find(bare, b"/tomcat").is_some();
+    let under_mifs =
+        memchr::memmem::find(bare, b"/mifs").is_some() || memchr::memmem::find(bare, b"/tomcat").is_some();
     let staged = name.strip_prefix(b"mibasecss").and_then(|n| n.strip_suffix(b".css"));
     if staged.is_some_and(|n| n.iter().all(u8::is_ascii_digit)) {
         whys.push(Why::StagedName);
@@ -188,7 +202,10 @@ mod tests {
         assert!(e.is_none());
         assert_eq!((l.lines, l.entries, bytes), (4, 3, text.len() as u64));
         assert!(matches!(l.matches[0].why, Why::Indicator(_)));
-        assert_eq!((l.matches[1].why, l.matches[1].size, l.matches[1].mtime_ms), (Why::StagedName, Some(9000), Some(1_747_274_497_000)));
+        assert_eq!(
+            (l.matches[1].why, l.matches[1].size, l.matches[1].mtime_ms),
+            (Why::StagedName, Some(9000), Some(1_747_274_497_000))
+        );
         assert_eq!(l.matches.len(), 2);
     }
 

@@ -16,7 +16,7 @@ mod walk;
 use std::io::{self, Read};
 use std::path::PathBuf;
 
-pub use walk::read_all;
+pub use walk::{read_all, total_bytes};
 
 use crate::finding::{InputKind, ReadState};
 use crate::scan::{Findings, Mode, Progress, Segment, Setup, scan_reader};
@@ -103,7 +103,9 @@ impl Reading<'_> {
         if self.contents.len() >= MAX_CONTENTS {
             if self.contents.len() == MAX_CONTENTS {
                 let mut over = Content::new("(further files)".into(), None);
-                over.state = ReadState::NotRead(format!("more than {MAX_CONTENTS} files were met; these were not read"));
+                over.state = ReadState::NotRead(format!(
+                    "more than {MAX_CONTENTS} files were met; these were not read"
+                ));
                 self.contents.push(over);
             }
             return None;
@@ -141,7 +143,9 @@ impl Reading<'_> {
             Shape::Foreign(what) => {
                 if let Some(c) = self.at(i) {
                     c.kind = InputKind::Archive;
-                    c.state = ReadState::NotRead(format!("packed or sealed as {what}: unpack it first, then give the result"));
+                    c.state = ReadState::NotRead(format!(
+                        "packed or sealed as {what}: unpack it first, then give the result"
+                    ));
                 }
             }
             Shape::Gzip | Shape::Zstd | Shape::Xz | Shape::Bzip2 | Shape::Tar | Shape::Zip => {
@@ -191,7 +195,9 @@ impl Reading<'_> {
         c.kind = match mode {
             Mode::Text => InputKind::WebLog,
             Mode::Json => InputKind::JsonLines,
-            Mode::JsonAudit if f.layouts.contains_key(&crate::finding::Layout::SentryAudit) => InputKind::SentryAudit,
+            Mode::JsonAudit if f.layouts.contains_key(&crate::finding::Layout::SentryAudit) => {
+                InputKind::SentryAudit
+            }
             Mode::JsonAudit => InputKind::EpmmAudit,
         };
         c.state = match e {
@@ -242,7 +248,8 @@ impl Reading<'_> {
                 let (f, e) = scan_reader(self.setup, &mut text.as_slice(), mode, Segment::ALL, &mut |_| {});
                 self.put(i, f, mode, e);
                 if let Some(c) = self.at(i) {
-                    c.remarks.push("The file is one JSON document; line numbers are those of its records.".into());
+                    c.remarks
+                        .push("The file is one JSON document; line numbers are those of its records.".into());
                 }
             }
             Err(why) => {

@@ -40,7 +40,10 @@ impl Read for Part<'_> {
         }
         let n = self.file.read_at(buf.get_mut(..most).unwrap_or_default(), self.at)?;
         if n == 0 {
-            return Err(super::tar::cut(format!("the file became shorter while it was read ({} of {} bytes)", self.at, self.len)));
+            return Err(super::tar::cut(format!(
+                "the file became shorter while it was read ({} of {} bytes)",
+                self.at, self.len
+            )));
         }
         self.at += n as u64;
         if let Some(p) = self.progress {
@@ -71,7 +74,15 @@ pub(super) struct Outcome {
 }
 
 /// Scans a file of `len` bytes.
-pub(super) fn scan(setup: &Setup, file: &File, len: u64, mode: Mode, hash: bool, threads: usize, progress: &Progress) -> Outcome {
+pub(super) fn scan(
+    setup: &Setup,
+    file: &File,
+    len: u64,
+    mode: Mode,
+    hash: bool,
+    threads: usize,
+    progress: &Progress,
+) -> Outcome {
     let scanners = if hash { threads.saturating_sub(1).max(1) } else { threads.max(1) };
     let next = AtomicU64::new(0);
     let joined = Mutex::new(Joined::default());
@@ -85,7 +96,10 @@ pub(super) fn scan(setup: &Setup, file: &File, len: u64, mode: Mode, hash: bool,
                 if start >= len {
                     return;
                 }
-                let segment = Segment { start, end: if start + SEGMENT_BYTES >= len { u64::MAX } else { start + SEGMENT_BYTES } };
+                let segment = Segment {
+                    start,
+                    end: if start + SEGMENT_BYTES >= len { u64::MAX } else { start + SEGMENT_BYTES },
+                };
                 let mut part = Part::new(file, start.saturating_sub(1), len, Some(progress));
                 let (f, e) = scan_reader(setup, &mut part, mode, segment, &mut |_| {});
                 if let Ok(mut j) = joined.lock() {

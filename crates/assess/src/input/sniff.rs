@@ -106,14 +106,17 @@ pub fn sniff(head: &[u8], setup: &Setup) -> Shape {
 }
 
 fn json(text: &[u8]) -> Shape {
-    let mut lines = text.split(|b| *b == b'\n').map(<[u8]>::trim_ascii).filter(|l| !l.is_empty() && *l != b"[");
+    let mut lines =
+        text.split(|b| *b == b'\n').map(<[u8]>::trim_ascii).filter(|l| !l.is_empty() && *l != b"[");
     let Some(first) = lines.next() else { return Shape::JsonDocument };
     let one = first.strip_prefix(b"[").unwrap_or(first).trim_ascii();
     let one = one.strip_suffix(b",").unwrap_or(one);
     let one = one.strip_suffix(b"]").unwrap_or(one);
     match serde_json::from_slice::<Value>(one) {
         Ok(v) if v.is_object() => {
-            if v.as_object().is_some_and(|o| o.len() <= 3 && o.values().any(|x| x.is_array() || (x.is_object() && x.get("hits").is_some()))) {
+            if v.as_object().is_some_and(|o| {
+                o.len() <= 3 && o.values().any(|x| x.is_array() || (x.is_object() && x.get("hits").is_some()))
+            }) {
                 return Shape::JsonDocument;
             }
             let parsed = line::parse_json(one, &line::FieldMap::default());
@@ -134,5 +137,8 @@ fn is_audit_header(line: &[u8]) -> bool {
     let low = String::from_utf8_lossy(line).to_ascii_lowercase();
     let names: Vec<&str> = low.split(',').map(|n| n.trim().trim_matches('"')).collect();
     let any = |words: &[&str]| names.iter().any(|n| words.iter().any(|w| n.contains(w)));
-    names.len() >= 3 && any(&["action", "event type", "operation"]) && any(&["user", "actor", "subject", "performed", "requested", "admin"]) && any(&["date", "time"])
+    names.len() >= 3
+        && any(&["action", "event type", "operation"])
+        && any(&["user", "actor", "subject", "performed", "requested", "admin"])
+        && any(&["date", "time"])
 }

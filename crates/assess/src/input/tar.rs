@@ -165,7 +165,9 @@ fn number(field: &[u8]) -> Option<u64> {
 }
 
 fn name(header: &[u8]) -> Vec<u8> {
-    let text = |a: usize, b: usize| header.get(a..b).unwrap_or_default().split(|x| *x == 0).next().unwrap_or_default();
+    let text = |a: usize, b: usize| {
+        header.get(a..b).unwrap_or_default().split(|x| *x == 0).next().unwrap_or_default()
+    };
     let prefix = if header.get(257..263) == Some(b"ustar\0") { text(345, 500) } else { b"" };
     let mut out = prefix.to_vec();
     if !out.is_empty() {
@@ -177,15 +179,20 @@ fn name(header: &[u8]) -> Vec<u8> {
 
 fn checksum_holds(header: &[u8]) -> bool {
     let want = number(header.get(148..156).unwrap_or_default());
-    let sum: u64 =
-        header.iter().enumerate().map(|(i, b)| if (148..156).contains(&i) { 32 } else { u64::from(*b) }).sum();
+    let sum: u64 = header
+        .iter()
+        .enumerate()
+        .map(|(i, b)| if (148..156).contains(&i) { 32 } else { u64::from(*b) })
+        .sum();
     want == Some(sum)
 }
 
 /// Before POSIX there was no magic: a header is known by its checksum.
 pub fn is_old_header(head: &[u8]) -> bool {
     head.get(..BLOCK).is_some_and(|h| {
-        h.first().is_some_and(|b| *b > 32) && h.get(100..108).is_some_and(|m| m.contains(&b'0')) && checksum_holds(h)
+        h.first().is_some_and(|b| *b > 32)
+            && h.get(100..108).is_some_and(|m| m.contains(&b'0'))
+            && checksum_holds(h)
     })
 }
 
@@ -194,7 +201,9 @@ fn pax(meta: &[u8]) -> (Option<Vec<u8>>, Option<u64>) {
     let (mut path, mut size) = (None, None);
     let mut rest = meta;
     while let Some(space) = rest.iter().position(|b| *b == b' ') {
-        let len = std::str::from_utf8(rest.get(..space).unwrap_or_default()).ok().and_then(|s| s.parse::<usize>().ok());
+        let len = std::str::from_utf8(rest.get(..space).unwrap_or_default())
+            .ok()
+            .and_then(|s| s.parse::<usize>().ok());
         let Some(record) = len.filter(|l| *l > space + 1).and_then(|l| rest.get(space + 1..l)) else { break };
         let record = record.strip_suffix(b"\n").unwrap_or(record);
         if let Some(p) = record.strip_prefix(b"path=") {
@@ -264,7 +273,12 @@ mod tests {
     #[test]
     fn members_links_and_long_names_are_read() {
         let long = "d/".repeat(120) + "log";
-        let a = archive(&[("a", b"one", b'0'), ("up", b"", b'2'), ("x", long.as_bytes(), b'L'), ("cut", b"two", b'0')]);
+        let a = archive(&[
+            ("a", b"one", b'0'),
+            ("up", b"", b'2'),
+            ("x", long.as_bytes(), b'L'),
+            ("cut", b"two", b'0'),
+        ]);
         let (seen, end) = list(&a);
         assert!(end.is_ok());
         assert_eq!(seen[0], (b"a".to_vec(), Kind::File, b"one".to_vec()));

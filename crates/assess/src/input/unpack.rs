@@ -31,14 +31,26 @@ impl Reading<'_> {
         let outcome = match shape {
             Shape::Tar => self.tar(i, reader, depth, allowance),
             Shape::Zip => self.zip_spooled(i, reader, depth, allowance),
-            Shape::Gzip => self.single(i, flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(1 << 16, &mut *reader)), depth, allowance),
+            Shape::Gzip => self.single(
+                i,
+                flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(1 << 16, &mut *reader)),
+                depth,
+                allowance,
+            ),
             Shape::Bzip2 => self.single(i, bzip2::read::MultiBzDecoder::new(&mut *reader), depth, allowance),
-            Shape::Xz => match liblzma::stream::Stream::new_stream_decoder(1 << (MAX_WINDOW_LOG + 1), liblzma::stream::CONCATENATED) {
-                Ok(s) => self.single(i, liblzma::read::XzDecoder::new_stream(&mut *reader, s), depth, allowance),
+            Shape::Xz => match liblzma::stream::Stream::new_stream_decoder(
+                1 << (MAX_WINDOW_LOG + 1),
+                liblzma::stream::CONCATENATED,
+            ) {
+                Ok(s) => {
+                    self.single(i, liblzma::read::XzDecoder::new_stream(&mut *reader, s), depth, allowance)
+                }
                 Err(e) => Err(io::Error::other(e)),
             },
             Shape::Zstd => match zstd::stream::read::Decoder::new(&mut *reader) {
-                Ok(mut d) => d.window_log_max(MAX_WINDOW_LOG).and_then(|()| self.single(i, d, depth, allowance)),
+                Ok(mut d) => {
+                    d.window_log_max(MAX_WINDOW_LOG).and_then(|()| self.single(i, d, depth, allowance))
+                }
                 Err(e) => Err(e),
             },
             _ => Ok(()),
@@ -65,10 +77,15 @@ impl Reading<'_> {
         let last = outer.rsplit('/').next().unwrap_or(&outer);
         let inner = [".gz", ".zst", ".xz", ".bz2", ".tgz", ".txz"]
             .iter()
-            .find_map(|e| last.strip_suffix(e).map(|b| if e.starts_with(".t") { format!("{b}.tar") } else { b.to_owned() }))
+            .find_map(|e| {
+                last.strip_suffix(e)
+                    .map(|b| if e.starts_with(".t") { format!("{b}.tar") } else { b.to_owned() })
+            })
             .filter(|b| !b.is_empty())
             .unwrap_or_else(|| "(content)".into());
-        let Some(member) = self.add(Content::new(format!("{outer}!/{inner}"), Some(i))) else { return Ok(()) };
+        let Some(member) = self.add(Content::new(format!("{outer}!/{inner}"), Some(i))) else {
+            return Ok(());
+        };
         let start = allowance.unpacked;
         let mut limited = Limited { inner: decoder, left: start, of: allowance.of };
         if depth == 0 {
@@ -91,7 +108,13 @@ impl Reading<'_> {
         Ok(())
     }
 
-    fn tar(&mut self, i: usize, reader: &mut (dyn Read + Send), depth: u8, allowance: &mut Allowance) -> io::Result<()> {
+    fn tar(
+        &mut self,
+        i: usize,
+        reader: &mut (dyn Read + Send),
+        depth: u8,
+        allowance: &mut Allowance,
+    ) -> io::Result<()> {
         let outer = self.contents.get(i).map(|c| c.name.clone()).unwrap_or_default();
         let mut links = 0u64;
         let end = tar::walk(reader, &mut |m, body| {
@@ -110,7 +133,10 @@ impl Reading<'_> {
             if let Some(c) = self.at(member)
                 && name.split(|b| *b == b'/').any(|s| s == b"..")
             {
-                c.remarks.push("Its name climbs out of the archive (`..`); it was read in place, nothing was written.".into());
+                c.remarks.push(
+                    "Its name climbs out of the archive (`..`); it was read in place, nothing was written."
+                        .into(),
+                );
             }
             self.content(member, body, depth + 1, allowance, true);
             Ok(true)
@@ -118,13 +144,21 @@ impl Reading<'_> {
         if links > 0
             && let Some(c) = self.at(i)
         {
-            c.remarks.push(format!("{links} link(s), device(s) or special member(s) were named but not followed."));
+            c.remarks.push(format!(
+                "{links} link(s), device(s) or special member(s) were named but not followed."
+            ));
         }
         end
     }
 
     /// A zip needs to be read from its end: one that comes as a stream is laid into an unnamed temporary file.
-    fn zip_spooled(&mut self, i: usize, reader: &mut (dyn Read + Send), depth: u8, allowance: &mut Allowance) -> io::Result<()> {
+    fn zip_spooled(
+        &mut self,
+        i: usize,
+        reader: &mut (dyn Read + Send),
+        depth: u8,
+        allowance: &mut Allowance,
+    ) -> io::Result<()> {
         let mut spool = tempfile::tempfile()?;
         let copied = io::copy(&mut reader.take(allowance.of), &mut spool)?;
         if copied == allowance.of {
@@ -134,20 +168,33 @@ impl Reading<'_> {
         self.zip(i, spool, depth, allowance)
     }
 
-    pub(super) fn zip(&mut self, i: usize, mut file: File, depth: u8, allowance: &mut Allowance) -> io::Result<()> {
+    pub(super) fn zip(
+        &mut self,
+        i: usize,
+        mut file: File,
+        depth: u8,
+        allowance: &mut Allowance,
+    ) -> io::Result<()> {
         let claimed = zip_members(&mut file)?;
         if claimed > MAX_ZIP_MEMBERS {
-            return Err(io::Error::other(format!("a zip with {claimed} members; at most {MAX_ZIP_MEMBERS} are read")));
+            return Err(io::Error::other(format!(
+                "a zip with {claimed} members; at most {MAX_ZIP_MEMBERS} are read"
+            )));
         }
         let outer = self.contents.get(i).map(|c| c.name.clone()).unwrap_or_default();
         let mut archive = zip::ZipArchive::new(BufReader::new(file)).map_err(io::Error::other)?;
         for n in 0..archive.len() {
-            let label = archive.name_for_index(n).and_then(Result::ok).map_or_else(|| "(unreadable name)".to_owned(), |s| s.chars().take(1024).collect());
+            let label = archive
+                .name_for_index(n)
+                .and_then(Result::ok)
+                .map_or_else(|| "(unreadable name)".to_owned(), |s| s.chars().take(1024).collect());
             let opened = archive.by_index(n);
             if opened.as_ref().is_ok_and(|f| f.is_dir()) {
                 continue;
             }
-            let Some(member) = self.add(Content::new(format!("{outer}!/{}", inert(label.as_bytes())), Some(i))) else {
+            let Some(member) =
+                self.add(Content::new(format!("{outer}!/{}", inert(label.as_bytes())), Some(i)))
+            else {
                 return Ok(());
             };
             match opened {
@@ -424,18 +471,21 @@ pub(super) fn json_lines(reader: &mut dyn Read) -> Result<(Vec<u8>, bool), Strin
         records(&doc, &mut out, &mut objects);
     }
     let first = out.split(|b| *b == b'\n').next().unwrap_or_default();
-    let audit = crate::line::parse_json(first, &crate::line::FieldMap::default()).is_some_and(|l| !l.extra.is_empty());
+    let audit = crate::line::parse_json(first, &crate::line::FieldMap::default())
+        .is_some_and(|l| !l.extra.is_empty());
     Ok((out, audit))
 }
 
 fn records(v: &Value, out: &mut Vec<u8>, objects: &mut u64) {
     let list = match v {
         Value::Array(a) => Some(a),
-        Value::Object(o) => ["records", "value", "results", "events", "data", "logs", "hits"].iter().find_map(|k| match o.get(*k) {
-            Some(Value::Array(a)) => Some(a),
-            Some(Value::Object(inner)) => inner.get("hits").and_then(Value::as_array),
-            _ => None,
-        }),
+        Value::Object(o) => ["records", "value", "results", "events", "data", "logs", "hits"]
+            .iter()
+            .find_map(|k| match o.get(*k) {
+                Some(Value::Array(a)) => Some(a),
+                Some(Value::Object(inner)) => inner.get("hits").and_then(Value::as_array),
+                _ => None,
+            }),
         _ => None,
     };
     match list {

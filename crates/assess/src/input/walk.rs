@@ -112,7 +112,9 @@ impl Reading<'_> {
             if meta.nlink() > 1 && !seen.insert((meta.dev(), meta.ino())) {
                 let mut c = Content::new(label(p), None);
                 c.bytes = meta.len();
-                c.state = ReadState::NotALog("the same file as one already read, by another name (a hard link)".into());
+                c.state = ReadState::NotALog(
+                    "the same file as one already read, by another name (a hard link)".into(),
+                );
                 self.add(c);
                 return;
             }
@@ -146,7 +148,15 @@ impl Reading<'_> {
         let progress = self.progress;
         match shape {
             Shape::Lines(mode) if len >= LARGE_BYTES => {
-                let o = plain::scan(self.setup, &file, len, mode, self.options.hash, self.options.threads, progress);
+                let o = plain::scan(
+                    self.setup,
+                    &file,
+                    len,
+                    mode,
+                    self.options.hash,
+                    self.options.threads,
+                    progress,
+                );
                 self.put(i, o.findings, mode, o.fault);
                 if let Some(c) = self.contents.get_mut(i) {
                     c.sha256 = o.sha256;
@@ -178,7 +188,9 @@ impl Reading<'_> {
         if let Some(c) = self.contents.get_mut(i) {
             c.bytes = len;
             if now > len {
-                c.remarks.push(format!("It grew while it was read; its first {len} bytes, those it had at the start, were read."));
+                c.remarks.push(format!(
+                    "It grew while it was read; its first {len} bytes, those it had at the start, were read."
+                ));
             }
         }
     }
@@ -215,7 +227,9 @@ impl Reading<'_> {
 
 fn why(e: &io::Error) -> String {
     match e.kind() {
-        io::ErrorKind::PermissionDenied => "no permission to read it: give the user who runs this tool the right to".into(),
+        io::ErrorKind::PermissionDenied => {
+            "no permission to read it: give the user who runs this tool the right to".into()
+        }
         io::ErrorKind::NotFound => "it is not there".into(),
         _ => format!("it can't be opened: {e}"),
     }

@@ -68,7 +68,9 @@ impl Format {
             if !literal.is_empty() {
                 parts.push(Part::Literal(std::mem::take(&mut literal)));
             } else if matches!(parts.last(), Some(Part::Field(_))) && what != What::Query {
-                return Err(format!("two fields stand side by side near `{c}{after}`; nothing tells them apart"));
+                return Err(format!(
+                    "two fields stand side by side near `{c}{after}`; nothing tells them apart"
+                ));
             }
             parts.push(Part::Field(what));
             rest = next;
@@ -95,8 +97,10 @@ impl Format {
                 Part::Field(what) => {
                     let end = match parts.peek() {
                         // A list of forwarded addresses has the separator inside it.
-                        Some(Part::Literal(l)) if *what == What::Forwarded => memchr::memmem::find_iter(rest, l)
-                            .find(|i| !rest.get(..*i).is_some_and(|v| v.ends_with(b",")))?,
+                        Some(Part::Literal(l)) if *what == What::Forwarded => {
+                            memchr::memmem::find_iter(rest, l)
+                                .find(|i| !rest.get(..*i).is_some_and(|v| v.ends_with(b",")))?
+                        }
                         Some(Part::Literal(l)) => memchr::memmem::find(rest, l)?,
                         Some(Part::Field(_)) => rest.iter().position(|b| *b == b'?').unwrap_or(
                             rest.iter().position(|b| *b == b' ' || *b == b'"').unwrap_or(rest.len()),
@@ -123,23 +127,31 @@ impl Format {
     }
 }
 
-fn set<'a>(what: What, v: &'a [u8], line: &mut Line<'a>, path: &mut Option<&'a [u8]>, query: &mut Option<&'a [u8]>) {
+fn set<'a>(
+    what: What,
+    v: &'a [u8],
+    line: &mut Line<'a>,
+    path: &mut Option<&'a [u8]>,
+    query: &mut Option<&'a [u8]>,
+) {
     let some = || (v != b"-" && !v.is_empty()).then_some(Cow::Borrowed(v));
     match what {
         What::Peer => line.peer = Some(Cow::Borrowed(without_port(v))),
         What::Time => {
             let t = v.strip_prefix(b"[").unwrap_or(v);
-            line.stamp = moment::apache(t)
-                .or_else(|| moment::epmm(t))
-                .or_else(|| moment::iso(t))
-                .or_else(|| number(t.split(|b| *b == b'.').next()?).and_then(|n| moment::unix(i64::try_from(n).ok()?)));
+            line.stamp =
+                moment::apache(t).or_else(|| moment::epmm(t)).or_else(|| moment::iso(t)).or_else(|| {
+                    number(t.split(|b| *b == b'.').next()?).and_then(|n| moment::unix(i64::try_from(n).ok()?))
+                });
         }
         What::Request => {
             let mut words = v.splitn(2, |b| *b == b' ');
             line.method = words.next().map(Cow::Borrowed);
             if let Some(t) = words.next() {
                 let t = match memchr::memrchr(b' ', t) {
-                    Some(i) if t.get(i + 1..).is_some_and(|x| x.starts_with(b"HTTP/")) => t.get(..i).unwrap_or(t),
+                    Some(i) if t.get(i + 1..).is_some_and(|x| x.starts_with(b"HTTP/")) => {
+                        t.get(..i).unwrap_or(t)
+                    }
                     _ => t,
                 };
                 line.target = Some(Cow::Borrowed(t));
@@ -154,7 +166,8 @@ fn set<'a>(what: What, v: &'a [u8], line: &mut Line<'a>, path: &mut Option<&'a [
         What::Referer => line.referer = some(),
         What::Agent => line.agent = some(),
         What::Forwarded => {
-            line.forwarded = some().filter(|f| is_address(without_port(f.split(|b| *b == b',').next().unwrap_or_default())));
+            line.forwarded = some()
+                .filter(|f| is_address(without_port(f.split(|b| *b == b',').next().unwrap_or_default())));
         }
         What::User => line.user = some(),
         What::Skip => {}
@@ -229,7 +242,10 @@ mod tests {
 
     #[test]
     fn an_apache_format_with_a_forwarded_address_is_read() {
-        let f = Format::compile(r#"%{X-Forwarded-For}i %h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i" %D"#).unwrap();
+        let f = Format::compile(
+            r#"%{X-Forwarded-For}i %h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i" %D"#,
+        )
+        .unwrap();
         let l = f
             .parse(br#"203.0.113.9, 10.0.0.1 10.0.0.2 - - [16/May/2025:03:01:36 +0100] "GET /p HTTP/1.1" 200 12 "-" "UA" 77"#)
             .unwrap();

@@ -17,34 +17,128 @@ pub struct FieldMap {
 }
 
 const DEFAULTS: &[(&str, &[&str])] = &[
-    ("time", &[
-        "@timestamp", "timestamp", "time", "_time", "datetime", "date_time", "event.created", "TimeGenerated",
-        "eventTime", "ts", "publishTime", "EdgeStartTimestamp", "deviceReceiptTime", "rt",
-    ]),
-    ("client", &[
-        "client", "client.ip", "c-ip", "client_ip", "clientip", "clientIp", "ClientIP", "source.ip", "src_ip", "src",
-        "sourceAddress", "remote_addr", "remoteAddr", "remote_ip", "clientHost", "srcip", "source.address",
-    ]),
-    ("forwarded", &["forwardedFor", "x_forwarded_for", "xff", "http_x_forwarded_for", "X-Forwarded-For", "forwarded"]),
-    ("method", &[
-        "method", "cs-method", "http.request.method", "httpMethod", "http_method", "request_method", "verb",
-        "requestMethod", "ClientRequestMethod",
-    ]),
-    ("url", &[
-        "url.original", "requestUrl", "request_uri", "uri", "url", "cs-uri", "http.url", "request_url", "requestUri",
-        "ClientRequestURI", "path", "url.path", "cs-uri-stem", "uri_path",
-    ]),
+    (
+        "time",
+        &[
+            "@timestamp",
+            "timestamp",
+            "time",
+            "_time",
+            "datetime",
+            "date_time",
+            "event.created",
+            "TimeGenerated",
+            "eventTime",
+            "ts",
+            "publishTime",
+            "EdgeStartTimestamp",
+            "deviceReceiptTime",
+            "rt",
+        ],
+    ),
+    (
+        "client",
+        &[
+            "client",
+            "client.ip",
+            "c-ip",
+            "client_ip",
+            "clientip",
+            "clientIp",
+            "ClientIP",
+            "source.ip",
+            "src_ip",
+            "src",
+            "sourceAddress",
+            "remote_addr",
+            "remoteAddr",
+            "remote_ip",
+            "clientHost",
+            "srcip",
+            "source.address",
+        ],
+    ),
+    (
+        "forwarded",
+        &["forwardedFor", "x_forwarded_for", "xff", "http_x_forwarded_for", "X-Forwarded-For", "forwarded"],
+    ),
+    (
+        "method",
+        &[
+            "method",
+            "cs-method",
+            "http.request.method",
+            "httpMethod",
+            "http_method",
+            "request_method",
+            "verb",
+            "requestMethod",
+            "ClientRequestMethod",
+        ],
+    ),
+    (
+        "url",
+        &[
+            "url.original",
+            "requestUrl",
+            "request_uri",
+            "uri",
+            "url",
+            "cs-uri",
+            "http.url",
+            "request_url",
+            "requestUri",
+            "ClientRequestURI",
+            "path",
+            "url.path",
+            "cs-uri-stem",
+            "uri_path",
+        ],
+    ),
     ("query", &["url.query", "cs-uri-query", "uri_query", "query_string", "args", "query"]),
     ("request", &["request", "http.request", "request_line"]),
-    ("status", &[
-        "status", "sc-status", "http.response.status_code", "status_code", "response", "http_status", "statusCode",
-        "EdgeResponseStatus", "responseCode",
-    ]),
-    ("bytes", &[
-        "bytes", "sc-bytes", "http.response.bytes", "http.response.body.bytes", "body_bytes_sent", "bytes_out",
-        "bytes_sent", "response_size", "EdgeResponseBytes", "size",
-    ]),
-    ("agent", &["user_agent.original", "user_agent", "userAgent", "cs-user-agent", "cs(User-Agent)", "agent", "http_user_agent", "ClientRequestUserAgent"]),
+    (
+        "status",
+        &[
+            "status",
+            "sc-status",
+            "http.response.status_code",
+            "status_code",
+            "response",
+            "http_status",
+            "statusCode",
+            "EdgeResponseStatus",
+            "responseCode",
+        ],
+    ),
+    (
+        "bytes",
+        &[
+            "bytes",
+            "sc-bytes",
+            "http.response.bytes",
+            "http.response.body.bytes",
+            "body_bytes_sent",
+            "bytes_out",
+            "bytes_sent",
+            "response_size",
+            "EdgeResponseBytes",
+            "size",
+        ],
+    ),
+    (
+        "agent",
+        &[
+            "user_agent.original",
+            "user_agent",
+            "userAgent",
+            "cs-user-agent",
+            "cs(User-Agent)",
+            "agent",
+            "http_user_agent",
+            "ClientRequestUserAgent",
+        ],
+    ),
     ("referer", &["http.request.referrer", "referer", "referrer", "cs-referer", "http_referer"]),
     ("user", &["user.name", "userID", "user", "username", "cs-username", "suser"]),
     ("action", &["action", "event.action", "entryType", "message_type", "actionType", "Action"]),
@@ -118,7 +212,8 @@ pub fn parse(bytes: &[u8], map: &FieldMap) -> Option<Line<'static>> {
     let v = v.get("result").filter(|r| r.is_object()).unwrap_or(&v);
     let v = v.get("_source").filter(|r| r.is_object()).unwrap_or(v);
     v.as_object()?;
-    let sentry = ["useCaseID", "entryType", "requestUrl"].iter().filter(|k| v.get(**k).is_some()).count() >= 2;
+    let sentry =
+        ["useCaseID", "entryType", "requestUrl"].iter().filter(|k| v.get(**k).is_some()).count() >= 2;
     let mut line = Line::empty(if sentry { Layout::SentryAudit } else { Layout::Json });
     fill(v, map, &mut line);
     if line.target.is_none()
@@ -186,9 +281,12 @@ fn stamp(v: &Value) -> Option<Stamp> {
         return (f.is_finite() && (0.0..1e15).contains(&f)).then(|| moment::unix(f as i64)).flatten();
     }
     let s = v.as_str()?.trim().as_bytes();
-    moment::iso(s).or_else(|| moment::apache(s.strip_prefix(b"[").unwrap_or(s))).or_else(|| moment::epmm(s)).or_else(
-        || std::str::from_utf8(s).ok()?.split('.').next()?.parse::<i64>().ok().and_then(moment::unix),
-    )
+    moment::iso(s)
+        .or_else(|| moment::apache(s.strip_prefix(b"[").unwrap_or(s)))
+        .or_else(|| moment::epmm(s))
+        .or_else(|| {
+            std::str::from_utf8(s).ok()?.split('.').next()?.parse::<i64>().ok().and_then(moment::unix)
+        })
 }
 
 fn owned(l: Line<'_>) -> Line<'static> {
@@ -245,7 +343,9 @@ mod tests {
 
     #[test]
     fn sentrys_audit_log_is_known_by_its_fields() {
-        let l = read(r#"{"publishTime":"2026-06-12T10:00:00Z","entryID":1,"useCaseID":"x","entryType":"y","clientHost":"203.0.113.7","forwardedFor":"198.51.100.4","requestUrl":"/mics/x","httpMethod":"POST","action":"z"}"#);
+        let l = read(
+            r#"{"publishTime":"2026-06-12T10:00:00Z","entryID":1,"useCaseID":"x","entryType":"y","clientHost":"203.0.113.7","forwardedFor":"198.51.100.4","requestUrl":"/mics/x","httpMethod":"POST","action":"z"}"#,
+        );
         assert_eq!(l.layout, Layout::SentryAudit);
         assert_eq!(l.client().0, Some(b"198.51.100.4".as_slice()));
     }

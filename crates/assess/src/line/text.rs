@@ -110,7 +110,10 @@ fn read_tail<'a>(tail: &'a [u8], line: &mut Line<'a>) {
     if line.layout == Layout::EpmmRequest && second.is_none() {
         line.bytes = first.and_then(byte_count);
     } else {
-        line.status = first.and_then(|w| number(w)).and_then(|n| u16::try_from(n).ok()).filter(|n| (100..=999).contains(n));
+        line.status = first
+            .and_then(|w| number(w))
+            .and_then(|n| u16::try_from(n).ok())
+            .filter(|n| (100..=999).contains(n));
         line.bytes = second.and_then(byte_count);
     }
     let mut rest = tail.get(quote..).unwrap_or_default();
@@ -219,7 +222,8 @@ mod tests {
 
     use super::*;
 
-    const A: &str = r#"203.0.113.7:58224 - - 2025-05-16--03-01-36 "GET /path?a=1 HTTP/1.1" 400 168 "-" "UA \"x\"" 2509"#;
+    const A: &str =
+        r#"203.0.113.7:58224 - - 2025-05-16--03-01-36 "GET /path?a=1 HTTP/1.1" 400 168 "-" "UA \"x\"" 2509"#;
     const B: &str = r#"2025-05-15--17-43-27 198.51.100.9 TLSv1.2 ECDHE-RSA-AES128-GCM-SHA256 "GET /path HTTP/1.1" 277 "-" "UA""#;
 
     #[test]
@@ -275,7 +279,8 @@ mod tests {
 
     #[test]
     fn a_request_that_is_no_request_gives_no_target() {
-        let l = parse(br#"198.51.100.9 - - [16/May/2025:03:01:36 +0100] "\x16\x03\x01" 400 226 "-" "-""#).unwrap();
+        let l = parse(br#"198.51.100.9 - - [16/May/2025:03:01:36 +0100] "\x16\x03\x01" 400 226 "-" "-""#)
+            .unwrap();
         assert_eq!((l.method, l.target, l.status), (None, None, Some(400)));
         assert_eq!(parse(b"nothing \"at all\" here"), None);
     }

@@ -116,7 +116,8 @@ impl Hits {
     /// Adds a line.
     pub fn push(&mut self, hit: Hit) {
         let key = (hit.client.clone(), hit.rule);
-        let count = Count { lines: 1, bytes: hit.bytes.unwrap_or(0), first_ms: hit.at_ms, last_ms: hit.at_ms };
+        let count =
+            Count { lines: 1, bytes: hit.bytes.unwrap_or(0), first_ms: hit.at_ms, last_ms: hit.at_ms };
         self.count(key.clone(), count);
         self.total += 1;
         self.keep(key, hit);

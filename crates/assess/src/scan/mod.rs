@@ -288,18 +288,21 @@ impl<'a> Scanner<'a> {
             return;
         }
         let (client, via) = event.line.client();
-        self.out.assets.push(stem, Sight {
-            line: number,
-            offset,
-            at_ms,
-            zone_assumed: event.line.stamp.is_some_and(|s| s.offset_s.is_none()),
-            client: address(client),
-            via: via.map(|v| address(Some(v))),
-            get: event.line.method.as_deref().is_some_and(|m| m.eq_ignore_ascii_case(b"GET")),
-            status: event.line.status,
-            bytes: event.line.bytes,
-            raw: event.raw.get(..SIGHT_BYTES).unwrap_or(event.raw).to_vec(),
-        });
+        self.out.assets.push(
+            stem,
+            Sight {
+                line: number,
+                offset,
+                at_ms,
+                zone_assumed: event.line.stamp.is_some_and(|s| s.offset_s.is_none()),
+                client: address(client),
+                via: via.map(|v| address(Some(v))),
+                get: event.line.method.as_deref().is_some_and(|m| m.eq_ignore_ascii_case(b"GET")),
+                status: event.line.status,
+                bytes: event.line.bytes,
+                raw: event.raw.get(..SIGHT_BYTES).unwrap_or(event.raw).to_vec(),
+            },
+        );
     }
 }
 
@@ -346,7 +349,10 @@ fn look(setup: &Setup, json: bool, text: &[u8]) -> Option<LineLook> {
         forwarded: l.forwarded.is_some(),
         peer: l.peer.map(|p| p.get(..64).unwrap_or(&p).to_vec()),
         ours,
-        whole: l.status.is_some() || l.layout == Layout::EpmmRequest || l.layout == Layout::Custom || !l.extra.is_empty(),
+        whole: l.status.is_some()
+            || l.layout == Layout::EpmmRequest
+            || l.layout == Layout::Custom
+            || !l.extra.is_empty(),
     })
 }
 

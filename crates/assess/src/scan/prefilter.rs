@@ -9,8 +9,9 @@ use aho_corasick::packed;
 
 /// File name endings of static assets, as they stand before a space, `?` or quote.
 pub const ASSET_ENDINGS: &[&str] = &[
-    ".css", ".js", ".png", ".gif", ".jpg", ".jpeg", ".svg", ".ico", ".txt", ".xml", ".json", ".html", ".zip", ".gz",
-    ".tgz", ".tar", ".sql", ".7z", ".bak", ".log", ".csv", ".dat", ".bin", ".map", ".woff2", ".woff", ".ttf",
+    ".css", ".js", ".png", ".gif", ".jpg", ".jpeg", ".svg", ".ico", ".txt", ".xml", ".json", ".html", ".zip",
+    ".gz", ".tgz", ".tar", ".sql", ".7z", ".bak", ".log", ".csv", ".dat", ".bin", ".map", ".woff2", ".woff",
+    ".ttf",
 ];
 
 /// The compiled search.
@@ -26,7 +27,8 @@ pub struct Prefilter {
 impl Prefilter {
     /// `literals` in lower case; `words` are exact texts (addresses of indicators) too.
     pub fn new(literals: &[String], every_line: bool) -> Result<Self, String> {
-        let all: Vec<&str> = literals.iter().map(String::as_str).chain(ASSET_ENDINGS.iter().copied()).collect();
+        let all: Vec<&str> =
+            literals.iter().map(String::as_str).chain(ASSET_ENDINGS.iter().copied()).collect();
         let packed = packed::Config::new()
             .match_kind(packed::MatchKind::LeftmostFirst)
             .builder()
@@ -46,7 +48,9 @@ impl Prefilter {
 
     fn find_at(&self, low: &[u8], at: usize) -> Option<(usize, usize, usize)> {
         if let Some(p) = &self.packed {
-            return p.find_in(low, (at..low.len()).into()).map(|m| (m.pattern().as_usize(), m.start(), m.end()));
+            return p
+                .find_in(low, (at..low.len()).into())
+                .map(|m| (m.pattern().as_usize(), m.start(), m.end()));
         }
         let input = aho_corasick::Input::new(low).range(at..);
         self.general.as_ref()?.find(input).map(|m| (m.pattern().as_usize(), m.start(), m.end()))
@@ -54,7 +58,14 @@ impl Prefilter {
 
     /// Starts of candidate lines in `block` (whole lines), sorted, each once.
     /// `low` is the same block in lower case. `escapes`: JSON's `\u00NN` hides text too.
-    pub fn candidates(&self, block: &[u8], low: &[u8], escapes: bool, every_line: bool, out: &mut Vec<Candidate>) {
+    pub fn candidates(
+        &self,
+        block: &[u8],
+        low: &[u8],
+        escapes: bool,
+        every_line: bool,
+        out: &mut Vec<Candidate>,
+    ) {
         out.clear();
         if self.every_line || every_line {
             let mut start = 0;

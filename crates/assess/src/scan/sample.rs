@@ -88,7 +88,8 @@ pub(super) fn block(
         if dense {
             at = end + 1;
         } else {
-            line += memchr::memchr_iter(b'\n', block.get(end + 1..last_start).unwrap_or_default()).count() as u64;
+            line +=
+                memchr::memchr_iter(b'\n', block.get(end + 1..last_start).unwrap_or_default()).count() as u64;
             at = last_start;
         }
     }

@@ -41,9 +41,10 @@ impl Condition {
         match self {
             Self::One(name) => named.iter().find(|(n, _)| n == name).and_then(|(_, s)| s.literals()),
             Self::Not(_) => None,
-            Self::And(l) => {
-                l.iter().filter_map(|c| c.literals(named)).max_by_key(|l| l.iter().map(String::len).min().unwrap_or(0))
-            }
+            Self::And(l) => l
+                .iter()
+                .filter_map(|c| c.literals(named))
+                .max_by_key(|l| l.iter().map(String::len).min().unwrap_or(0)),
             Self::Or(l) => {
                 let mut out = Vec::new();
                 for c in l {
@@ -117,7 +118,9 @@ impl<'a> Parser<'a> {
                 .iter()
                 .filter(|n| match what.split_once('*') {
                     _ if what.eq_ignore_ascii_case("them") => !n.starts_with('_'),
-                    Some((start, end)) => n.len() >= start.len() + end.len() && n.starts_with(start) && n.ends_with(end),
+                    Some((start, end)) => {
+                        n.len() >= start.len() + end.len() && n.starts_with(start) && n.ends_with(end)
+                    }
                     None => *n == what,
                 })
                 .map(|n| Condition::One(n.clone()))

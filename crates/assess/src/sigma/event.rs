@@ -26,15 +26,33 @@ pub(super) enum Values<'a> {
 
 /// Names of fields that rules may use, besides `param.NAME` and a JSON field's name.
 pub(super) const FIELDS: &[&str] = &[
-    "cs-method", "cs-uri", "c-uri", "cs-uri-stem", "cs-uri-text", "cs-uri-query", "cs-uri-raw", "params", "sc-status",
-    "sc-bytes", "c-ip", "src_ip", "cs-user-agent", "c-useragent", "cs-referer", "cs-referrer", "cs-username", "action",
+    "cs-method",
+    "cs-uri",
+    "c-uri",
+    "cs-uri-stem",
+    "cs-uri-text",
+    "cs-uri-query",
+    "cs-uri-raw",
+    "params",
+    "sc-status",
+    "sc-bytes",
+    "c-ip",
+    "src_ip",
+    "cs-user-agent",
+    "c-useragent",
+    "cs-referer",
+    "cs-referrer",
+    "cs-username",
+    "action",
 ];
 
 impl<'a> Event<'a> {
     pub(super) fn values(&self, field: &str) -> Values<'a> {
         let (line, target) = (self.line, self.target);
         let one = |v: Option<&'a [u8]>| Values::These(v.map(Cow::Borrowed).into_iter().collect());
-        let number = |v: Option<u64>| Values::These(v.map(|n| Cow::Owned(n.to_string().into_bytes())).into_iter().collect());
+        let number = |v: Option<u64>| {
+            Values::These(v.map(|n| Cow::Owned(n.to_string().into_bytes())).into_iter().collect())
+        };
         match field {
             "cs-method" => one(line.method.as_deref()),
             "cs-uri-stem" => one(line.target.is_some().then_some(target.stem.as_slice())),
@@ -49,7 +67,9 @@ impl<'a> Event<'a> {
                 }
                 Values::These(vec![Cow::Owned(whole)])
             }
-            "params" => Values::These(target.params.iter().flat_map(|(n, v)| [n, v]).map(|v| Cow::Borrowed(v.as_slice())).collect()),
+            "params" => Values::These(
+                target.params.iter().flat_map(|(n, v)| [n, v]).map(|v| Cow::Borrowed(v.as_slice())).collect(),
+            ),
             "sc-status" if !layout_has(line.layout, Field::Status) => Values::NotInLayout,
             "sc-status" => match line.status {
                 Some(s) => number(Some(u64::from(s))),
@@ -67,11 +87,20 @@ impl<'a> Event<'a> {
             "cs-referer" | "cs-referrer" => one(line.referer.as_deref()),
             "cs-username" => one(line.user.as_deref()),
             f => match f.strip_prefix("param.") {
-                Some(name) => {
-                    Values::These(target.params.iter().filter(|(n, _)| n == name.as_bytes()).map(|(_, v)| Cow::Borrowed(v.as_slice())).collect())
-                }
+                Some(name) => Values::These(
+                    target
+                        .params
+                        .iter()
+                        .filter(|(n, _)| n == name.as_bytes())
+                        .map(|(_, v)| Cow::Borrowed(v.as_slice()))
+                        .collect(),
+                ),
                 None => Values::These(
-                    line.extra.iter().filter(|(n, _)| n == f).map(|(_, v)| Cow::Borrowed(v.as_slice())).collect(),
+                    line.extra
+                        .iter()
+                        .filter(|(n, _)| n == f)
+                        .map(|(_, v)| Cow::Borrowed(v.as_slice()))
+                        .collect(),
                 ),
             },
         }

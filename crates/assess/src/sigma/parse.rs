@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
+use super::Detection;
 use super::condition::Condition;
 use super::test::Selection;
-use super::Detection;
 use crate::finding::{Confidence, Grade, RuleRef, Stage};
 
 /// A rule ready to use.
@@ -49,7 +49,8 @@ fn rule(doc: &Value, builtin: bool) -> Result<Rule, String> {
     if title.is_empty() {
         return Err("a rule without a title".into());
     }
-    let detection = detection(doc.get("detection").ok_or("no detection")?).map_err(|e| format!("`{title}`: {e}"))?;
+    let detection =
+        detection(doc.get("detection").ok_or("no detection")?).map_err(|e| format!("`{title}`: {e}"))?;
     let tags: Vec<String> = doc
         .get("tags")
         .and_then(Value::as_array)
@@ -80,15 +81,20 @@ fn rule(doc: &Value, builtin: bool) -> Result<Rule, String> {
         _ => (Grade::Probed, Stage::Probe),
     };
     let grade = match field("grade") {
-        Some(g) => serde_json::from_value(Value::String(g.into())).map_err(|_| format!("`{title}`: grade `{g}`"))?,
+        Some(g) => {
+            serde_json::from_value(Value::String(g.into())).map_err(|_| format!("`{title}`: grade `{g}`"))?
+        }
         None => grade,
     };
     let stage = match field("stage") {
-        Some(s) => serde_json::from_value(Value::String(s.into())).map_err(|_| format!("`{title}`: stage `{s}`"))?,
+        Some(s) => {
+            serde_json::from_value(Value::String(s.into())).map_err(|_| format!("`{title}`: stage `{s}`"))?
+        }
         None => stage,
     };
     let confidence = match field("confidence") {
-        Some(c) => serde_json::from_value(Value::String(c.into())).map_err(|_| format!("`{title}`: confidence `{c}`"))?,
+        Some(c) => serde_json::from_value(Value::String(c.into()))
+            .map_err(|_| format!("`{title}`: confidence `{c}`"))?,
         None => Confidence::SecondHand,
     };
     let literals = match own.and_then(|o| o.get("literals")).and_then(Value::as_array) {
@@ -101,7 +107,12 @@ fn rule(doc: &Value, builtin: bool) -> Result<Rule, String> {
     }
     let mut name = text("name");
     if name.is_empty() {
-        name = title.to_ascii_lowercase().split(|c: char| !c.is_ascii_alphanumeric()).filter(|w| !w.is_empty()).collect::<Vec<_>>().join("-");
+        name = title
+            .to_ascii_lowercase()
+            .split(|c: char| !c.is_ascii_alphanumeric())
+            .filter(|w| !w.is_empty())
+            .collect::<Vec<_>>()
+            .join("-");
     }
     let version = [text("modified"), text("date")].into_iter().find(|d| !d.is_empty()).unwrap_or_default();
     let source = field("source").map_or_else(
@@ -112,7 +123,19 @@ fn rule(doc: &Value, builtin: bool) -> Result<Rule, String> {
         str::to_owned,
     );
     Ok(Rule {
-        info: RuleRef { id, name, title, version, cves, techniques, stage, confidence, source, builtin, hits: 0 },
+        info: RuleRef {
+            id,
+            name,
+            title,
+            version,
+            cves,
+            techniques,
+            stage,
+            confidence,
+            source,
+            builtin,
+            hits: 0,
+        },
         grade,
         note: field("note").map_or_else(
             || {
@@ -134,7 +157,8 @@ fn detection(v: &Value) -> Result<Detection, String> {
         match name.as_str() {
             "condition" => {}
             "timeframe" => return Err("`timeframe` is not supported".into()),
-            _ => selections.push((name.clone(), Selection::compile(s).map_err(|e| format!("selection `{name}`: {e}"))?)),
+            _ => selections
+                .push((name.clone(), Selection::compile(s).map_err(|e| format!("selection `{name}`: {e}"))?)),
         }
     }
     let names: Vec<String> = selections.iter().map(|(n, _)| n.clone()).collect();
@@ -167,7 +191,8 @@ mod tests {
         rule.detection.answer(&Event { line: &line_, target: &target, raw: line.as_bytes() })
     }
 
-    const A: &str = r#"203.0.113.7:58224 - - 2025-05-16--03-01-36 "GET /a/B?x=1&y=%61bc HTTP/1.1" 404 168 "-" "UA" 2509"#;
+    const A: &str =
+        r#"203.0.113.7:58224 - - 2025-05-16--03-01-36 "GET /a/B?x=1&y=%61bc HTTP/1.1" 404 168 "-" "UA" 2509"#;
     const B: &str = r#"2025-05-15--17-43-27 198.51.100.9 TLSv1.2 X "GET /a/B HTTP/1.1" 277 "-" "UA""#;
 
     #[test]
@@ -210,7 +235,8 @@ mod tests {
 
     #[test]
     fn conditions_bind_as_sigma_says() {
-        let d = "  a1:\n    cs-method: GET\n  a2:\n    sc-status: 200\n  b:\n    sc-status: 404\n  condition: ";
+        let d =
+            "  a1:\n    cs-method: GET\n  a2:\n    sc-status: 200\n  b:\n    sc-status: 404\n  condition: ";
         for (c, want) in [
             ("1 of a*", true),
             ("all of a*", false),
@@ -237,10 +263,17 @@ mod tests {
 
     #[test]
     fn literals_follow_from_the_rule_or_are_said_not_to() {
-        let l = |d: &str| parse_rules(&format!("title: t\ndetection:\n{d}"), false).unwrap().remove(0).literals;
-        assert_eq!(l("  s:\n    cs-uri|contains: /mifs/Example.jsp\n  condition: s"), Some(vec!["example.jsp".into()]));
+        let l =
+            |d: &str| parse_rules(&format!("title: t\ndetection:\n{d}"), false).unwrap().remove(0).literals;
+        assert_eq!(
+            l("  s:\n    cs-uri|contains: /mifs/Example.jsp\n  condition: s"),
+            Some(vec!["example.jsp".into()])
+        );
         assert_eq!(l("  s:\n    cs-uri|re: abcdef\n  condition: s"), None);
-        assert_eq!(l("  s:\n    cs-uri|contains: [abcd, efgh]\n    cs-method: GET\n  condition: s"), Some(vec!["abcd".into(), "efgh".into()]));
+        assert_eq!(
+            l("  s:\n    cs-uri|contains: [abcd, efgh]\n    cs-method: GET\n  condition: s"),
+            Some(vec!["abcd".into(), "efgh".into()])
+        );
         assert_eq!(l("  s:\n    cs-uri|contains: abcd\n  t:\n    sc-status: 1\n  condition: s or t"), None);
     }
 }

@@ -61,7 +61,8 @@ impl Selection {
                 Ok(Self::Any(groups.collect::<Result<_, String>>()?))
             }
             Value::Array(list) => {
-                let words: Vec<Vec<u8>> = list.iter().filter_map(scalar).map(|s| s.to_ascii_lowercase().into_bytes()).collect();
+                let words: Vec<Vec<u8>> =
+                    list.iter().filter_map(scalar).map(|s| s.to_ascii_lowercase().into_bytes()).collect();
                 if words.len() != list.len() || words.iter().any(|w| w.is_empty() || w.contains(&b'*')) {
                     return Err("keywords must be plain texts without wildcards".into());
                 }
@@ -74,7 +75,9 @@ impl Selection {
     pub(super) fn answer(&self, e: &Event<'_>) -> Answer {
         match self {
             Self::All(tests) => Answer::all(tests.iter().map(|t| t.answer(e))),
-            Self::Any(groups) => Answer::any(groups.iter().map(|g| Answer::all(g.iter().map(|t| t.answer(e))))),
+            Self::Any(groups) => {
+                Answer::any(groups.iter().map(|g| Answer::all(g.iter().map(|t| t.answer(e)))))
+            }
             Self::Keywords(words) => {
                 let low = e.raw.to_ascii_lowercase();
                 words.iter().any(|w| memchr::memmem::find(&low, w).is_some()).into()
@@ -92,7 +95,10 @@ impl Selection {
 
     pub(super) fn literals(&self) -> Option<Vec<String>> {
         let best = |tests: &[FieldTest]| {
-            tests.iter().filter_map(FieldTest::literals).max_by_key(|l| l.iter().map(String::len).min().unwrap_or(0))
+            tests
+                .iter()
+                .filter_map(FieldTest::literals)
+                .max_by_key(|l| l.iter().map(String::len).min().unwrap_or(0))
         };
         match self {
             Self::All(tests) => best(tests),
@@ -103,9 +109,7 @@ impl Selection {
                 }
                 Some(out)
             }
-            Self::Keywords(words) => {
-                words.iter().map(|w| longest_chunk(w)).collect::<Option<Vec<_>>>()
-            }
+            Self::Keywords(words) => words.iter().map(|w| longest_chunk(w)).collect::<Option<Vec<_>>>(),
         }
     }
 }
@@ -159,7 +163,8 @@ impl FieldTest {
                 wants.push(Want::Absent);
                 continue;
             }
-            let text = scalar(value).ok_or_else(|| format!("`{key}` has a value that is no text or number"))?;
+            let text =
+                scalar(value).ok_or_else(|| format!("`{key}` has a value that is no text or number"))?;
             wants.push(if let Some((i, m, s)) = regex {
                 Want::Regex(build(&text, i, m, s)?)
             } else if let Some(f) = compare {
@@ -195,7 +200,10 @@ impl FieldTest {
     }
 
     fn literals(&self) -> Option<Vec<String>> {
-        if !self.field.starts_with("cs-") && !self.field.starts_with("param") && !self.field.starts_with("c-u") {
+        if !self.field.starts_with("cs-")
+            && !self.field.starts_with("param")
+            && !self.field.starts_with("c-u")
+        {
             return None;
         }
         if matches!(self.field.as_str(), "cs-method" | "cs-username") {
@@ -221,9 +229,10 @@ impl Want {
     fn holds(&self, v: &[u8]) -> bool {
         match self {
             Self::Regex(r) => r.is_match(v),
-            Self::Number(f, want) => {
-                std::str::from_utf8(v).ok().and_then(|s| s.trim().parse().ok()).is_some_and(|n: f64| f(n, *want))
-            }
+            Self::Number(f, want) => std::str::from_utf8(v)
+                .ok()
+                .and_then(|s| s.trim().parse().ok())
+                .is_some_and(|n: f64| f(n, *want)),
             Self::Network(net, bits) => std::str::from_utf8(v)
                 .ok()
                 .and_then(|s| s.parse().ok())
@@ -308,7 +317,11 @@ fn network(text: &str) -> Result<Want, String> {
     let (a, bits) = text.split_once('/').unwrap_or((text, ""));
     let net: IpAddr = a.parse().map_err(|_| format!("`{text}` is not a network"))?;
     let most = if net.is_ipv4() { 32 } else { 128 };
-    let bits = if bits.is_empty() { most } else { bits.parse().map_err(|_| format!("`{text}` is not a network"))? };
+    let bits = if bits.is_empty() {
+        most
+    } else {
+        bits.parse().map_err(|_| format!("`{text}` is not a network"))?
+    };
     if bits > most {
         return Err(format!("`{text}` is not a network"));
     }
