@@ -75,6 +75,7 @@ pub(crate) struct Own<'a> {
     pub(crate) certificate: &'a [u8],
     pub(crate) roots: Vec<&'a [u8]>,
     pub(crate) unlock_token: &'a [u8],
+    pub(crate) now_ms: model::TimeMs,
 }
 
 /// What a command leads to once it was answered.
@@ -204,7 +205,15 @@ mod tests {
     fn with_own<T>(index: u32, then: impl FnOnce(&Own<'_>) -> T) -> T {
         let handset = Handset::of(31, index);
         let (certificate, roots) = (&[0x30, 0][..], vec![&[0x30, 0][..]]);
-        then(&Own { handset: &handset, seed: 31, index, certificate, roots, unlock_token: b"token" })
+        then(&Own {
+            handset: &handset,
+            seed: 31,
+            index,
+            certificate,
+            roots,
+            unlock_token: b"token",
+            now_ms: 1_795_000_000_123,
+        })
     }
 
     /// The `Command` dictionary of a free query, as the door makes it.
@@ -257,6 +266,21 @@ mod tests {
             assert!(!reply.content.is_empty());
             schema::check(file, &reply.content, &schema::keys(&doc, "responsekeys"));
         }
+    }
+
+    #[test]
+    fn dates_are_near_the_time_that_the_phone_was_given() {
+        let mut life = Life { lost_mode: true, ..Life::default() };
+        let index =
+            (0..).find(|i| Handset::of(31, *i).supervised && Handset::of(31, *i).switches[0]).unwrap();
+        let located = with_own(index, |own| answer(own, &mut life, "DeviceLocation", &Dictionary::new()));
+        assert_eq!(located.content["Timestamp"].as_string(), Some("2026-11-18T11:06:40Z"));
+        let told = with_own(index, |own| {
+            answer(own, &mut life, "DeviceInformation", &query(FreeQuery::DeviceInformation))
+        });
+        let responses = told.content["QueryResponses"].as_dictionary().unwrap();
+        let backup = responses["LastCloudBackupDate"].as_date().unwrap().to_xml_format();
+        assert!(("2026-10-28".."2026-11-18").contains(&backup.as_str()), "{backup}");
     }
 
     #[test]

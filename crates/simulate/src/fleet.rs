@@ -22,6 +22,10 @@ use tokio::time::Instant;
 /// How often a phone comes back by itself before [`Living::Settle`] lets it be.
 const MAX_RETURNS: u32 = 20;
 
+/// Fleets up to this size keep their TLS keys and session tickets at hand, some 10 KB a phone, so that a
+/// phone that comes back costs both ends no full handshake.
+const TICKETS_UP_TO: usize = 5_000;
+
 /// Enrols phones and lets them live. Ends when [`Living`] says so, or on `stop`.
 ///
 /// Never fails as a whole: what went wrong is in the [`Summary`]. The phones come back in the order of
@@ -185,7 +189,9 @@ impl Fleet {
             self.summary.failure(&Fault::Own("a phone's task died").at(crate::Step::Conversation));
             return;
         };
-        phone.rest();
+        if self.slots.len() > TICKETS_UP_TO {
+            phone.rest();
+        }
         let index = phone.index();
         let enrolment = phone.enrolment();
         if matches!(outcome, Outcome::Enrolled(..)) {

@@ -6,7 +6,7 @@ use crate::http::{Connection, Response};
 use crate::phone::{Phone, State, target};
 use crate::report::{Status, report};
 use crate::{Failure, Fault, Step};
-use model::CommandId;
+use model::{Clock as _, CommandId};
 use plist::Dictionary;
 
 /// `Content-Type` of a command report.
@@ -162,6 +162,7 @@ impl Phone {
             certificate: identity.map(|i| &*i.certificate).unwrap_or_default(),
             roots: identity.map(|i| i.network.anchors().collect()).unwrap_or_default(),
             unlock_token: &unlock_token,
+            now_ms: model::SystemClock.now_ms(),
         };
         answer(&own, &mut self.life, request_type, command)
     }

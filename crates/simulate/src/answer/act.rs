@@ -140,7 +140,7 @@ pub(super) fn location(own: &Own<'_>, life: &Life) -> Reply {
         ("Altitude", (part() * 40.0).round().into()),
         ("Speed", (-1.0).into()),
         ("Course", (-1.0).into()),
-        ("Timestamp", "2026-11-25T03:00:00Z".into()),
+        ("Timestamp", super::device::date(own.now_ms).to_xml_format().into()),
     ]))
 }
 

@@ -5,7 +5,10 @@ use crate::dice::Dice;
 use crate::handset::{Handset, Line};
 use crate::numbers;
 use crate::report::dict;
+use model::TimeMs;
+use model::clock::{DAY_MS, MINUTE_MS};
 use plist::{Dictionary, Value};
+use std::time::{Duration, UNIX_EPOCH};
 
 /// How many queries are looked at; Apple knows some eighty.
 const MAX_QUERIES: usize = 256;
@@ -52,7 +55,7 @@ fn property(own: &Own<'_>, life: &Life, name: &str) -> Option<Value> {
         "IsDoNotDisturbInEffect" => (life.drained % 5 == 4).into(),
         "IsMDMLostModeEnabled" => life.lost_mode.into(),
         "IsCloudBackupEnabled" => backup.into(),
-        "LastCloudBackupDate" if backup => Value::Date(backup_date(own)?),
+        "LastCloudBackupDate" if backup => Value::Date(backup_date(own)),
         "EASDeviceIdentifier" => Dice::of(own.seed, own.index, 5).digits(26).into(),
         "iTunesStoreAccountIsActive" => store.into(),
         "iTunesStoreAccountHash" if store => account_hash(own).into(),
@@ -87,11 +90,19 @@ fn battery(phone: &Handset, life: &Life) -> f64 {
     ((if level < 0.05 { level + 0.9 } else { level }) * 100.0).round() / 100.0
 }
 
-/// Some night before these phones were made up.
-fn backup_date(own: &Own<'_>) -> Option<plist::Date> {
+/// Some night of the last three weeks.
+fn backup_date(own: &Own<'_>) -> plist::Date {
     let mut dice = Dice::of(own.seed, own.index, 6);
-    let (day, hour, minute) = (1 + dice.below(24), dice.below(6), dice.below(60));
-    plist::Date::from_xml_format(&format!("2026-11-{day:02}T{hour:02}:{minute:02}:00Z")).ok()
+    let (days, minutes) = (1 + dice.below(21), dice.below(6 * 60));
+    let today = own.now_ms.div_euclid(DAY_MS);
+    let at_ms = (today * DAY_MS).saturating_sub_unsigned(days * DAY_MS.unsigned_abs());
+    date(at_ms.saturating_add_unsigned(minutes * MINUTE_MS.unsigned_abs()))
+}
+
+/// In whole seconds, as phones tell time.
+pub(super) fn date(at_ms: TimeMs) -> plist::Date {
+    let since = Duration::from_secs(u64::try_from(at_ms / 1000).unwrap_or(0));
+    plist::Date::from(UNIX_EPOCH + since)
 }
 
 fn account_hash(own: &Own<'_>) -> String {
