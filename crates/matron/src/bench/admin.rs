@@ -39,7 +39,7 @@ async fn request(
     path: &str,
     session: Option<&str>,
     body: Option<&Value>,
-) -> Result<Value> {
+) -> Result<Bytes> {
     let stream = tokio::net::TcpStream::connect(address).await.context("the scratch house's API")?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
@@ -60,14 +60,15 @@ async fn request(
     if !status.is_success() {
         bail!("{method} {path}: {status}: {}", String::from_utf8_lossy(&text));
     }
-    Ok(serde_json::from_slice(&text)?)
+    Ok(text)
 }
 
 impl Admin {
     /// Joins with the printed token and signs in.
     pub(crate) async fn join(address: &str, token: &str) -> Result<Self> {
         let rng = SystemRandom::new();
-        let said = request(address, "GET", "/api/v1/statement", None, None).await?;
+        let said: Value =
+            serde_json::from_slice(&request(address, "GET", "/api/v1/statement", None, None).await?)?;
         let bytes = |key: &str| STANDARD.decode(said[key].as_str().unwrap_or_default());
         let signed: SignedStatement = order::decode(&bytes("statement")?)?;
         let statement = signed.verify(&bytes("root_key")?, SystemClock.now_ms(), 0)?;
@@ -78,7 +79,7 @@ impl Admin {
         let person_key = key.person_key();
         let mut admin = Self { address: address.to_owned(), rng, key: token_key, statement, session };
         let secrets = encode(&JoinSecrets { name: "Bench".into() });
-        admin.order(OrderKind::JoinFirst { key: person_key }, Some(&secrets)).await?;
+        admin.order(OrderKind::JoinFirst { key: person_key }, vec![], Some(&secrets)).await?;
         admin.key = key;
         let kind = OrderKind::Grant {
             session: sha256(admin.session.as_bytes()),
@@ -87,12 +88,17 @@ impl Admin {
             compartments: vec![],
             valid_ms: 6 * model::clock::HOUR_MS,
         };
-        admin.order(kind, None).await?;
+        admin.order(kind, vec![], None).await?;
         Ok(admin)
     }
 
-    /// Signs and submits an order; gives its opened answer.
-    async fn order(&self, kind: OrderKind, secrets: Option<&[u8]>) -> Result<Vec<u8>> {
+    /// Signs and submits an order; gives what the API said, and the opened answer.
+    pub(crate) async fn order(
+        &self,
+        kind: OrderKind,
+        targets: Vec<EnrolmentId>,
+        secrets: Option<&[u8]>,
+    ) -> Result<(Value, Vec<u8>)> {
         let id = OrderId(random(&self.rng)?);
         let to_vault = PublicKey(self.statement.order_key.0);
         let sealed = match secrets {
@@ -105,7 +111,7 @@ impl Admin {
             version: Order::VERSION,
             id,
             kind,
-            targets: vec![],
+            targets,
             reason: "measuring".into(),
             made_at_ms: now_ms,
             expires_at_ms: now_ms + DAY_MS,
@@ -116,25 +122,53 @@ impl Admin {
             "signed_order": STANDARD.encode(encode(&SignedOrder::sign(&order, &self.key))),
             "sealed_arguments": sealed.map(|s| STANDARD.encode(s)),
         });
-        let said = request(&self.address, "POST", "/api/v1/orders", None, Some(&body)).await?;
-        let Some(answer) = said["sealed_answer"].as_str() else { return Ok(Vec::new()) };
-        let opened = to::open(&answers, to::INFO_ORDER_ANSWER, id.as_bytes(), &STANDARD.decode(answer)?)?;
-        Ok(opened.to_vec())
+        let said = self.call("POST", "/api/v1/orders", Some(&body)).await?;
+        let Some(answer) = said["sealed_answer"].as_str() else { return Ok((said, Vec::new())) };
+        let answer = STANDARD.decode(answer)?;
+        let opened = to::open(&answers, to::INFO_ORDER_ANSWER, id.as_bytes(), &answer)?;
+        Ok((said, opened.to_vec()))
     }
 
     /// Invites one person; gives the link.
     pub(crate) async fn invite(&self, name: &str, email: &str) -> Result<String> {
         let kind = OrderKind::Invite { group: Group::new("bench")?, valid_ms: DAY_MS };
         let secrets = encode(&InviteSecrets { name: name.to_owned(), email: email.to_owned() });
-        let answer: InviteAnswer = order::decode(&self.order(kind, Some(&secrets)).await?)?;
+        let answer: InviteAnswer = order::decode(&self.order(kind, vec![], Some(&secrets)).await?.1)?;
         Ok(format!("{}/enrol/{}", answer.base_url, answer.link_secret))
+    }
+
+    /// One request within the session.
+    pub(crate) async fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
+        let said = request(&self.address, method, path, Some(&self.session), body).await?;
+        Ok(serde_json::from_slice(&said)?)
     }
 
     /// Queues free queries; gives how many.
     pub(crate) async fn ask(&self, queries: &[&str], targets: &[EnrolmentId]) -> Result<u64> {
         let body = json!({ "queries": queries, "targets": targets });
-        let path = "/api/v1/queries";
-        let said = request(&self.address, "POST", path, Some(&self.session), Some(&body)).await?;
+        let said = self.call("POST", "/api/v1/queries", Some(&body)).await?;
         Ok(said["queued"].as_u64().unwrap_or(0))
+    }
+}
+
+/// For the end-to-end tests, which share this file.
+#[cfg(test)]
+#[allow(dead_code)]
+impl Admin {
+    /// An answer that is not JSON.
+    pub(crate) async fn text(&self, path: &str) -> Result<String> {
+        let said = request(&self.address, "GET", path, Some(&self.session), None).await?;
+        Ok(String::from_utf8_lossy(&said).into_owned())
+    }
+
+    /// The same with another bearer secret.
+    pub(crate) fn with_secret(&self, secret: &str) -> Self {
+        Self {
+            address: self.address.clone(),
+            rng: SystemRandom::new(),
+            key: Ed25519Secret::from_seed(*self.key.seed()).expect("a seed makes a key"),
+            statement: self.statement.clone(),
+            session: secret.to_owned(),
+        }
     }
 }

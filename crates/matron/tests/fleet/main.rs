@@ -1,0 +1,100 @@
+//! The main job end to end: the real binary, its five rooms, real TLS, a real database, phones that
+//! speak Apple's protocol, and clients of other makers.
+
+#[path = "../../src/bench/admin.rs"]
+mod admin;
+mod bodies;
+mod orders;
+mod others;
+mod restarts;
+mod routes;
+mod sealed;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use model::{Command, CommandSecrets, EnrolmentId, SystemClock};
+use order::{OrderKind, encode};
+use serde_json::Value;
+use simulate::{KeyPool, Network, Phone, Talk, Temper};
+use testkit::house::House;
+
+use admin::Admin;
+
+/// A running house with its first administrator.
+struct Ward {
+    house: House,
+    admin: Admin,
+    network: Network,
+    keys: KeyPool,
+}
+
+impl Ward {
+    async fn open(settings: &[&str]) -> Self {
+        let house = House::start(env!("CARGO_BIN_EXE_matron"), settings).unwrap();
+        let admin = Admin::join(&house.administrators().to_string(), house.token()).await.unwrap();
+        let network = Network::trusting(&std::fs::read(house.ca_pem()).unwrap()).unwrap();
+        Self { house, admin, network, keys: KeyPool::made(4, 2).unwrap() }
+    }
+
+    async fn invite(&self, index: u32) -> String {
+        let person = simulate::people(7, index + 1).pop().unwrap();
+        self.admin.invite(&person.name, &person.email).await.unwrap()
+    }
+
+    /// An enrolled phone that has answered its first inventory.
+    async fn phone(&self, index: u32) -> Phone {
+        let mut phone = Phone::new(7, index);
+        let link = self.invite(index).await;
+        let enrolled = phone.enrol(&link, &self.network, &self.keys, &SystemClock).await.unwrap();
+        let mut connection = enrolled.connection;
+        phone.converse(&mut connection, Temper::obliging()).await.unwrap();
+        phone
+    }
+
+    /// The phone comes and does what it is told, until there is nothing more.
+    async fn obey(&self, phone: &mut Phone) -> Talk {
+        let mut connection = phone.connect().await.unwrap();
+        phone.converse(&mut connection, Temper::obliging()).await.unwrap()
+    }
+
+    async fn command(
+        &self,
+        command: Command,
+        targets: &[EnrolmentId],
+        secrets: &CommandSecrets,
+    ) -> anyhow::Result<Value> {
+        let kind = OrderKind::Command { command };
+        self.admin.order(kind, targets.to_vec(), Some(&encode(secrets))).await.map(|(said, _)| said)
+    }
+
+    async fn device(&self, phone: EnrolmentId) -> Value {
+        self.admin.call("GET", &format!("/api/v1/devices/{phone}"), None).await.unwrap()
+    }
+}
+
+fn id(phone: &Phone) -> EnrolmentId {
+    phone.enrolment().unwrap()
+}
+
+/// Tries until it holds, for at most 20 seconds.
+async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !holds().await {
+        assert!(Instant::now() < end, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn files_below(dir: &Path, out: &mut Vec<std::path::PathBuf>) {
+    for entry in std::fs::read_dir(dir).unwrap().flatten() {
+        if entry.file_type().unwrap().is_dir() {
+            files_below(&entry.path(), out);
+        } else {
+            out.push(entry.path());
+        }
+    }
+}
+
+type Shared<T> = Arc<tokio::sync::Mutex<T>>;
