@@ -29,6 +29,7 @@
 
 mod config;
 mod content;
+mod desk;
 mod error;
 mod fields;
 mod json;
@@ -39,6 +40,7 @@ mod room;
 mod scep;
 
 pub use config::Config;
+pub use desk::Desk;
 pub use error::Error;
 pub use keys::{install, prepare};
 pub use reason::REASONS;

@@ -1,6 +1,6 @@
 //! A phone's body into what core may know of it.
 
-use apple::message::{self, Channel, Message};
+use apple::message::{Channel, Message};
 use apple::report::Status;
 use model::EnrolmentId;
 use rpc::proto::{self, observed::What};
@@ -12,14 +12,13 @@ use crate::reason::Refusal;
 /// Under this the same phone has the same tag in every enrolment, so that core sees a phone come back.
 const ANY_ENROLMENT: EnrolmentId = EnrolmentId([0; 16]);
 
-/// Reads a body and seals what is in it. The message's own claim of who it is counts for nothing but the
+/// Seals what is in a message. The message's own claim of who it is counts for nothing but the
 /// tag: the enrolment comes from the door.
-pub(crate) fn observe(body: &[u8], sealing: &mut Sealing<'_>) -> Result<proto::Observed, Refusal> {
-    let message = message::parse(body)?;
+pub(crate) fn observe(message: &Message, sealing: &mut Sealing<'_>) -> Result<proto::Observed, Refusal> {
     let who = message.who();
     let udid_tag = who.device_id().map(|id| phone_tag(sealing, id)).unwrap_or_default();
     let user_channel = who.channel() == Channel::User;
-    let what = what(&message, sealing)?;
+    let what = what(message, sealing)?;
     Ok(proto::Observed { udid_tag, user_channel, what: Some(what) })
 }
 

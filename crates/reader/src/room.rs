@@ -1,37 +1,26 @@
 //! The room at work: one stream with the door, answered call by call.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use apple::x509::Algorithms;
-use aws_lc_rs::rand::SystemRandom;
-use bytes::Bytes;
 use model::{Clock, SystemClock};
-use order::TrustedStatement;
-use prost::Message as _;
 use rpc::control::{ControlEnd, RoomEvent, ToSupervisor};
 use rpc::pair::{LARGEST_MESSAGE_BYTES, PeerIncoming};
-use rpc::proto::read_request::What as Asked;
 use rpc::proto::reader_server::{Reader, ReaderServer};
-use rpc::proto::{self, ReadReply, ReadRequest, read_reply::What};
-use seal::{CompartmentPublic, PublicKey, Sealer};
+use rpc::proto::{self, ReadReply, ReadRequest};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::sync::{Semaphore, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::fields::Sealing;
-use crate::keys::Keys;
-use crate::reason::{Counters, Refusal};
-use crate::{Config, Error, observe, scep};
+use crate::{Config, Desk, Error};
 
 /// Answers that wait for the door to take them.
 const WAITING_REPLIES: usize = 512;
-/// SCEP requests under way: each costs two RSA operations, so they go to threads of their own.
-const SCEP_AT_ONCE: usize = 64;
-/// Larger bodies are read on a thread of their own, so that the small ones don't wait behind them.
-const INLINE_BODY_BYTES: usize = 64 << 10;
+/// Requests under way on threads of their own, so that the small ones don't wait behind them: SCEP (an RSA
+/// operation each) and large bodies.
+const HEAVY_AT_ONCE: usize = 64;
 /// How long a stop waits for what is under way.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -57,17 +46,11 @@ pub async fn run_with_clock(
     mut events: UnboundedReceiver<RoomEvent>,
     clock: Arc<dyn Clock>,
 ) -> Result<(), Error> {
-    let keys = Keys::open(&config.data_dir, clock.now_ms())?;
+    let desk = Desk::open(&config, clock)?;
     let (stop, stopped) = watch::channel(false);
     let room = Room(Arc::new(Inside {
-        keys,
-        clock,
-        rng: SystemRandom::new(),
-        admit: if config.admit_old_algorithms { Algorithms::AdmitOld } else { Algorithms::Strong },
-        largest_body_bytes: config.largest_body_bytes.min(apple::message::MAX_MESSAGE_BYTES),
-        sealing: Mutex::new(None),
-        counters: Counters::default(),
-        scep: Arc::new(Semaphore::new(SCEP_AT_ONCE)),
+        desk,
+        heavy: Arc::new(Semaphore::new(HEAVY_AT_ONCE)),
         stopped: stopped.clone(),
     }));
     let (pairs, incoming) = PeerIncoming::new();
@@ -100,14 +83,14 @@ pub async fn run_with_clock(
             ended = &mut server => {
                 return ended.map_err(|e| Error::Supervisor(std::io::Error::other(e)))?.map_err(Error::Serve);
             }
-            _ = minute.tick() => room.0.log_counters(),
+            _ = minute.tick() => room.0.desk.log_counters(),
         }
     }
     stop.send_replace(true);
     if tokio::time::timeout(DRAIN, &mut server).await.is_err() {
         server.abort();
     }
-    room.0.log_counters();
+    room.0.desk.log_counters();
     Ok(())
 }
 
@@ -115,115 +98,9 @@ pub async fn run_with_clock(
 struct Room(Arc<Inside>);
 
 struct Inside {
-    keys: Keys,
-    clock: Arc<dyn Clock>,
-    rng: SystemRandom,
-    admit: Algorithms,
-    largest_body_bytes: usize,
-    /// The sealer, and the statement it was made for.
-    sealing: Mutex<Option<(Arc<TrustedStatement>, Sealer)>>,
-    counters: Counters,
-    scep: Arc<Semaphore>,
+    desk: Desk,
+    heavy: Arc<Semaphore>,
     stopped: watch::Receiver<bool>,
-}
-
-impl Inside {
-    /// The statement in force, if it names this reader.
-    fn statement(&self) -> Result<Arc<TrustedStatement>, Refusal> {
-        let statement = self.keys.trust.current(self.clock.now_ms()).ok_or(Refusal::later("no_statement"))?;
-        if statement.reader_key.0 != self.keys.sender.public().0 {
-            return Err(Refusal::later("not_the_stated_reader"));
-        }
-        Ok(statement)
-    }
-
-    fn sealing(&self) -> MutexGuard<'_, Option<(Arc<TrustedStatement>, Sealer)>> {
-        // A sealer that was left in the middle of a field is as good as before it.
-        self.sealing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn device(&self, enrolment: &[u8], device: &proto::DeviceBody) -> Result<What, Refusal> {
-        if device.body.len() > self.largest_body_bytes {
-            return Err(Refusal::too_large("too_large"));
-        }
-        let enrolment = rpc::enrolment_id(enrolment).map_err(|_| Refusal::bad("no_enrolment"))?;
-        let statement = self.statement()?;
-        let mut sealing = self.sealing();
-        let (of, sealer) = match &mut *sealing {
-            Some(current) if Arc::ptr_eq(&current.0, &statement) => current,
-            stale => stale.insert((statement.clone(), self.sealer(&statement))),
-        };
-        debug_assert!(Arc::ptr_eq(of, &statement));
-        let observed = observe::observe(
-            &device.body,
-            &mut Sealing {
-                sealer,
-                tags: &self.keys.tags,
-                rng: &self.rng,
-                enrolment,
-                now_ms: self.clock.now_ms(),
-            },
-        )?;
-        self.counters.count(observe::kind(&observed));
-        Ok(What::Observed(Bytes::from(observed.encode_to_vec())))
-    }
-
-    /// A sealer to the compartments' keys of this statement, whose epoch they carry.
-    fn sealer(&self, statement: &TrustedStatement) -> Sealer {
-        let keys = statement.compartments.iter().map(|(compartment, key)| CompartmentPublic {
-            compartment: *compartment,
-            epoch: statement.epoch,
-            key: PublicKey(key.0),
-        });
-        Sealer::new(self.keys.sender.clone(), keys.collect())
-    }
-
-    fn answer(&self, request: &ReadRequest) -> ReadReply {
-        let asked =
-            |order_key| scep::Asked { keys: &self.keys, order_key, admit: self.admit, rng: &self.rng };
-        let order_key = || self.statement().map(|s| PublicKey(s.order_key.0));
-        let what = match &request.what {
-            Some(Asked::Device(device)) => self.device(&request.enrolment, device),
-            Some(Asked::Scep(query)) => {
-                self.counters.count("scep_query");
-                scep::query(query, &asked(order_key()))
-            }
-            Some(Asked::ScepAnswer(answer)) => {
-                self.counters.count("scep_answer");
-                scep::answer(answer, &asked(order_key()))
-            }
-            None => Err(Refusal::bad("unknown_request")),
-        };
-        self.reply(request.call, what)
-    }
-
-    fn reply(&self, call: u64, what: Result<What, Refusal>) -> ReadReply {
-        let what = what.unwrap_or_else(|refusal| {
-            self.counters.count(refusal.reason);
-            tracing::debug!(refused.status = refusal.status, refused.reason = refusal.reason, "refused");
-            What::Refused(refusal.into())
-        });
-        ReadReply { call, what: Some(what) }
-    }
-
-    fn log_counters(&self) {
-        let counts = self.counters.all();
-        if !counts.is_empty() {
-            tracing::info!(counts = ?counts, "reader counters since the start");
-        }
-    }
-}
-
-/// Whether a request is worth a thread of its own.
-fn is_heavy(request: &ReadRequest) -> bool {
-    match &request.what {
-        Some(Asked::Device(device)) => device.body.len() > INLINE_BODY_BYTES,
-        Some(Asked::Scep(query)) => {
-            matches!(query.operation(), proto::ScepOperation::PkiGet | proto::ScepOperation::PkiPost)
-        }
-        Some(Asked::ScepAnswer(_)) => true,
-        None => false,
-    }
 }
 
 async fn serve(
@@ -245,14 +122,14 @@ async fn serve(
                 return;
             }
         };
-        if !is_heavy(&request) {
-            if replies.send(Ok(room.answer(&request))).await.is_err() {
+        if !Desk::is_heavy(&request) {
+            if replies.send(Ok(room.desk.answer(&request))).await.is_err() {
                 return;
             }
             continue;
         }
-        let Ok(permit) = room.scep.clone().try_acquire_owned() else {
-            let busy = room.reply(request.call, Err(Refusal::later("busy")));
+        let Ok(permit) = room.heavy.clone().try_acquire_owned() else {
+            let busy = room.desk.busy(request.call);
             if replies.send(Ok(busy)).await.is_err() {
                 return;
             }
@@ -260,7 +137,7 @@ async fn serve(
         };
         let (room, replies) = (room.clone(), replies.clone());
         tokio::task::spawn_blocking(move || {
-            let reply = room.answer(&request);
+            let reply = room.desk.answer(&request);
             drop(permit);
             let _ = replies.blocking_send(Ok(reply));
         });
@@ -281,19 +158,7 @@ impl Reader for Room {
     }
 
     async fn believe(&self, request: Request<proto::Statement>) -> Result<Response<proto::Believed>, Status> {
-        let inside = &self.0;
-        let now_ms = inside.clock.now_ms();
-        let believed = inside.keys.trust.believe(request.get_ref(), now_ms);
-        if let Some(statement) = inside.keys.trust.current(now_ms) {
-            if statement.reader_key.0 != inside.keys.sender.public().0 {
-                tracing::error!(
-                    "the key statement names another reader's key; nothing is read until it names this one's"
-                );
-            }
-            if statement.ra_fingerprint != order::sha256(inside.keys.ra.cert_der()) {
-                tracing::error!("the key statement names another RA certificate than this room's");
-            }
-        }
+        let believed = self.0.desk.believe(request.get_ref());
         Ok(Response::new(believed))
     }
 }
