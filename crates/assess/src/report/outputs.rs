@@ -141,8 +141,10 @@ impl OutputArgs {
     /// # Errors
     /// [`OutputError`], which says what to change.
     pub fn prepare(&self, inputs: &[PathBuf]) -> Result<Outputs, OutputError> {
+        let mut inputs = inputs.to_vec();
+        inputs.extend(self.inventory.iter().chain(self.duties.iter()).cloned());
         for (option, path) in self.targets() {
-            refuse_evidence(option, path, inputs)?;
+            refuse_evidence(option, path, &inputs)?;
         }
         let on_stdout: Vec<_> = self.targets().into_iter().filter(|(o, p)| is_stdout(o, p)).collect();
         if let [_, (option, _), ..] = on_stdout.as_slice() {

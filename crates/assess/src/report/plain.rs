@@ -43,6 +43,25 @@ pub fn visible_within(text: &str, columns: usize) -> String {
     out
 }
 
+/// [`visible`], shortened to `columns` at its *front*: of a path, the end says more.
+pub fn visible_end(text: &str, columns: usize) -> String {
+    let text = visible(text);
+    if text.width() <= columns {
+        return text;
+    }
+    let room = columns.saturating_sub(1);
+    let mut used = 0;
+    let mut from = text.len();
+    for (at, c) in text.char_indices().rev() {
+        used += c.width().unwrap_or(0);
+        if used > room {
+            break;
+        }
+        from = at;
+    }
+    format!("…{}", text.get(from..).unwrap_or_default())
+}
+
 /// A CSV cell that a spreadsheet shows and does not compute: [`visible`], and an apostrophe before
 /// a leading `= + - @`.
 pub fn cell(text: &str) -> String {
@@ -153,6 +172,12 @@ mod tests {
         assert!(lines.iter().all(|l| l.width() <= 10));
     }
 
+    #[test]
+    fn of_a_long_path_the_end_is_kept() {
+        assert_eq!(visible_end("bundle.tar!/var/log/access_log", 11), "…access_log");
+        assert_eq!(visible_end("access_log", 11), "access_log");
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
@@ -173,6 +198,7 @@ mod tests {
         #[test]
         fn a_shortened_text_fits(text in any::<String>(), columns in 1usize..60) {
             prop_assert!(visible_within(&text, columns).width() <= columns.max(1));
+            prop_assert!(visible_end(&text, columns).width() <= columns.max(1));
         }
     }
 }

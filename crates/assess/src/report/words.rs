@@ -90,7 +90,7 @@ pub fn stage_did(s: Stage) -> &'static str {
         Stage::ApiAccess => "used an interface that must refuse strangers, and it answered",
         Stage::Loader => "asked for a page that loads an intruder's program",
         Stage::Upload => "sent a file in small pieces",
-        Stage::Stage => "met a suspect file under the web root that nobody had asked for before",
+        Stage::Stage => "asked for a file whose name or sudden appearance is suspect",
         Stage::Fetch => "fetched a file that an intruder had laid down",
         Stage::Tunnel => "opened a tunnel into the network",
         Stage::Persistence => "made an administrator, an app or a policy",

@@ -3,7 +3,7 @@
 use crate::finding::{Assessment, Chain, Confidence, Layout, Step, UnixMs};
 use crate::report::brief::{Episode, Moment};
 use crate::report::figures::{self, Times};
-use crate::report::plain::visible_within;
+use crate::report::plain::{visible_end, visible_within};
 use crate::report::words;
 
 /// Chains that are told; the rest is in the evidence table.
@@ -109,7 +109,7 @@ fn moment(step: &Step, times: &Times, day: Option<&str>) -> Moment {
     Moment {
         at: step.at_ms.map_or_else(|| "--:--:--".to_owned(), |ms| times.clock(ms)),
         text,
-        cite: format!("{}:{}", visible_within(&step.cite.file, 56), step.cite.line),
+        cite: format!("{}:{}", visible_end(&step.cite.file, 54), step.cite.line),
     }
 }
 
@@ -123,7 +123,7 @@ pub(super) fn key_points(a: &Assessment, times: &Times) -> Vec<String> {
         );
     }
     points.extend(a.integrity.iter().take(3).map(|f| {
-        format!("The log itself ({}, {}): {}", words::integrity(f.kind), visible_within(&f.file, 50), f.text)
+        format!("The log itself ({}, {}): {}", words::integrity(f.kind), visible_end(&f.file, 50), f.text)
     }));
     more(&mut points, a.integrity.len(), 3, "findings about the logs themselves");
     points.extend(a.coverage.holes.iter().take(2).map(|h| hole(h.from_ms, h.to_ms, &h.why, times)));
@@ -140,8 +140,9 @@ pub(super) fn key_points(a: &Assessment, times: &Times) -> Vec<String> {
     }));
     points.extend(a.proxy.iter().map(|p| p.text.clone()));
     if a.timezone.guessed && a.timezone.lines_without_offset > 0 {
+        let say = if a.timezone.why.contains("--tz") { "" } else { " Say it with --tz." };
         points.push(format!(
-            "Times are guessed to be {}: {} Say it with --tz.",
+            "Times are guessed to be {}: {}{say}",
             a.timezone.name,
             a.timezone.why.trim_end()
         ));
@@ -152,7 +153,7 @@ pub(super) fn key_points(a: &Assessment, times: &Times) -> Vec<String> {
     more(&mut points, a.coverage.not_assessable.len(), 3, "things that these logs can't show");
     points.extend(unsure(a));
     points.extend(
-        a.remarks.iter().take(3).map(|r| format!("Remark on {}: {}", visible_within(&r.about, 50), r.text)),
+        a.remarks.iter().take(3).map(|r| format!("Remark on {}: {}", visible_end(&r.about, 50), r.text)),
     );
     points
 }

@@ -33,9 +33,9 @@ pub struct Signs {
     pub api_bytes: u64,
     /// Flaws in all chains.
     pub cves: BTreeSet<String>,
-    /// First and last step of all chains.
+    /// First step of the chains beyond probing; of all chains, if there is none.
     pub first_ms: Option<UnixMs>,
-    /// See [`Self::first_ms`].
+    /// Last step of the same chains.
     pub last_ms: Option<UnixMs>,
     /// Addresses of steps at or above `attempted`.
     pub addresses: BTreeSet<String>,
@@ -56,6 +56,10 @@ impl Signs {
                 signs.add(step, chain.grade);
             }
         }
+        let beyond = a.chains.iter().any(|c| c.grade >= Grade::Attempted);
+        let told = || a.chains.iter().filter(|c| !beyond || c.grade >= Grade::Attempted);
+        signs.first_ms = told().filter_map(|c| c.first_ms).min();
+        signs.last_ms = told().filter_map(|c| c.last_ms).max();
         // Chains count folded and unlisted steps as well; they don't say which stage the bytes left by.
         if signs.fetches > 0 && !signs.read_by_api {
             signs.fetched_bytes = a.chains.iter().map(|c| c.bytes_out).sum::<u64>().max(signs.fetched_bytes);
@@ -87,10 +91,6 @@ impl Signs {
         let open = step.stage == Stage::Attempt && step.grade >= Grade::LikelyCompromised;
         self.ran_commands |= chain >= Grade::LikelyCompromised && (after || open);
         self.sentry |= step.cves.iter().any(|c| c == "CVE-2026-10520");
-        for at in [step.at_ms, step.repeats_until_ms].into_iter().flatten() {
-            self.first_ms = Some(self.first_ms.map_or(at, |t| t.min(at)));
-            self.last_ms = Some(self.last_ms.map_or(at, |t| t.max(at)));
-        }
         if step.grade >= Grade::Attempted {
             self.addresses.extend(step.client.iter().cloned());
         }

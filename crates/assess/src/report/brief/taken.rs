@@ -175,18 +175,30 @@ pub(super) fn origin(a: &Assessment) -> Vec<String> {
         })
         .collect();
     if rows.is_empty() && !a.clients.is_empty() {
-        let all: Vec<String> = a.clients.iter().map(|c| visible_within(&c.address, 45)).collect();
-        origin.push(format!(
-            "Addresses: {}. Country and network are shown with --geoip and an MMDB file of yours.",
-            figures::list(&all, 5)
-        ));
+        let outside = || a.clients.iter().filter(|c| !c.internal);
+        let least = outside().map(|c| c.grade).max().unwrap_or(Grade::NoTrace).min(Grade::Attempted);
+        let all: Vec<String> =
+            outside().filter(|c| c.grade >= least).map(|c| visible_within(&c.address, 45)).collect();
+        if all.is_empty() {
+            origin.push("Only addresses from inside; none from outside.".to_owned());
+        }
+        origin.extend((!all.is_empty()).then(|| {
+            format!(
+                "Addresses: {}. Country and network are shown with --geoip and an MMDB file of yours.",
+                figures::list(&all, 5)
+            )
+        }));
     } else if !rows.is_empty() {
         origin.push(format!("Registered in: {}.", figures::list(&rows, 5)));
     }
     origin.extend(a.attributions.iter().map(|at| {
-        let actor = at.actor.as_ref().map(|who| format!(" to {who}")).unwrap_or_default();
+        let actor = at
+            .actor
+            .as_ref()
+            .map(|who| format!("attributes to {who}"))
+            .unwrap_or_else(|| "describes".to_owned());
         format!(
-            "{} attributes {}{actor} [{}]. What overlaps here: {}. An overlap is not an identity.",
+            "{} {actor}: {} [{}]. What overlaps here: {}. An overlap is not an identity.",
             at.by_whom,
             at.campaign,
             words::confidence(at.confidence),

@@ -123,6 +123,9 @@ struct Lane<'a> {
 /// A chain's steps over time, one lane a stage; numbers are rows of the evidence table.
 pub(super) fn timeline(chain: &Chain, times: &Times) -> Markup {
     let timed = || chain.steps.iter().enumerate().take(MOST_DOTS).filter(|(_, s)| s.at_ms.is_some());
+    if timed().count() < 2 {
+        return html! {};
+    }
     let Some(scale) = Scale::of(timed().filter_map(|(_, s)| s.at_ms)) else { return html! {} };
     let mut lanes: Vec<Lane<'_>> = Vec::new();
     for (i, step) in timed() {

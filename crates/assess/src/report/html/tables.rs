@@ -323,23 +323,31 @@ fn inputs(a: &Assessment, times: &Times) -> Markup {
 }
 
 fn rules(a: &Assessment) -> Markup {
+    let matched: Vec<_> = a.rule_set.iter().filter(|r| r.hits > 0).collect();
+    let silent: Vec<String> =
+        a.rule_set.iter().filter(|r| r.hits == 0).map(|r| format!("{} ({})", r.name, r.version)).collect();
     html! {
         h2 { "Rules that were applied" }
-        table {
-            thead { tr { th { "Rule" } th { "Version" } th { "Flaws" } th { "Facts" } th { "Matched" } } }
-            tbody {
-                @for r in a.rule_set.iter().take(MOST_OTHER) {
-                    tr {
-                        td data-label="Rule" { span { (t(&r.title)) br; span class="soft" { (t(&r.name)) @if !r.builtin { ", from --rules" } } } }
-                        td class="k" data-label="Version" { (t(&r.version)) }
-                        td data-label="Flaws" { (t(&r.cves.join(", "))) }
-                        td data-label="Facts" { span { (words::confidence_mark(r.confidence)) " " (words::confidence(r.confidence)) br; span class="soft" { (t(&r.source)) } } }
-                        td class="n" data-label="Matched" { (figures::grouped(r.hits)) }
+        @if !matched.is_empty() {
+            table {
+                thead { tr { th { "Rule" } th { "Version" } th { "Flaws" } th { "Facts" } th { "Lines" } } }
+                tbody {
+                    @for r in matched.iter().take(MOST_OTHER) {
+                        tr {
+                            td data-label="Rule" { span { (t(&r.title)) br; span class="soft" { (t(&r.name)) @if !r.builtin { ", from --rules" } } } }
+                            td class="k" data-label="Version" { (t(&r.version)) }
+                            td data-label="Flaws" { (t(&r.cves.join(", "))) }
+                            td data-label="Facts" { span { (words::confidence_mark(r.confidence)) ", " (words::confidence(r.confidence)) br; span class="soft" { (t(&r.source)) } } }
+                            td class="n" data-label="Lines" { (figures::grouped(r.hits)) }
+                        }
                     }
                 }
             }
+            (cut(matched.len().min(MOST_OTHER), matched.len()))
         }
-        (cut(a.rule_set.len().min(MOST_OTHER), a.rule_set.len()))
+        @if !silent.is_empty() {
+            p class="small soft" { "Applied without a match, with their versions: " (visible_within(&silent.join(", "), 12_000)) "." }
+        }
     }
 }
 
