@@ -74,7 +74,7 @@ fn head(page: &mut Page, a: &Assessment, brief: &Brief) {
     let as_of = a.as_of_ms.map(|ms| format!("as of {}", times.day(ms))).unwrap_or_default();
     let name = "MATRON ASSESS · Ivanti EPMM";
     let gap = page.columns.saturating_sub(name.width() + as_of.width()).max(2);
-    page.raw_line(&format!("{name}{}{as_of}", " ".repeat(gap)));
+    page.raw_line(format!("{name}{}{as_of}", " ".repeat(gap)).trim_end());
     page.rule();
     page.out.push('\n');
     page.title(&brief.verdict.to_uppercase(), a.verdict);
@@ -110,7 +110,7 @@ fn foot(page: &mut Page, a: &Assessment) {
         page.hanging("  ", "", &visible(&input.name));
         page.faint(&format!(
             "    {}",
-            input.sha256.as_deref().unwrap_or("SHA-256 not known: could not be read")
+            input.sha256.as_deref().unwrap_or("no SHA-256: it could not be read, or --no-hash")
         ));
     }
     let rest = a.inputs.iter().filter(|i| i.inside.is_none()).count().saturating_sub(12);

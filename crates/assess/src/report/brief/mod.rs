@@ -147,6 +147,9 @@ fn coverage_line(a: &Assessment, times: &Times) -> String {
     let files = Files::of(a);
     let mut parts = vec![format!("{} ({})", words::coverage(a.coverage.grade), files.words())];
     match (a.coverage.first_ms, a.coverage.last_ms) {
+        (Some(from), Some(to)) if times.day(from) == times.day(to) => {
+            parts.push(format!("{} to {}", times.minute(from), times.clock(to)));
+        }
         (Some(from), Some(to)) => parts.push(format!("{} to {}", times.day(from), times.day(to))),
         _ if a.coverage.grade != CoverageGrade::None => parts.push("no times in what was read".to_owned()),
         _ => {}

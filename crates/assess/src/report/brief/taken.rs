@@ -132,7 +132,7 @@ pub(super) fn reach(a: &Assessment, signs: &Signs, times: &Times) -> Vec<String>
     if signs.destroyed {
         reach.push("Phones were ordered to wipe or lock: check which of them obeyed.".to_owned());
     }
-    if a.verdict != Verdict::NoTrace && !signs.sentry_log_read {
+    if !signs.sentry_log_read {
         reach.push(
             "Sentry, the gateway beside EPMM, has logs of its own; none were given. Nothing is said about it here."
                 .to_owned(),
@@ -148,7 +148,9 @@ pub(super) fn reach(a: &Assessment, signs: &Signs, times: &Times) -> Vec<String>
         reach.push(format!("The appliance stood open from {from} to {to} ({}); {read}.", window.source));
     }
     if reach.is_empty() {
-        reach.push("Nothing to add.".to_owned());
+        reach.push(
+            "Nothing was found that reaches anywhere; the appliance itself was not looked at.".to_owned(),
+        );
     }
     reach
 }

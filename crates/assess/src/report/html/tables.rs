@@ -295,7 +295,7 @@ fn inputs(a: &Assessment, times: &Times) -> Markup {
                     tr {
                         td data-label="File" { span {
                             (visible_within(&i.name, 200)) br;
-                            span class="soft mono" { (i.sha256.as_deref().unwrap_or("SHA-256 not known")) }
+                            span class="soft mono" { (i.sha256.as_deref().unwrap_or("no SHA-256 (not readable, or --no-hash)")) }
                             span class="soft" { ", " (figures::size(i.bytes)) }
                         } }
                         td data-label="Kind" { span {
