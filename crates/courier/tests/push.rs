@@ -498,3 +498,21 @@ async fn a_restarted_core_is_served_over_a_fresh_pair() {
     assert_eq!(courier.health().await.accepted, 2);
     courier.stop().await;
 }
+
+#[tokio::test]
+async fn a_push_under_way_is_finished_before_the_room_stops() {
+    let apns = Server::start(loopback()).await.unwrap();
+    let house = House::new().for_apns(&apns);
+    let courier = house.start().await;
+    apns.set_delay(Duration::from_millis(500));
+    let mut core = courier.core.clone();
+    let targets = vec![house.target(&TOKEN, "m")];
+    let pushing = tokio::spawn(async move { core.push(PushRequest { targets }).await });
+    while apns.counts().connections == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    courier.stop().await;
+    let outcome = pushing.await.unwrap().unwrap().into_inner().outcomes.remove(0);
+    assert_eq!(outcome.result(), PushResult::Accepted);
+    assert_eq!(apns.counts().accepted, 1);
+}

@@ -118,6 +118,11 @@ impl Server {
         self.shelf.set_outage(outage);
     }
 
+    /// Takes this long over every answer from now on.
+    pub fn set_delay(&self, delay: Duration) {
+        self.shelf.set_delay(delay);
+    }
+
     /// Ends every connection (GOAWAY), as Apple does with idle ones; new ones are taken.
     pub fn hang_up(&self) {
         self.era.send_modify(|era| *era = era.map(|n| n + 1));
@@ -224,6 +229,10 @@ async fn answer(
         Ok(asked) => asked,
         Err(refused) => return Ok(refuse(&shelf, refused, None, None)),
     };
+    let delay = shelf.delay();
+    if !delay.is_zero() {
+        tokio::time::sleep(delay).await;
+    }
     let id = asked.id.unwrap_or_else(|| format!("00000000-0000-4000-8000-{:012x}", shelf.counts().accepted));
     let notification = Notification {
         push_magic: asked.push_magic,

@@ -58,6 +58,7 @@ struct Kept {
     counts: Counts,
     throttled: (u64, u64),
     outage: bool,
+    delay: std::time::Duration,
 }
 
 /// Why a push is not taken.
@@ -154,6 +155,14 @@ impl Shelf {
 
     pub fn set_outage(&self, outage: bool) {
         self.kept().outage = outage;
+    }
+
+    pub fn set_delay(&self, delay: std::time::Duration) {
+        self.kept().delay = delay;
+    }
+
+    pub fn delay(&self) -> std::time::Duration {
+        self.kept().delay
     }
 
     pub fn waiting(&self, token: &[u8]) -> Option<Notification> {
