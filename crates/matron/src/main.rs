@@ -5,6 +5,7 @@
 //! to a running Matron through its HTTP API.
 
 mod bench;
+mod cli;
 mod config;
 mod rooms;
 mod serve;
@@ -43,6 +44,8 @@ enum Command {
     /// The configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    #[command(flatten)]
+    Administrator(cli::CliCommand),
     /// Measures a scratch Matron on this machine.
     Bench(bench::BenchArgs),
     /// Started by `serve`, never by hand.
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Command::Serve(place) => serve::serve(&place),
         Command::Config(ConfigCommand::Check(place)) => config::check(&place),
         Command::Config(ConfigCommand::Show(place)) => config::show(&place),
+        Command::Administrator(command) => return cli::run(command),
         Command::Bench(args) => bench::bench(&args),
         Command::Room { room } => rooms::run(room),
         Command::Install { room, step, dir } => rooms::install(room, step, &dir),

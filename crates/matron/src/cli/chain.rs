@@ -1,0 +1,330 @@
+//! Checks a ledger entry by entry: form, place, chain, the signature under every accepted order, and
+//! what this home remembers of it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use ledger::entry::NO_PREVIOUS;
+use ledger::{Body, Effect, Entry};
+use model::{Digest, KeyId, PersonId, TimeMs};
+use order::{OrderKind, OrderSignature, PersonKey, Scheme, SignedOrder, key_id, sha256};
+
+use super::home::Seen;
+
+/// A ledger as far as it was checked.
+pub(crate) struct Chain {
+    entries: u64,
+    head: Digest,
+    root_key: Option<Digest>,
+    first_token: Option<[u8; 32]>,
+    keys: HashMap<KeyId, (PersonId, [u8; 32])>,
+    remembered: Option<Seen>,
+    /// Signatures that were checked.
+    pub(crate) orders: u64,
+    /// Entries by kind.
+    pub(crate) kinds: BTreeMap<&'static str, u64>,
+    pub(crate) first_at_ms: Option<TimeMs>,
+    pub(crate) last_at_ms: Option<TimeMs>,
+}
+
+/// The word for an entry's kind.
+pub(crate) fn kind_of(body: &Body) -> &'static str {
+    match body {
+        Body::Genesis { .. } => "genesis",
+        Body::KeysStated { .. } => "keys_stated",
+        Body::OrderAccepted { effect, .. } => match effect {
+            Effect::PersonJoined { .. } => "person_joined",
+            Effect::PersonKeyAdded { .. } => "person_key_added",
+            Effect::PersonRemoved { .. } => "person_removed",
+            Effect::Invited { .. } => "invited",
+            Effect::InvitationWithdrawn { .. } => "invitation_withdrawn",
+            Effect::Opened { .. } => "opened",
+            Effect::Granted { .. } => "granted",
+            Effect::Commanded { .. } => "commanded",
+            Effect::Recalled { .. } => "recalled",
+            Effect::ApiKeyMade { .. } => "api_key_made",
+            Effect::ApiKeyRevoked { .. } => "api_key_revoked",
+            Effect::SessionEnded { .. } => "session_ended",
+        },
+        Body::OrderRefused { .. } => "order_refused",
+        Body::GrantUsed { .. } => "grant_used",
+        Body::CertificateIssued { .. } => "certificate_issued",
+        Body::CertificateRefused { .. } => "certificate_refused",
+        Body::Authenticated { .. } => "authenticated",
+        Body::TokenUpdated { .. } => "token_updated",
+        Body::CheckedOut { .. } => "checked_out",
+        Body::CommandFinished { .. } => "command_finished",
+        Body::PhoneRefused { .. } => "phone_refused",
+    }
+}
+
+impl Chain {
+    /// A check from the first entry on. `remembered`: where the ledger stood at an earlier check.
+    pub(crate) fn new(remembered: Option<Seen>) -> Self {
+        Self {
+            entries: 0,
+            head: NO_PREVIOUS,
+            root_key: None,
+            first_token: None,
+            keys: HashMap::new(),
+            remembered,
+            orders: 0,
+            kinds: BTreeMap::new(),
+            first_at_ms: None,
+            last_at_ms: None,
+        }
+    }
+
+    pub(crate) fn entries(&self) -> u64 {
+        self.entries
+    }
+
+    pub(crate) fn head(&self) -> Digest {
+        self.head
+    }
+
+    /// The root key that the first entry names.
+    pub(crate) fn root_key(&self) -> Option<Digest> {
+        self.root_key
+    }
+
+    /// Takes the next entry's bytes.
+    pub(crate) fn take(&mut self, raw: &[u8]) -> Result<(), String> {
+        let n = self.entries;
+        let entry = Entry::decode(raw).map_err(|e| format!("entry {n} can't be read: {e}"))?;
+        if entry.index != n {
+            return Err(format!("entry {} stands where entry {n} should", entry.index));
+        }
+        if entry.previous != self.head {
+            return Err(format!(
+                "entry {n} does not continue the one before: an entry was changed or taken out"
+            ));
+        }
+        let hash = sha256(raw);
+        if let Some(seen) = self.remembered.as_ref().filter(|s| s.entries == n + 1)
+            && seen.hash != Some(hash)
+        {
+            return Err(format!(
+                "entry {n} is another one than when it was verified here before: history was written anew"
+            ));
+        }
+        self.body(n, &entry.body)?;
+        *self.kinds.entry(kind_of(&entry.body)).or_default() += 1;
+        self.first_at_ms.get_or_insert(entry.at_ms);
+        self.last_at_ms = Some(entry.at_ms);
+        self.entries = n + 1;
+        self.head = hash;
+        Ok(())
+    }
+
+    /// Says whether the whole ledger was there.
+    pub(crate) fn finish(&self) -> Result<(), String> {
+        match &self.remembered {
+            Some(seen) if seen.entries > self.entries => Err(format!(
+                "it has {} entries, and it had {} when it was verified here before: its end was cut off, or an old \
+                 copy took its place",
+                self.entries, seen.entries
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn body(&mut self, n: u64, body: &Body) -> Result<(), String> {
+        match body {
+            Body::Genesis { root_key, first_token_key } if n == 0 => {
+                self.root_key = Some(Digest(root_key.0));
+                self.first_token = Some(first_token_key.0);
+                Ok(())
+            }
+            Body::Genesis { .. } => Err(format!("entry {n} begins the ledger a second time")),
+            _ if n == 0 => Err("entry 0 is not a ledger's beginning".into()),
+            Body::OrderAccepted { order, digest, signer, person, bytes, signature, effect } => {
+                let signed = SignedOrder {
+                    order: bytes.0.clone(),
+                    signatures: vec![OrderSignature {
+                        key: *signer,
+                        scheme: Scheme::Ed25519,
+                        signature: signature.0.clone(),
+                    }],
+                };
+                let verified = signed.verify(|id, order| self.find_key(id, &order.kind, *person));
+                let verified = verified
+                    .map_err(|e| format!("entry {n}: order {order} was not signed as it says: {e}"))?;
+                if verified.id() != *order || verified.digest() != *digest {
+                    return Err(format!("entry {n} names another order than the one that was signed"));
+                }
+                self.orders += 1;
+                self.effect(effect);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn find_key(&self, id: KeyId, kind: &OrderKind, person: PersonId) -> Option<PersonKey> {
+        let public = if matches!(kind, OrderKind::JoinFirst { .. }) {
+            self.first_token.filter(|t| key_id(t) == id)?
+        } else {
+            let (holder, public) = self.keys.get(&id)?;
+            (*holder == person).then_some(*public)?
+        };
+        Some(PersonKey { scheme: Scheme::Ed25519, public: public.to_vec() })
+    }
+
+    fn effect(&mut self, effect: &Effect) {
+        match effect {
+            Effect::PersonJoined { person, key_id, public_key, .. }
+            | Effect::PersonKeyAdded { person, key_id, public_key } => {
+                self.first_token = None;
+                self.keys.insert(*key_id, (*person, public_key.0));
+            }
+            Effect::PersonRemoved { person } => self.keys.retain(|_, (holder, _)| holder != person),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ledger::{Opaque, PersonalSealed, SigningPublicKey, Witness};
+    use model::{OrderId, Role};
+    use order::{Ed25519Secret, Order, X25519Public};
+
+    fn signing(seed: u8) -> Ed25519Secret {
+        Ed25519Secret::from_seed([seed; 32]).unwrap()
+    }
+
+    fn public(key: &Ed25519Secret) -> SigningPublicKey {
+        SigningPublicKey(key.public().try_into().unwrap())
+    }
+
+    struct Writer {
+        previous: Digest,
+        all: Vec<Vec<u8>>,
+    }
+
+    impl Writer {
+        fn add(&mut self, body: Body) {
+            let entry = Entry {
+                version: 1,
+                index: self.all.len() as u64,
+                at_ms: 1_000,
+                previous: self.previous,
+                witness: Witness::Vault,
+                body,
+            };
+            let bytes = entry.encode().unwrap();
+            self.previous = sha256(&bytes);
+            self.all.push(bytes);
+        }
+
+        fn order(&mut self, kind: OrderKind, signer: &Ed25519Secret, effect: Effect) {
+            let id = OrderId([u8::try_from(self.all.len()).unwrap(); 16]);
+            let order = Order {
+                version: 1,
+                id,
+                kind,
+                targets: vec![],
+                reason: "made up".into(),
+                made_at_ms: 0,
+                expires_at_ms: 10,
+                answer_key: X25519Public([9; 32]),
+                sealed_digest: None,
+            };
+            let signed = SignedOrder::sign(&order, signer);
+            self.add(Body::OrderAccepted {
+                order: id,
+                digest: sha256(&signed.order),
+                signer: signer.id(),
+                person: PersonId([1; 16]),
+                bytes: Opaque(signed.order.clone()),
+                signature: Opaque(signed.signatures[0].signature.clone()),
+                effect,
+            });
+        }
+    }
+
+    fn house() -> Writer {
+        let (token, ada) = (signing(1), signing(2));
+        let mut w = Writer { previous: NO_PREVIOUS, all: vec![] };
+        w.add(Body::Genesis { root_key: public(&signing(9)), first_token_key: public(&token) });
+        let joined = Effect::PersonJoined {
+            person: PersonId([1; 16]),
+            role: Role::Administrator,
+            group: None,
+            key_id: ada.id(),
+            public_key: public(&ada),
+            name: PersonalSealed(vec![1]),
+        };
+        w.order(OrderKind::JoinFirst { key: ada.person_key() }, &token, joined);
+        let session = Digest([4; 32]);
+        w.order(OrderKind::EndSession { session }, &ada, Effect::SessionEnded { session });
+        w
+    }
+
+    fn check(entries: &[Vec<u8>], remembered: Option<Seen>) -> Result<Chain, String> {
+        let mut chain = Chain::new(remembered);
+        for e in entries {
+            chain.take(e)?;
+        }
+        chain.finish()?;
+        Ok(chain)
+    }
+
+    fn seen(entries: u64, hash: Digest) -> Option<Seen> {
+        Some(Seen { root_key: Digest([0; 32]), epoch: 1, entries, hash: Some(hash) })
+    }
+
+    #[test]
+    fn a_whole_ledger_holds_with_every_signature() {
+        let w = house();
+        let chain = check(&w.all, None).unwrap();
+        assert_eq!((chain.entries(), chain.orders, chain.head()), (3, 2, w.previous));
+        assert_eq!(chain.root_key(), Some(Digest(public(&signing(9)).0)));
+        assert!(check(&w.all, seen(3, w.previous)).is_ok());
+    }
+
+    #[test]
+    fn a_changed_byte_a_missing_entry_and_another_order_are_noticed() {
+        let w = house();
+        for n in 0..w.all.len() - 1 {
+            let mut changed = w.all.clone();
+            let last = changed[n].len() - 1;
+            changed[n][last] ^= 1;
+            assert!(check(&changed, None).is_err(), "entry {n}");
+            let mut missing = w.all.clone();
+            missing.remove(n);
+            assert!(check(&missing, None).is_err(), "without {n}");
+        }
+        let mut swapped = w.all.clone();
+        swapped.swap(1, 2);
+        assert!(check(&swapped, None).is_err());
+    }
+
+    #[test]
+    fn an_order_that_nobody_registered_signed_is_noticed_though_the_chain_is_whole() {
+        let mut w = house();
+        let session = Digest([5; 32]);
+        w.order(OrderKind::EndSession { session }, &signing(7), Effect::SessionEnded { session });
+        assert!(check(&w.all, None).err().unwrap().contains("was not signed as it says"));
+        let mut w = house();
+        let key = signing(8).person_key();
+        w.order(OrderKind::JoinFirst { key }, &signing(1), Effect::SessionEnded { session });
+        assert!(check(&w.all, None).is_err(), "the token is spent");
+    }
+
+    #[test]
+    fn an_older_and_a_forked_ledger_are_refused_by_whoever_remembers() {
+        let w = house();
+        let older = &w.all[..2];
+        assert!(check(older, None).is_ok());
+        assert!(check(older, seen(3, w.previous)).err().unwrap().contains("cut off"));
+        let mut fork = house();
+        fork.all.truncate(2);
+        fork.previous = sha256(&fork.all[1]);
+        let session = Digest([6; 32]);
+        fork.order(OrderKind::EndSession { session }, &signing(2), Effect::SessionEnded { session });
+        assert!(check(&fork.all, None).is_ok());
+        assert!(check(&fork.all, seen(3, w.previous)).err().unwrap().contains("written anew"));
+    }
+}

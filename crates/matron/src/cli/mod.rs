@@ -1,0 +1,123 @@
+//! The administrators' command line: speaks to a running Matron through its HTTP API, and signs what
+//! opens or changes anything with a key that never leaves its home folder.
+//!
+//! [`desk`] is what a command works at (home, server, trusted statement, session); [`place`] brings an
+//! order from a draft to its answer; [`words`] shows it, decoded from the bytes that are signed.
+
+mod act;
+mod admin;
+mod chain;
+mod desk;
+mod devices;
+mod failure;
+mod follow;
+mod history;
+mod home;
+mod http;
+mod invite;
+mod people;
+mod place;
+mod records;
+mod show;
+mod words;
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use desk::{Desk, Reach};
+use failure::Result;
+
+/// What `matron help exit-codes` says.
+const EXIT_CODES: &str = "\
+0  done
+1  it failed; the message says what, and what to do
+2  the command line was wrong; nothing was sent
+3  the vault refused the order; the message says why
+4  there is no such thing
+5  the server, or its vault, can't be reached
+
+A command that waits for phones (--wait) ends with 1 when one did not obey, or not in time.
+With --json the result goes to standard output, and an error as {\"error\": {...}} to standard error.
+An order that may have been accepted although no answer came can be looked up by its id.";
+
+/// A command with the options that reach the server.
+#[derive(Debug, Args)]
+pub(crate) struct At<C: Args> {
+    #[command(flatten)]
+    reach: Reach,
+    #[command(flatten)]
+    command: C,
+}
+
+/// The same for one that has commands of its own.
+#[derive(Debug, Args)]
+pub(crate) struct Of<C: Subcommand> {
+    #[command(flatten)]
+    reach: Reach,
+    #[command(subcommand)]
+    command: C,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Nothing {}
+
+/// What an administrator can do from here.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CliCommand {
+    /// Your key: join as the first administrator, make a key, who you are.
+    Admin(Of<admin::AdminCommand>),
+    /// The people who may sign orders.
+    People(Of<people::PeopleCommand>),
+    /// Make a session as wide as you need: records it may open, searches it may make.
+    Signin(At<admin::SignIn>),
+    /// End the session and its grant.
+    Signout(At<Nothing>),
+    /// Invite a person to enrol one phone: a link and a QR code.
+    Invite(At<invite::Invite>),
+    /// Invitations that wait.
+    Invitations(Of<invite::InvitationsCommand>),
+    /// Phones: list, show, ask, open, lock, erase, find.
+    Devices(Of<devices::DevicesCommand>),
+    /// Commands on their way to phones.
+    Commands(Of<records::CommandsCommand>),
+    /// Orders: what was asked, by whom, why, and what came of it.
+    Orders(Of<records::OrdersCommand>),
+    /// The ledger: what happened, and whether history still holds.
+    Ledger(Of<history::LedgerCommand>),
+    /// Read-only keys for programs (masks only).
+    ApiKeys(Of<admin::ApiKeysCommand>),
+    /// How the house is.
+    Health(At<Nothing>),
+    /// What the exit codes mean.
+    #[command(long_about = EXIT_CODES)]
+    ExitCodes,
+}
+
+/// Runs a command to its exit code.
+pub(crate) fn run(command: CliCommand) -> ExitCode {
+    let json = |reach: &Reach| reach.json;
+    let (json, done) = match command {
+        CliCommand::Admin(c) => (json(&c.reach), at(c.reach, |d| admin::run(d, c.command))),
+        CliCommand::People(c) => (json(&c.reach), at(c.reach, |d| people::run(d, c.command))),
+        CliCommand::Signin(c) => (json(&c.reach), at(c.reach, |d| admin::sign_in(d, c.command))),
+        CliCommand::Signout(c) => (json(&c.reach), at(c.reach, admin::sign_out)),
+        CliCommand::Invite(c) => (json(&c.reach), at(c.reach, |d| invite::run(d, c.command))),
+        CliCommand::Invitations(c) => (json(&c.reach), at(c.reach, |d| invite::invitations(d, c.command))),
+        CliCommand::Devices(c) => (json(&c.reach), at(c.reach, |d| devices::run(d, c.command))),
+        CliCommand::Commands(c) => (json(&c.reach), at(c.reach, |d| records::commands(d, c.command))),
+        CliCommand::Orders(c) => (json(&c.reach), at(c.reach, |d| records::orders(d, c.command))),
+        CliCommand::Ledger(c) => (json(&c.reach), at(c.reach, |d| history::run(d, c.command))),
+        CliCommand::ApiKeys(c) => (json(&c.reach), at(c.reach, |d| admin::api_keys(d, c.command))),
+        CliCommand::Health(c) => (json(&c.reach), at(c.reach, records::health)),
+        CliCommand::ExitCodes => (false, show::print(&format!("{EXIT_CODES}\n"))),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => e.tell(json),
+    }
+}
+
+fn at(reach: Reach, run: impl FnOnce(&Desk) -> Result<()>) -> Result<()> {
+    run(&Desk::open(reach)?)
+}

@@ -1,0 +1,344 @@
+//! Commands and orders as core keeps them; calling an order back; how the house is.
+
+use clap::{Args, Subcommand};
+use model::{CommandId, EnrolmentId, OrderId, PersonId, TimeMs};
+use order::{OrderKind, Refusal};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::desk::{Desk, shaped};
+use super::devices;
+use super::failure::{CliError, Result, usage};
+use super::place::{self, Draft};
+use super::show;
+
+#[derive(Debug, Args)]
+pub(crate) struct ListOf {
+    /// How many to show.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    limit: u32,
+    /// Where the list before ended.
+    #[arg(long)]
+    cursor: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OfDevice {
+    /// The enrolment id, or its first 6 digits or more.
+    id: String,
+    #[command(flatten)]
+    list: ListOf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CommandsCommand {
+    /// Commands to all phones, newest first.
+    List(ListCommands),
+    /// One command at all its phones.
+    Show {
+        /// The command's UUID.
+        id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListCommands {
+    /// queued, sent, not_now, acknowledged, error, expired or cancelled.
+    #[arg(long)]
+    state: Option<String>,
+    /// Of this order.
+    #[arg(long)]
+    order: Option<String>,
+    /// To this phone.
+    #[arg(long, value_name = "ENROLMENT")]
+    phone: Option<String>,
+    #[command(flatten)]
+    list: ListOf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum OrdersCommand {
+    /// Orders, newest first.
+    List(ListOf),
+    /// One order and how far its commands have come.
+    Show {
+        /// The order's id.
+        id: String,
+    },
+    /// Call an order back: what it has not yet done to a phone is not done.
+    Recall(Recall),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Recall {
+    /// The order's id.
+    id: String,
+    /// Why. No names here: auditors read it.
+    #[arg(long)]
+    reason: Option<String>,
+    /// Don't ask.
+    #[arg(long, short)]
+    yes: bool,
+}
+
+#[derive(Deserialize)]
+struct ErrorLink {
+    code: i64,
+    domain: String,
+}
+
+/// A command to one phone.
+#[derive(Deserialize)]
+pub(crate) struct CommandItem {
+    command: CommandId,
+    pub(crate) enrolment: EnrolmentId,
+    order: Option<OrderId>,
+    request_type: String,
+    pub(crate) state: String,
+    created_at_ms: TimeMs,
+    done_at_ms: Option<TimeMs>,
+    errors: Vec<ErrorLink>,
+    not_now_count: u32,
+}
+
+impl CommandItem {
+    /// No further answer is to come.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.state.as_str(), "acknowledged" | "error" | "expired" | "cancelled")
+    }
+
+    pub(crate) fn in_words(&self) -> String {
+        let chain: Vec<_> = self.errors.iter().map(|e| format!("{} {}", e.domain, e.code)).collect();
+        match self.state.as_str() {
+            "error" if !chain.is_empty() => format!("error: {}", chain.join(" < ")),
+            "not_now" => format!("not now ({} times); it is asked again", self.not_now_count),
+            s => s.to_owned(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Commands {
+    items: Vec<CommandItem>,
+    next_cursor: Option<String>,
+}
+
+fn command_table(items: &[CommandItem]) -> String {
+    let rows = items.iter().map(|c| {
+        vec![
+            c.command.to_string(),
+            c.enrolment.to_string().chars().take(12).collect(),
+            c.request_type.clone(),
+            c.in_words(),
+            show::time(c.created_at_ms),
+            show::maybe_time(c.done_at_ms),
+            c.order.map_or_else(|| "-".into(), |o| o.to_string().chars().take(12).collect()),
+        ]
+    });
+    show::table(&["COMMAND", "PHONE", "TYPE", "STATE", "MADE", "DONE", "ORDER"], rows)
+}
+
+fn show_commands(desk: &Desk, value: &Value) -> Result<()> {
+    if desk.reach.json {
+        return show::print_json(value);
+    }
+    let page: Commands = shaped(value)?;
+    show::print(&command_table(&page.items))?;
+    devices::tell_more(page.next_cursor.as_deref());
+    Ok(())
+}
+
+pub(crate) fn of_device(desk: &Desk, d: OfDevice) -> Result<()> {
+    let phone = devices::find(desk, &d.id)?;
+    let path = format!("/api/v1/devices/{}/commands", phone.enrolment);
+    show_commands(desk, &desk.list(&path, &[], d.list.limit, d.list.cursor)?)
+}
+
+pub(crate) fn commands(desk: &Desk, command: CommandsCommand) -> Result<()> {
+    match command {
+        CommandsCommand::List(l) => {
+            let order = l.order.as_deref().map(order_id).transpose()?.map(|o| o.to_string());
+            let query = [("state", l.state), ("order", order), ("enrolment", l.phone)];
+            show_commands(desk, &desk.list("/api/v1/commands", &query, l.list.limit, l.list.cursor)?)
+        }
+        CommandsCommand::Show { id } => {
+            let id: CommandId = id.parse().map_err(|e| usage(format!("the command: {e}")))?;
+            let value = desk.get(&format!("/api/v1/commands/{id}"))?;
+            if desk.reach.json {
+                return show::print_json(&value);
+            }
+            #[derive(Deserialize)]
+            struct Detail {
+                phones: Vec<CommandItem>,
+            }
+            let detail: Detail = shaped(&value)?;
+            show::print(&command_table(&detail.phones))
+        }
+    }
+}
+
+/// An order as core tells it.
+#[derive(Deserialize)]
+struct Order {
+    order: OrderId,
+    kind: String,
+    reason: String,
+    signer: Option<PersonId>,
+    state: String,
+    targets: u32,
+    made_at_ms: TimeMs,
+    expires_at_ms: TimeMs,
+    decided_at_ms: Option<TimeMs>,
+    recalled_at_ms: Option<TimeMs>,
+    refusal: Option<u16>,
+}
+
+impl Order {
+    fn state_in_words(&self) -> String {
+        match (self.recalled_at_ms, self.refusal) {
+            (Some(at), _) => format!("called back {}", show::time(at)),
+            (None, Some(n)) => {
+                let why = Refusal::from_number(n).map_or_else(|| n.to_string(), |r| r.to_string());
+                format!("refused: {why}")
+            }
+            (None, None) => self.state.clone(),
+        }
+    }
+}
+
+fn order_id(text: &str) -> Result<OrderId> {
+    text.parse().map_err(|e| usage(format!("the order: {e}")))
+}
+
+pub(crate) fn orders(desk: &Desk, command: OrdersCommand) -> Result<()> {
+    match command {
+        OrdersCommand::List(l) => {
+            let value = desk.list("/api/v1/orders", &[], l.limit, l.cursor)?;
+            if desk.reach.json {
+                return show::print_json(&value);
+            }
+            #[derive(Deserialize)]
+            struct Orders {
+                items: Vec<Order>,
+                next_cursor: Option<String>,
+            }
+            let page: Orders = shaped(&value)?;
+            let rows = page.items.iter().map(|o| {
+                vec![
+                    o.order.to_string(),
+                    o.kind.clone(),
+                    o.state_in_words(),
+                    o.targets.to_string(),
+                    show::time(o.made_at_ms),
+                    o.signer.map_or_else(|| "-".into(), |s| s.to_string().chars().take(12).collect()),
+                    o.reason.clone(),
+                ]
+            });
+            show::print(&show::table(&["ORDER", "KIND", "STATE", "PHONES", "MADE", "BY", "WHY"], rows))?;
+            devices::tell_more(page.next_cursor.as_deref());
+            Ok(())
+        }
+        OrdersCommand::Show { id } => show_order(desk, order_id(&id)?),
+        OrdersCommand::Recall(r) => {
+            let order = order_id(&r.id)?;
+            let reason = place::reason(r.reason)?;
+            let placed = Draft::new(OrderKind::Recall { order }, &reason).place(desk, r.yes)?;
+            if desk.reach.json {
+                return show::print_json(&json!({ "order": placed.order, "recalled": order }));
+            }
+            show::print(&format!(
+                "Order {order} is called back; 'matron orders show' says what it did before.\n"
+            ))
+        }
+    }
+}
+
+fn show_order(desk: &Desk, id: OrderId) -> Result<()> {
+    let value = desk.get(&format!("/api/v1/orders/{id}"))?;
+    if desk.reach.json {
+        return show::print_json(&value);
+    }
+    #[derive(Deserialize)]
+    struct Detail {
+        #[serde(flatten)]
+        order: Order,
+        commands: Vec<CommandItem>,
+    }
+    let d: Detail = shaped(&value)?;
+    let o = &d.order;
+    let mut out = show::facts(&[
+        ("order", o.order.to_string()),
+        ("kind", o.kind.clone()),
+        ("state", o.state_in_words()),
+        ("phones", o.targets.to_string()),
+        ("why", o.reason.clone()),
+        ("by", o.signer.map_or_else(|| "-".into(), |s| s.to_string())),
+        ("made", show::time(o.made_at_ms)),
+        ("decided", show::maybe_time(o.decided_at_ms)),
+        ("until", show::time(o.expires_at_ms)),
+    ]);
+    if !d.commands.is_empty() {
+        out.push_str(&format!("\n{}", command_table(&d.commands)));
+    }
+    show::print(&out)
+}
+
+/// How the house is; fails when it is not well, so that a script notices.
+pub(crate) fn health(desk: &Desk) -> Result<()> {
+    let value = desk.get("/api/v1/health")?;
+    let status = value.get("status").and_then(Value::as_str).unwrap_or_default().to_owned();
+    if desk.reach.json {
+        show::print_json(&value)?;
+    } else {
+        show::print(&health_in_words(&value))?;
+    }
+    match status.as_str() {
+        "ok" => Ok(()),
+        _ => Err(CliError::Failed("the house is not well; see above".into())),
+    }
+}
+
+fn health_in_words(value: &Value) -> String {
+    let at = |path: &str| value.pointer(path).cloned().unwrap_or_default();
+    let text = |path: &str| match at(path) {
+        Value::String(s) => s,
+        Value::Null => "-".into(),
+        v => v.to_string(),
+    };
+    let answers = |path: &str| if at(path) == true { "answers" } else { "does not answer" };
+    let time = |path: &str| show::maybe_time(at(path).as_i64());
+    let mut phones: Vec<String> = Vec::new();
+    for (state, n) in at("/enrolments").as_object().into_iter().flatten() {
+        phones.push(format!("{n} {state}"));
+    }
+    let push = if at("/courier/configured") == true {
+        format!(
+            "{}, certificate until {}",
+            text("/courier/topic"),
+            time("/courier/certificate_expires_at_ms")
+        )
+    } else {
+        "no push certificate".into()
+    };
+    show::facts(&[
+        ("status", text("/status")),
+        ("version", text("/version")),
+        ("address for phones", text("/base_url")),
+        ("door and reader", answers("/door/answers").into()),
+        ("core", format!("answers, followed the ledger to entry {}", text("/ledger_followed"))),
+        (
+            "vault",
+            format!(
+                "{}, {} ledger entries, {} orders refused, ledger {}",
+                answers("/vault/answers"),
+                text("/vault/entries"),
+                text("/vault/refused_orders"),
+                text("/vault/following")
+            ),
+        ),
+        ("courier", format!("{}, {push}", answers("/courier/answers"))),
+        ("keys stated until", time("/statement_expires_at_ms")),
+        ("phones", if phones.is_empty() { "none".into() } else { phones.join(", ") }),
+        ("open commands", format!("{} ({} deferred)", text("/open_commands"), text("/deferred_commands"))),
+    ])
+}

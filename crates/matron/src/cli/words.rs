@@ -1,0 +1,277 @@
+//! An order in words, decoded from the very bytes that are signed.
+
+use model::{Command, CommandKind, Compartment, Setting};
+use order::{ApiScope, BytesError, Order, OrderKind, SignedOrder, key_id};
+
+use super::place::Beside;
+use super::show::{count, line, span, time};
+
+/// The most phones that are named one by one.
+const NAMED_PHONES: usize = 20;
+
+/// The order in words, for a person who is about to send it.
+pub(crate) fn order_in_words(signed: &SignedOrder, beside: &Beside) -> Result<String, BytesError> {
+    let order: Order = order::decode(&signed.order)?;
+    let mut out = format!("Order {}\n", order.id);
+    let mut say = |key: &str, value: &str| out.push_str(&format!("  {key:<9}{}\n", line(value)));
+    say("what", &what(&order.kind));
+    if !order.targets.is_empty() {
+        say("to", &count(order.targets.len() as u64, "phone"));
+        for t in order.targets.iter().take(NAMED_PHONES) {
+            let label = beside.labels.get(t).map(|l| format!("  {l}")).unwrap_or_default();
+            say("", &format!("{t}{label}"));
+        }
+        if order.targets.len() > NAMED_PHONES {
+            say("", &format!("and {} more", order.targets.len() - NAMED_PHONES));
+        }
+    }
+    for (name, value) in &beside.sealed {
+        say("sealed", &format!("{name}: {value}"));
+    }
+    say("why", &order.reason);
+    let keys: Vec<_> = signed.signatures.iter().map(|s| s.key.to_string()).collect();
+    say("by", &format!("key {}", keys.join(", ")));
+    let life = span(order.expires_at_ms - order.made_at_ms);
+    say("until", &format!("{} ({life})", time(order.expires_at_ms)));
+    for w in &beside.warnings {
+        say("WARNING", w);
+    }
+    Ok(out)
+}
+
+/// What an order does, in a sentence.
+pub(crate) fn what(kind: &OrderKind) -> String {
+    match kind {
+        OrderKind::JoinFirst { key } => {
+            format!("you become the first administrator, with key {}", key_id(&key.public))
+        }
+        OrderKind::AddPerson { key, role, group } => {
+            let of = group.as_ref().map(|g| format!(" of {g}")).unwrap_or_default();
+            format!("a person joins as {}{of}, with key {}", role.name(), key_id(&key.public))
+        }
+        OrderKind::AddKey { key } => format!("you get one more key, {}", key_id(&key.public)),
+        OrderKind::RemovePerson { person } => {
+            format!("person {person} signs no more orders; their sessions and grants end")
+        }
+        OrderKind::Invite { group, valid_ms } => {
+            format!("one phone may enrol into {group}; the link works for {}", span(*valid_ms))
+        }
+        OrderKind::WithdrawInvitation => "the invitation is taken back; its link stops working".into(),
+        OrderKind::Open { fields } => format!("open {}", fields.join(", ")),
+        OrderKind::Grant { records, searches, compartments, valid_ms, .. } => {
+            grant(*records, *searches, compartments, &span(*valid_ms))
+        }
+        OrderKind::Command { command } => command_in_words(command),
+        OrderKind::Recall { order } => {
+            format!("call back order {order}: what it has not yet done to a phone is not done")
+        }
+        OrderKind::MakeApiKey { scopes, valid_ms, label, .. } => {
+            let scopes: Vec<_> = scopes.iter().map(|s| scope_name(*s)).collect();
+            format!(
+                "make an API key '{label}' that reads {} (masks only) for {}",
+                scopes.join(", "),
+                span(*valid_ms)
+            )
+        }
+        OrderKind::EndApiKey { hash } => format!("end the API key with hash {hash}"),
+        OrderKind::EndSession { .. } => "end a session and its grant".into(),
+    }
+}
+
+fn grant(records: u32, searches: u32, compartments: &[Compartment], life: &str) -> String {
+    if records == 0 && searches == 0 {
+        return format!("a session for {life} that reads masks and opens nothing");
+    }
+    let names: Vec<_> = compartments.iter().map(|c| c.name()).collect();
+    let of = if names.is_empty() { String::new() } else { format!(" of {}", names.join(", ")) };
+    format!(
+        "a session for {life} that opens up to {}{of} and makes up to {}",
+        count(records.into(), "record"),
+        if searches == 1 { "1 search".into() } else { format!("{searches} searches") },
+    )
+}
+
+/// A scope's word.
+pub(crate) fn scope_name(scope: ApiScope) -> &'static str {
+    match scope {
+        ApiScope::Devices => "devices",
+        ApiScope::Commands => "commands",
+        ApiScope::Ledger => "ledger",
+        ApiScope::Metrics => "metrics",
+    }
+}
+
+fn command_in_words(command: &Command) -> String {
+    let text = match command {
+        Command::InstallProfile => "install the profile given",
+        Command::RemoveProfile { identifier } => {
+            return format!("remove the profile '{identifier}' (RemoveProfile)");
+        }
+        Command::DeviceLock => "lock the screen",
+        Command::ClearPasscode => "remove the passcode",
+        Command::EraseDevice { preserve_data_plan, .. } => {
+            let plan = if *preserve_data_plan { ", keep the eSIM" } else { "" };
+            return format!("ERASE EVERYTHING on the phone{plan} (EraseDevice)");
+        }
+        Command::EnableLostMode => "lost mode on: the phone shows the message and nothing else",
+        Command::DisableLostMode => "lost mode off",
+        Command::DeviceLocation => "ask where the phone is",
+        Command::PlayLostModeSound => "make the phone ring",
+        Command::RestartDevice { notify_user } => {
+            return format!(
+                "restart{} (RestartDevice)",
+                if *notify_user { ", asking its user first" } else { "" }
+            );
+        }
+        Command::ShutDownDevice => "switch the phone off",
+        Command::Settings { items } => {
+            let items: Vec<_> = items.iter().map(setting_in_words).collect();
+            return format!("settings: {} (Settings)", items.join(", "));
+        }
+    };
+    format!("{text} ({})", command.kind().request_type())
+}
+
+fn setting_in_words(item: &Setting) -> String {
+    let switch = |name: &str, enabled: bool| format!("{name} {}", if enabled { "on" } else { "off" });
+    match item {
+        Setting::Bluetooth { enabled } => switch("Bluetooth", *enabled),
+        Setting::DataRoaming { enabled } => switch("data roaming", *enabled),
+        Setting::VoiceRoaming { enabled } => switch("voice roaming", *enabled),
+        Setting::PersonalHotspot { enabled } => switch("personal hotspot", *enabled),
+        Setting::DeviceName => "another name for the device".into(),
+        Setting::TimeZone { name } => format!("time zone {name}"),
+    }
+}
+
+/// Whether the command waits for the phone's owner to be there at all.
+pub(crate) fn is_for_lost_phones(kind: CommandKind) -> bool {
+    matches!(
+        kind,
+        CommandKind::DeviceLocation | CommandKind::PlayLostModeSound | CommandKind::DisableLostMode
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::{Digest, EnrolmentId, Group, OrderId, PersonId, Role};
+    use order::{Ed25519Secret, X25519Public};
+
+    fn signed(kind: OrderKind, targets: usize) -> SignedOrder {
+        let key = Ed25519Secret::from_seed([1; 32]).unwrap();
+        let order = Order {
+            version: 1,
+            id: OrderId([0xaa; 16]),
+            kind,
+            targets: (0..targets).map(|n| EnrolmentId([u8::try_from(n).unwrap(); 16])).collect(),
+            reason: "lost on the bus".into(),
+            made_at_ms: 0,
+            expires_at_ms: 7 * model::clock::DAY_MS,
+            answer_key: X25519Public([9; 32]),
+            sealed_digest: None,
+        };
+        SignedOrder::sign(&order, &key)
+    }
+
+    #[test]
+    fn the_words_are_those_of_the_bytes_that_are_signed() {
+        let lock = signed(OrderKind::Command { command: Command::DeviceLock }, 2);
+        let beside = Beside {
+            sealed: vec![("message", "Please call the service desk".into())],
+            labels: [(EnrolmentId([0; 16]), "ward-7, iPhone14,5".to_owned())].into(),
+            warnings: vec!["counts as erasure".into()],
+        };
+        // The time's text depends on the zone of this machine.
+        let text = order_in_words(&lock, &beside).unwrap();
+        let text: String =
+            text.lines().filter(|l| !l.starts_with("  until")).map(|l| format!("{l}\n")).collect();
+        insta::assert_snapshot!(text);
+        let restart = signed(OrderKind::Command { command: Command::RestartDevice { notify_user: true } }, 2);
+        let swapped = SignedOrder { order: restart.order, ..lock };
+        assert!(order_in_words(&swapped, &beside).unwrap().contains("restart, asking its user first"));
+    }
+
+    #[test]
+    fn many_phones_are_counted_and_the_first_are_named() {
+        let lock = signed(OrderKind::Command { command: Command::DeviceLock }, 50);
+        let text = order_in_words(&lock, &Beside::default()).unwrap();
+        assert!(text.contains("50 phones") && text.contains("and 30 more"));
+        assert_eq!(text.matches("0505").count() > 0, true);
+    }
+
+    #[test]
+    fn bytes_that_are_no_order_have_no_words() {
+        let lock = signed(OrderKind::Command { command: Command::DeviceLock }, 1);
+        let cut = SignedOrder { order: lock.order.get(..20).unwrap().to_vec(), ..lock };
+        assert!(order_in_words(&cut, &Beside::default()).is_err());
+    }
+
+    #[test]
+    fn every_kind_of_order_has_its_words() {
+        let key = Ed25519Secret::from_seed([2; 32]).unwrap().person_key();
+        let day = model::clock::DAY_MS;
+        let hash = Digest([3; 32]);
+        let kinds = vec![
+            OrderKind::JoinFirst { key: key.clone() },
+            OrderKind::AddPerson {
+                key: key.clone(),
+                role: Role::WardManager,
+                group: Group::new("ward-7").ok(),
+            },
+            OrderKind::AddKey { key },
+            OrderKind::RemovePerson { person: PersonId([4; 16]) },
+            OrderKind::Invite { group: Group::new("ward-7").unwrap(), valid_ms: 7 * day },
+            OrderKind::WithdrawInvitation,
+            OrderKind::Open { fields: vec!["IMEI".into(), "PhoneNumber".into()] },
+            OrderKind::Grant {
+                session: hash,
+                records: 0,
+                searches: 0,
+                compartments: vec![],
+                valid_ms: day / 3,
+            },
+            OrderKind::Grant {
+                session: hash,
+                records: 50,
+                searches: 1,
+                compartments: vec![Compartment::Identity],
+                valid_ms: day / 2,
+            },
+            OrderKind::Recall { order: OrderId([5; 16]) },
+            OrderKind::MakeApiKey {
+                hash,
+                scopes: vec![ApiScope::Devices, ApiScope::Metrics],
+                valid_ms: 90 * day,
+                label: "dashboard".into(),
+            },
+            OrderKind::EndApiKey { hash },
+            OrderKind::EndSession { session: hash },
+            OrderKind::Command { command: Command::InstallProfile },
+            OrderKind::Command { command: Command::RemoveProfile { identifier: "org.example.wifi".into() } },
+            OrderKind::Command {
+                command: Command::EraseDevice { preserve_data_plan: true, disallow_proximity_setup: false },
+            },
+            OrderKind::Command {
+                command: Command::Settings {
+                    items: vec![
+                        Setting::Bluetooth { enabled: true },
+                        Setting::TimeZone { name: "Europe/London".into() },
+                        Setting::DeviceName,
+                    ],
+                },
+            },
+        ];
+        let text: Vec<_> = kinds.iter().map(|k| format!("{}: {}", k.name(), what(k))).collect();
+        insta::assert_snapshot!(text.join("\n"));
+    }
+
+    #[test]
+    fn a_reason_does_not_steer_the_terminal() {
+        let mut order: Order = order::decode(&signed(OrderKind::WithdrawInvitation, 1).order).unwrap();
+        order.reason = "fine\u{1b}[2K\nto 0 phones".into();
+        let key = Ed25519Secret::from_seed([1; 32]).unwrap();
+        let text = order_in_words(&SignedOrder::sign(&order, &key), &Beside::default()).unwrap();
+        assert!(!text.contains('\u{1b}') && !text.contains("\nto 0"));
+    }
+}
