@@ -16,6 +16,17 @@
 //! | [`load`] | closed-loop load for `matron bench` |
 //! | [`Network`] | whom phones trust, and where they dial |
 //!
+//! ```no_run
+//! # async fn demo(ca_pem: &[u8], invited: Vec<simulate::Invited>) -> Result<(), simulate::Fault> {
+//! let network = simulate::Network::trusting(ca_pem)?;
+//! let options = simulate::FleetOptions::new(42, network);
+//! let (summary, phones) = simulate::run_fleet(invited, options, |_progress| {}).await;
+//! print!("{summary}");
+//! simulate::keep(&phones, std::path::Path::new("fleet"))?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Everything about a phone follows from `(seed, index)`, so that two runs with one seed make the same
 //! fleet. All of it is made up: Ofcom's drama numbers, IMEIs of the GSMA's test range, example domains.
 //!
