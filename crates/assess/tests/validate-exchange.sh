@@ -6,12 +6,16 @@
 set -u
 venv=$1 what=$2
 shift 2
+# Tests run side by side: one makes the venv, the others wait for it.
+exec 9>"$venv.lock" || exit 77
+if command -v flock >/dev/null; then flock 9; fi
 if [ ! -e "$venv/ready" ]; then
     python3 -m venv "$venv" >/dev/null 2>&1 || exit 77
     "$venv/bin/pip" install --quiet --disable-pip-version-check \
         stix2-validator==3.3.2 stix2 py-ocsf-models==0.10.0 >&2 || exit 77
     touch "$venv/ready"
 fi
+exec 9>&-
 case $what in
 stix)
     # 103: the validator would like UUIDv4 everywhere; ours are UUIDv5, so that a report repeats byte for byte.
