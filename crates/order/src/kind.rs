@@ -48,6 +48,8 @@ impl Order {
     pub const LONGEST_REASON_BYTES: usize = 500;
     /// The most enrolments one order names.
     pub const MOST_TARGETS: usize = 20_000;
+    /// The longest encoding of an order: the most targets take a third of it.
+    pub const LARGEST_BYTES: usize = 1 << 20;
 }
 
 /// A public key that signs orders.

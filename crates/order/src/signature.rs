@@ -119,6 +119,9 @@ impl VerifiedOrder {
 }
 
 impl SignedOrder {
+    /// The most signatures one order carries: each costs whoever checks them.
+    pub const MOST_SIGNATURES: usize = 8;
+
     /// Encodes and signs `order`.
     #[must_use]
     pub fn sign(order: &Order, key: &Ed25519Secret) -> Self {
@@ -136,6 +139,9 @@ impl SignedOrder {
         &self,
         find_key: impl Fn(KeyId, &Order) -> Option<PersonKey>,
     ) -> Result<VerifiedOrder, SignatureError> {
+        if self.order.len() > Order::LARGEST_BYTES || self.signatures.len() > Self::MOST_SIGNATURES {
+            return Err(BytesError::Unreadable.into());
+        }
         let order: Order = bytes::decode(&self.order)?;
         if order.version != Order::VERSION {
             return Err(BytesError::Unreadable.into());
@@ -284,6 +290,20 @@ mod tests {
         assert_eq!(signed.verify(known(&key(2))).unwrap_err(), SignatureError::UnknownKey);
         let bare = SignedOrder { signatures: vec![], ..signed };
         assert_eq!(bare.verify(known(&key(1))).unwrap_err(), SignatureError::DoesNotFit);
+    }
+
+    #[test]
+    fn an_order_too_long_or_with_too_many_signatures_is_refused_before_any_is_checked() {
+        let k = key(1);
+        let never = |_: KeyId, _: &Order| -> Option<PersonKey> { panic!("a key was looked for") };
+        let unreadable: SignatureError = BytesError::Unreadable.into();
+        let long = Order { reason: "x".repeat(Order::LARGEST_BYTES), ..order() };
+        assert_eq!(SignedOrder::sign(&long, &k).verify(never).unwrap_err(), unreadable);
+        let mut many = SignedOrder::sign(&order(), &k);
+        many.signatures = vec![many.signatures[0].clone(); SignedOrder::MOST_SIGNATURES + 1];
+        assert_eq!(many.verify(never).unwrap_err(), unreadable);
+        let most = Order { targets: vec![EnrolmentId([1; 16]); Order::MOST_TARGETS], ..order() };
+        assert!(SignedOrder::sign(&most, &k).verify(known(&k)).is_ok());
     }
 
     proptest! {

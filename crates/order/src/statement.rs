@@ -130,7 +130,7 @@ impl SignedStatement {
             return Err(StatementError::GoesBack);
         }
         // An hour of grace for clocks that differ between two hosts.
-        if now_ms >= s.expires_at_ms || now_ms < s.made_at_ms - model::clock::HOUR_MS {
+        if now_ms >= s.expires_at_ms || now_ms < s.made_at_ms.saturating_sub(model::clock::HOUR_MS) {
             return Err(StatementError::Expired);
         }
         Ok(TrustedStatement(s))
@@ -167,5 +167,7 @@ mod tests {
         assert_eq!(s.verify(&other.public(), 1500, 3).unwrap_err(), StatementError::NotRoot);
         assert_eq!(s.verify(&root.public(), 2000, 3).unwrap_err(), StatementError::Expired);
         assert_eq!(s.verify(&root.public(), 1500, 4).unwrap_err(), StatementError::GoesBack);
+        let first = KeyStatement { made_at_ms: TimeMs::MIN, ..statement(3) };
+        assert!(SignedStatement::sign(&first, &root).verify(&root.public(), 1500, 3).is_ok());
     }
 }

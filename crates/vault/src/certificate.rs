@@ -13,6 +13,9 @@ use crate::chamber::Chamber;
 /// A phone's certificate lives two years; renewal is a later release's.
 const CERTIFICATE_LIFE_MS: TimeMs = 2 * 365 * DAY_MS;
 
+/// The most refusals of one invitation that are written down.
+const MOST_REFUSALS_WRITTEN: u8 = 16;
+
 impl Chamber {
     /// Issues, or gives again, the certificate for what the reader opened and sealed.
     pub(crate) fn issue(&mut self, sealed: &[u8]) -> Result<(EnrolmentId, Vec<u8>), Refusal> {
@@ -70,7 +73,9 @@ impl Chamber {
 
     /// Refusals that name an invitation of ours are written; a stranger's guess is only counted.
     fn refuse_certificate(&mut self, enrolment: Option<EnrolmentId>, refusal: Refusal) -> Refusal {
-        if enrolment.is_some() {
+        // Whoever has a link could ask for ever: the first refusals of an invitation tell enough.
+        let written = enrolment.and_then(|e| self.state.enrolments.get(&e)).map_or(0, |e| e.refused_requests);
+        if enrolment.is_some() && written < MOST_REFUSALS_WRITTEN {
             self.record(Body::CertificateRefused { enrolment, reason: RefusalCode(refusal.number()) });
         }
         refusal

@@ -4,12 +4,13 @@
 //! When the ledger can't be written, nothing of that batch was promised to anyone: the answers say
 //! so, and the room ends, so that its next start replays what is durable.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use aws_lc_rs::rand::SystemRandom;
 use ledger::{Body, FileLedger, LedgerReader, PersonKeys};
-use model::{Clock, Compartment, TimeMs};
+use model::{Clock, Compartment, EnrolmentId, TimeMs};
 use order::SignedStatement;
 use seal::{CompartmentPublic, Opener, Sealer};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -22,6 +23,58 @@ use crate::statement::state_keys;
 
 /// The most that is decided before one `fdatasync`.
 const LARGEST_BATCH: usize = 512;
+
+/// Nothing more is decided before it once the entries are about so large; the ledger takes 64 MiB.
+const LARGEST_BATCH_BYTES: usize = 16 << 20;
+
+/// At least what the entry takes when it is encoded.
+fn size_of_entry(body: &Body) -> usize {
+    1024 + match body {
+        // A target is 17 bytes of the order, and at most 90 more in its effect.
+        Body::OrderAccepted { bytes, .. } => bytes.0.len() * 7,
+        Body::GrantUsed { opened, .. } => opened.iter().map(|(_, name)| name.len() + 24).sum(),
+        Body::CertificateIssued { certificate, .. } => certificate.0.len(),
+        _ => 0,
+    }
+}
+
+/// Whom core's word is about, and whether a phone can make core say it again and again.
+fn said_of(word: &Body) -> Option<(EnrolmentId, bool)> {
+    match word {
+        Body::Authenticated { enrolment, .. }
+        | Body::TokenUpdated { enrolment }
+        | Body::CheckedOut { enrolment }
+        | Body::PhoneRefused { enrolment, .. } => Some((*enrolment, true)),
+        // A command is finished once.
+        Body::CommandFinished { enrolment, .. } => Some((*enrolment, false)),
+        _ => None,
+    }
+}
+
+/// How many repeatable words were written of each phone in this hour.
+#[derive(Default)]
+struct WordsSaid {
+    hour: TimeMs,
+    by_phone: HashMap<EnrolmentId, u32>,
+}
+
+impl WordsSaid {
+    /// The most of one phone in an hour; an enrolment takes two.
+    const MOST_AN_HOUR: u32 = 60;
+
+    fn one_more(&mut self, enrolment: EnrolmentId, now_ms: TimeMs) -> bool {
+        let hour = now_ms.div_euclid(model::clock::HOUR_MS);
+        if hour != self.hour {
+            *self = Self { hour, by_phone: HashMap::new() };
+        }
+        let said = self.by_phone.entry(enrolment).or_default();
+        *said = said.saturating_add(1);
+        if *said == Self::MOST_AN_HOUR + 1 {
+            tracing::warn!(enrolment = %enrolment, "alarm: core's words of this phone are no longer written in this hour");
+        }
+        *said <= Self::MOST_AN_HOUR
+    }
+}
 
 /// All that deciding needs.
 pub(crate) struct Chamber {
@@ -36,6 +89,9 @@ pub(crate) struct Chamber {
     clock: Arc<dyn Clock>,
     ledger: FileLedger,
     pending: Vec<Body>,
+    pending_bytes: usize,
+    failed: Option<Error>,
+    words_said: WordsSaid,
     statement: Option<(TimeMs, SignedStatement)>,
 }
 
@@ -107,6 +163,9 @@ impl Chamber {
             clock,
             ledger,
             pending: Vec::new(),
+            pending_bytes: 0,
+            failed: None,
+            words_said: WordsSaid::default(),
             statement: None,
         })
     }
@@ -114,7 +173,8 @@ impl Chamber {
     /// Writes an entry with this batch, and takes it into the state at once. Returns its index.
     pub(crate) fn record(&mut self, body: Body) -> u64 {
         let index = self.state.entries;
-        self.state.apply(&body);
+        self.pending_bytes += size_of_entry(&body);
+        self.state.apply(&body, self.now_ms);
         self.pending.push(body);
         index
     }
@@ -139,9 +199,39 @@ impl Chamber {
         self.now_ms = self.clock.now_ms();
     }
 
+    /// A file that an order needed could not be written. The order is not decided: nothing of this
+    /// batch is promised to anyone, and the room ends, so that its next start finds out what is there.
+    pub(crate) fn fail(&mut self, e: ledger::LedgerError) -> order::Refusal {
+        if matches!(e, ledger::LedgerError::Erased) {
+            return order::Refusal::CannotOpen;
+        }
+        tracing::error!(error = %e, "the persons' keys can't be written; the vault stops");
+        self.failed = Some(e.into());
+        order::Refusal::LedgerUnavailable
+    }
+
+    /// Writes core's words down: those about enrolments that the vault knows, and of what a phone can
+    /// repeat at will no more than so many an hour. Returns where the last one stands.
+    pub(crate) fn witness(&mut self, words: Vec<Body>) -> u64 {
+        let mut position = self.state.entries.saturating_sub(1);
+        for word in words {
+            let Some((enrolment, repeatable)) = said_of(&word) else { continue };
+            if !self.state.enrolments.contains_key(&enrolment) {
+                tracing::warn!(enrolment = %enrolment, "core's word of an unknown enrolment was not written");
+            } else if !repeatable || self.words_said.one_more(enrolment, self.now_ms) {
+                position = self.record(word);
+            }
+        }
+        position
+    }
+
     /// Makes durable what was recorded since.
     pub(crate) fn flush(&mut self) -> Result<(), Error> {
         let pending = std::mem::take(&mut self.pending);
+        self.pending_bytes = 0;
+        if let Some(e) = self.failed.take() {
+            return Err(e);
+        }
         if !pending.is_empty() {
             self.ledger.append_batch(pending, self.now_ms)?;
         }
@@ -154,7 +244,7 @@ impl Chamber {
         while let Some(first) = jobs.blocking_recv() {
             self.tick();
             releases.push(first(&mut self));
-            while releases.len() < LARGEST_BATCH {
+            while releases.len() < LARGEST_BATCH && self.pending_bytes < LARGEST_BATCH_BYTES {
                 let Ok(next) = jobs.try_recv() else { break };
                 releases.push(next(&mut self));
             }

@@ -16,6 +16,12 @@ use crate::order_kinds::arguments;
 use crate::state::Commanded;
 use crate::submit::Consequence;
 
+/// The most phones of one order that each have bytes of their own: their rows and bytes cross the wall
+/// in one message, and everyone else waits while they are made.
+const MOST_WITH_A_SECRET_EACH: usize = 100;
+/// The most warrants signed at once.
+const MOST_WARRANTS: usize = Order::MOST_TARGETS;
+
 /// One command's bytes with its phones' warrants, for core to keep.
 pub(crate) struct PreparedCommand {
     pub(crate) command: CommandId,
@@ -159,6 +165,9 @@ impl Chamber {
             let digest = sha256(&bytes);
             return Ok(vec![Built { phone: None, command: id, bytes, digest }]);
         }
+        if order.targets.len() > MOST_WITH_A_SECRET_EACH {
+            return Err(Refusal::BadArgument);
+        }
         let mut all = Vec::new();
         for phone in &order.targets {
             let row = rows.iter().find(|(e, r)| e == phone && r.name == "UnlockToken");
@@ -225,6 +234,9 @@ impl Chamber {
         order: &model::OrderId,
         phones: &[EnrolmentId],
     ) -> Result<Vec<(EnrolmentId, SignedWarrant)>, Refusal> {
+        if phones.len() > MOST_WARRANTS {
+            return Err(Refusal::BadArgument);
+        }
         let c: &Commanded = self.state.commanded.get(order).ok_or(Refusal::BadArgument)?;
         if c.recalled {
             return Err(Refusal::NothingToRecall);

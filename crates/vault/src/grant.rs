@@ -43,13 +43,13 @@ impl Chamber {
         if records > s.records_left || searches > s.searches_left {
             return Err(Refusal::GrantExhausted);
         }
-        let own_group = (person.role == model::Role::WardManager).then_some(person.group).flatten();
+        let held = person.role == model::Role::WardManager;
         for (enrolment, row) in rows {
             if !s.compartments.contains(&row.compartment) {
                 return Err(Refusal::GrantDoesNotCover);
             }
             let e = self.state.enrolments.get(enrolment).ok_or(Refusal::UnknownEnrolment)?;
-            if own_group.as_ref().is_some_and(|g| *g != e.group) {
+            if held && person.group.as_ref() != Some(&e.group) {
                 return Err(Refusal::OutOfScope);
             }
         }

@@ -22,6 +22,11 @@ const MOST_SEARCHES: u32 = 500;
 const LONGEST_INVITATION_MS: TimeMs = 60 * model::clock::DAY_MS;
 /// An API key lives two years at most.
 const LONGEST_API_KEY_MS: TimeMs = 731 * model::clock::DAY_MS;
+/// The most scopes one API key names.
+const MOST_SCOPES: usize = 16;
+/// So long the answer to an order that opened something is made again for whoever lost it. Later, rows
+/// that were sealed since would be opened without a word in the ledger.
+const OPENED_AGAIN_MS: TimeMs = model::clock::HOUR_MS;
 /// The most fields one order opens.
 const MOST_FIELDS: usize = 64;
 
@@ -68,10 +73,8 @@ impl Chamber {
             return Err(Refusal::BadArgument);
         }
         let person = self.keys.file.derive_key.person(&order.id);
-        let name = self
-            .people_keys
-            .seal(Subject::from(person), secrets.name.as_bytes(), &self.rng)
-            .map_err(|_| Refusal::LedgerUnavailable)?;
+        let name = self.people_keys.seal(Subject::from(person), secrets.name.as_bytes(), &self.rng);
+        let name = name.map_err(|e| self.fail(e))?;
         let key_id = key_id(&public_key.0);
         Ok(Consequence::of(Effect::PersonJoined { person, role, group, key_id, public_key, name }))
     }
@@ -133,6 +136,7 @@ impl Chamber {
                 if !(1..=LONGEST_SESSION_MS).contains(valid_ms)
                     || *records > MOST_RECORDS
                     || *searches > MOST_SEARCHES
+                    || compartments.len() > Compartment::ALL.len()
                     || compartments.iter().any(|c| never.contains(c))
                     || self.state.sessions.contains_key(session)
                 {
@@ -157,6 +161,7 @@ impl Chamber {
                 text(label, 100)?;
                 let bits = scopes.iter().fold(0u32, |bits, s| bits | scope_bit(*s));
                 if bits == 0
+                    || scopes.len() > MOST_SCOPES
                     || !(1..=LONGEST_API_KEY_MS).contains(valid_ms)
                     || self.state.api_keys.contains_key(hash)
                 {
@@ -202,10 +207,8 @@ impl Chamber {
         }
         let enrolment = self.keys.file.derive_key.enrolment(&order.id);
         let link_secret = self.keys.file.derive_key.link_secret(&order.id);
-        let holder = self
-            .people_keys
-            .seal(Subject::from(enrolment), arguments_bytes, &self.rng)
-            .map_err(|_| Refusal::LedgerUnavailable)?;
+        let holder = self.people_keys.seal(Subject::from(enrolment), arguments_bytes, &self.rng);
+        let holder = holder.map_err(|e| self.fail(e))?;
         let answer = self.invite_answer(order, expires_at_ms);
         let effect = Effect::Invited {
             enrolment,
@@ -234,7 +237,8 @@ impl Chamber {
         rows: &[(EnrolmentId, SealedRow)],
     ) -> Result<Consequence, Refusal> {
         let [target] = order.targets[..] else { return Err(Refusal::BadArgument) };
-        if fields.is_empty() || fields.len() > MOST_FIELDS {
+        let named = |f: &String| !f.is_empty() && f.len() <= 128 && !f.chars().any(char::is_control);
+        if fields.is_empty() || fields.len() > MOST_FIELDS || !fields.iter().all(named) {
             return Err(Refusal::BadArgument);
         }
         if !self.state.enrolments.contains_key(&target) {
@@ -272,6 +276,7 @@ impl Chamber {
     pub(crate) fn again(
         &mut self,
         verified: &VerifiedOrder,
+        decided_at_ms: TimeMs,
         submitted: &Submitted,
     ) -> Result<Consequence, Refusal> {
         let order = verified.order();
@@ -285,6 +290,10 @@ impl Chamber {
                 Ok(Consequence { answer: Some(answer), ..nothing() })
             }
             OrderKind::Open { fields } => {
+                let since_ms = self.now_ms.saturating_sub(decided_at_ms);
+                if since_ms.saturating_abs() >= OPENED_AGAIN_MS || self.now_ms >= order.expires_at_ms {
+                    return Err(Refusal::Expired);
+                }
                 let [target] = order.targets[..] else { return Err(Refusal::BadArgument) };
                 let role =
                     verified.signers().first().and_then(|k| self.state.holder_of(k)).map(|(_, p)| p.role);

@@ -18,6 +18,7 @@ use tonic::{Request, Response, Status};
 
 use crate::Error;
 use crate::chamber::{Chamber, Door, NotDurable, start};
+use crate::rows::invited;
 use crate::submit::Submitted;
 
 /// The vault's part of the configuration.
@@ -83,6 +84,11 @@ pub async fn run(
         }
     }
 }
+
+/// The most rows that are indexed in one call: everyone else waits while it is done.
+const MOST_INDEXED: usize = 1_000;
+/// The most of core's words in one call.
+const MOST_WORDS: usize = 1_000;
 
 struct Room {
     door: Door,
@@ -212,7 +218,11 @@ impl Vault for Room {
         &self,
         request: Request<proto::IndexRequest>,
     ) -> Result<Response<proto::IndexAnswer>, Status> {
-        let rows = rows_from(request.into_inner().rows)?;
+        let rows = request.into_inner().rows;
+        if rows.len() > MOST_INDEXED {
+            return Err(Status::invalid_argument("more rows than are indexed at once"));
+        }
+        let rows = rows_from(rows)?;
         let entries = self.door.decide(move |c| c.index(&rows)).await.map_err(not_durable)?;
         Ok(Response::new(proto::IndexAnswer { entries }))
     }
@@ -221,8 +231,12 @@ impl Vault for Room {
         &self,
         request: Request<proto::CoreWords>,
     ) -> Result<Response<proto::Witnessed>, Status> {
+        let bodies = request.into_inner().bodies;
+        if bodies.len() > MOST_WORDS {
+            return Err(Status::invalid_argument("more words than are taken at once"));
+        }
         let mut words = Vec::new();
-        for body in &request.into_inner().bodies {
+        for body in &bodies {
             let body: Body =
                 order::decode(body).map_err(|_| Status::invalid_argument("no entry of the ledger"))?;
             if body.witness() != ledger::Witness::Core {
@@ -230,8 +244,7 @@ impl Vault for Room {
             }
             words.push(body);
         }
-        let write = move |c: &mut Chamber| words.into_iter().map(|w| c.record(w)).last().unwrap_or(0);
-        let position = self.door.decide(write).await.map_err(not_durable)?;
+        let position = self.door.decide(move |c| c.witness(words)).await.map_err(not_durable)?;
         Ok(Response::new(proto::Witnessed { position }))
     }
 
@@ -289,7 +302,12 @@ async fn follow(door: Door, from: u64, tx: mpsc::Sender<Result<proto::LedgerItem
                 }
             };
             let (index, entry, body) = (record.position.index, record.bytes, record.entry.body);
-            let Ok((rows, index_rows)) = door.decide(move |c| c.personal_rows(&body)).await else { return };
+            let (rows, index_rows) = if invited(&body).is_some() {
+                let Ok(made) = door.decide(move |c| c.personal_rows(&body)).await else { return };
+                made
+            } else {
+                Default::default()
+            };
             let item = proto::LedgerItem { index, entry, rows, entries: index_rows };
             if tx.send(Ok(item)).await.is_err() {
                 return;

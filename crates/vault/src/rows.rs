@@ -1,6 +1,6 @@
 //! Sealed rows that core keeps because of a ledger entry, and index entries for rows it has.
 
-use ledger::{Body, Effect, Subject};
+use ledger::{Body, Effect, PersonalSealed, Subject};
 use model::{Compartment, EnrolmentId, SealedRow};
 use order::InviteSecrets;
 use rpc::proto;
@@ -13,11 +13,17 @@ pub(crate) const HOLDER_NAME: &str = "Holder.Name";
 /// The field path of a holder's email address.
 pub(crate) const HOLDER_EMAIL: &str = "Holder.Email";
 
+/// A value that is searched for is never longer when it is sealed.
+const LARGEST_INDEXED_BYTES: usize = 16 << 10;
+
 impl Chamber {
     /// Index entries for rows whose field can be searched; rows that don't open are passed over.
     pub(crate) fn index(&mut self, rows: &[(EnrolmentId, SealedRow)]) -> Vec<proto::IndexRow> {
         let mut out = Vec::new();
         for (enrolment, row) in rows {
+            if row.ciphertext.len() > LARGEST_INDEXED_BYTES {
+                continue;
+            }
             let Some(field) = SearchField::of(&row.name) else { continue };
             match self.opener.open(enrolment, row) {
                 Ok(value) => out.extend(self.index_value(enrolment, &row.name, field, &value)),
@@ -49,9 +55,7 @@ impl Chamber {
 
     /// What core keeps because of this entry: an invitation's holder, sealed for `identity`.
     pub(crate) fn personal_rows(&mut self, body: &Body) -> (Vec<proto::PhoneRow>, Vec<proto::IndexRow>) {
-        let Body::OrderAccepted { effect: Effect::Invited { enrolment, holder, .. }, .. } = body else {
-            return (Vec::new(), Vec::new());
-        };
+        let Some((enrolment, holder)) = invited(body) else { return (Vec::new(), Vec::new()) };
         // An erased person's rows are simply gone.
         let Ok(plain) = self.people_keys.open(Subject::from(*enrolment), holder) else {
             return (Vec::new(), Vec::new());
@@ -80,5 +84,15 @@ impl Chamber {
             }
         }
         (rows, entries)
+    }
+}
+
+/// The invitation that the entry tells of, if any: no other entry has rows.
+pub(crate) fn invited(body: &Body) -> Option<(&EnrolmentId, &PersonalSealed)> {
+    match body {
+        Body::OrderAccepted { effect: Effect::Invited { enrolment, holder, .. }, .. } => {
+            Some((enrolment, holder))
+        }
+        _ => None,
     }
 }

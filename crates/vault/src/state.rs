@@ -36,6 +36,8 @@ pub(crate) struct Enrolment {
     pub(crate) withdrawn: bool,
     /// Key digest and certificate, once issued.
     pub(crate) issued: Option<(Digest, Vec<u8>)>,
+    /// How many certificate requests were refused and written down.
+    pub(crate) refused_requests: u8,
 }
 
 /// A session and what is left of its grant.
@@ -56,6 +58,7 @@ pub(crate) struct Commanded {
     pub(crate) kind: CommandKind,
     pub(crate) digest: Digest,
     pub(crate) erasing: bool,
+    /// Ascending.
     pub(crate) targets: Vec<EnrolmentId>,
     pub(crate) per_phone: HashMap<EnrolmentId, (CommandId, Digest)>,
     pub(crate) expires_at_ms: TimeMs,
@@ -68,7 +71,7 @@ impl Commanded {
         if !self.per_phone.is_empty() {
             return self.per_phone.get(phone).copied();
         }
-        self.targets.contains(phone).then_some((self.command, self.digest))
+        self.targets.binary_search(phone).is_ok().then_some((self.command, self.digest))
     }
 }
 
@@ -79,7 +82,13 @@ pub(crate) struct Decided {
     /// The refusal's number; 0: accepted.
     pub(crate) refusal: u16,
     pub(crate) position: u64,
+    pub(crate) at_ms: TimeMs,
 }
+
+/// What has run out is kept so long, in case a clock was wrong; then its lists are dropped.
+const KEPT_MS: TimeMs = 30 * model::clock::DAY_MS;
+/// What has run out is looked for once in so many entries.
+const SWEEP_EVERY: u64 = 256;
 
 /// The whole state.
 #[derive(Default)]
@@ -92,6 +101,8 @@ pub(crate) struct State {
     pub(crate) enrolments: HashMap<EnrolmentId, Enrolment>,
     pub(crate) links: HashMap<LinkHash, EnrolmentId>,
     pub(crate) sessions: HashMap<Digest, Session>,
+    /// The session that an order granted.
+    granted: HashMap<OrderId, Digest>,
     pub(crate) commanded: HashMap<OrderId, Commanded>,
     pub(crate) api_keys: HashMap<Digest, TimeMs>,
     pub(crate) decided: HashMap<OrderId, Decided>,
@@ -101,33 +112,39 @@ pub(crate) struct State {
 /// Opens the ledger in `dir` and replays it.
 pub(crate) fn open_ledger(dir: &Path) -> Result<(FileLedger, State), Error> {
     let mut state = State::default();
-    let ledger = FileLedger::open_replaying(dir, |record| state.apply(&record.entry.body))?;
+    let ledger =
+        FileLedger::open_replaying(dir, |record| state.apply(&record.entry.body, record.entry.at_ms))?;
     Ok((ledger, state))
 }
 
 impl State {
-    /// Takes in the next entry.
-    pub(crate) fn apply(&mut self, body: &Body) {
+    /// Takes in the next entry, which was written at `at_ms`. Nothing else may count here, or a replay
+    /// would come to another state.
+    pub(crate) fn apply(&mut self, body: &Body, at_ms: TimeMs) {
         let position = self.entries;
         self.entries += 1;
+        if position.is_multiple_of(SWEEP_EVERY) {
+            self.sweep(at_ms - KEPT_MS);
+        }
         match body {
             Body::Genesis { root_key, first_token_key } => {
                 self.root_key = Some(*root_key);
                 self.first_token = Some(*first_token_key);
             }
             Body::OrderAccepted { order, digest, person, effect, .. } => {
-                self.decided.insert(*order, Decided { digest: *digest, refusal: 0, position });
+                self.decided.insert(*order, Decided { digest: *digest, refusal: 0, position, at_ms });
                 self.take_effect(*order, *person, effect);
             }
             Body::OrderRefused { order, digest, reason, .. } => {
                 self.refused_orders += 1;
                 if let Some(order) = order {
-                    let decided = Decided { digest: *digest, refusal: reason.0, position };
+                    let decided = Decided { digest: *digest, refusal: reason.0, position, at_ms };
                     self.decided.entry(*order).or_insert(decided);
                 }
             }
             Body::GrantUsed { grant, opened, searches } => {
-                if let Some(s) = self.sessions.values_mut().find(|s| s.order == *grant) {
+                let session = self.granted.get(grant);
+                if let Some(s) = session.and_then(|s| self.sessions.get_mut(s)) {
                     let records = u32::try_from(records_of(opened)).unwrap_or(u32::MAX);
                     s.records_left = s.records_left.saturating_sub(records);
                     s.searches_left = s.searches_left.saturating_sub(*searches);
@@ -138,9 +155,13 @@ impl State {
                     e.issued = Some((*key_digest, certificate.0.clone()));
                 }
             }
+            Body::CertificateRefused { enrolment, .. } => {
+                if let Some(e) = enrolment.and_then(|e| self.enrolments.get_mut(&e)) {
+                    e.refused_requests = e.refused_requests.saturating_add(1);
+                }
+            }
             // Core's word changes nothing that the vault decides by.
             Body::KeysStated { .. }
-            | Body::CertificateRefused { .. }
             | Body::Authenticated { .. }
             | Body::TokenUpdated { .. }
             | Body::CheckedOut { .. }
@@ -175,6 +196,7 @@ impl State {
                     holder: holder.clone(),
                     withdrawn: false,
                     issued: None,
+                    refused_requests: 0,
                 };
                 self.enrolments.insert(*enrolment, invited);
             }
@@ -194,6 +216,7 @@ impl State {
                     expires_at_ms: *expires_at_ms,
                 };
                 self.sessions.insert(*session, granted);
+                self.granted.insert(order, *session);
             }
             Effect::Commanded {
                 command,
@@ -204,12 +227,14 @@ impl State {
                 expires_at_ms,
                 per_phone,
             } => {
+                let mut targets = targets.clone();
+                targets.sort_unstable();
                 let commanded = Commanded {
                     command: *command,
                     kind: *kind,
                     digest: *answer_digest,
                     erasing: *erasing,
-                    targets: targets.clone(),
+                    targets,
                     per_phone: per_phone.iter().map(|(e, c, d)| (*e, (*c, *d))).collect(),
                     expires_at_ms: *expires_at_ms,
                     recalled: false,
@@ -231,6 +256,18 @@ impl State {
                 self.sessions.remove(session);
             }
         }
+    }
+
+    /// Drops the lists of orders and the sessions that ran out before `before_ms`: memory holds what
+    /// can still matter, however long the ledger is.
+    fn sweep(&mut self, before_ms: TimeMs) {
+        for c in self.commanded.values_mut().filter(|c| c.expires_at_ms < before_ms) {
+            c.targets = Vec::new();
+            c.per_phone = HashMap::new();
+        }
+        self.sessions.retain(|_, s| s.expires_at_ms >= before_ms);
+        let sessions = &self.sessions;
+        self.granted.retain(|_, s| sessions.contains_key(s));
     }
 
     /// Whoever holds this key, if they are still with us.

@@ -15,6 +15,10 @@ use crate::command::PreparedCommand;
 /// Clocks of administrators' machines may be this far ahead.
 const CLOCK_GRACE_MS: i64 = 5 * model::clock::MINUTE_MS;
 
+/// The largest sealed arguments: a profile of this size, in base64 and with the most warrants, still
+/// fits the answer to core.
+const LARGEST_SEALED_BYTES: usize = 7 << 20;
+
 /// What came with an order.
 pub(crate) struct Submitted {
     pub(crate) signed: Vec<u8>,
@@ -70,6 +74,10 @@ impl Chamber {
         }
         match self.decide(&verified, submitted) {
             Ok((signer, consequence)) => self.accept(&signed, &verified, &signer, consequence),
+            // Ours, and it will pass: the order stays undecided, so that it may come again.
+            Err(refusal @ Refusal::LedgerUnavailable) => {
+                Outcome { refusal: Some(refusal), order: Some(verified.id()), ..Outcome::default() }
+            }
             Err(refusal) => self.refuse(&verified, refusal),
         }
     }
@@ -125,7 +133,7 @@ impl Chamber {
             return Outcome { refusal, order: id, position: before.position, ..Outcome::default() };
         }
         let again = Outcome { order: id, position: before.position, ..Outcome::default() };
-        match self.again(verified, submitted) {
+        match self.again(verified, before.at_ms, submitted) {
             Ok(c) => match self.seal_answer(verified.order(), c.answer.as_deref()) {
                 Ok(sealed_answer) => {
                     Outcome { sealed_answer, commands: c.commands, erasing: c.erasing, ..again }
@@ -145,6 +153,11 @@ impl Chamber {
         let order = verified.order();
         self.check_times_and_reason(order)?;
         let key = *verified.signers().first().ok_or(Refusal::BadSignature)?;
+        // Whoever may not sign it even when it is harmless does not get it parsed.
+        let role = self.state.holder_of(&key).map(|(_, p)| p.role);
+        if role.is_some_and(|r| roles::rule(r, &order.kind, false).is_none()) {
+            return Err(Refusal::RoleNotAllowed);
+        }
         let arguments = self.open_arguments(order, &submitted.sealed_arguments)?;
         if let OrderKind::JoinFirst { key: new_key } = &order.kind {
             let consequence = self.join_first(order, new_key, &arguments)?;
@@ -172,7 +185,9 @@ impl Chamber {
         if order.expires_at_ms.saturating_sub(order.made_at_ms) > Order::LONGEST_LIFE_MS {
             return Err(Refusal::LivesTooLong);
         }
-        if order.reason.trim().is_empty() || order.reason.len() > Order::LONGEST_REASON_BYTES {
+        // People read reasons in terminals: no control character steers one.
+        let steers = order.reason.chars().any(char::is_control);
+        if order.reason.trim().is_empty() || order.reason.len() > Order::LONGEST_REASON_BYTES || steers {
             return Err(Refusal::BadReason);
         }
         if order.targets.len() > Order::MOST_TARGETS {
@@ -188,6 +203,9 @@ impl Chamber {
 
     /// Opens what lies sealed beside the order; its digest stands in what was signed.
     pub(crate) fn open_arguments(&self, order: &Order, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+        if sealed.len() > LARGEST_SEALED_BYTES {
+            return Err(Refusal::BadSealedArguments);
+        }
         match (order.sealed_digest, sealed.is_empty()) {
             (None, true) => Ok(Zeroizing::new(Vec::new())),
             (Some(digest), false) if digest == sha256(sealed) => {

@@ -1,6 +1,8 @@
 //! The vault without its walls: orders, invitations, certificates, commands, grants, and what a
 //! restart finds.
 
+mod hostile;
+
 use std::sync::Arc;
 
 use apple::x509::{Certificate, RsaSigner, Signer as _};
@@ -177,6 +179,17 @@ impl House {
     fn issue(&mut self, challenge: &str, phone: &RsaSigner) -> Result<(EnrolmentId, Vec<u8>), Refusal> {
         let sealed = self.request(challenge, phone);
         self.durable(|c| c.issue(&sealed))
+    }
+
+    /// Another person's key, once they have joined in this role.
+    fn person(&mut self, key: &Ed25519Secret, seed: u8, role: Role, group: Option<&str>) -> Ed25519Secret {
+        let new = Ed25519Secret::from_seed([seed; 32]).unwrap();
+        let group = group.map(|g| Group::new(g).unwrap());
+        let kind = OrderKind::AddPerson { key: new.person_key(), role, group };
+        let secrets = encode(&JoinSecrets { name: "Mary Example".into() });
+        let (signed, sealed) = self.order(key, kind, vec![], Some(&secrets));
+        assert_eq!(self.submit(&signed, &sealed, vec![]).refusal, None);
+        new
     }
 
     /// An enrolled phone of this holder.
