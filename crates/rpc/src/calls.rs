@@ -91,18 +91,26 @@ impl<Req, Rep> CallStream<Req, Rep> {
         let call = self.next.fetch_add(1, Ordering::Relaxed);
         let (tx, rx) = oneshot::channel();
         self.pending().insert(call, tx);
-        if outbound.send(make(call)).await.is_err() {
-            self.pending().remove(&call);
-            return Err(Unavailable);
-        }
-        match tokio::time::timeout(self.patience, rx).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(_)) => Err(Unavailable),
-            Err(_) => {
-                self.pending().remove(&call);
-                Err(Unavailable)
-            }
-        }
+        // Also when the caller gives up: nothing is kept for an answer that nobody waits for.
+        let _waiting = Waiting { calls: self, call };
+        let asked = async {
+            // A neighbour that takes nothing in is as good as one that does not answer.
+            outbound.send(make(call)).await.map_err(|_| Unavailable)?;
+            rx.await.map_err(|_| Unavailable)
+        };
+        tokio::time::timeout(self.patience, asked).await.unwrap_or(Err(Unavailable))
+    }
+}
+
+/// A call that waits for its answer.
+struct Waiting<'a, Req, Rep> {
+    calls: &'a CallStream<Req, Rep>,
+    call: u64,
+}
+
+impl<Req, Rep> Drop for Waiting<'_, Req, Rep> {
+    fn drop(&mut self) {
+        self.calls.pending().remove(&self.call);
     }
 }
 
@@ -144,6 +152,34 @@ mod tests {
         let (tx, _rx) = mpsc::channel(8);
         calls.attach(tx);
         assert_eq!(a.await.unwrap(), Err(Unavailable));
+    }
+
+    #[tokio::test]
+    async fn a_neighbour_that_takes_nothing_in_holds_no_call_longer_than_patience() {
+        let calls = Arc::new(CallStream::<u64, u8>::new(Duration::from_millis(50)));
+        let (tx, _rx) = mpsc::channel(1);
+        calls.attach(tx);
+        let all: Vec<_> = (0..3)
+            .map(|_| {
+                let c = calls.clone();
+                tokio::spawn(async move { c.call(|n| n).await })
+            })
+            .collect();
+        for call in all {
+            let answered = tokio::time::timeout(Duration::from_secs(5), call).await.unwrap();
+            assert_eq!(answered.unwrap(), Err(Unavailable));
+        }
+        assert!(calls.pending().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_gives_up_leaves_nothing_behind() {
+        let calls = CallStream::<u64, u8>::new(Duration::from_secs(5));
+        let (tx, _rx) = mpsc::channel(8);
+        calls.attach(tx);
+        let given_up = tokio::time::timeout(Duration::from_millis(20), calls.call(|n| n)).await;
+        assert!(given_up.is_err());
+        assert!(calls.pending().is_empty());
     }
 
     #[tokio::test]

@@ -96,7 +96,7 @@ impl ControlEnd {
     /// Sends one message with its descriptors (at most two).
     ///
     /// # Errors
-    /// When the other end is gone.
+    /// When the other end is gone, or has left so many messages unread that no more fit.
     pub fn send<M: Serialize>(&self, message: &M, descriptors: &[OwnedFd]) -> io::Result<()> {
         let text = serde_json::to_vec(message).map_err(io::Error::other)?;
         if text.len() > LARGEST_BYTES {
@@ -108,7 +108,9 @@ impl ControlEnd {
         if !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(&fds)) {
             return Err(io::Error::other("more than two descriptors in one control message"));
         }
-        sendmsg(&self.0, &[IoSlice::new(&text)], &mut ancillary, SendFlags::NOSIGNAL)?;
+        // A room that does not read its messages must not hold up whoever sends them.
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        sendmsg(&self.0, &[IoSlice::new(&text)], &mut ancillary, flags)?;
         Ok(())
     }
 
@@ -210,6 +212,17 @@ mod tests {
         let mut text = [0; 5];
         UnixStream::from(fds.pop().unwrap()).read_exact(&mut text).unwrap();
         assert_eq!(&text, b"hello");
+    }
+
+    #[test]
+    fn a_room_that_reads_nothing_does_not_hold_up_its_supervisor() {
+        let (parent, _child) = pair().unwrap();
+        let (tx, rx) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let full = (0..100_000).any(|_| parent.send(&ToRoom::Stop, &[]).is_err());
+            tx.send(full).unwrap();
+        });
+        assert_eq!(rx.recv_timeout(std::time::Duration::from_secs(20)), Ok(true));
     }
 
     #[test]

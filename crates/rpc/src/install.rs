@@ -44,7 +44,7 @@ pub struct VaultWants {
 }
 
 /// What the vault's child says, and what every other room's second child reads.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Installed {
     /// Ed25519; pinned by every room.
     pub root_key: [u8; 32],
@@ -59,4 +59,28 @@ pub struct Installed {
     /// The one-time token for the first administrator, for the operator's eyes alone: printed, never
     /// kept. The supervisor blanks it before it hands this on.
     pub first_token: String,
+}
+
+impl std::fmt::Debug for Installed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Installed").field("first_token", &"sealed").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_token_is_not_shown() {
+        let installed = Installed {
+            root_key: [1; 32],
+            ca_certificate: vec![],
+            tls_certificate: vec![],
+            ra_certificate: vec![],
+            statement: vec![],
+            first_token: "matron-join-0123".into(),
+        };
+        assert!(!format!("{installed:?}").contains("0123"));
+    }
 }

@@ -92,9 +92,7 @@ impl Trust {
     pub fn believe(&self, statement: &proto::Statement, now_ms: TimeMs) -> proto::Believed {
         match self.take(&statement.signed, now_ms) {
             Ok((epoch, fresh)) => {
-                if fresh
-                    && let Err(e) = write_file(&self.dir, STATEMENT_FILE, &statement.signed, false)
-                {
+                if fresh && let Err(e) = write_file(&self.dir, STATEMENT_FILE, &statement.signed, false) {
                     tracing::warn!(error = %e, "the key statement could not be kept");
                 }
                 proto::Believed { epoch, refused: String::new() }
