@@ -19,6 +19,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::answer::{Outgoing, OutgoingKind};
 use crate::counters::Counters;
 use crate::flow::Flow;
+use crate::stall::Impatient;
 use crate::tls::enrolment_of;
 
 /// Limits of a connection.
@@ -27,6 +28,18 @@ pub(crate) struct Limits {
     pub(crate) connections: usize,
     pub(crate) handshake_timeout: Duration,
     pub(crate) idle_timeout: Duration,
+}
+
+/// How long someone without a phone's certificate may be silent.
+const STRANGERS_IDLE: Duration = Duration::from_secs(20);
+/// How long an answer may get on not a byte.
+const WRITE_PATIENCE: Duration = Duration::from_secs(30);
+
+impl Limits {
+    /// The most connections of those who are no phones: strangers can't take the phones' places.
+    fn strangers(&self) -> usize {
+        (self.connections / 4).max(1)
+    }
 }
 
 /// Accepts until told to stop, then waits for what is under way.
@@ -38,6 +51,7 @@ pub(crate) async fn accept(
     mut stop: watch::Receiver<bool>,
 ) {
     let places = Arc::new(Semaphore::new(limits.connections));
+    let strangers = Arc::new(Semaphore::new(limits.strangers()));
     loop {
         let (stream, peer) = tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -56,8 +70,9 @@ pub(crate) async fn accept(
             continue;
         };
         let (acceptor, flow, stop) = (acceptor.clone(), flow.clone(), stop.clone());
+        let strangers = strangers.clone();
         tokio::spawn(async move {
-            connection(stream, peer, acceptor, flow, limits, stop).await;
+            connection(stream, peer, acceptor, flow, limits, strangers, stop).await;
             drop(place);
         });
     }
@@ -77,6 +92,7 @@ async fn connection(
     acceptor: TlsAcceptor,
     flow: Arc<Flow>,
     limits: Limits,
+    strangers: Arc<Semaphore>,
     mut stop: watch::Receiver<bool>,
 ) {
     let _ = stream.set_nodelay(true);
@@ -96,15 +112,22 @@ async fn connection(
     Counters::add(&counters.connections);
     // Verified by rustls against our CA during the handshake, or restored from its ticket.
     let phone = tls.get_ref().1.peer_certificates().and_then(|c| c.first()).and_then(enrolment_of);
+    let (idle_timeout, _place) = match phone {
+        Some(_) => (limits.idle_timeout, None),
+        None => match strangers.try_acquire() {
+            Ok(place) => (limits.idle_timeout.min(STRANGERS_IDLE), Some(place)),
+            Err(_) => return Counters::add(&counters.connections_refused),
+        },
+    };
     let service = service_fn(|request: Request<Incoming>| {
         let flow = flow.clone();
         async move { Ok::<_, Infallible>(response(flow.serve(phone, request).await)) }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.idle_timeout)
+        .header_read_timeout(idle_timeout)
         .max_buf_size(64 * 1024)
-        .serve_connection(TokioIo::new(tls), service);
+        .serve_connection(TokioIo::new(Impatient::new(tls, WRITE_PATIENCE)), service);
     tokio::pin!(serving);
     tokio::select! {
         _ = serving.as_mut() => {}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use model::{Clock, EnrolmentId, LinkHash, SystemClock};
 use order::Subject;
@@ -14,6 +14,7 @@ use rpc::proto::{
     core_reply, core_request, read_reply, read_request,
 };
 use seal::KeyPairSecret;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::answer::{Check, NotLetOut, Outgoing, OutgoingKind, check};
 use crate::counters::Counters;
@@ -26,6 +27,37 @@ pub(crate) struct Flow {
     pub(crate) delivery: KeyPairSecret,
     pub(crate) largest_body_bytes: usize,
     pub(crate) body_timeout: Duration,
+    pub(crate) room: Places,
+}
+
+/// What all requests together may take.
+pub(crate) struct Places {
+    /// Bytes of bodies that are held.
+    body_bytes: Semaphore,
+    /// Requests of those who are no phones yet, under way at once: they cost the reader and the vault
+    /// most, and the phones' check-ins go first.
+    strangers: Semaphore,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self {
+            body_bytes: Semaphore::new(MOST_BODY_BYTES),
+            strangers: Semaphore::new(MOST_STRANGERS_AT_ONCE),
+        }
+    }
+}
+
+/// The most bytes of bodies held at once, of all connections together.
+const MOST_BODY_BYTES: usize = 256 << 20;
+const MOST_STRANGERS_AT_ONCE: usize = 16;
+/// How long a stranger's request waits for its turn.
+const STRANGERS_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A body, and the share of [`MOST_BODY_BYTES`] it holds until it is dropped.
+struct Held<'a> {
+    body: Bytes,
+    _share: Option<SemaphorePermit<'a>>,
 }
 
 /// A SCEP message is never larger.
@@ -41,12 +73,12 @@ impl Flow {
         let name = route_name(&way);
         let out = match way {
             Route::Device => self.device(phone, request).await,
-            Route::Invitation(secret) => self.invitation(&secret).await,
-            Route::ScepCaps => self.scep(ScepOperation::CaCaps, Bytes::new()).await,
-            Route::ScepCaCert => self.scep(ScepOperation::CaCert, Bytes::new()).await,
-            Route::ScepGet(message) => self.scep(ScepOperation::PkiGet, message.into()).await,
+            Route::Invitation(secret) => self.in_turn(self.invitation(&secret)).await,
+            Route::ScepCaps => self.in_turn(self.scep(ScepOperation::CaCaps, Bytes::new())).await,
+            Route::ScepCaCert => self.in_turn(self.scep(ScepOperation::CaCert, Bytes::new())).await,
+            Route::ScepGet(message) => self.in_turn(self.scep(ScepOperation::PkiGet, message.into())).await,
             Route::ScepPost => match self.body(request, LARGEST_SCEP_BYTES).await {
-                Ok(body) => self.scep(ScepOperation::PkiPost, body).await,
+                Ok(held) => self.in_turn(self.scep(ScepOperation::PkiPost, held.body)).await,
                 Err(out) => out,
             },
             Route::Misused => Outgoing::plain(400),
@@ -69,17 +101,19 @@ impl Flow {
     }
 
     /// Reads a body within its limits of size and time.
-    async fn body(&self, request: Request<Incoming>, largest_bytes: usize) -> Result<Bytes, Outgoing> {
-        use hyper::body::Body;
-        let body = request.into_body();
-        if body.size_hint().lower() > largest_bytes as u64 {
-            return Err(Outgoing::plain(413));
-        }
-        let read = Limited::new(body, largest_bytes).collect();
+    async fn body(&self, request: Request<Incoming>, largest_bytes: usize) -> Result<Held<'_>, Outgoing> {
+        let read = read_body(request.into_body(), largest_bytes, &self.room.body_bytes);
         match tokio::time::timeout(self.body_timeout, read).await {
-            Ok(Ok(whole)) => Ok(whole.to_bytes()),
-            Ok(Err(e)) if e.is::<http_body_util::LengthLimitError>() => Err(Outgoing::plain(413)),
-            Ok(Err(_)) | Err(_) => Err(Outgoing::plain(400)),
+            Ok(read) => read,
+            Err(_) => Err(Outgoing::plain(400)),
+        }
+    }
+
+    /// Lets a stranger's request go when it is its turn.
+    async fn in_turn(&self, answer: impl Future<Output = Outgoing>) -> Outgoing {
+        match tokio::time::timeout(STRANGERS_PATIENCE, self.room.strangers.acquire()).await {
+            Ok(Ok(_turn)) => answer.await,
+            _ => Outgoing::plain(503),
         }
     }
 
@@ -92,10 +126,11 @@ impl Flow {
             .and_then(|v| v.to_str().ok())
             .unwrap_or_default()
             .to_owned();
-        let body = match self.body(request, self.largest_body_bytes).await {
-            Ok(body) => body,
+        let held = match self.body(request, self.largest_body_bytes).await {
+            Ok(held) => held,
             Err(out) => return out,
         };
+        let body = held.body.clone();
         let what = read_request::What::Device(DeviceBody { content_type, body });
         match self.ask_reader(Some(phone), what).await {
             Some(read_reply::What::Observed(observed)) => {
@@ -105,7 +140,7 @@ impl Flow {
             }
             Some(read_reply::What::Refused(r)) => {
                 tracing::info!(enrolment = %phone, reason = r.reason, "the reader refused a body");
-                Outgoing::plain(u16::try_from(r.status).unwrap_or(400))
+                self.refused_by_reader(r.status)
             }
             Some(_) => self.unlisted(),
             None => Outgoing::plain(503),
@@ -148,8 +183,16 @@ impl Flow {
             }
             read_reply::What::Refused(r) => {
                 tracing::info!(reason = r.reason, "the reader refused a SCEP message");
-                Outgoing::plain(u16::try_from(r.status).unwrap_or(400))
+                self.refused_by_reader(r.status)
             }
+            _ => self.unlisted(),
+        }
+    }
+
+    /// The reader refuses with a status of its own list; another is out of place.
+    fn refused_by_reader(&self, status: u32) -> Outgoing {
+        match u16::try_from(status) {
+            Ok(status @ (400 | 413 | 503)) => Outgoing::plain(status),
             _ => self.unlisted(),
         }
     }
@@ -194,6 +237,39 @@ impl Flow {
     }
 }
 
+/// Reads a body, taking its share as it comes in: what was only announced takes none.
+async fn read_body<'a, B>(body: B, largest_bytes: usize, places: &'a Semaphore) -> Result<Held<'a>, Outgoing>
+where
+    B: hyper::body::Body<Data = Bytes> + Unpin,
+{
+    if body.size_hint().lower() > largest_bytes as u64 {
+        return Err(Outgoing::plain(413));
+    }
+    let mut body = body;
+    let mut share: Option<SemaphorePermit<'a>> = None;
+    let (mut whole, mut length) = (Vec::new(), 0usize);
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return Err(Outgoing::plain(400)) };
+        let Ok(data) = frame.into_data() else { continue };
+        length = length.saturating_add(data.len());
+        if length > largest_bytes {
+            return Err(Outgoing::plain(413));
+        }
+        let bytes = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        let Ok(more) = places.acquire_many(bytes).await else { return Err(Outgoing::plain(503)) };
+        match &mut share {
+            Some(share) => share.merge(more),
+            None => share = Some(more),
+        }
+        whole.push(data);
+    }
+    let body = match whole.as_mut_slice() {
+        [one] => std::mem::take(one),
+        all => all.concat().into(),
+    };
+    Ok(Held { body, _share: share })
+}
+
 fn route_name(route: &Route) -> &'static str {
     match route {
         Route::Device => "device",
@@ -201,5 +277,44 @@ fn route_name(route: &Route) -> &'static str {
         Route::ScepCaps | Route::ScepCaCert | Route::ScepGet(_) | Route::ScepPost => "scep",
         Route::Misused => "misused",
         Route::Unknown => "unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::{Full, StreamBody};
+
+    fn chunks(of: &[&'static [u8]]) -> impl hyper::body::Body<Data = Bytes, Error = std::io::Error> + Unpin {
+        let frames: Vec<_> = of.iter().map(|c| Ok(hyper::body::Frame::data(Bytes::from_static(c)))).collect();
+        StreamBody::new(tokio_stream::iter(frames))
+    }
+
+    #[tokio::test]
+    async fn a_body_is_read_whole_up_to_its_limit_and_no_further() {
+        let places = Semaphore::new(1000);
+        for body in [&[&b"abc"[..], b"de"][..], &[b"abcde"]] {
+            let held = read_body(chunks(body), 5, &places).await.ok().unwrap();
+            assert_eq!(&held.body[..], b"abcde");
+            assert_eq!(places.available_permits(), 995);
+            drop(held);
+            assert_eq!(places.available_permits(), 1000);
+            let status = read_body(chunks(body), 4, &places).await.err().unwrap().status;
+            assert_eq!((status, places.available_permits()), (413, 1000));
+        }
+        let announced = Full::new(Bytes::from_static(b"abcde"));
+        assert_eq!(read_body(announced, 4, &places).await.err().unwrap().status, 413);
+        assert!(read_body(chunks(&[]), 4, &places).await.ok().unwrap().body.is_empty());
+    }
+
+    #[tokio::test]
+    async fn bodies_beyond_what_all_may_hold_wait_for_others_to_end() {
+        let places = Semaphore::new(8);
+        let first = read_body(chunks(&[b"abcdef"]), 10, &places).await.ok().unwrap();
+        let mut second = Box::pin(read_body(chunks(&[b"abcdef"]), 10, &places));
+        let waited = tokio::time::timeout(Duration::from_millis(50), &mut second).await;
+        assert!(waited.is_err());
+        drop(first);
+        assert_eq!(second.await.ok().unwrap().body.len(), 6);
     }
 }

@@ -16,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::Error;
 use crate::connection::{Limits, accept};
-use crate::flow::Flow;
+use crate::flow::{Flow, Places};
 use crate::install::delivery_key;
 use crate::tls::server_config;
 use crate::walls::{DoorService, Walls};
@@ -59,6 +59,7 @@ pub async fn run(
         delivery: delivery_key(&config.data_dir)?,
         largest_body_bytes: config.largest_body_bytes,
         body_timeout: Duration::from_millis(config.body_timeout_ms),
+        room: Places::default(),
     });
     let limits = Limits {
         connections: config.connections,
