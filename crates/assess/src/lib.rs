@@ -5,6 +5,7 @@ pub mod compare;
 pub mod corpus;
 pub mod demo;
 pub mod draft;
+pub mod error;
 pub mod export;
 pub mod exposure;
 pub mod finding;

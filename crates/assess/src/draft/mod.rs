@@ -7,16 +7,12 @@ mod forms;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::Error;
 use crate::finding::UnixMs;
 
 pub use forms::{Draft, drafts};
 
 const BUILT_IN: &str = include_str!("duties.json");
-
-/// Why a file of duties can't be used.
-#[derive(Debug, thiserror::Error)]
-#[error("the file of duties (--duties) can't be read: {0}")]
-pub struct DutiesError(#[from] serde_json::Error);
 
 /// The clocks and thresholds of the law: data, so that a new law needs no new program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,9 +63,9 @@ impl Duties {
     /// Reads a file of duties.
     ///
     /// # Errors
-    /// [`DutiesError`] with the place, when it is no JSON of this shape.
-    pub fn parse(json: &str) -> Result<Self, DutiesError> {
-        Ok(serde_json::from_str(json)?)
+    /// [`Error::Duties`] with the place, when it is no JSON of this shape.
+    pub fn parse(json: &str) -> Result<Self, Error> {
+        serde_json::from_str(json).map_err(Error::Duties)
     }
 
     /// The duty with this id.

@@ -1,6 +1,7 @@
 //! Which column of an inventory export means what.
 
-use crate::exposure::{ExposureError, values};
+use crate::error::Error;
+use crate::exposure::values;
 
 /// What a column of an inventory can mean to the count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -124,13 +125,9 @@ impl Columns {
     /// not guessed), then by heading, then by what `sample` rows hold.
     ///
     /// # Errors
-    /// [`ExposureError::Mapping`] for a word or a column that does not exist, and
-    /// [`ExposureError::NothingToCount`] when no column means a person, phone number, IMEI or e-mail.
-    pub fn find(
-        headings: &[&str],
-        sample: &[csv::StringRecord],
-        told: &[String],
-    ) -> Result<Self, ExposureError> {
+    /// [`Error::Mapping`] for a word or a column that does not exist, and
+    /// [`Error::NothingToCount`] when no column means a person, phone number, IMEI or e-mail.
+    pub fn find(headings: &[&str], sample: &[csv::StringRecord], told: &[String]) -> Result<Self, Error> {
         let mut columns = Vec::new();
         for pair in told {
             columns.push(told_column(pair, headings)?);
@@ -151,18 +148,18 @@ impl Columns {
         if columns.iter().any(|c| counts.contains(&c.field)) {
             Ok(Self(columns))
         } else {
-            Err(ExposureError::NothingToCount)
+            Err(Error::NothingToCount)
         }
     }
 }
 
-fn told_column(pair: &str, headings: &[&str]) -> Result<Column, ExposureError> {
+fn told_column(pair: &str, headings: &[&str]) -> Result<Column, Error> {
     let words = || Field::ALL.map(Field::word).join(", ");
-    let (word, name) = pair.split_once('=').ok_or_else(|| ExposureError::Mapping {
+    let (word, name) = pair.split_once('=').ok_or_else(|| Error::Mapping {
         pair: pair.to_owned(),
         why: "write it as WORD=COLUMN, for example imei=\"IMEI (slot 1)\"".to_owned(),
     })?;
-    let field = Field::from_word(word.trim()).ok_or_else(|| ExposureError::Mapping {
+    let field = Field::from_word(word.trim()).ok_or_else(|| Error::Mapping {
         pair: pair.to_owned(),
         why: format!("the word before = must be one of {}", words()),
     })?;
@@ -171,7 +168,7 @@ fn told_column(pair: &str, headings: &[&str]) -> Result<Column, ExposureError> {
         let wanted = plain(name);
         headings.iter().position(|h| plain(h) == wanted)
     });
-    let index = at.ok_or_else(|| ExposureError::Mapping {
+    let index = at.ok_or_else(|| Error::Mapping {
         pair: pair.to_owned(),
         why: "the file has no column with this heading".to_owned(),
     })?;
@@ -264,7 +261,7 @@ fn by_values(index: usize, sample: &[csv::StringRecord]) -> Option<Field> {
 mod tests {
     use super::*;
 
-    fn find(headings: &[&str], rows: &[&[&str]], told: &[&str]) -> Result<Columns, ExposureError> {
+    fn find(headings: &[&str], rows: &[&[&str]], told: &[&str]) -> Result<Columns, Error> {
         let sample: Vec<_> = rows.iter().map(|r| csv::StringRecord::from(r.to_vec())).collect();
         Columns::find(headings, &sample, &told.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>())
     }
@@ -291,7 +288,7 @@ mod tests {
 
     #[test]
     fn a_domain_column_is_not_taken_for_addresses() {
-        assert!(matches!(find(&["Email Domain", "Model"], &[], &[]), Err(ExposureError::NothingToCount)));
+        assert!(matches!(find(&["Email Domain", "Model"], &[], &[]), Err(Error::NothingToCount)));
     }
 
     #[test]

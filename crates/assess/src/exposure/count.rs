@@ -7,9 +7,10 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 
+use crate::error::Error;
 use crate::exposure::columns::{Columns, Field};
 use crate::exposure::values::{self, NoImei};
-use crate::exposure::{Counts, Exposure, ExposureError, MappedColumn, text};
+use crate::exposure::{Counts, Exposure, MappedColumn, text};
 use crate::finding::UnixMs;
 
 /// Rows looked at when a column's meaning is guessed from its values.
@@ -67,12 +68,8 @@ impl fmt::Debug for People {
 /// [`InventoryOptions::keep_people`] is set.
 ///
 /// # Errors
-/// [`ExposureError`]: too large, not a table, a row that is no CSV, or nothing to count.
-pub fn read(
-    name: &str,
-    bytes: &[u8],
-    options: &InventoryOptions,
-) -> Result<(Exposure, People), ExposureError> {
+/// [`Error`]: too large, not a table, a row that is no CSV, or nothing to count.
+pub fn read(name: &str, bytes: &[u8], options: &InventoryOptions) -> Result<(Exposure, People), Error> {
     let (table, encoding) = text::decode(bytes)?;
     let mut reader = csv::ReaderBuilder::new()
         .delimiter(text::delimiter(&table))
@@ -86,7 +83,7 @@ pub fn read(
         sample.push(row.map_err(|e| bad_row(&e))?);
     }
     if sample.is_empty() {
-        return Err(ExposureError::Empty);
+        return Err(Error::InventoryEmpty);
     }
     let headings: Vec<&str> = headings.iter().collect();
     let columns = Columns::find(&headings, &sample, &options.told)?;
@@ -121,8 +118,8 @@ pub fn read(
     Ok((exposure, People(tally.people.into_values().collect())))
 }
 
-fn bad_row(e: &csv::Error) -> ExposureError {
-    ExposureError::BadRow { row: e.position().map_or(1, csv::Position::line) }
+fn bad_row(e: &csv::Error) -> Error {
+    Error::InventoryRow { row: e.position().map_or(1, csv::Position::line) }
 }
 
 fn dated(told_ms: Option<UnixMs>, newest_ms: Option<UnixMs>) -> (Option<UnixMs>, String) {
@@ -404,7 +401,7 @@ mod tests {
     fn an_error_names_the_row_and_none_of_its_content() {
         let told = InventoryOptions::default();
         let refused = read("x", b"only,headings\n", &told).unwrap_err();
-        assert!(matches!(refused, ExposureError::Empty));
+        assert!(matches!(refused, Error::InventoryEmpty));
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::io::Write;
 use std::path::Path;
 use std::str::FromStr;
 
-use crate::exposure::{ExposureError, People};
+use crate::error::Error;
+use crate::exposure::People;
 use crate::report::plain::cell;
 
 /// Writes the list as CSV, one person a row, to a new file that its owner alone may read; sealed
@@ -14,22 +15,20 @@ use crate::report::plain::cell;
 /// An existing file is never overwritten: it might be readable by others, or be evidence.
 ///
 /// # Errors
-/// [`ExposureError::Recipient`] before anything is written, [`ExposureError::Write`] or
-/// [`ExposureError::Seal`] otherwise.
-pub fn write(people: &People, path: &Path, recipient: Option<&str>) -> Result<(), ExposureError> {
+/// [`Error::Recipient`] before anything is written, [`Error::Write`] or
+/// [`Error::Seal`] otherwise.
+pub fn write(people: &People, path: &Path, recipient: Option<&str>) -> Result<(), Error> {
     let recipient = match recipient {
-        Some(text) => {
-            Some(age::x25519::Recipient::from_str(text.trim()).map_err(|_| ExposureError::Recipient)?)
-        }
+        Some(text) => Some(age::x25519::Recipient::from_str(text.trim()).map_err(|_| Error::Recipient)?),
         None => None,
     };
-    let failed = |source| ExposureError::Write { path: path.display().to_string(), source };
+    let failed = |source| Error::Write { path: path.display().to_string(), source };
     let mut file = create_private(path).map_err(failed)?;
     match recipient {
         None => table(people, &mut file).map_err(failed)?,
         Some(recipient) => {
             let to = std::iter::once(&recipient as &dyn age::Recipient);
-            let sealer = age::Encryptor::with_recipients(to).map_err(|_| ExposureError::Seal)?;
+            let sealer = age::Encryptor::with_recipients(to).map_err(|_| Error::Seal)?;
             let mut sealed = sealer.wrap_output(&mut file).map_err(failed)?;
             table(people, &mut sealed).map_err(failed)?;
             sealed.finish().map_err(failed)?;
@@ -41,13 +40,13 @@ pub fn write(people: &People, path: &Path, recipient: Option<&str>) -> Result<()
 /// Says early whether a recipient is one.
 ///
 /// # Errors
-/// [`ExposureError::Recipient`].
-pub fn check_recipient(text: &str) -> Result<(), ExposureError> {
+/// [`Error::Recipient`].
+pub fn check_recipient(text: &str) -> Result<(), Error> {
     parse_recipient(text).map(|_| ())
 }
 
-fn parse_recipient(text: &str) -> Result<age::x25519::Recipient, ExposureError> {
-    age::x25519::Recipient::from_str(text.trim()).map_err(|_| ExposureError::Recipient)
+fn parse_recipient(text: &str) -> Result<age::x25519::Recipient, Error> {
+    age::x25519::Recipient::from_str(text.trim()).map_err(|_| Error::Recipient)
 }
 
 fn create_private(path: &Path) -> std::io::Result<File> {
@@ -134,7 +133,7 @@ mod tests {
     fn a_wrong_recipient_is_refused_before_a_file_is_made() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("people.csv");
-        assert!(matches!(write(&people(), &path, Some("age1nonsense")), Err(ExposureError::Recipient)));
+        assert!(matches!(write(&people(), &path, Some("age1nonsense")), Err(Error::Recipient)));
         assert!(!path.exists());
     }
 }

@@ -1,6 +1,6 @@
 //! An export's bytes to text: what Excel, EPMM and other consoles write.
 
-use crate::exposure::ExposureError;
+use crate::error::Error;
 
 /// The largest inventory that is read, in bytes. A fleet of a million phones stays below it.
 pub const MAX_INVENTORY_BYTES: u64 = 512 * 1024 * 1024;
@@ -33,11 +33,11 @@ impl Encoding {
 /// Decodes an export and says as what it was read.
 ///
 /// # Errors
-/// [`ExposureError::TooLarge`] above [`MAX_INVENTORY_BYTES`]; [`ExposureError::NotText`] when it
+/// [`Error::InventoryTooLarge`] above [`MAX_INVENTORY_BYTES`]; [`Error::InventoryNotText`] when it
 /// holds NUL bytes and is not UTF-16, as a spreadsheet's own format or an archive does.
-pub fn decode(bytes: &[u8]) -> Result<(String, Encoding), ExposureError> {
+pub fn decode(bytes: &[u8]) -> Result<(String, Encoding), Error> {
     if bytes.len() as u64 > MAX_INVENTORY_BYTES {
-        return Err(ExposureError::TooLarge { limit_bytes: MAX_INVENTORY_BYTES });
+        return Err(Error::InventoryTooLarge { limit_bytes: MAX_INVENTORY_BYTES });
     }
     if let Some(rest) = bytes.strip_prefix(&[0xff, 0xfe]) {
         return Ok((utf16(rest, u16::from_le_bytes), Encoding::Utf16Le));
@@ -47,7 +47,7 @@ pub fn decode(bytes: &[u8]) -> Result<(String, Encoding), ExposureError> {
     }
     let bytes = bytes.strip_prefix(&[0xef, 0xbb, 0xbf]).unwrap_or(bytes);
     if bytes.starts_with(b"PK\x03\x04") || bytes.contains(&0) {
-        return Err(ExposureError::NotText);
+        return Err(Error::InventoryNotText);
     }
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok((text.to_owned(), Encoding::Utf8)),
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_workbook_is_refused_and_not_read_as_a_table() {
-        assert!(matches!(decode(b"PK\x03\x04rest"), Err(ExposureError::NotText)));
+        assert!(matches!(decode(b"PK\x03\x04rest"), Err(Error::InventoryNotText)));
     }
 
     #[test]

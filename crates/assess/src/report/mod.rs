@@ -18,7 +18,7 @@ pub mod terminal;
 pub mod timeline;
 pub mod words;
 
-pub use outputs::{OutputArgs, OutputError, Outputs};
+pub use outputs::{OutputArgs, Outputs};
 
 #[cfg(test)]
 mod tests {

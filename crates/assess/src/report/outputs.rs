@@ -7,9 +7,10 @@ use clap::Args;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
-use crate::draft::{self, Duties, DutiesError};
+use crate::draft::{self, Duties};
+use crate::error::Error;
 use crate::export::{Tlp, ocsf, queries, stix};
-use crate::exposure::{self, Exposure, ExposureError, InventoryOptions, MAX_INVENTORY_BYTES, People};
+use crate::exposure::{self, Exposure, InventoryOptions, MAX_INVENTORY_BYTES, People};
 use crate::finding::{Assessment, UnixMs};
 use crate::report::brief::BriefOptions;
 use crate::report::terminal::{self, Layout};
@@ -76,53 +77,6 @@ pub struct OutputArgs {
     pub people_recipient: Option<String>,
 }
 
-/// Why an output can't be made.
-#[derive(Debug, thiserror::Error)]
-pub enum OutputError {
-    /// Administrator: an option that can't be followed.
-    #[error("{option} {value}: {why}")]
-    Option {
-        /// The option.
-        option: &'static str,
-        /// What was given.
-        value: String,
-        /// What is wrong, and what to do.
-        why: String,
-    },
-    /// Administrator: the inventory, or the list of people.
-    #[error(transparent)]
-    Exposure(#[from] ExposureError),
-    /// Administrator: the file of duties.
-    #[error(transparent)]
-    Duties(#[from] DutiesError),
-    /// Operator: a file can't be read.
-    #[error("{path} can't be read: {source}")]
-    Read {
-        /// Which.
-        path: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// Operator: a file can't be written.
-    #[error("{path} can't be written: {source}")]
-    Write {
-        /// Which.
-        path: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// Us: a report that can't be put into JSON.
-    #[error("the report could not be written as JSON")]
-    Json(#[from] serde_json::Error),
-}
-
-impl OutputError {
-    /// Whether the person who typed the command can mend it (exit code 2).
-    pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Option { .. } | Self::Exposure(_) | Self::Duties(_) | Self::Read { .. })
-    }
-}
-
 /// The options, checked, with what they name already read. Made before the logs are read, so that a
 /// mistake costs no hour.
 #[derive(Debug)]
@@ -139,8 +93,8 @@ impl OutputArgs {
     /// written over it or into its folders.
     ///
     /// # Errors
-    /// [`OutputError`], which says what to change.
-    pub fn prepare(&self, inputs: &[PathBuf]) -> Result<Outputs, OutputError> {
+    /// [`Error`], which says what to change.
+    pub fn prepare(&self, inputs: &[PathBuf]) -> Result<Outputs, Error> {
         let mut inputs = inputs.to_vec();
         inputs.extend(self.inventory.iter().chain(self.duties.iter()).cloned());
         for (option, path) in self.targets() {
@@ -199,7 +153,7 @@ impl OutputArgs {
         all.into_iter().filter_map(|(o, p)| Some((o, p.as_deref()?))).collect()
     }
 
-    fn count(&self) -> Result<(Option<Exposure>, People), OutputError> {
+    fn count(&self) -> Result<(Option<Exposure>, People), Error> {
         let Some(path) = &self.inventory else { return Ok((None, People::default())) };
         let dated_ms = self.inventory_date.as_deref().map(|t| moment("--inventory-date", t)).transpose()?;
         let options =
@@ -228,13 +182,13 @@ impl Outputs {
     /// Files are readable by their owner alone and replace a former report whole or not at all.
     ///
     /// # Errors
-    /// [`OutputError::Write`] with the file's name; the others were written.
+    /// [`Error::Write`] with the file's name; the others were written.
     pub fn write(
         &self,
         a: &Assessment,
         brief: Option<Layout>,
         stdout: &mut dyn Write,
-    ) -> Result<Vec<String>, OutputError> {
+    ) -> Result<Vec<String>, Error> {
         let mut written = Vec::new();
         if let Some(layout) = brief.filter(|_| !self.takes_stdout()) {
             put(stdout, &terminal::render(a, &self.brief, layout))?;
@@ -274,8 +228,8 @@ impl Outputs {
     }
 }
 
-fn refused(option: &'static str, value: impl Into<String>, why: &str) -> OutputError {
-    OutputError::Option { option, value: value.into(), why: why.to_owned() }
+fn refused(option: &'static str, value: impl Into<String>, why: &str) -> Error {
+    Error::Option { option, value: value.into(), why: why.to_owned() }
 }
 
 fn show(path: &Path) -> String {
@@ -289,7 +243,7 @@ fn is_stdout(option: &str, path: &Path) -> bool {
 
 /// Refuses a target that is an input or lies in a folder that is one: the next run would read it as
 /// evidence, and evidence is not written to.
-fn refuse_evidence(option: &'static str, target: &Path, inputs: &[PathBuf]) -> Result<(), OutputError> {
+fn refuse_evidence(option: &'static str, target: &Path, inputs: &[PathBuf]) -> Result<(), Error> {
     if is_stdout(option, target) {
         return Ok(());
     }
@@ -322,9 +276,9 @@ fn real_place(path: &Path) -> Option<PathBuf> {
     }
 }
 
-fn read_bounded(path: &Path, limit_bytes: u64) -> Result<Vec<u8>, OutputError> {
+fn read_bounded(path: &Path, limit_bytes: u64) -> Result<Vec<u8>, Error> {
     use std::io::Read as _;
-    let failed = |source| OutputError::Read { path: show(path), source };
+    let failed = |source| Error::Read { path: show(path), source };
     let file = std::fs::File::open(path).map_err(failed)?;
     let mut bytes = Vec::new();
     // One more than the limit, so that a file above it is noticed and not cut.
@@ -332,16 +286,16 @@ fn read_bounded(path: &Path, limit_bytes: u64) -> Result<Vec<u8>, OutputError> {
     Ok(bytes)
 }
 
-fn read_text(path: &Path, limit_bytes: u64) -> Result<String, OutputError> {
+fn read_text(path: &Path, limit_bytes: u64) -> Result<String, Error> {
     let bytes = read_bounded(path, limit_bytes)?;
-    String::from_utf8(bytes).map_err(|e| OutputError::Read {
+    String::from_utf8(bytes).map_err(|e| Error::Read {
         path: show(path),
         source: std::io::Error::new(std::io::ErrorKind::InvalidData, e.utf8_error()),
     })
 }
 
 /// A time with an offset, or a British one; a day alone is its first moment.
-fn moment(option: &'static str, text: &str) -> Result<UnixMs, OutputError> {
+fn moment(option: &'static str, text: &str) -> Result<UnixMs, Error> {
     let text = text.trim();
     if let Ok(at) = text.parse::<jiff::Timestamp>() {
         return Ok(at.as_millisecond());
@@ -353,8 +307,8 @@ fn moment(option: &'static str, text: &str) -> Result<UnixMs, OutputError> {
     Ok(zone.to_timestamp(at).map_err(|_| wrong())?.as_millisecond())
 }
 
-fn put(out: &mut dyn Write, text: &str) -> Result<(), OutputError> {
-    let failed = |source| OutputError::Write { path: "standard output".to_owned(), source };
+fn put(out: &mut dyn Write, text: &str) -> Result<(), Error> {
+    let failed = |source| Error::Write { path: "standard output".to_owned(), source };
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         // Whoever reads has seen enough (`| head`).
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
@@ -363,8 +317,8 @@ fn put(out: &mut dyn Write, text: &str) -> Result<(), OutputError> {
 }
 
 /// Writes beside the target and renames, so that there is a whole report or the former one.
-fn replace(path: &Path, text: &str) -> Result<String, OutputError> {
-    let failed = |source| OutputError::Write { path: show(path), source };
+fn replace(path: &Path, text: &str) -> Result<String, Error> {
+    let failed = |source| Error::Write { path: show(path), source };
     // A pipe or a device can't be renamed over.
     if path.exists() && !path.is_file() {
         std::fs::OpenOptions::new()
