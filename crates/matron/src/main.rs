@@ -13,7 +13,7 @@ mod serve;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 /// Matron manages a hospital's phones.
 #[derive(Debug, Parser)]
@@ -46,8 +46,14 @@ enum Command {
     Config(ConfigCommand),
     #[command(flatten)]
     Administrator(cli::CliCommand),
+    /// Was our Ivanti EPMM hit, what could have been taken, and what to do now. Needs no server.
+    Assess(Box<assess::cli::Args>),
     /// Measures a scratch Matron on this machine.
     Bench(bench::BenchArgs),
+    /// Prints completions for a shell.
+    Completions { shell: clap_complete::Shell },
+    /// Prints the man page.
+    Man,
     /// Started by `serve`, never by hand.
     #[command(hide = true)]
     Room { room: rooms::Room },
@@ -70,7 +76,15 @@ fn main() -> ExitCode {
         Command::Config(ConfigCommand::Check(place)) => config::check(&place),
         Command::Config(ConfigCommand::Show(place)) => config::show(&place),
         Command::Administrator(command) => return cli::run(command),
+        Command::Assess(args) => return assess(&args),
         Command::Bench(args) => bench::bench(&args),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Matron::command(), "matron", &mut std::io::stdout());
+            Ok(())
+        }
+        Command::Man => clap_mangen::Man::new(Matron::command())
+            .render(&mut std::io::stdout())
+            .map_err(anyhow::Error::from),
         Command::Room { room } => rooms::run(room),
         Command::Install { room, step, dir } => rooms::install(room, step, &dir),
     };
@@ -81,4 +95,9 @@ fn main() -> ExitCode {
             ExitCode::from(1)
         }
     }
+}
+
+fn assess(args: &assess::cli::Args) -> ExitCode {
+    let code = assess::cli::run(args, &mut std::io::stdin(), &mut std::io::stdout(), &mut std::io::stderr());
+    ExitCode::from(code)
 }

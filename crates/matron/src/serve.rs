@@ -25,6 +25,11 @@ const DRAIN: Duration = Duration::from_secs(12);
 /// The longest pause before a room that keeps dying is started again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
+/// The most characters of a room's last words that are shown.
+const MOST_SHOWN_CHARS: usize = 2000;
+/// The most messages one life of a room may send: it says that it is ready, and why it ends.
+const MOST_SAID: usize = 16;
+
 enum Event {
     Said(Room, u64, ToSupervisor),
     Died(Room, u64, String),
@@ -65,16 +70,50 @@ pub(crate) fn serve(place: &Place) -> Result<()> {
     let administrators = bind("administrators", "administrators.listen", config.administrators.listen)?;
     let rooms_dir = data.join("rooms");
     if !rooms_dir.exists() {
-        let token = first_start::install(&config, &data)?;
-        println!("A new Matron was made in {}.", data.display());
-        println!("The first administrator joins with this token, once; it is shown here and kept nowhere:");
-        println!("\n    {token}\n");
-        println!("    matron admin join --token <token> --name '<your name>'\n");
+        first_start::install(&config, &data, |token| {
+            println!("A new Matron was made in {}.", data.display());
+            println!(
+                "The first administrator joins with this token, once; it is shown here and kept nowhere:"
+            );
+            println!("\n    {token}\n");
+            println!("    matron admin join --token <token> --name '<your name>'\n");
+        })?;
     }
+    allow_connections(config.phones.connections);
     println!("phones          {} (as {})", phones.local_addr()?, config.base_url);
     println!("administrators  {}", administrators.local_addr()?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(supervise(config, rooms_dir, phones, administrators))
+}
+
+/// Each connection is a descriptor: raises the limit that the rooms inherit as far as the system lets.
+fn allow_connections(connections: usize) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = u64::try_from(connections).unwrap_or(u64::MAX).saturating_add(1024);
+    if limit.current.is_none_or(|now| now >= wanted) {
+        return;
+    }
+    let current = limit.maximum.map_or(wanted, |most| most.min(wanted));
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(current), ..limit });
+    if raised.is_err() || current < wanted {
+        eprintln!(
+            "matron: phones.connections: the system lets a room have {current} open files, and {connections} \
+             connections need {wanted}; raise the hard limit (ulimit -Hn, LimitNOFILE=)"
+        );
+    }
+}
+
+/// This program's file, also when an upgrade has replaced it: a room that is started again must speak as
+/// its neighbours do.
+fn this_program() -> Result<PathBuf> {
+    let path = std::env::current_exe().context("the path of this program")?;
+    Ok(if path.exists() { path } else { PathBuf::from("/proc/self/exe") })
+}
+
+/// What a room says for the operator's terminal: a line of bounded length that steers nothing.
+fn shown(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MOST_SHOWN_CHARS).collect()
 }
 
 /// One Matron a data folder.
@@ -130,7 +169,7 @@ async fn supervise(
 impl Supervisor {
     fn start(&mut self, room: Room) -> Result<()> {
         let (control, theirs) = pair().context("a control pair")?;
-        let child = Command::new(std::env::current_exe().context("the path of this program")?)
+        let child = Command::new(this_program()?)
             .args(["room", room.name()])
             .env_clear()
             .envs(std::env::var_os("RUST_BACKTRACE").map(|v| ("RUST_BACKTRACE", v)))
@@ -187,7 +226,8 @@ impl Supervisor {
     fn listen_to(&self, room: Room, generation: u64, control: &ControlEnd) -> Result<()> {
         let (control, events) = (control.try_clone()?, self.events.clone());
         std::thread::Builder::new().name(format!("from {}", room.name())).spawn(move || {
-            while let Ok(Some((said, _))) = control.receive::<ToSupervisor>() {
+            for _ in 0..MOST_SAID {
+                let Ok(Some((said, _))) = control.receive::<ToSupervisor>() else { return };
                 if events.send(Event::Said(room, generation, said)).is_err() {
                     return;
                 }
@@ -205,6 +245,7 @@ impl Supervisor {
                 }
             }
             Event::Said(room, _, ToSupervisor::Failed { why }) => {
+                let why = shown(&why);
                 if !self.was_ready.contains_key(&room) {
                     bail!("the {} can't start: {why}", room.name());
                 }
@@ -249,18 +290,23 @@ impl Supervisor {
         let until = tokio::time::Instant::now() + DRAIN;
         for room in [Room::Door, Room::Reader, Room::Core, Room::Courier, Room::Vault] {
             let Some(living) = self.living.get_mut(&room) else { continue };
-            let generation = living.generation;
             let _ = living.control.send(&ToRoom::Stop, &[]);
+            let living = &mut self.living;
             let ended = async {
-                while let Some(event) = events.recv().await {
-                    if matches!(&event, Event::Died(r, g, _) if *r == room && *g == generation) {
-                        return;
+                while living.contains_key(&room) {
+                    match events.recv().await {
+                        // Whichever it was: one that has ended by itself is not waited for in its turn.
+                        Some(Event::Died(r, g, _)) if living.get(&r).is_some_and(|l| l.generation == g) => {
+                            living.remove(&r);
+                        }
+                        Some(_) => {}
+                        None => return,
                     }
                 }
             };
             if tokio::time::timeout_at(until, ended).await.is_err() {
                 eprintln!("matron: the {} did not finish in time and was ended", room.name());
-                if let Some(stop) = living.stop.take() {
+                if let Some(stop) = self.living.get_mut(&room).and_then(|l| l.stop.take()) {
                     let _ = stop.send(());
                 }
             }
@@ -294,4 +340,39 @@ async fn wait_for(
         }
     };
     let _ = events.send(Event::Died(room, generation, how));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rooms_last_words_steer_no_terminal_and_end() {
+        let said = shown(&format!("why\u{1b}]0;x\u{7}\n{}", "y".repeat(10_000)));
+        assert!(!said.chars().any(char::is_control));
+        assert_eq!(said.chars().count(), MOST_SHOWN_CHARS);
+    }
+
+    #[tokio::test]
+    async fn a_room_that_ended_before_its_turn_is_not_waited_for_at_the_stop() {
+        let (tx, mut events) = mpsc::unbounded_channel();
+        let mut supervisor = Supervisor {
+            config: Config::default(),
+            rooms_dir: PathBuf::new(),
+            listeners: HashMap::new(),
+            living: HashMap::new(),
+            was_ready: HashMap::new(),
+            failures: HashMap::new(),
+            generation: 5,
+            events: tx.clone(),
+        };
+        for (generation, room) in (1..).zip(Room::ALL) {
+            let (control, _theirs) = pair().unwrap();
+            let living = Living { control, generation, started: Instant::now(), ready: true, stop: None };
+            supervisor.living.insert(room, living);
+            tx.send(Event::Died(room, generation, "exit status: 0".into())).ok().unwrap();
+        }
+        let stopped = tokio::time::timeout(Duration::from_secs(5), supervisor.stop(&mut events)).await;
+        assert!(stopped.is_ok());
+    }
 }

@@ -19,6 +19,7 @@ mod people;
 mod place;
 mod records;
 mod show;
+mod simulate;
 mod words;
 
 use std::process::ExitCode;
@@ -89,6 +90,8 @@ pub(crate) enum CliCommand {
     ApiKeys(Of<admin::ApiKeysCommand>),
     /// How the house is.
     Health(At<Nothing>),
+    /// Enrol simulated phones and let them live: for a demonstration, for load, for tests.
+    Simulate(At<simulate::Simulate>),
     /// What the exit codes mean.
     #[command(long_about = EXIT_CODES)]
     ExitCodes,
@@ -110,6 +113,7 @@ pub(crate) fn run(command: CliCommand) -> ExitCode {
         CliCommand::Ledger(c) => (json(&c.reach), at(c.reach, |d| history::run(d, c.command))),
         CliCommand::ApiKeys(c) => (json(&c.reach), at(c.reach, |d| admin::api_keys(d, c.command))),
         CliCommand::Health(c) => (json(&c.reach), at(c.reach, records::health)),
+        CliCommand::Simulate(c) => (json(&c.reach), at(c.reach, |d| simulate::run(d, &c.command))),
         CliCommand::ExitCodes => (false, show::print(&format!("{EXIT_CODES}\n"))),
     };
     match done {

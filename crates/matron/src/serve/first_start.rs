@@ -12,8 +12,10 @@ use serde::de::DeserializeOwned;
 use crate::config::Config;
 use crate::rooms::Room;
 
-/// Makes every room's keys and trust; returns the first administrator's one-time token.
-pub(super) fn install(config: &Config, data: &Path) -> Result<String> {
+/// Makes every room's keys and trust. `show` is given the first administrator's one-time token before
+/// anything counts: killed between the two, a token was shown that opens nothing, and the next start
+/// shows another; the other way round nobody could ever join.
+pub(super) fn install(config: &Config, data: &Path, show: impl FnOnce(&str)) -> Result<()> {
     let unfinished = data.join("rooms.unfinished");
     if unfinished.exists() {
         std::fs::remove_dir_all(&unfinished)
@@ -44,9 +46,10 @@ pub(super) fn install(config: &Config, data: &Path) -> Result<String> {
         data.join("ca.pem"),
         pem::encode(&pem::Pem::new("CERTIFICATE", installed.ca_certificate)),
     )?;
+    show(&token);
     std::fs::rename(&unfinished, data.join("rooms"))?;
     std::fs::File::open(data)?.sync_all()?;
-    Ok(token)
+    Ok(())
 }
 
 fn make_private(dir: &Path) -> Result<()> {
@@ -64,7 +67,7 @@ fn keys_of<T: DeserializeOwned>(room: Room, dir: &Path) -> Result<T> {
 
 /// Runs a room's one-shot child.
 fn one_shot(room: Room, step: &str, dir: &Path, input: &str) -> Result<String> {
-    let mut child = Command::new(std::env::current_exe()?)
+    let mut child = Command::new(super::this_program()?)
         .args(["install", room.name(), step])
         .arg(dir)
         .env_clear()
