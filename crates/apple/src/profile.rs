@@ -74,11 +74,14 @@ pub fn inspect(bytes: &[u8]) -> Result<Summary, Malformed> {
 ///
 /// # Errors
 /// [`Malformed`]; [`Malformed::SignedEnvelope`] when it must be unwrapped first; [`Malformed::BadNumber`]
-/// for a real that is not finite.
+/// for a real that is not finite; [`Malformed::TooLarge`] also when what was written is over
+/// [`MAX_PROFILE_BYTES`], since no one who reads it again would take it.
 pub fn rewritten(bytes: &[u8]) -> Result<Vec<u8>, Malformed> {
     let outer = Value::Dictionary(read_outer(bytes)?);
     check_writable(&outer)?;
-    plist_guard::write(&outer).ok_or(Malformed::Syntax)
+    let written = plist_guard::write(&outer).ok_or(Malformed::Syntax)?;
+    // Indents and shared references make it larger than it came.
+    if written.len() > MAX_PROFILE_BYTES { Err(Malformed::TooLarge) } else { Ok(written) }
 }
 
 /// The outermost dictionary of a profile.

@@ -152,6 +152,27 @@ fn what_is_not_an_enrolment_profile_is_refused() {
 }
 
 #[test]
+fn a_profile_that_would_grow_past_the_bound_when_written_anew_is_refused() {
+    // Each value gains an indent of some 60 tabs, so what fits before would not be read again after.
+    let deep = |values: usize| {
+        format!(
+            "<plist><dict><key>PayloadType</key><string>Configuration</string><key>PayloadContent</key><array>\
+             <dict><key>PayloadType</key><string>com.example.deep</string><key>X</key>{}{}{}</dict></array>\
+             </dict></plist>",
+            "<array>".repeat(58),
+            "<true/>".repeat(values),
+            "</array>".repeat(58),
+        )
+    };
+    let large = deep(100_000);
+    assert!(large.len() < profile::MAX_PROFILE_BYTES);
+    assert!(apple::harm::judge(large.as_bytes()).is_ok());
+    assert_eq!(profile::rewritten(large.as_bytes()), Err(Malformed::TooLarge));
+    let written = profile::rewritten(deep(1_000).as_bytes()).unwrap();
+    assert_eq!(profile::rewritten(&written), Ok(written.clone()));
+}
+
+#[test]
 fn a_profile_with_what_xml_can_not_say_is_not_written_anew() {
     let with = |value: Value| {
         let mut profile = outer(include_bytes!("data/profile_mild.mobileconfig"));
