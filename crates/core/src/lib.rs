@@ -40,7 +40,7 @@ use rpc::pair::PeerSlot;
 use rpc::trust::Trust;
 use store::Store;
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 
 /// The database's name in core's folder.
@@ -79,9 +79,8 @@ pub async fn run_by(
     config.check()?;
     let tls = api::tls(&config)?;
     let room = open(config, clock)?;
-    let stopping = watch::Sender::new(false);
     let mut tasks = JoinSet::new();
-    tasks.spawn(checkin::serve_doors(room.clone()));
+    let doors = tokio::spawn(checkin::serve_doors(room.clone()));
     tasks.spawn(follow::follow(room.clone()));
     tasks.spawn(tasks::words(room.clone()));
     tasks.spawn(tasks::indexing(room.clone()));
@@ -112,14 +111,15 @@ pub async fn run_by(
                 }
             }
             Some(RoomEvent::Listener(name, tcp)) if name == "administrators" => {
-                listeners.spawn(api::serve(room.clone(), tcp, tls.clone(), stopping.subscribe()));
+                listeners.spawn(api::serve(room.clone(), tcp, tls.clone(), room.stopping.subscribe()));
             }
             Some(RoomEvent::Listener(..)) => {}
             Some(RoomEvent::Stop) | None => break Ok(()),
         }
     };
-    stopping.send_replace(true);
+    room.stopping.send_replace(true);
     while listeners.join_next().await.is_some() {}
+    let _ = doors.await;
     tasks.shutdown().await;
     tasks::flush_seen(&room).await?;
     // Whatever was submitted before this is on the disk once it is.
@@ -158,6 +158,8 @@ fn open(config: Config, clock: Arc<dyn Clock>) -> Result<Arc<Room>, Error> {
         followed: watch::Sender::new(at.entries),
         following: watch::Sender::new(Following::Waiting),
         statement: watch::Sender::new(kept),
+        stopping: watch::Sender::new(false),
+        order_places: Semaphore::new(api::MOST_ORDERS_AT_ONCE),
         words_due: Notify::new(),
         index_due: Notify::new(),
         tasks: tokio::runtime::Handle::current(),

@@ -11,7 +11,7 @@ use rpc::proto::courier_client::CourierClient;
 use rpc::proto::vault_client::VaultClient;
 use rpc::trust::Trust;
 use store::{Store, StoreError};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tonic::transport::Channel;
 
 use crate::Config;
@@ -52,6 +52,10 @@ pub(crate) struct Room {
     pub statement: watch::Sender<Option<Vec<u8>>>,
     pub words_due: Notify,
     pub index_due: Notify,
+    /// The room is about to stop: finish what is under way.
+    pub stopping: watch::Sender<bool>,
+    /// Orders under way at once: they may be large, and who sends one is not known yet.
+    pub order_places: Semaphore,
     /// Where tasks begun from the writing thread run.
     pub tasks: tokio::runtime::Handle,
 }

@@ -15,6 +15,10 @@ use crate::room::Room;
 /// How long an answer waits until the ledger was followed up to the order.
 const FOLLOW_PATIENCE: Duration = Duration::from_secs(10);
 
+/// What is kept undecided while the vault is away: nobody has checked the signatures yet.
+const MOST_UNDECIDED: u64 = 500;
+const MOST_UNDECIDED_BYTES: u64 = 64 * 1024 * 1024;
+
 /// A command that an order made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub(crate) struct OrderedCommand {
@@ -45,6 +49,8 @@ pub(crate) enum NotDecided {
     NeedsSupervision(Vec<EnrolmentId>),
     /// The vault is away; the order is kept and goes to it as soon as it is back.
     VaultAway,
+    /// Too many orders wait for the vault already; this one was not kept.
+    TooManyWait,
     /// Ours.
     Store(StoreError),
 }
@@ -82,6 +88,11 @@ pub(crate) async fn submit(room: &Arc<Room>, signed: Vec<u8>, sealed: Vec<u8>) -
         }
     } else {
         needs_supervision(room, &order)?;
+        let size_bytes = (signed.len() + sealed.len()) as u64;
+        let (orders, bytes) = room.store.read(|v| v.undecided_size()).await?;
+        if orders >= MOST_UNDECIDED || bytes + size_bytes > MOST_UNDECIDED_BYTES {
+            return Err(NotDecided::TooManyWait);
+        }
         let new = NewOrder {
             order: id,
             digest,

@@ -143,6 +143,15 @@ impl View<'_> {
         )
     }
 
+    /// How many orders the vault has yet to decide, and how many bytes they are.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn undecided_size(&self) -> Result<(u64, u64), StoreError> {
+        let bytes = "SELECT COALESCE(SUM(LENGTH(signed) + LENGTH(sealed)), 0) FROM orders WHERE state = 0";
+        Ok((self.count("SELECT COUNT(*) FROM orders WHERE state = 0", [])?, self.count(bytes, [])?))
+    }
+
     /// Orders that the vault has yet to decide.
     ///
     /// # Errors

@@ -25,6 +25,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::MethodRouter;
 use axum::{Extension, Router};
 use utoipa::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
@@ -36,13 +37,28 @@ const LARGEST_BODY_BYTES: usize = 1024 * 1024;
 /// The largest order in bytes, with what lies sealed beside it, in base64.
 const LARGEST_ORDER_BYTES: usize = 12 * 1024 * 1024;
 
+/// Orders under way at once.
+pub(crate) const MOST_ORDERS_AT_ONCE: usize = 16;
+
+/// The name of the one way to authenticate, in the document.
+const BEARER: &str = "bearer";
+
 #[derive(OpenApi)]
-#[openapi(info(
+#[openapi(modifiers(&Bearer), info(
     title = "Matron",
     description = "Reads masks; what opens or changes takes a signed order. Times are milliseconds since \
                    1970 (UTC), bytes are base64. Errors are application/problem+json (RFC 9457)."
 ))]
 struct Document;
+
+struct Bearer;
+
+impl utoipa::Modify for Bearer {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
+        document.components.get_or_insert_default().add_security_scheme(BEARER, scheme);
+    }
+}
 
 /// Collects routes; each has an access.
 struct Routes {
@@ -77,7 +93,14 @@ impl Routes {
     }
 
     /// A route for those whom `R` reaches.
-    fn guarded<R: Reach>(mut self, routes: UtoipaMethodRouter) -> Self {
+    fn guarded<R: Reach>(mut self, mut routes: UtoipaMethodRouter) -> Self {
+        for item in routes.1.paths.values_mut() {
+            let operations =
+                [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
+            for operation in operations.into_iter().flatten() {
+                operation.security = Some(vec![SecurityRequirement::new(BEARER, Vec::<String>::new())]);
+            }
+        }
         self.note(&routes.1, R::ACCESS);
         let guarded = routes.map(|r: MethodRouter| r.layer(axum::middleware::from_fn(guard::<R>)));
         self.router = self.router.routes(guarded);
@@ -86,7 +109,9 @@ impl Routes {
 }
 
 fn all() -> Routes {
-    let orders = routes!(orders::submit_order).layer(DefaultBodyLimit::max(LARGEST_ORDER_BYTES));
+    let orders = routes!(orders::submit_order)
+        .layer(DefaultBodyLimit::max(LARGEST_ORDER_BYTES))
+        .layer(axum::middleware::from_fn(orders::few_at_once));
     Routes { router: OpenApiRouter::with_openapi(Document::openapi()), infos: Vec::new() }
         .public("says only that the process answers", routes!(health::healthz))
         .public("public keys, which whoever makes an order needs", routes!(health::statement))
@@ -150,6 +175,8 @@ mod tests {
         for r in routes() {
             let operation = &document["paths"][&r.path][r.method.to_lowercase()];
             assert!(operation.is_object(), "{} {}", r.method, r.path);
+            let public = matches!(r.access, Access::Public(_));
+            assert_eq!(operation["security"].is_null(), public, "{} {}", r.method, r.path);
         }
     }
 }

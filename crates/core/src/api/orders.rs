@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::extract::Path;
+use axum::extract::{Path, Request};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use model::{OrderId, PersonId};
 use serde::{Deserialize, Serialize};
@@ -38,6 +40,17 @@ pub(crate) struct Accepted {
     sealed_answer: Option<String>,
     commands: Vec<OrderedCommand>,
     erasing: bool,
+}
+
+/// Lets few orders in at once, before their bodies are read.
+pub(crate) async fn few_at_once(request: Request, next: Next) -> Response {
+    let room = request.extensions().get::<Arc<Room>>().cloned();
+    let place = room.as_ref().and_then(|room| room.order_places.try_acquire().ok());
+    if place.is_none() {
+        let detail = "many orders are under way; send the same order again in a moment";
+        return Problem::new(http::StatusCode::SERVICE_UNAVAILABLE, "busy", detail).into_response();
+    }
+    next.run(request).await
 }
 
 #[utoipa::path(post, path = "/api/v1/orders", request_body = SignedOrderBody, responses(

@@ -152,6 +152,11 @@ impl From<NotDecided> for Problem {
                 "the vault does not answer; the order is kept and goes to it once it does. Send the same \
                  order again to learn its outcome",
             ),
+            NotDecided::TooManyWait => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "busy",
+                "too many orders wait for the vault; this one was not kept. Send it again once the vault answers",
+            ),
             NotDecided::Store(e) => e.into(),
         }
     }

@@ -9,7 +9,7 @@ use aws_lc_rs::rand::SecureRandom;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, HeaderName, HeaderValue, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -29,6 +29,8 @@ use crate::{Config, Error};
 const MOST_CONNECTIONS: usize = 256;
 /// A request's head must be there within this time, and so must a TLS handshake.
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);
+/// A request, its body included, takes no longer than this.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How long requests under way may go on after a stop.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -136,7 +138,13 @@ pub(crate) async fn wide_line(request: Request, next: Next) -> Response {
     let id = id.unwrap_or_default();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str).to_owned();
-    let mut response = next.run(request).await;
+    let mut response = match tokio::time::timeout(PATIENCE, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            let detail = "the request took too long; what was begun goes on";
+            Problem::new(http::StatusCode::SERVICE_UNAVAILABLE, "too_slow", detail).into_response()
+        }
+    };
     let status = response.status();
     let problem = response.extensions_mut().remove::<Problem>();
     let failed = status.is_client_error() || status.is_server_error();

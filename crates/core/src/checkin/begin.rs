@@ -167,8 +167,11 @@ pub(crate) fn token_update(
                     p.state = EnrolmentState::Enrolled;
                     p.push = PushState::Ok;
                 });
-                if first {
+                // With a new token it can be woken for what waits.
+                if first || standing.waiting {
                     after.fleet.queued(&[enrolment], now_ms);
+                }
+                if first {
                     after.words_due.notify_one();
                 }
                 if to_index {

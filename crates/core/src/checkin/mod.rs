@@ -9,6 +9,7 @@ mod report;
 pub(crate) use delivery::{renew_warrants, warrant_expiry};
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ledger::{Body, RefusalCode};
 use model::EnrolmentId;
@@ -18,7 +19,7 @@ use rpc::proto::core_reply::Answer;
 use rpc::proto::core_request::What;
 use rpc::proto::observed::What as Said;
 use rpc::proto::{CoreReply, CoreRequest, Observed, ReportStatus, door_client::DoorClient};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::transport::Channel;
 
@@ -54,29 +55,47 @@ impl ReplyTo {
     }
 }
 
-/// Serves one door after the other, as fresh pairs come in.
+/// How long what is under way may take once the room is to stop.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Serves one door after the other, as fresh pairs come in, until the room stops.
 pub(crate) async fn serve_doors(room: Arc<Room>) {
     let mut changes = room.door.changes();
+    let mut stopping = room.stopping.subscribe();
     loop {
         let channel = changes.borrow_and_update().clone();
         let served = async {
             match channel {
                 Some(channel) => {
-                    if let Err(e) = serve_door(&room, channel).await {
+                    if let Err(e) = serve_door(&room, channel, room.stopping.subscribe()).await {
                         tracing::warn!(rpc.code = ?e.code(), "the door's stream ended");
                     }
                 }
-                None => std::future::pending().await,
+                None => {
+                    let _ = room.stopping.subscribe().wait_for(|s| *s).await;
+                }
             }
         };
         tokio::select! {
-            () = served => if changes.changed().await.is_err() { return },
+            () = served => {
+                if *stopping.borrow() {
+                    return;
+                }
+                tokio::select! {
+                    changed = changes.changed() => if changed.is_err() { return },
+                    _ = stopping.changed() => return,
+                }
+            }
             changed = changes.changed() => if changed.is_err() { return },
         }
     }
 }
 
-async fn serve_door(room: &Arc<Room>, channel: Channel) -> Result<(), tonic::Status> {
+async fn serve_door(
+    room: &Arc<Room>,
+    channel: Channel,
+    mut stopping: watch::Receiver<bool>,
+) -> Result<(), tonic::Status> {
     let mut client = DoorClient::new(channel)
         .max_decoding_message_size(LARGEST_MESSAGE_BYTES)
         .max_encoding_message_size(LARGEST_MESSAGE_BYTES);
@@ -84,11 +103,21 @@ async fn serve_door(room: &Arc<Room>, channel: Channel) -> Result<(), tonic::Sta
     let places = Arc::new(Semaphore::new(MOST_UNDER_WAY));
     let mut requests = client.check_ins(UnboundedReceiverStream::new(replies)).await?.into_inner();
     tracing::info!("the door's stream is open");
-    while let Some(request) = requests.message().await? {
+    loop {
+        let request = tokio::select! {
+            biased;
+            request = requests.message() => request?,
+            _ = stopping.changed() => break,
+        };
+        let Some(request) = request else { return Ok(()) };
         let Ok(place) = places.clone().acquire_owned().await else { return Ok(()) };
         let reply = ReplyTo { call: request.call, to: to.clone(), _place: place };
         handle(room, request, reply);
     }
+    // What was taken in is answered; the answers leave with the stream.
+    let all = u32::try_from(MOST_UNDER_WAY).unwrap_or(u32::MAX);
+    let _ = tokio::time::timeout(DRAIN, places.acquire_many(all)).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
     Ok(())
 }
 
