@@ -1,12 +1,15 @@
-//! A profile that an administrator uploads, and its judgement.
+//! A profile that an administrator uploads, and its judgement: what is sent is what was judged.
 #![no_main]
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    let _ = apple::profile::inspect(data);
-    let _ = apple::harm::judge(data);
+    let summary = apple::profile::inspect(data);
+    let harm = apple::harm::judge(data);
+    let _ = apple::profile::parse(data);
     if let Ok(again) = apple::profile::rewritten(data) {
-        // What is sent is what was judged.
-        assert_eq!(apple::harm::judge(data).is_ok(), apple::harm::judge(&again).is_ok());
+        assert!(again.len() <= apple::profile::MAX_PROFILE_BYTES);
+        assert_eq!(apple::harm::judge(&again), harm);
+        assert_eq!(apple::profile::inspect(&again), summary);
+        assert_eq!(apple::profile::rewritten(&again).as_ref(), Ok(&again));
     }
 });
