@@ -17,12 +17,18 @@ fn run(args: &[&str]) -> (u8, Value) {
 }
 
 fn line(minute: u32, client: &str, request: &str, status: u16, bytes: u64) -> String {
-    format!("{client}:5000 - - 2025-05-16--{:02}-{:02}-00 \"{request} HTTP/1.1\" {status} {bytes} \"-\" \"UA\" 9\n", minute / 60, minute % 60)
+    format!(
+        "{client}:5000 - - 2025-05-16--{:02}-{:02}-00 \"{request} HTTP/1.1\" {status} {bytes} \"-\" \"UA\" 9\n",
+        minute / 60,
+        minute % 60
+    )
 }
 
 /// A day of ordinary traffic, a line a minute, with `extra` put in by time.
 fn day(extra: &[String]) -> String {
-    let mut all: Vec<String> = (0..1440).map(|m| line(m, &format!("10.0.{}.{}", m % 7, m % 200), "GET /mifs/c/i/mdm.html", 200, 300)).collect();
+    let mut all: Vec<String> = (0..1440)
+        .map(|m| line(m, &format!("10.0.{}.{}", m % 7, m % 200), "GET /mifs/c/i/mdm.html", 200, 300))
+        .collect();
     all.extend(extra.iter().cloned());
     all.sort_by(|a, b| a.split(' ').nth(3).cmp(&b.split(' ').nth(3)));
     all.concat()
@@ -72,9 +78,15 @@ fn a_large_new_file_after_an_exploit_that_is_gone_later_is_data_left_and_an_upgr
     let p = put(t.path(), "a.log", quiet_day.clone() + &day(&[exploit(200), fetch, gone]));
     let (code, v) = run(&[&p]);
     assert_eq!(code, 13, "{}", v["evidence"]);
-    assert!(v["chains"][0]["clients"].as_array().unwrap().len() == 2, "fetcher and intruder stand in one chain");
+    assert!(
+        v["chains"][0]["clients"].as_array().unwrap().len() == 2,
+        "fetcher and intruder stand in one chain"
+    );
     // An upgrade brings new large files too, and everybody fetches them.
-    let many: Vec<String> = (0..30).map(|i| line(300 + i, &format!("10.0.0.{i}"), "GET /mifs/js/new.js", 200, 9_000_000)).chain([exploit(200)]).collect();
+    let many: Vec<String> = (0..30)
+        .map(|i| line(300 + i, &format!("10.0.0.{i}"), "GET /mifs/js/new.js", 200, 9_000_000))
+        .chain([exploit(200)])
+        .collect();
     let p = put(t.path(), "b.log", quiet_day + &day(&many));
     assert_eq!(run(&[&p]).0, 11);
 }
@@ -120,7 +132,10 @@ fn archives_in_archives_are_read_and_doubles_count_once() {
     assert_eq!(v["chains"][0]["steps"].as_array().unwrap().len(), 1);
     assert_eq!(v["chains"][0]["steps"][0]["repeats"], 0);
     assert!(v["inputs"].as_array().unwrap().iter().any(|i| !i["double_of"].is_null()));
-    assert!(!t.path().join("../etc").exists() || !t.path().join("../etc/up.gz").exists(), "nothing is written");
+    assert!(
+        !t.path().join("../etc").exists() || !t.path().join("../etc/up.gz").exists(),
+        "nothing is written"
+    );
 }
 
 #[test]
@@ -163,7 +178,8 @@ fn links_loops_and_missing_permission_are_named_and_stop_nothing() {
 #[test]
 fn terminal_escapes_in_a_line_reach_no_output_raw() {
     let t = tempfile::tempdir().unwrap();
-    let evil = line(9, "203.0.113.7", "GET /mifs/rs/api/v2/featureusage?format=${INERT}\x1b[2J<script>", 400, 168);
+    let evil =
+        line(9, "203.0.113.7", "GET /mifs/rs/api/v2/featureusage?format=${INERT}\x1b[2J<script>", 400, 168);
     let p = put(t.path(), "a.log", day(&[evil]));
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let code = run_words(["assess", &p].map(Into::into), &mut std::io::empty(), &mut out, &mut err);
@@ -200,7 +216,9 @@ fn a_layout_without_a_status_says_what_it_can_not_decide() {
     let p = put(t.path(), "b.log", &text);
     let (code, v) = run(&[&p]);
     assert_eq!(code, 0);
-    assert!(v["coverage"]["not_assessable"].as_array().unwrap().iter().any(|n| n["layout"] == "epmm_request"));
+    assert!(
+        v["coverage"]["not_assessable"].as_array().unwrap().iter().any(|n| n["layout"] == "epmm_request")
+    );
     let exploit = "2025-05-15--03-20-01 203.0.113.7 TLSv1.2 X \"GET /api/v2/featureusage?format=%24%7BINERT%7D HTTP/1.1\" 277 \"-\" \"UA\"\n";
     let p = put(t.path(), "c.log", text + exploit);
     assert_eq!(run(&[&p]).0, 11);
@@ -213,8 +231,17 @@ fn logs_of_another_product_are_never_more_than_probed_by_a_scanners_visit() {
         .map(|i| format!("198.51.100.{} - - [16/May/2025:03:{:02}:36 +0100] \"GET /shop/{i} HTTP/1.1\" 200 5120 \"-\" \"UA\"\n", i % 250, i / 20))
         .collect();
     // A site that answers every path with its start page.
-    for p in ["/mifs/aad/api/v2/authorized/users", "/mifs/asfV3/api/v2/admins", "/mifs/403.jsp?k=x", "/mifs/css/mibasecss1.css", "/wp-login.php", "/?x=${jndi:INERT}"] {
-        text.push_str(&format!("203.0.113.9 - - [16/May/2025:03:55:36 +0100] \"GET {p} HTTP/1.1\" 200 5120 \"-\" \"zgrab\"\n"));
+    for p in [
+        "/mifs/aad/api/v2/authorized/users",
+        "/mifs/asfV3/api/v2/admins",
+        "/mifs/403.jsp?k=x",
+        "/mifs/css/mibasecss1.css",
+        "/wp-login.php",
+        "/?x=${jndi:INERT}",
+    ] {
+        text.push_str(&format!(
+            "203.0.113.9 - - [16/May/2025:03:55:36 +0100] \"GET {p} HTTP/1.1\" 200 5120 \"-\" \"zgrab\"\n"
+        ));
     }
     let p = put(t.path(), "shop.log", text);
     let (code, v) = run(&[&p]);
@@ -223,7 +250,12 @@ fn logs_of_another_product_are_never_more_than_probed_by_a_scanners_visit() {
 
 #[test]
 fn a_command_that_can_not_be_followed_ends_with_two_and_a_reason() {
-    for args in [vec!["assess"], vec!["assess", "/nowhere/at/all"], vec!["assess", "--tz", "Mars", "/tmp"], vec!["assess", "--nonsense"]] {
+    for args in [
+        vec!["assess"],
+        vec!["assess", "/nowhere/at/all"],
+        vec!["assess", "--tz", "Mars", "/tmp"],
+        vec!["assess", "--nonsense"],
+    ] {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let code = run_words(args.into_iter().map(Into::into), &mut std::io::empty(), &mut out, &mut err);
         assert_eq!(code, 2);

@@ -340,7 +340,9 @@ fn look(setup: &Setup, json: bool, text: &[u8]) -> Option<LineLook> {
     let text = trim_json(text, json);
     let l: Line<'_> = line::parse(text, setup.format.as_ref(), &setup.fields)?;
     let path = l.target.as_deref().unwrap_or_default();
-    let ours = ["/mifs", "/mics", "/mi/", "/status/status"].iter().any(|p| path.starts_with(p.as_bytes()));
+    // Ordinary traffic of the appliance; what a scanner asks every server for says nothing.
+    let ours = ["/mifs/", "/mics/", "/mi/", "/status/status"].iter().any(|p| path.starts_with(p.as_bytes()))
+        && !SCANNED.iter().any(|w| contains_folded(path, w));
     Some(LineLook {
         at_ms: l.stamp.map(|s| setup.zone.utc_ms(s)),
         zoneless: l.stamp.is_some_and(|s| s.offset_s.is_none()),
@@ -354,6 +356,14 @@ fn look(setup: &Setup, json: bool, text: &[u8]) -> Option<LineLook> {
             || l.layout == Layout::Custom
             || !l.extra.is_empty(),
     })
+}
+
+/// What scanners ask any server for.
+const SCANNED: &[&[u8]] =
+    &[b"/api/v2", b"featureusage", b"403.jsp", b"mibasecss", b"/fob/", b"handlemessage", b"login.jsp", b"%"];
+
+fn contains_folded(path: &[u8], word: &[u8]) -> bool {
+    path.windows(word.len()).any(|w| w.eq_ignore_ascii_case(word))
 }
 
 struct LineLook {

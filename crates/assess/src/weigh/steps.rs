@@ -69,7 +69,8 @@ pub(super) fn placed<'a>(contents: &'a [Content], skip: &BTreeSet<usize>) -> (Ve
 pub(super) fn is_foreign(c: &Content) -> bool {
     c.findings.as_ref().is_some_and(|f| {
         f.sampled.1 >= ENOUGH_SAMPLES
-            && f.sampled_ours == 0
+            // A lone visit to `/mifs/` is a scanner's too.
+            && f.sampled_ours * 200 <= f.sampled.1.min(400)
             && !f.layouts.keys().any(|l| {
                 matches!(
                     l,
