@@ -71,7 +71,7 @@ impl Rng {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -81,7 +81,7 @@ impl Rng {
 
     /// Below `n` (which is not 0).
     pub fn below(&mut self, n: u64) -> u64 {
-        self.next() % n.max(1)
+        self.number() % n.max(1)
     }
 
     /// One of these.
@@ -134,7 +134,7 @@ fn ordinary(r: &mut Rng) -> Request {
         89..=91 => ("PUT", format!("/mifs/rs/api/v2/devices/{device}/checkin"), 200, 210),
         92..=93 => (
             "GET",
-            format!("/mifs/c/appstore/fob/3/{}/sha256:{:064x}/ward.ipa", r.below(90), u128::from(r.next())),
+            format!("/mifs/c/appstore/fob/3/{}/sha256:{:064x}/ward.ipa", r.below(90), u128::from(r.number())),
             200,
             5_000_000 + r.below(900_000),
         ),
@@ -165,7 +165,7 @@ fn decoy(r: &mut Rng) -> (&'static str, String, u16, u64) {
     match r.below(12) {
         0 => (
             "GET",
-            format!("/mifs/c/appstore/fob/3/{}/sha256:{:064x}/ward.ipa", r.below(90), u128::from(r.next())),
+            format!("/mifs/c/appstore/fob/3/{}/sha256:{:064x}/ward.ipa", r.below(90), u128::from(r.number())),
             200,
             91_404,
         ),
@@ -176,7 +176,7 @@ fn decoy(r: &mut Rng) -> (&'static str, String, u16, u64) {
         5 => ("GET", "/api/v2/users".into(), 401, 80),
         6 => (
             "GET",
-            format!("/mifs/c/appstore/fob/3/{}/sha256:{:064x}/gone.ipa", r.below(90), u128::from(r.next())),
+            format!("/mifs/c/appstore/fob/3/{}/sha256:{:064x}/gone.ipa", r.below(90), u128::from(r.number())),
             404,
             196,
         ),

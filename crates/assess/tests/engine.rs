@@ -1,5 +1,7 @@
 //! The command as a user runs it: verdicts, bad input, exit codes.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests may fail loudly")]
+
 use std::fs;
 use std::io::Write;
 use std::path::Path;

@@ -173,9 +173,12 @@ fn kind_by_form(v: &str) -> Option<IndicatorKind> {
     (domain && tld).then_some(IndicatorKind::Domain)
 }
 
+/// Places of value, type, source and date.
+type Columns = (usize, Option<usize>, Option<usize>, Option<usize>);
+
 fn csv(take: &mut Take<'_>, reader: impl Read) {
     let mut rows = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(reader);
-    let mut columns: Option<(usize, Option<usize>, Option<usize>, Option<usize>)> = None;
+    let mut columns: Option<Columns> = None;
     let mut record = csv::ByteRecord::new();
     let mut first = true;
     loop {

@@ -258,7 +258,9 @@ mod tests {
         out
     }
 
-    fn list(bytes: &[u8]) -> (Vec<(Vec<u8>, Kind, Vec<u8>)>, io::Result<()>) {
+    type Listed = Vec<(Vec<u8>, Kind, Vec<u8>)>;
+
+    fn list(bytes: &[u8]) -> (Listed, io::Result<()>) {
         let mut seen = Vec::new();
         let mut r = bytes;
         let end = walk(&mut r, &mut |m, body| {

@@ -110,10 +110,8 @@ fn read_tail<'a>(tail: &'a [u8], line: &mut Line<'a>) {
     if line.layout == Layout::EpmmRequest && second.is_none() {
         line.bytes = first.and_then(byte_count);
     } else {
-        line.status = first
-            .and_then(|w| number(w))
-            .and_then(|n| u16::try_from(n).ok())
-            .filter(|n| (100..=999).contains(n));
+        line.status =
+            first.and_then(number).and_then(|n| u16::try_from(n).ok()).filter(|n| (100..=999).contains(n));
         line.bytes = second.and_then(byte_count);
     }
     let mut rest = tail.get(quote..).unwrap_or_default();

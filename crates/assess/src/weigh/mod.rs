@@ -193,7 +193,7 @@ fn timezone(ctx: &Context<'_>, contents: &[Content], skip: &BTreeSet<usize>) -> 
         .enumerate()
         .filter(|(i, _)| !skip.contains(i))
         .filter_map(|(_, c)| c.findings.as_ref())
-        .map(|f| if f.sampled.1 == 0 { 0 } else { f.lines.saturating_mul(f.sampled_zoneless) / f.sampled.1 })
+        .map(|f| f.lines.saturating_mul(f.sampled_zoneless).checked_div(f.sampled.1).unwrap_or(0))
         .sum();
     let why = match (lines, ctx.zone_guessed) {
         (0, _) => "No line depends on it: every time has an offset of its own.".to_owned(),

@@ -129,9 +129,12 @@ fn page_for_everything(all: &[Placed<'_>]) -> BTreeSet<u64> {
     paths.into_iter().filter(|(_, p)| p.len() >= 3).map(|(b, _)| b).collect()
 }
 
+/// Clients, and the first and last time.
+type Fetchers<'a> = (BTreeSet<&'a str>, i64, i64);
+
 /// Names like a staged dump's that twenty clients fetched in one size over a week: part of the product there.
 fn ordinary_stylesheets(all: &[Placed<'_>]) -> BTreeSet<Vec<u8>> {
-    let mut by: BTreeMap<(&[u8], u64), (BTreeSet<&str>, i64, i64)> = BTreeMap::new();
+    let mut by: BTreeMap<(&[u8], u64), Fetchers<'_>> = BTreeMap::new();
     for p in all.iter().filter(|p| p.hit.path.ends_with(b".css")) {
         if let (Some(200), Some(b), Some(at)) = (p.hit.status, p.hit.bytes, p.hit.at_ms) {
             let e = by.entry((&p.hit.path, b)).or_insert((BTreeSet::new(), at, at));
