@@ -149,8 +149,8 @@ fn qr(link: &str) -> Result<String> {
     let code = QrCode::new(link.as_bytes()).map_err(|e| failed(format!("the link makes no QR code: {e}")))?;
     let image = code
         .render::<Dense1x2>()
-        .dark_color(Dense1x2::Dark)
-        .light_color(Dense1x2::Light)
+        .dark_color(Dense1x2::Light)
+        .light_color(Dense1x2::Dark)
         .quiet_zone(true)
         .build();
     Ok(image + "\n")
@@ -197,6 +197,9 @@ fn from_file(desk: &Desk, csv: &Path, args: &Invite) -> Result<()> {
     let text = std::fs::read(csv).map_err(|e| usage(format!("--csv: {}: {e}", csv.display())))?;
     let rows = read_rows(&text, args.group.as_deref())?;
     let out = args.out.clone().unwrap_or_else(|| csv.with_extension("links.csv"));
+    if out.exists() {
+        return Err(usage(format!("--out: {} is there already; nobody was invited", out.display())));
+    }
     // Whoever runs this sees what one such order says, and how many there are.
     if let Some(first) = rows.first() {
         let example = first.draft(args.days, &args.reason).sign(desk)?;
@@ -211,14 +214,13 @@ fn from_file(desk: &Desk, csv: &Path, args: &Invite) -> Result<()> {
     let wrote = |e: csv::Error| failed(format!("{}: {e}", out.display()));
     writer.write_record(["name", "email", "group", "enrolment", "link", "expires"]).map_err(wrote)?;
     for (n, row) in rows.iter().enumerate() {
-        let done = invite_one(desk, row, args.days, &args.reason).map_err(|e| {
+        let done = invite_one(desk, row, args.days, &args.reason).inspect_err(|_| {
             eprintln!(
                 "matron: stopped at row {}: the {n} rows before it are invited, their links are in {}. Take them \
                  out of the file before you run it again",
                 n + 2,
                 out.display()
             );
-            e
         })?;
         let (enrolment, until) = (done.enrolment.to_string(), show::time(done.expires_at_ms));
         writer

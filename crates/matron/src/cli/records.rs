@@ -111,7 +111,7 @@ impl CommandItem {
         let chain: Vec<_> = self.errors.iter().map(|e| format!("{} {}", e.domain, e.code)).collect();
         match self.state.as_str() {
             "error" if !chain.is_empty() => format!("error: {}", chain.join(" < ")),
-            "not_now" => format!("not now ({} times); it is asked again", self.not_now_count),
+            "not_now" => format!("not now (so far {}); it is asked again", self.not_now_count),
             s => s.to_owned(),
         }
     }

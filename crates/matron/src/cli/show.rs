@@ -167,9 +167,9 @@ mod tests {
         #[test]
         fn no_text_steers_the_terminal(text in any::<String>()) {
             let shown = line(&text);
-            prop_assert!(!shown.chars().any(|c| c.is_control() || c == '\u{202e}'));
+            prop_assert!(!shown.chars().any(|c| c.is_control() || c == '\u{202e}'), "it steers");
             let shown = table(&["A"], vec![vec![text]]);
-            prop_assert!(!shown.chars().any(|c| c.is_control() && c != '\n'));
+            prop_assert!(!shown.chars().any(|c| c.is_control() && c != '\n'), "it steers");
         }
     }
 }
