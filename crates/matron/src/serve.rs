@@ -341,3 +341,38 @@ async fn wait_for(
     };
     let _ = events.send(Event::Died(room, generation, how));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rooms_last_words_steer_no_terminal_and_end() {
+        let said = shown(&format!("why\u{1b}]0;x\u{7}\n{}", "y".repeat(10_000)));
+        assert!(!said.chars().any(char::is_control));
+        assert_eq!(said.chars().count(), MOST_SHOWN_CHARS);
+    }
+
+    #[tokio::test]
+    async fn a_room_that_ended_before_its_turn_is_not_waited_for_at_the_stop() {
+        let (tx, mut events) = mpsc::unbounded_channel();
+        let mut supervisor = Supervisor {
+            config: Config::default(),
+            rooms_dir: PathBuf::new(),
+            listeners: HashMap::new(),
+            living: HashMap::new(),
+            was_ready: HashMap::new(),
+            failures: HashMap::new(),
+            generation: 5,
+            events: tx.clone(),
+        };
+        for (generation, room) in (1..).zip(Room::ALL) {
+            let (control, _theirs) = pair().unwrap();
+            let living = Living { control, generation, started: Instant::now(), ready: true, stop: None };
+            supervisor.living.insert(room, living);
+            tx.send(Event::Died(room, generation, "exit status: 0".into())).ok().unwrap();
+        }
+        let stopped = tokio::time::timeout(Duration::from_secs(5), supervisor.stop(&mut events)).await;
+        assert!(stopped.is_ok());
+    }
+}

@@ -1,5 +1,7 @@
 //! Documents say what is so.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 use std::path::{Path, PathBuf};
 
 fn root() -> PathBuf {

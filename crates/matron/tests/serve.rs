@@ -1,5 +1,7 @@
 //! The supervisor and its five rooms, as processes.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 use std::time::{Duration, Instant};
 
 use testkit::house::House;

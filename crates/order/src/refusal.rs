@@ -61,11 +61,13 @@ pub enum Refusal {
     BadReason = 27,
     #[error("the ledger can't be written; the vault accepts nothing until it can (see the vault's log)")]
     LedgerUnavailable = 28,
+    #[error("the order names more phones than this role may command at once; make several orders")]
+    TooManyPhones = 29,
 }
 
 impl Refusal {
     /// Every refusal, in the order of its number.
-    pub const ALL: [Refusal; 28] = [
+    pub const ALL: [Refusal; 29] = [
         Self::Unreadable,
         Self::BadSignature,
         Self::UnknownSigner,
@@ -94,6 +96,7 @@ impl Refusal {
         Self::NothingToRecall,
         Self::BadReason,
         Self::LedgerUnavailable,
+        Self::TooManyPhones,
     ];
 
     /// Its number in the ledger and on the wire.

@@ -16,10 +16,20 @@ pub struct Rule {
     pub signers: u8,
     /// How long the vault waits before it signs warrants.
     pub cooling_off_ms: TimeMs,
+    /// The most phones one order may name.
+    pub most_targets: usize,
 }
 
-const EVERYWHERE: Rule = Rule { own_group_only: false, signers: 1, cooling_off_ms: 0 };
-const OWN_GROUP: Rule = Rule { own_group_only: true, signers: 1, cooling_off_ms: 0 };
+/// The most phones that an order of the service desk's names.
+const DESK_TARGETS: usize = 10;
+/// The most phones for a command that stops people working (lost mode, passcodes, switching off),
+/// whoever signs, until several must.
+const DISRUPTIVE_TARGETS: usize = 100;
+
+const EVERYWHERE: Rule =
+    Rule { own_group_only: false, signers: 1, cooling_off_ms: 0, most_targets: crate::Order::MOST_TARGETS };
+const DESK: Rule = Rule { most_targets: DESK_TARGETS, ..EVERYWHERE };
+const OWN_GROUP: Rule = Rule { own_group_only: true, ..DESK };
 
 /// The rule for `role` signing `kind`; `erasing` is the vault's own judgement of the content.
 /// `None`: not allowed.
@@ -52,13 +62,22 @@ pub fn rule(role: Role, kind: &OrderKind, erasing: bool) -> Option<Rule> {
             Auditor => None,
         },
         OrderKind::Command { command } => match role {
+            Administrator | Engineer if erasing => Some(Rule { most_targets: 1, ..EVERYWHERE }),
+            Administrator | Engineer if is_disruptive(command.kind()) => {
+                Some(Rule { most_targets: DISRUPTIVE_TARGETS, ..EVERYWHERE })
+            }
             Administrator | Engineer => Some(EVERYWHERE),
             _ if erasing => None,
-            ServiceDesk => service_desk(command.kind()).then_some(EVERYWHERE),
+            ServiceDesk => service_desk(command.kind()).then_some(DESK),
             WardManager => ward_manager(command.kind()).then_some(OWN_GROUP),
             Auditor => None,
         },
     }
+}
+
+/// Commands after which the holder can't work until someone helps.
+fn is_disruptive(kind: CommandKind) -> bool {
+    matches!(kind, CommandKind::EnableLostMode | CommandKind::ShutDownDevice | CommandKind::ClearPasscode)
 }
 
 fn service_desk(kind: CommandKind) -> bool {
@@ -103,6 +122,16 @@ mod tests {
         let install = OrderKind::Command { command: Command::InstallProfile };
         assert!(rule(Role::ServiceDesk, &install, false).is_some());
         assert!(rule(Role::ServiceDesk, &install, true).is_none());
+    }
+
+    #[test]
+    fn an_order_that_stops_people_working_names_few_phones_whoever_signs() {
+        let lost = OrderKind::Command { command: Command::EnableLostMode };
+        let most = |role, kind: &OrderKind, erasing| rule(role, kind, erasing).map(|r| r.most_targets);
+        assert_eq!(most(Role::Administrator, &lost, false), Some(100));
+        assert_eq!(most(Role::ServiceDesk, &lost, false), Some(10));
+        assert_eq!(most(Role::WardManager, &lost, false), Some(10));
+        assert_eq!(most(Role::Engineer, &erase(), true), Some(1));
     }
 
     #[test]

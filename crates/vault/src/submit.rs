@@ -170,6 +170,9 @@ impl Chamber {
         if rule.own_group_only {
             self.check_scope(order, group.as_ref())?;
         }
+        if order.targets.len() > rule.most_targets {
+            return Err(if erasing { Refusal::ErasesTooMany } else { Refusal::TooManyPhones });
+        }
         let signer = Signer { person, key };
         let consequence = self.consequence(order, &signer, &arguments, &submitted.rows, erasing)?;
         Ok((signer, consequence))

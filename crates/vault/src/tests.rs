@@ -419,6 +419,15 @@ fn an_order_that_erases_touches_one_phone_and_carries_the_holders_name() {
 }
 
 #[test]
+fn lost_mode_for_the_whole_fleet_needs_more_than_one_order() {
+    let (mut house, key) = House::joined();
+    let phones: Vec<_> = (0..=100u8).map(|n| EnrolmentId([n; 16])).collect();
+    let secrets = CommandSecrets { message: Some("lost".into()), ..CommandSecrets::default() };
+    let all = house.command(&key, Command::EnableLostMode, phones, &secrets);
+    assert_eq!(all.refusal, Some(Refusal::TooManyPhones));
+}
+
+#[test]
 fn a_profile_off_the_list_of_mild_ones_counts_as_erasure() {
     let (mut house, key) = House::joined();
     let phones = vec![house.enrolled(&key, "A One", "ward-7"), house.enrolled(&key, "B Two", "ward-7")];

@@ -32,6 +32,10 @@ fn random<const N: usize>(rng: &SystemRandom) -> Result<[u8; N]> {
     Ok(out)
 }
 
+fn text_of<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
+    value.get(key).and_then(Value::as_str)
+}
+
 /// One request to the API of the scratch house.
 async fn request(
     address: &str,
@@ -69,7 +73,7 @@ impl Admin {
         let rng = SystemRandom::new();
         let said: Value =
             serde_json::from_slice(&request(address, "GET", "/api/v1/statement", None, None).await?)?;
-        let bytes = |key: &str| STANDARD.decode(said[key].as_str().unwrap_or_default());
+        let bytes = |key: &str| STANDARD.decode(text_of(&said, key).unwrap_or_default());
         let signed: SignedStatement = order::decode(&bytes("statement")?)?;
         let statement = signed.verify(&bytes("root_key")?, SystemClock.now_ms(), 0)?;
         let seed = token.split('-').nth(2).context("the token")?.parse::<model::Digest>()?;
@@ -123,7 +127,7 @@ impl Admin {
             "sealed_arguments": sealed.map(|s| STANDARD.encode(s)),
         });
         let said = self.call("POST", "/api/v1/orders", Some(&body)).await?;
-        let Some(answer) = said["sealed_answer"].as_str() else { return Ok((said, Vec::new())) };
+        let Some(answer) = text_of(&said, "sealed_answer") else { return Ok((said, Vec::new())) };
         let answer = STANDARD.decode(answer)?;
         let opened = to::open(&answers, to::INFO_ORDER_ANSWER, id.as_bytes(), &answer)?;
         Ok((said, opened.to_vec()))
@@ -147,7 +151,7 @@ impl Admin {
     pub(crate) async fn ask(&self, queries: &[&str], targets: &[EnrolmentId]) -> Result<u64> {
         let body = json!({ "queries": queries, "targets": targets });
         let said = self.call("POST", "/api/v1/queries", Some(&body)).await?;
-        Ok(said["queued"].as_u64().unwrap_or(0))
+        Ok(said.get("queued").and_then(Value::as_u64).unwrap_or(0))
     }
 }
 

@@ -1,6 +1,8 @@
 //! The main job end to end: the real binary, its five rooms, real TLS, a real database, phones that
 //! speak Apple's protocol, and clients of other makers.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 #[path = "../../src/bench/admin.rs"]
 mod admin;
 mod bodies;

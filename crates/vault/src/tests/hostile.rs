@@ -123,7 +123,7 @@ fn a_secret_for_each_of_too_many_phones_is_refused_before_any_is_opened() {
     }
     let kind = OrderKind::Command { command: Command::ClearPasscode };
     let (signed, sealed) = house.order(&key, kind, phones, None);
-    assert_eq!(house.submit(&signed, &sealed, vec![]).refusal, Some(Refusal::BadArgument));
+    assert_eq!(house.submit(&signed, &sealed, vec![]).refusal, Some(Refusal::TooManyPhones));
 }
 
 struct Broken;
