@@ -63,6 +63,17 @@ impl Phone {
     }
 }
 
+impl Phone {
+    /// Once in a while: the ledger is not a phone's to fill.
+    fn may_tell_refusal(&mut self, now_ms: TimeMs) -> bool {
+        let tell = now_ms - self.refused_at_ms >= REFUSAL_PAUSE_MS;
+        if tell {
+            self.refused_at_ms = now_ms;
+        }
+        tell
+    }
+}
+
 /// What a status from the phone means for what it may be offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Spoke {
@@ -130,6 +141,11 @@ impl Fleet {
         self.lock().phones.get(&enrolment).cloned()
     }
 
+    /// Whether the ledger hears now that this phone was turned away.
+    pub fn may_tell_refusal(&self, enrolment: EnrolmentId, now_ms: TimeMs) -> bool {
+        self.lock().phones.get_mut(&enrolment).is_some_and(|p| p.may_tell_refusal(now_ms))
+    }
+
     pub fn slot(&self, enrolment: EnrolmentId) -> Option<Slot> {
         self.lock().phones.get(&enrolment).map(|p| p.slot)
     }
@@ -150,10 +166,7 @@ impl Fleet {
             return Err(TurnedAway::NotOurs);
         }
         if p.tag.as_ref().is_some_and(|t| t != tag) {
-            let tell = now_ms - p.refused_at_ms >= REFUSAL_PAUSE_MS;
-            if tell {
-                p.refused_at_ms = now_ms;
-            }
+            let tell = p.may_tell_refusal(now_ms);
             return Err(TurnedAway::OtherPhone { slot: p.slot, tell });
         }
         p.last_seen_ms = now_ms;

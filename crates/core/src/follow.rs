@@ -73,7 +73,7 @@ async fn follow_once(room: &Arc<Room>) -> Stop {
 
 async fn try_follow(room: &Arc<Room>) -> Result<Stop, Stop> {
     let mut at = room.store.read(|v| v.position()).await?;
-    let mut vault = room.vault().await.map_err(|_| Stop::Away)?;
+    let mut vault = room.vault_to_follow().await.map_err(|_| Stop::Away)?;
     let health = vault.health(VaultHealthRequest {});
     let health = asked("health", Duration::from_secs(10), health).await.map_err(|_| Stop::Away)?;
     if health.entries < at.entries {

@@ -85,8 +85,17 @@ impl Room {
         now_ms + interval_ms - interval_ms / 10 * spread / 1000
     }
 
-    /// A client over the newest pair with the vault.
+    /// A client over the newest pair with the vault. A vault whose ledger went back gets nothing to
+    /// decide: what it would spend was perhaps spent before.
     pub async fn vault(&self) -> Result<VaultClient<Channel>, Unavailable> {
+        if matches!(*self.following.borrow(), Following::Refused(_)) {
+            return Err(Unavailable);
+        }
+        self.vault_to_follow().await
+    }
+
+    /// The same, to look at its ledger.
+    pub async fn vault_to_follow(&self) -> Result<VaultClient<Channel>, Unavailable> {
         let channel = self.vault.channel(Duration::from_secs(2)).await?;
         Ok(VaultClient::new(channel)
             .max_decoding_message_size(LARGEST_MESSAGE_BYTES)

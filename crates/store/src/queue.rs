@@ -101,6 +101,8 @@ pub struct Finished {
     pub warranted: bool,
     /// It was open until now (not an answer that came twice).
     pub was_open: bool,
+    /// Apple's `RequestType`.
+    pub request_type: String,
 }
 
 /// A warrant that will run out while its command waits.
@@ -407,13 +409,13 @@ impl Tx<'_> {
         at_ms: TimeMs,
     ) -> Result<Option<Finished>, StoreError> {
         let found = self.one(
-            "SELECT q.number, c.order_id IS NOT NULL, q.state FROM commands c
+            "SELECT q.number, c.order_id IS NOT NULL, q.state, c.request_type FROM commands c
              JOIN queue q ON q.number = c.number AND q.slot = ?1
              WHERE c.command = ?2 AND q.sent_at_ms IS NOT NULL",
             params![slot.0, command.as_bytes()],
-            |r| Ok((r.get::<_, i64>(0)?, r.get::<_, bool>(1)?, r.get::<_, i64>(2)?)),
+            |r| Ok((r.get::<_, i64>(0)?, r.get::<_, bool>(1)?, r.get::<_, i64>(2)?, r.get::<_, String>(3)?)),
         )?;
-        let Some((number, warranted, before)) = found else { return Ok(None) };
+        let Some((number, warranted, before, request_type)) = found else { return Ok(None) };
         let was_open = matches!(before, 0..=2 | 5 | 6);
         if was_open {
             let errors = if errors.is_empty() { None } else { serde_json::to_string(errors).ok() };
@@ -423,7 +425,7 @@ impl Tx<'_> {
                 params![slot.0, number, state.number(), at_ms, errors],
             )?;
         }
-        Ok(Some(Finished { number, warranted, was_open }))
+        Ok(Some(Finished { number, warranted, was_open, request_type }))
     }
 
     /// The phone put it off. False: it was never given that command.

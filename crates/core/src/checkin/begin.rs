@@ -139,7 +139,9 @@ pub(crate) fn token_update(
 ) {
     if !matches!(standing.state, EnrolmentState::Authenticated | EnrolmentState::Enrolled) {
         room.counters.out_of_order.inc();
-        refused_word(room, enrolment, phone_refused::TOKEN_BEFORE_AUTHENTICATE);
+        if room.fleet.may_tell_refusal(enrolment, now_ms) {
+            refused_word(room, enrolment, phone_refused::TOKEN_BEFORE_AUTHENTICATE);
+        }
         return reply.plain(400);
     }
     // What is absent (an UnlockToken) keeps what is stored, so the rows are not taken as a whole.

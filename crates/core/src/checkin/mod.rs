@@ -204,7 +204,11 @@ fn observed(room: &Arc<Room>, enrolment: EnrolmentId, bytes: &[u8], reply: Reply
         Said::Other(other) => {
             room.counters.other.inc();
             // These ask for something that core does not have to give.
-            let asks = matches!(other.message_type.as_str(), "GetToken" | "DeclarativeManagement");
+            // (A 200 to SetBootstrapToken would say that it is kept.)
+            let asks = matches!(
+                other.message_type.as_str(),
+                "GetToken" | "DeclarativeManagement" | "SetBootstrapToken"
+            );
             reply.plain(if asks { 400 } else { 200 });
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ledger::Body;
 use model::{CommandId, EnrolmentId, TimeMs};
 use rpc::proto::{Report, ReportStatus};
-use store::{CommandState, ErrorLink, Offer, StoreError, Tx};
+use store::{CommandState, EnrolmentState, ErrorLink, Offer, StoreError, Tx};
 
 use super::delivery::{Given, give, pick};
 use super::{ReplyTo, UNAVAILABLE};
@@ -55,6 +55,8 @@ struct Written {
     word: bool,
     kept: Kept,
     supervised: Option<bool>,
+    /// The phone confirmed that it erases itself: its enrolment is over.
+    erased: bool,
 }
 
 /// Any other report.
@@ -107,6 +109,12 @@ pub(crate) fn report(
                         c.reports_unchanged.inc()
                     };
                 }
+                if w.erased {
+                    after.fleet.update(enrolment, |p| {
+                        p.state = EnrolmentState::CheckedOut;
+                        p.waiting = false;
+                    });
+                }
                 give(&after, enrolment, slot, offer, w.given, reply);
             }
             Err(e) => failed(&after, &e, reply),
@@ -128,6 +136,7 @@ fn write(
         word: false,
         kept: Kept::default(),
         supervised: None,
+        erased: false,
     };
     let end = match said.status {
         ReportStatus::Acknowledged => Some(CommandState::Acknowledged),
@@ -143,6 +152,10 @@ fn write(
                     tx.say(&order::encode(&Body::CommandFinished { enrolment, command, status }))?;
                     out.word = true;
                 }
+                out.erased = done.was_open
+                    && done.warranted
+                    && end == CommandState::Acknowledged
+                    && done.request_type == "EraseDevice";
                 // What a phone says unasked, or twice, is not kept.
                 if done.was_open
                     && let Some(content) = &said.content
@@ -159,7 +172,11 @@ fn write(
         (Some(command), None) => out.known = tx.defer(slot, command, offer.now_ms)?,
         (None, _) => {}
     }
-    out.given = pick(tx, slot, offer)?;
+    if out.erased {
+        tx.end(slot, None, offer.now_ms)?;
+    } else {
+        out.given = pick(tx, slot, offer)?;
+    }
     Ok(out)
 }
 

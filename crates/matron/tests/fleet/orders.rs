@@ -65,6 +65,7 @@ async fn every_kind_of_command_reaches_the_phone_and_its_answer_comes_back() {
     let right = CommandSecrets { holder_name: Some(holder), ..Default::default() };
     assert_eq!(ward.command(erase, &on, &right).await.unwrap()["erasing"], true);
     assert_eq!(ward.obey(&mut phone).await.ending, simulate::Ending::Erased);
+    assert_eq!(ward.device(on[0]).await["state"], "checked_out", "an erased phone is no longer managed");
 }
 
 #[tokio::test]
