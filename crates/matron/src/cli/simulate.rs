@@ -115,7 +115,7 @@ fn enrol(
     let inviting = bar(args, "inviting", people.len() as u64);
     let mut invited = Vec::with_capacity(people.len());
     for (index, person) in (0u32..).zip(&people) {
-        let invitee = Invitee::check(&person.name, &person.email, &person.group).map_err(failed)?;
+        let invitee = Invitee::check(&person.name, &person.email, person.group).map_err(failed)?;
         let link = invite_one(desk, &invitee, 1, "a simulated phone is to be enrolled")?.link;
         invited.push(simulate::Invited { link, index });
         inviting.inc(1);
