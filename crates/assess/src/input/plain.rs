@@ -88,8 +88,8 @@ pub(super) fn scan(
     let joined = Mutex::new(Joined::default());
     let mut digest = None;
     std::thread::scope(|scope| {
-        let hasher = (hash && threads > 1).then(|| scope.spawn(|| sha256(file, len)));
-        let work = || {
+        let (next, joined) = (&next, &joined);
+        let work = move || {
             loop {
                 let n = next.fetch_add(1, Ordering::Relaxed);
                 let start = n * SEGMENT_BYTES;
@@ -107,6 +107,14 @@ pub(super) fn scan(
                 }
             }
         };
+        // Hashing is done before scanning is: its thread then helps.
+        let hasher = (hash && threads > 1).then(|| {
+            scope.spawn(move || {
+                let digest = sha256(file, len);
+                work();
+                digest
+            })
+        });
         let others: Vec<_> = (1..scanners).map(|_| scope.spawn(work)).collect();
         work();
         for o in others {
