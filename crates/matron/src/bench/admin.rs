@@ -165,6 +165,17 @@ impl Admin {
         Ok(String::from_utf8_lossy(&said).into_owned())
     }
 
+    /// A search that the session's grant pays for.
+    pub(crate) async fn search(&self, field: &str, term: &str) -> Result<Value> {
+        let wanted = order::SearchSecrets { field: field.to_owned(), term: term.to_owned() };
+        let session = sha256(self.session.as_bytes());
+        let to_vault = PublicKey(self.statement.order_key.0);
+        let aad = session.as_bytes();
+        let sealed = to::seal(&to_vault, to::INFO_ORDER_ARGS, aad, &encode(&wanted), &self.rng)?;
+        let body = json!({ "sealed_search": STANDARD.encode(sealed) });
+        self.call("POST", "/api/v1/search", Some(&body)).await
+    }
+
     /// The same with another bearer secret.
     pub(crate) fn with_secret(&self, secret: &str) -> Self {
         Self {

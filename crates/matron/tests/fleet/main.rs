@@ -8,6 +8,7 @@ mod admin;
 mod bodies;
 mod orders;
 mod others;
+mod push;
 mod restarts;
 mod routes;
 mod sealed;

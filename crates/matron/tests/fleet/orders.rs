@@ -105,6 +105,42 @@ async fn what_a_record_hides_opens_by_an_order_and_stands_in_the_ledger() {
 }
 
 #[tokio::test]
+async fn a_search_under_a_grant_finds_a_phone_by_its_normalised_values() {
+    let ward = Ward::open(&[]).await;
+    let (first, second) = (ward.phone(0).await, ward.phone(1).await);
+    let session = format!("ms_{}", "s".repeat(43));
+    let kind = OrderKind::Grant {
+        session: Digest(sha256(session.as_bytes()).0),
+        records: 0,
+        searches: 6,
+        compartments: vec![],
+        valid_ms: model::clock::HOUR_MS,
+    };
+    ward.admin.order(kind, vec![], None).await.unwrap();
+    let desk = ward.admin.with_secret(&session);
+    let h = first.handset();
+    let national = h.lines[0].phone_number.replace("+44", "0");
+    let spaced = format!("{} {}", &national[..5], &national[5..]);
+    let imei = &h.lines[0].imei;
+    let dashed = format!("{}-{}-{}-{}", &imei[..2], &imei[2..8], &imei[8..14], &imei[14..]);
+    let name = simulate::people(7, 1).pop().unwrap().name;
+    for (field, term) in [
+        ("phone", spaced),
+        ("phone", h.lines[0].phone_number.clone()),
+        ("imei", dashed),
+        ("serial", h.serial.to_lowercase()),
+        ("name", name.to_uppercase()),
+    ] {
+        let found = desk.search(field, &term).await.unwrap();
+        let ids: Vec<_> = found["items"].as_array().unwrap().iter().map(|d| d["enrolment"].clone()).collect();
+        assert!(ids.contains(&id(&first).to_string().into()), "{field}");
+        assert!(!ids.contains(&id(&second).to_string().into()), "{field}");
+    }
+    assert_eq!(desk.search("phone", "07700 900999").await.unwrap()["items"].as_array().unwrap().len(), 0);
+    assert!(desk.search("phone", "07700 900998").await.is_err(), "the grant is spent");
+}
+
+#[tokio::test]
 async fn a_recalled_order_does_nothing_to_a_phone_that_has_not_fetched_it() {
     let ward = Ward::open(&[]).await;
     let mut phone = ward.phone(0).await;

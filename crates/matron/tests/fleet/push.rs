@@ -1,0 +1,46 @@
+//! Phones that rest until Apple's push service wakes them, with a stand-in for it.
+
+use super::*;
+use testkit::apns::Server;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_resting_phone_is_woken_by_a_push_and_one_that_is_gone_is_marked() {
+    let apns = Server::start("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let dir = tempfile::TempDir::new().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let settings = [
+        format!("push.endpoint={}", apns.url()),
+        format!("push.topic={}", apns.topic),
+        format!("push.certificate={}", file("push.pem", &apns.push_cert_pem)),
+        format!("push.key={}", file("push.key", &apns.push_key_pem)),
+        format!("push.trust_anchor={}", file("ca.pem", &apns.ca_pem)),
+    ];
+    let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+    let ward = Ward::open(&settings).await;
+    let mut phone = ward.phone(0).await;
+    let mut pushes = apns.subscribe(&phone.push_token());
+
+    ward.command(Command::DeviceLock, &[id(&phone)], &CommandSecrets::default()).await.unwrap();
+    let woken = tokio::time::timeout(Duration::from_secs(20), async {
+        loop {
+            // The first inventory was pushed for as well.
+            let notification = pushes.next().await;
+            assert_eq!(notification.push_magic, phone.push_magic());
+            assert_eq!(notification.topic, apns.topic);
+            if !ward.obey(&mut phone).await.commands.is_empty() {
+                return;
+            }
+        }
+    });
+    woken.await.expect("a push for the lock");
+    assert!(phone.is_locked());
+
+    apns.set_gone(&phone.push_token(), true);
+    ward.command(Command::DeviceLock, &[id(&phone)], &CommandSecrets::default()).await.unwrap();
+    until("the phone to be marked", || async { ward.device(id(&phone)).await["push"] == "unregistered" })
+        .await;
+}
