@@ -5,7 +5,7 @@
 //! refuses input that differs by a byte, so that one meaning has one hash.
 
 use minicbor::{Decode, Encode};
-use model::{CommandId, Digest, EnrolmentId, Group, KeyId, OrderId, PersonId, TimeMs};
+use model::{CommandId, Digest, EnrolmentId, KeyId, OrderId, PersonId, TimeMs};
 
 pub use crate::effect::Effect;
 use crate::error::EntryError;
@@ -271,10 +271,6 @@ impl Entry {
         }
         match &self.body {
             Body::OrderRefused { key, .. } => ReasonKey::new(key.as_str()).map(drop),
-            Body::OrderAccepted { effect: Effect::PersonJoined { group: Some(group), .. }, .. }
-            | Body::OrderAccepted { effect: Effect::Invited { group, .. }, .. } => {
-                Group::new(group.as_str()).map(drop).map_err(|_| EntryError::Group)
-            }
             _ => Ok(()),
         }
     }

@@ -29,9 +29,6 @@ pub enum EntryError {
     /// A reason's word has another alphabet or length.
     #[error("a reason's word is 1 to 48 characters of a-z, 0-9 and '_'")]
     ReasonKey,
-    /// A group's name has another alphabet or length.
-    #[error("the entry names a group that has no valid name")]
-    Group,
 }
 
 /// What the ledger's files answer. The operator's matters (disk, file, a second process) come first,

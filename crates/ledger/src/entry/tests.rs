@@ -166,7 +166,7 @@ fn values_outside_their_range_are_neither_written_nor_read() {
     let newer = Entry { version: 2, ..good };
     assert_eq!(Entry::decode(&raw(&newer)), Err(EntryError::Version { found: 2 }));
 
-    // `Group` and `ReasonKey` decode from any text; the entry looks at it.
+    // A `Group` checks itself; `ReasonKey` decodes from any text, and the entry looks at it.
     let invited = effects().into_iter().find(|e| matches!(e, Effect::Invited { .. })).unwrap();
     let order = bodies().into_iter().find_map(|b| match b {
         Body::OrderAccepted { order, digest, signer, person, bytes, signature, .. } => {
@@ -185,7 +185,7 @@ fn values_outside_their_range_are_neither_written_nor_read() {
     let mut bytes = raw(&entry(order.unwrap()));
     let at = bytes.windows(6).position(|w| w == b"ward-7").unwrap();
     bytes[at..at + 6].copy_from_slice(b"Ward 7");
-    assert_eq!(Entry::decode(&bytes), Err(EntryError::Group));
+    assert_eq!(Entry::decode(&bytes), Err(EntryError::Malformed));
     let mut bytes = raw(&entry(bodies().remove(2)));
     let at = bytes.windows(10).position(|w| w == b"wrong_role").unwrap();
     bytes[at] = b'<';
