@@ -1,4 +1,5 @@
 use super::*;
+use model::Group;
 use model::{CommandKind, Compartment, LinkHash, Role};
 use proptest::prelude::*;
 
