@@ -73,7 +73,7 @@ impl Form {
                 ),
             });
             form.line(&format!(
-                "Clocks and thresholds last compared with their sources: {}.",
+                "Clocks and thresholds as we knew them in {}; compare them with the law's own text before you rely on them.",
                 facts.duties.checked
             ));
         }

@@ -19,7 +19,7 @@ const BUILT_IN: &str = include_str!("duties.json");
 pub struct Duties {
     /// What a reader must know before relying on it.
     pub note: String,
-    /// When it was last compared with its sources (`2025-11`).
+    /// The month of our knowledge of it (`2025-11`); the law's own text counts.
     pub checked: String,
     /// The duties, in the order in which they are shown.
     pub duties: Vec<Duty>,
