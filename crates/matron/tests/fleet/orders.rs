@@ -69,6 +69,30 @@ async fn every_kind_of_command_reaches_the_phone_and_its_answer_comes_back() {
 }
 
 #[tokio::test]
+async fn a_mild_profile_is_installed_sealed_and_removed_under_the_holders_name() {
+    const PROFILE: &[u8] = include_bytes!("../../../apple/tests/data/profile_mild.mobileconfig");
+    let identifier = apple::profile::inspect(PROFILE).unwrap().identifier;
+    let ward = Ward::open(&[]).await;
+    let mut phone = ward.phone(0).await;
+    let on = [id(&phone)];
+    let install = CommandSecrets { profile: Some(PROFILE.to_vec()), ..Default::default() };
+    let said = ward.command(Command::InstallProfile, &on, &install).await.unwrap();
+    assert_eq!(said["erasing"], false);
+    let talk = ward.obey(&mut phone).await;
+    assert_eq!(talk.commands, [("InstallProfile".to_owned(), "Acknowledged")]);
+    assert!(phone.profiles().any(|p| p == identifier));
+    // Removing may take management away, so it counts as erasure: one phone, and its holder's name.
+    let remove = || Command::RemoveProfile { identifier: identifier.clone() };
+    assert!(ward.command(remove(), &on, &CommandSecrets::default()).await.is_err());
+    let holder = simulate::people(7, 1).pop().unwrap().name;
+    let named = CommandSecrets { holder_name: Some(holder), ..Default::default() };
+    assert_eq!(ward.command(remove(), &on, &named).await.unwrap()["erasing"], true);
+    let talk = ward.obey(&mut phone).await;
+    assert_eq!(talk.commands, [("RemoveProfile".to_owned(), "Acknowledged")]);
+    assert!(!phone.profiles().any(|p| p == identifier));
+}
+
+#[tokio::test]
 async fn a_command_that_needs_supervision_says_so_before_it_is_sent() {
     let ward = Ward::open(&[]).await;
     let mut index = 0;
