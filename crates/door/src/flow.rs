@@ -237,15 +237,19 @@ impl Flow {
     }
 }
 
+/// How much of a body that is too large is read and thrown away, and for how long.
+const MOST_THROWN_AWAY_BYTES: usize = 4 << 20;
+const THROW_AWAY_PATIENCE: Duration = Duration::from_secs(2);
+
 /// Reads a body, taking its share as it comes in: what was only announced takes none.
 async fn read_body<'a, B>(body: B, largest_bytes: usize, places: &'a Semaphore) -> Result<Held<'a>, Outgoing>
 where
     B: hyper::body::Body<Data = Bytes> + Unpin,
 {
-    if body.size_hint().lower() > largest_bytes as u64 {
-        return Err(Outgoing::plain(413));
-    }
     let mut body = body;
+    if body.size_hint().lower() > largest_bytes as u64 {
+        return Err(too_large(body).await);
+    }
     let mut share: Option<SemaphorePermit<'a>> = None;
     let (mut whole, mut length) = (Vec::new(), 0usize);
     while let Some(frame) = body.frame().await {
@@ -253,7 +257,7 @@ where
         let Ok(data) = frame.into_data() else { continue };
         length = length.saturating_add(data.len());
         if length > largest_bytes {
-            return Err(Outgoing::plain(413));
+            return Err(too_large(body).await);
         }
         let bytes = u32::try_from(data.len()).unwrap_or(u32::MAX);
         let Ok(more) = places.acquire_many(bytes).await else { return Err(Outgoing::plain(503)) };
@@ -268,6 +272,26 @@ where
         all => all.concat().into(),
     };
     Ok(Held { body, _share: share })
+}
+
+/// 413, after what is under way was thrown away: a phone that is still sending when the connection
+/// closes would see a broken pipe and never the answer (RFC 9112, section 9.6). Bounded in size and time.
+async fn too_large<B>(mut body: B) -> Outgoing
+where
+    B: hyper::body::Body<Data = Bytes> + Unpin,
+{
+    let thrown_away = async {
+        let mut left = MOST_THROWN_AWAY_BYTES;
+        while let Some(Ok(frame)) = body.frame().await {
+            let data = frame.into_data().map_or(0, |d| d.len());
+            match left.checked_sub(data) {
+                Some(rest) => left = rest,
+                None => return,
+            }
+        }
+    };
+    let _ = tokio::time::timeout(THROW_AWAY_PATIENCE, thrown_away).await;
+    Outgoing::plain(413)
 }
 
 fn route_name(route: &Route) -> &'static str {

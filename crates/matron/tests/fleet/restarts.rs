@@ -86,23 +86,34 @@ async fn kill_9_of_each_room_under_load_loses_and_doubles_nothing() {
 #[tokio::test]
 async fn a_house_killed_in_the_middle_of_an_enrolment_finishes_it_with_one_certificate() {
     let mut ward = Ward::open(&[]).await;
-    let mut phone = Phone::new(7, 0);
-    let link = ward.invite(0).await;
-    let trying = phone.enrol(&link, &ward.network, &ward.keys, &SystemClock);
+    let mut cut_short = 0;
     // Somewhere in it; wherever that is, the next try goes on from there.
-    let _ = tokio::time::timeout(Duration::from_millis(60), trying).await;
-    ward.house.kill().unwrap();
-    ward.house.run().unwrap();
-    let mut connection =
-        phone.enrol(&link, &ward.network, &ward.keys, &SystemClock).await.unwrap().connection;
-    phone.converse(&mut connection, Temper::obliging()).await.unwrap();
-    let mut issued = 0;
-    ledger::replay(&ward.house.room_dir("vault"), |r| {
-        issued += usize::from(matches!(r.entry.body, ledger::Body::CertificateIssued { .. }));
-    })
-    .unwrap();
-    assert_eq!(issued, 1);
-    assert_eq!(ward.device(id(&phone)).await["state"], "enrolled");
+    for (index, after_ms) in [2u64, 6, 10, 15, 25, 40].into_iter().enumerate() {
+        let index = u32::try_from(index).unwrap();
+        let mut phone = Phone::new(7, index);
+        let link = ward.invite(index).await;
+        let trying = phone.enrol(&link, &ward.network, &ward.keys, &SystemClock);
+        let done = tokio::time::timeout(Duration::from_millis(after_ms), trying).await;
+        ward.house.kill().unwrap();
+        ward.house.run().unwrap();
+        if !matches!(done, Ok(Ok(_))) {
+            cut_short += 1;
+            phone.enrol(&link, &ward.network, &ward.keys, &SystemClock).await.unwrap();
+        }
+        ward.obey(&mut phone).await;
+        let mut issued = 0;
+        ledger::replay(&ward.house.room_dir("vault"), |r| {
+            let of_this = |e: &EnrolmentId| *e == id(&phone);
+            let body = &r.entry.body;
+            issued += usize::from(
+                matches!(body, ledger::Body::CertificateIssued { enrolment, .. } if of_this(enrolment)),
+            );
+        })
+        .unwrap();
+        assert_eq!(issued, 1, "after {after_ms} ms");
+        assert_eq!(ward.device(id(&phone)).await["state"], "enrolled");
+    }
+    assert!(cut_short > 0, "no enrolment was cut short");
 }
 
 #[tokio::test]
