@@ -41,6 +41,9 @@ pub(crate) struct Place {
 enum Command {
     /// Runs Matron: the supervisor and its five rooms.
     Serve(Place),
+    /// Makes a new Matron in the data folder, as a first `serve` would, and prints the first
+    /// administrator's token.
+    Init(Place),
     /// The configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -73,6 +76,7 @@ enum ConfigCommand {
 fn main() -> ExitCode {
     let done = match Matron::parse().command {
         Command::Serve(place) => serve::serve(&place),
+        Command::Init(place) => serve::init(&place),
         Command::Config(ConfigCommand::Check(place)) => config::check(&place),
         Command::Config(ConfigCommand::Show(place)) => config::show(&place),
         Command::Administrator(command) => return cli::run(command),

@@ -11,6 +11,9 @@ use rpc::install::{Installed, VaultWants};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::UnboundedReceiver;
+use tracing_subscriber::fmt::format::{Format, Full, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
 
 /// A room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
@@ -59,18 +62,51 @@ pub(crate) enum Step {
 pub(crate) struct Started<C> {
     pub(crate) room: C,
     pub(crate) log: crate::config::Log,
+    /// Standard error leads into systemd's journal.
+    pub(crate) journal: bool,
 }
 
-fn log(room: Room, log: &crate::config::Log) {
+fn log(room: Room, log: &crate::config::Log, journal: bool) {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_new(&log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if log.json {
-        lines.json().flatten_event(true).init();
-    } else {
-        lines.with_ansi(false).init();
+    match (log.json, journal) {
+        (true, _) => lines.json().flatten_event(true).init(),
+        (false, false) => lines.with_ansi(false).init(),
+        (false, true) => lines
+            .with_ansi(false)
+            .event_format(JournalLines(Format::default().without_time().with_level(false)))
+            .init(),
     }
     tracing::debug!(room = room.name(), pid = std::process::id(), "a room starts");
+}
+
+/// Lines for the journal: the priority of sd-daemon(3) before each, no time (the journal has its own).
+///
+/// Through standard error rather than the journal's own socket: a room that may make no socket keeps
+/// its log.
+struct JournalLines(Format<Full, ()>);
+
+impl<S, N> FormatEvent<S, N> for JournalLines
+where
+    S: tracing::Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &tracing::Event<'_>,
+    ) -> std::fmt::Result {
+        let priority = match *event.metadata().level() {
+            tracing::Level::ERROR => 3,
+            tracing::Level::WARN => 4,
+            tracing::Level::INFO => 6,
+            _ => 7,
+        };
+        write!(writer, "<{priority}>")?;
+        self.0.format_event(context, writer, event)
+    }
 }
 
 /// Runs a room; standard input is its control pair.
@@ -95,7 +131,7 @@ where
     F: Future<Output = Result<(), E>>,
 {
     let (started, control, events) = enter::<Started<C>>().context("this is a room of Matron")?;
-    log(room, &started.log);
+    log(room, &started.log, started.journal);
     let mut builder = match threads {
         1 => tokio::runtime::Builder::new_current_thread(),
         _ => tokio::runtime::Builder::new_multi_thread(),

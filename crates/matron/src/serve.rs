@@ -2,6 +2,7 @@
 //! it needs, starts again what died, and lets everything finish at the end.
 
 mod first_start;
+mod systemd;
 
 use std::collections::HashMap;
 use std::net::TcpListener;
@@ -52,6 +53,8 @@ struct Supervisor {
     was_ready: HashMap<Room, bool>,
     failures: HashMap<Room, u32>,
     generation: u64,
+    /// Standard error leads into the journal.
+    journal: bool,
     events: mpsc::UnboundedSender<Event>,
 }
 
@@ -61,29 +64,56 @@ pub(crate) fn serve(place: &Place) -> Result<()> {
     let data = std::path::absolute(&place.data).context("the data folder")?;
     std::fs::create_dir_all(&data).with_context(|| format!("the data folder {}", data.display()))?;
     let _lock = lock(&data)?;
-    let bind = |what: &str, key: &str, at: std::net::SocketAddr| {
-        TcpListener::bind(at).with_context(|| {
-            format!("{key}: the {what}' listener can't be bound at {at}; is another program there?")
-        })
-    };
-    let phones = bind("phones", "phones.listen", config.phones.listen)?;
-    let administrators = bind("administrators", "administrators.listen", config.administrators.listen)?;
+    let handed = systemd::handed_sockets()?;
+    let phones = listener(handed.phones, "phones", config.phones.listen)?;
+    let administrators = listener(handed.administrators, "administrators", config.administrators.listen)?;
     let rooms_dir = data.join("rooms");
     if !rooms_dir.exists() {
-        first_start::install(&config, &data, |token| {
-            println!("A new Matron was made in {}.", data.display());
-            println!(
-                "The first administrator joins with this token, once; it is shown here and kept nowhere:"
+        if systemd::to_journal() {
+            bail!(
+                "{}: there is no Matron in this folder yet, and what makes one says a secret that must not \
+                 stand in a log; as this service's user run 'matron init' in a terminal, then start again",
+                data.display()
             );
-            println!("\n    {token}\n");
-            println!("    matron admin join --token <token> --name '<your name>'\n");
-        })?;
+        }
+        make(&config, &data)?;
     }
     allow_connections(config.phones.connections);
     println!("phones          {} (as {})", phones.local_addr()?, config.base_url);
     println!("administrators  {}", administrators.local_addr()?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(supervise(config, rooms_dir, phones, administrators))
+}
+
+/// `matron init`: makes what a first `serve` would make, and serves nothing.
+pub(crate) fn init(place: &Place) -> Result<()> {
+    let config = Config::read(place)?;
+    let data = std::path::absolute(&place.data).context("the data folder")?;
+    std::fs::create_dir_all(&data).with_context(|| format!("the data folder {}", data.display()))?;
+    let _lock = lock(&data)?;
+    if data.join("rooms").exists() {
+        bail!("{}: there is a Matron in this folder already; nothing was changed", data.display());
+    }
+    make(&config, &data)
+}
+
+fn make(config: &Config, data: &Path) -> Result<()> {
+    first_start::install(config, data, |token| {
+        println!("A new Matron was made in {}.", data.display());
+        println!("The first administrator joins with this token, once; it is shown here and kept nowhere:");
+        println!("\n    {token}\n");
+        println!("    matron admin join --token <token> --name '<your name>'\n");
+    })
+}
+
+/// The socket that was handed over, or one bound at the configured address.
+fn listener(handed: Option<TcpListener>, what: &str, at: std::net::SocketAddr) -> Result<TcpListener> {
+    match handed {
+        Some(socket) => Ok(socket),
+        None => TcpListener::bind(at).with_context(|| {
+            format!("{what}.listen: the {what}' listener can't be bound at {at}; is another program there?")
+        }),
+    }
 }
 
 /// Each connection is a descriptor: raises the limit that the rooms inherit as far as the system lets.
@@ -141,6 +171,7 @@ async fn supervise(
         was_ready: HashMap::new(),
         failures: HashMap::new(),
         generation: 0,
+        journal: systemd::to_journal(),
         events: tx,
     };
     for room in Room::ALL {
@@ -149,24 +180,44 @@ async fn supervise(
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut told = false;
+    let mut sign_of_life = systemd::sign_of_life().map(tokio::time::interval);
     loop {
         tokio::select! {
             Some(event) = events.recv() => supervisor.take(event)?,
+            () = tick(&mut sign_of_life) => systemd::alive(),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         }
         if !told && Room::ALL.iter().all(|r| supervisor.was_ready.contains_key(r)) {
             told = true;
             println!("ready");
+            systemd::ready();
         }
     }
+    systemd::stopping();
     println!("stopping: what is under way is finished first");
     supervisor.stop(&mut events).await;
     println!("stopped");
     Ok(())
 }
 
+/// The next tick, or never.
+async fn tick(interval: &mut Option<tokio::time::Interval>) {
+    match interval {
+        Some(interval) => {
+            interval.tick().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
 impl Supervisor {
+    /// A warning of the supervisor's own, on standard error.
+    fn warn(&self, text: &str) {
+        let priority = if self.journal { "<4>" } else { "" };
+        eprintln!("{priority}matron: {text}");
+    }
+
     fn start(&mut self, room: Room) -> Result<()> {
         let (control, theirs) = pair().context("a control pair")?;
         let child = Command::new(this_program()?)
@@ -182,7 +233,7 @@ impl Supervisor {
             .with_context(|| format!("the {} could not be started", room.name()))?;
         self.generation += 1;
         let generation = self.generation;
-        let started = serde_json::json!({ "room": self.room_config(room)?, "log": self.config.log });
+        let started = serde_json::json!({ "room": self.room_config(room)?, "log": self.config.log, "journal": self.journal });
         // A room that has died meanwhile takes nothing; why it did comes as an event.
         let _ = control.send(&ToRoom::Start { config: started }, &[]);
         if let Some(listener) = self.listeners.get(&room) {
@@ -243,13 +294,16 @@ impl Supervisor {
                     l.ready = true;
                     self.was_ready.insert(room, true);
                 }
+                if Room::ALL.iter().all(|r| self.living.get(r).is_some_and(|l| l.ready)) {
+                    systemd::status("all five rooms are up");
+                }
             }
             Event::Said(room, _, ToSupervisor::Failed { why }) => {
                 let why = shown(&why);
                 if !self.was_ready.contains_key(&room) {
                     bail!("the {} can't start: {why}", room.name());
                 }
-                eprintln!("matron: the {} stopped: {why}", room.name());
+                self.warn(&format!("the {} stopped: {why}", room.name()));
             }
             Event::Died(room, generation, how) => {
                 let Some(l) = self.living.get(&room).filter(|l| l.generation == generation) else {
@@ -264,7 +318,8 @@ impl Supervisor {
                 let failures = self.failures.entry(room).or_default();
                 *failures = if ready && lived > Duration::from_secs(30) { 0 } else { *failures + 1 };
                 let pause = Duration::from_millis(50 << (*failures).min(10)).min(LONGEST_PAUSE);
-                eprintln!("matron: the {} died ({how}); it is started again", room.name());
+                self.warn(&format!("the {} died ({how}); it is started again", room.name()));
+                systemd::status(&format!("the {} died and is started again", room.name()));
                 let events = self.events.clone();
                 tokio::spawn(async move {
                     tokio::time::sleep(pause).await;
@@ -273,7 +328,7 @@ impl Supervisor {
             }
             Event::StartAgain(room) => {
                 if let Err(e) = self.start(room) {
-                    eprintln!("matron: {e:#}; trying again");
+                    self.warn(&format!("{e:#}; trying again"));
                     let events = self.events.clone();
                     tokio::spawn(async move {
                         tokio::time::sleep(LONGEST_PAUSE).await;
@@ -305,7 +360,7 @@ impl Supervisor {
                 }
             };
             if tokio::time::timeout_at(until, ended).await.is_err() {
-                eprintln!("matron: the {} did not finish in time and was ended", room.name());
+                self.warn(&format!("the {} did not finish in time and was ended", room.name()));
                 if let Some(stop) = self.living.get_mut(&room).and_then(|l| l.stop.take()) {
                     let _ = stop.send(());
                 }
@@ -364,6 +419,7 @@ mod tests {
             was_ready: HashMap::new(),
             failures: HashMap::new(),
             generation: 5,
+            journal: false,
             events: tx.clone(),
         };
         for (generation, room) in (1..).zip(Room::ALL) {

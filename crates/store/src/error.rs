@@ -27,6 +27,18 @@ pub enum StoreError {
         /// What SQLite says.
         why: String,
     },
+    /// The operator's: no copy could be made before an upgrade, so nothing was upgraded.
+    #[error(
+        "{}: the copy that is made before the database is upgraded can't be written: {why}; make room \
+         beside the database and start again. Nothing was changed",
+        path.display()
+    )]
+    Copy {
+        /// The copy.
+        path: PathBuf,
+        /// What the system says.
+        why: String,
+    },
     /// The operator's or ours: SQLite refused. Nothing of the write was kept.
     #[error("the database refused: {0}")]
     Refused(String),
