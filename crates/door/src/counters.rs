@@ -30,6 +30,8 @@ counters! {
     handshakes_failed,
     /// Connections turned away because too many were open.
     connections_refused,
+    /// New TLS certificates that were not taken up.
+    certificates_refused,
     /// Requests read.
     requests,
     /// Free queries sent.

@@ -17,6 +17,7 @@ mod flow;
 mod install;
 mod room;
 mod route;
+mod served;
 mod stall;
 mod tls;
 mod walls;

@@ -16,8 +16,10 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::Error;
 use crate::connection::{Limits, accept};
+use crate::counters::Counters;
 use crate::flow::{Flow, Places};
 use crate::install::delivery_key;
+use crate::served::{self, PemFiles};
 use crate::tls::server_config;
 use crate::walls::{DoorService, Walls};
 
@@ -31,6 +33,8 @@ pub struct Config {
     pub tls_certificate: Option<PathBuf>,
     /// PEM file with its key.
     pub tls_key: Option<PathBuf>,
+    /// How often those two files are looked at for a new certificate.
+    pub tls_reload_ms: u64,
     /// The largest body a phone may send.
     pub largest_body_bytes: usize,
     /// How long a body may take to arrive.
@@ -52,8 +56,15 @@ pub async fn run(
 ) -> Result<(), Error> {
     let trust = Trust::open(&config.data_dir, SystemClock.now_ms())
         .map_err(|e| Error::files("pinned root key", &config.data_dir, e))?;
-    let acceptor = TlsAcceptor::from(server_config(&config)?);
-    let walls = Walls::new(trust, Duration::from_secs(10));
+    let served = served::open(&config)?;
+    let acceptor = TlsAcceptor::from(server_config(&config, served.clone())?);
+    let walls = Walls::new(trust, Duration::from_secs(10), served.clone());
+    let watching = PemFiles::of(&config).map(|files| {
+        let period = Duration::from_millis(config.tls_reload_ms);
+        let counted = walls.clone();
+        let refused = move || Counters::add(&counted.counters.certificates_refused);
+        tokio::spawn(served::watch(served.clone(), files, period, refused))
+    });
     let flow = Arc::new(Flow {
         walls: walls.clone(),
         delivery: delivery_key(&config.data_dir)?,
@@ -102,6 +113,9 @@ pub async fn run(
         let _ = task.await;
     }
     reading.abort();
+    if let Some(watching) = watching {
+        watching.abort();
+    }
     serving.abort();
     Ok(())
 }

@@ -11,7 +11,8 @@ use rpc::pair::{self, PeerSlot};
 use rpc::proto::door_server::Door;
 use rpc::proto::reader_client::ReaderClient;
 use rpc::proto::{
-    Believed, CoreReply, CoreRequest, CountersReply, CountersRequest, ReadReply, ReadRequest, Statement,
+    Believed, CoreReply, CoreRequest, Counter, CountersReply, CountersRequest, ReadReply, ReadRequest,
+    Statement,
 };
 use rpc::trust::Trust;
 use tokio::sync::mpsc;
@@ -20,6 +21,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::counters::Counters;
+use crate::served::Served;
 
 /// How many calls wait on a stream before callers have to.
 const IN_FLIGHT: usize = 1024;
@@ -31,17 +33,19 @@ pub(crate) struct Walls {
     pub(crate) reader_slot: PeerSlot,
     pub(crate) trust: Trust,
     pub(crate) counters: Counters,
+    served: Arc<Served>,
     statement: Mutex<Option<Statement>>,
 }
 
 impl Walls {
-    pub(crate) fn new(trust: Trust, patience: Duration) -> Arc<Self> {
+    pub(crate) fn new(trust: Trust, patience: Duration, served: Arc<Served>) -> Arc<Self> {
         Arc::new(Self {
             reader: CallStream::new(patience),
             core: CallStream::new(patience),
             reader_slot: PeerSlot::default(),
             trust,
             counters: Counters::default(),
+            served,
             statement: Mutex::new(None),
         })
     }
@@ -133,6 +137,11 @@ impl Door for DoorService {
     }
 
     async fn counters(&self, _: Request<CountersRequest>) -> Result<Response<CountersReply>, Status> {
-        Ok(Response::new(CountersReply { counters: self.0.counters.read() }))
+        let mut counters = self.0.counters.read();
+        counters.push(Counter {
+            name: "tls_certificate_expires_at_ms".to_owned(),
+            value: u64::try_from(self.0.served.not_after_ms()).unwrap_or(0),
+        });
+        Ok(Response::new(CountersReply { counters }))
     }
 }

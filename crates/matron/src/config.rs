@@ -30,6 +30,7 @@ pub(crate) struct Phones {
     pub(crate) listen: SocketAddr,
     pub(crate) tls_certificate: Option<PathBuf>,
     pub(crate) tls_key: Option<PathBuf>,
+    pub(crate) tls_reload_seconds: u32,
     pub(crate) largest_body_bytes: usize,
     pub(crate) body_timeout_ms: u64,
     pub(crate) idle_timeout_ms: u64,
@@ -111,6 +112,7 @@ impl Default for Phones {
             listen: SocketAddr::from(([0, 0, 0, 0], 8443)),
             tls_certificate: None,
             tls_key: None,
+            tls_reload_seconds: 10,
             largest_body_bytes: 4 << 20,
             body_timeout_ms: 30_000,
             idle_timeout_ms: 120_000,
@@ -264,6 +266,9 @@ impl Config {
         if !(1024..=16 << 20).contains(&self.phones.largest_body_bytes) {
             bail!("phones.largest_body_bytes: 1024 to 16777216");
         }
+        if !(1..=86_400).contains(&self.phones.tls_reload_seconds) {
+            bail!("phones.tls_reload_seconds: 1 to 86400");
+        }
         if !(1..=1_000_000).contains(&self.phones.connections) {
             bail!("phones.connections: 1 to 1000000");
         }
@@ -309,6 +314,7 @@ impl Config {
             data_dir: dir.join("door"),
             tls_certificate: self.phones.tls_certificate.clone(),
             tls_key: self.phones.tls_key.clone(),
+            tls_reload_ms: u64::from(self.phones.tls_reload_seconds) * 1000,
             largest_body_bytes: self.phones.largest_body_bytes,
             body_timeout_ms: self.phones.body_timeout_ms,
             idle_timeout_ms: self.phones.idle_timeout_ms,
