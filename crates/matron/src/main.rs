@@ -56,7 +56,11 @@ enum Command {
     /// Prints completions for a shell.
     Completions { shell: clap_complete::Shell },
     /// Prints the man page.
-    Man,
+    Man {
+        /// Write a page for each command into this folder instead.
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
     /// Started by `serve`, never by hand.
     #[command(hide = true)]
     Room { room: rooms::Room },
@@ -86,7 +90,10 @@ fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Matron::command(), "matron", &mut std::io::stdout());
             Ok(())
         }
-        Command::Man => clap_mangen::Man::new(Matron::command())
+        Command::Man { dir: Some(dir) } => {
+            clap_mangen::generate_to(Matron::command(), dir).map_err(anyhow::Error::from)
+        }
+        Command::Man { dir: None } => clap_mangen::Man::new(Matron::command())
             .render(&mut std::io::stdout())
             .map_err(anyhow::Error::from),
         Command::Room { room } => rooms::run(room),
