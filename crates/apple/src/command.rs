@@ -81,6 +81,22 @@ pub fn build(
         | Command::PlayLostModeSound
         | Command::ShutDownDevice => {}
     }
+    written(id, body)
+}
+
+/// Builds the bytes of `InstallProfile` with an enrolment profile of the house's own, signed as it is: a
+/// phone that is asked to renew its certificate. [`build`] refuses such a profile, since nobody may order it.
+///
+/// # Errors
+/// [`CommandError::Unwritable`] when the profile is too large.
+pub fn install_enrolment(id: CommandId, profile: &[u8]) -> Result<Vec<u8>, CommandError> {
+    let mut body = Dictionary::new();
+    body.insert("RequestType".into(), "InstallProfile".into());
+    body.insert("Payload".into(), Value::Data(profile.to_vec()));
+    written(id, body)
+}
+
+fn written(id: CommandId, body: Dictionary) -> Result<Vec<u8>, CommandError> {
     let mut outer = Dictionary::new();
     outer.insert("Command".into(), Value::Dictionary(body));
     outer.insert("CommandUUID".into(), id.to_string().into());

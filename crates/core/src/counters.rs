@@ -20,6 +20,10 @@ pub(crate) enum Gauged {
     CheckedOut,
     Replaced,
     Withdrawn,
+    Due,
+    Asked,
+    Late,
+    Expired,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -35,6 +39,8 @@ pub(crate) struct Counters {
     pub deferred_commands: Gauge,
     pub words_waiting: Gauge,
     pub ledger_entries: Gauge,
+    certificates: Family<InState, Gauge>,
+    pub standing_orders: Gauge,
     pub idle: Counter,
     pub authenticate: Counter,
     pub token_update: Counter,
@@ -46,6 +52,7 @@ pub(crate) struct Counters {
     pub unreadable: Counter,
     pub not_ours: Counter,
     pub other_phone: Counter,
+    pub retired_certificate: Counter,
     pub out_of_order: Counter,
     pub unknown_command: Counter,
     pub unlisted_clear_field: Counter,
@@ -77,6 +84,9 @@ impl Counters {
         let given = family("commands", "Commands handed to the door");
         let enrolments = Family::<InState, Gauge>::default();
         registry.register("enrolments", "Enrolments, by state", enrolments.clone());
+        let certificates = Family::<InState, Gauge>::default();
+        let help = "Enrolled phones whose certificate is due for renewal, by how they stand with it";
+        registry.register("certificates", help, certificates.clone());
         let mut gauge = |name: &str, help: &str| {
             let g = Gauge::default();
             registry.register(name, help, g.clone());
@@ -86,6 +96,8 @@ impl Counters {
             open_commands: gauge("open_commands", "Commands that wait for a phone"),
             deferred_commands: gauge("deferred_commands", "Commands that a phone put off (NotNow)"),
             words_waiting: gauge("words_waiting", "Core's words that the vault has yet to write down"),
+            standing_orders: gauge("standing_orders", "Standing orders in force"),
+            certificates,
             ledger_entries: gauge("ledger_entries", "Entries of the vault's ledger that were followed"),
             idle: checkin("idle"),
             authenticate: checkin("authenticate"),
@@ -98,6 +110,7 @@ impl Counters {
             unreadable: refused("unreadable"),
             not_ours: refused("not_enrolled"),
             other_phone: refused("other_phone"),
+            retired_certificate: refused("retired_certificate"),
             out_of_order: refused("out_of_order"),
             unknown_command: refused("unknown_command"),
             unlisted_clear_field: refused("unlisted_clear_field"),
@@ -120,6 +133,20 @@ impl Counters {
             let n = counts.iter().find(|(s, _)| s == state).map_or(0, |c| c.1);
             let label = InState { state: gauged(*state) };
             self.enrolments.get_or_create(&label).set(i64::try_from(n).unwrap_or(i64::MAX));
+        }
+    }
+
+    pub fn set_certificates(&self, counts: &[(store::CertificateState, u64)]) {
+        use store::CertificateState as S;
+        for (state, label) in [
+            (S::Due, Gauged::Due),
+            (S::Asked, Gauged::Asked),
+            (S::Late, Gauged::Late),
+            (S::Expired, Gauged::Expired),
+        ] {
+            let n = counts.iter().find(|(s, _)| *s == state).map_or(0, |c| c.1);
+            let label = InState { state: label };
+            self.certificates.get_or_create(&label).set(i64::try_from(n).unwrap_or(i64::MAX));
         }
     }
 

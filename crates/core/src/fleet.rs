@@ -6,8 +6,8 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use model::{EnrolmentId, TimeMs};
-use store::{EnrolmentRecord, EnrolmentState, PushState, Slot};
+use model::{Digest, EnrolmentId, TimeMs};
+use store::{EnrolmentRecord, EnrolmentState, PushState, RenewedRecord, Slot};
 
 /// A phone's last-seen time is written once it is so much newer than the written one.
 const SEEN_COARSE_MS: TimeMs = 30_000;
@@ -38,6 +38,8 @@ pub(crate) struct Phone {
     /// When it is pushed next; 0: not at all.
     push_at_ms: TimeMs,
     refused_at_ms: TimeMs,
+    /// Only where it has had more than one certificate.
+    renewed: Option<Box<RenewedRecord>>,
 }
 
 impl Phone {
@@ -59,6 +61,44 @@ impl Phone {
             push_now: false,
             push_at_ms: 0,
             refused_at_ms: 0,
+            renewed: None,
+        }
+    }
+}
+
+/// What the certificate that a phone shows means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// The one that it is known to use, or one of which nothing else is known.
+    InUse,
+    /// Its newest one, for the first time.
+    First(Digest),
+    /// The one it used before, not long after it was retired: it was restored from a backup.
+    Restored(Digest),
+    /// The one it used before, long after.
+    Retired,
+}
+
+/// So long after its retirement a certificate still lets its phone in, to renew anew: a phone that was
+/// restored from a backup has no other.
+const RESTORE_GRACE_MS: TimeMs = 14 * model::clock::DAY_MS;
+
+impl Phone {
+    fn shows(&self, certificate: &[u8], now_ms: TimeMs) -> Shown {
+        let (Some(known), Ok(shown)) = (self.renewed.as_deref(), Digest::try_from(certificate)) else {
+            return Shown::InUse;
+        };
+        match known.retired {
+            _ if shown == known.used => Shown::InUse,
+            _ if shown == known.newest => Shown::First(shown),
+            Some((retired, at_ms)) if shown == retired => {
+                if now_ms < at_ms + RESTORE_GRACE_MS {
+                    Shown::Restored(shown)
+                } else {
+                    Shown::Retired
+                }
+            }
+            _ => Shown::InUse,
         }
     }
 }
@@ -92,6 +132,7 @@ pub(crate) struct Standing {
     pub state: EnrolmentState,
     pub waiting: bool,
     pub offer_until_ms: TimeMs,
+    pub shown: Shown,
 }
 
 /// Why a phone is turned away.
@@ -99,6 +140,8 @@ pub(crate) struct Standing {
 pub(crate) enum TurnedAway {
     /// No such enrolment, or it is over.
     NotOurs,
+    /// It shows a certificate that was retired long ago. `tell`: the ledger hears of it now.
+    RetiredCertificate { tell: bool },
     /// Another phone's tag under this enrolment. `tell`: the ledger hears of it now.
     OtherPhone { slot: Slot, tell: bool },
 }
@@ -156,6 +199,7 @@ impl Fleet {
         &self,
         enrolment: EnrolmentId,
         tag: &[u8],
+        certificate: &[u8],
         spoke: Spoke,
         now_ms: TimeMs,
     ) -> Result<Standing, TurnedAway> {
@@ -168,6 +212,10 @@ impl Fleet {
         if p.tag.as_ref().is_some_and(|t| t != tag) {
             let tell = p.may_tell_refusal(now_ms);
             return Err(TurnedAway::OtherPhone { slot: p.slot, tell });
+        }
+        let shown = p.shows(certificate, now_ms);
+        if shown == Shown::Retired {
+            return Err(TurnedAway::RetiredCertificate { tell: p.may_tell_refusal(now_ms) });
         }
         p.last_seen_ms = now_ms;
         if !p.dirty && now_ms - p.written_seen_ms >= SEEN_COARSE_MS {
@@ -189,7 +237,13 @@ impl Fleet {
             Spoke::NotNow => p.last_not_now = true,
             Spoke::Other => p.last_not_now = false,
         }
-        Ok(Standing { slot: p.slot, state: p.state, waiting: p.waiting, offer_until_ms: p.offer_until_ms })
+        Ok(Standing {
+            slot: p.slot,
+            state: p.state,
+            waiting: p.waiting,
+            offer_until_ms: p.offer_until_ms,
+            shown,
+        })
     }
 
     /// After a commit: whether a command is (still) open, and whether one was given just now.
@@ -286,6 +340,11 @@ impl Fleet {
         }
     }
 
+    /// Which certificates of a phone are known.
+    pub fn know_certificates(&self, known: RenewedRecord) {
+        self.update(known.enrolment, |p| p.renewed = Some(Box::new(known)));
+    }
+
     /// A new enrolment.
     pub fn add(&self, enrolment: EnrolmentId, slot: Slot) {
         let record = EnrolmentRecord {
@@ -340,12 +399,32 @@ mod tests {
     #[test]
     fn a_phone_with_another_tag_is_turned_away_and_told_of_once_an_hour() {
         let f = fleet(false);
-        let other = |now| f.speak(E, &[8; 16], Spoke::Idle, now).unwrap_err();
+        let other = |now| f.speak(E, &[8; 16], &[], Spoke::Idle, now).unwrap_err();
         assert_eq!(other(4_000_000), TurnedAway::OtherPhone { slot: Slot(1), tell: true });
         assert_eq!(other(4_000_001), TurnedAway::OtherPhone { slot: Slot(1), tell: false });
         assert_eq!(other(8_000_000), TurnedAway::OtherPhone { slot: Slot(1), tell: true });
-        assert!(f.speak(EnrolmentId([9; 16]), &[7; 16], Spoke::Idle, 1).is_err());
-        assert!(f.speak(E, &[7; 16], Spoke::Idle, 1).is_ok());
+        assert!(f.speak(EnrolmentId([9; 16]), &[7; 16], &[], Spoke::Idle, 1).is_err());
+        assert!(f.speak(E, &[7; 16], &[], Spoke::Idle, 1).is_ok());
+    }
+
+    #[test]
+    fn a_retired_certificate_lets_its_phone_in_for_a_while_and_then_no_more() {
+        let f = fleet(false);
+        let shows = |n: u8, now| f.speak(E, &[7; 16], &[n; 32], Spoke::Idle, now).map(|s| s.shown);
+        let (old, new) = (Digest([1; 32]), Digest([2; 32]));
+        assert_eq!(shows(1, 0), Ok(Shown::InUse), "one certificate, nothing to compare");
+        let under_way = RenewedRecord { enrolment: E, used: old, newest: new, retired: None };
+        f.know_certificates(under_way);
+        assert_eq!(shows(1, 0), Ok(Shown::InUse), "the old one is good until the new one was used");
+        assert_eq!(shows(2, 0), Ok(Shown::First(new)));
+        f.know_certificates(RenewedRecord { used: new, retired: Some((old, 1000)), ..under_way });
+        assert_eq!(shows(2, 2000), Ok(Shown::InUse));
+        assert_eq!(shows(1, 2000), Ok(Shown::Restored(old)));
+        let later = 1000 + RESTORE_GRACE_MS;
+        assert_eq!(shows(1, later), Err(TurnedAway::RetiredCertificate { tell: true }));
+        assert_eq!(shows(2, later), Ok(Shown::InUse));
+        // Bytes that are no digest say nothing.
+        assert_eq!(f.speak(E, &[7; 16], &[1, 2], Spoke::Idle, later).map(|s| s.shown), Ok(Shown::InUse));
     }
 
     #[test]
@@ -365,31 +444,31 @@ mod tests {
     #[test]
     fn a_phone_that_put_a_command_off_is_pushed_after_the_retry_time_once_it_says_something_else() {
         let f = fleet(true);
-        f.speak(E, &[7; 16], Spoke::NotNow, 1000).unwrap();
-        f.speak(E, &[7; 16], Spoke::Other, 1001).unwrap();
+        f.speak(E, &[7; 16], &[], Spoke::NotNow, 1000).unwrap();
+        f.speak(E, &[7; 16], &[], Spoke::Other, 1001).unwrap();
         f.answered(E, true, false, 1001);
         assert!(f.due_pushes(900_000, 10).0.is_empty());
         assert_eq!(f.due_pushes(901_001, 10).0.len(), 1);
         // The push makes what was put off due in the conversation it begins.
-        let s = f.speak(E, &[7; 16], Spoke::Idle, 902_000).unwrap();
+        let s = f.speak(E, &[7; 16], &[], Spoke::Idle, 902_000).unwrap();
         assert!(s.offer_until_ms >= 1000);
     }
 
     #[test]
     fn what_was_put_off_is_offered_when_the_phone_comes_by_itself_after_not_now() {
         let f = fleet(true);
-        f.speak(E, &[7; 16], Spoke::NotNow, 1000).unwrap();
-        assert_eq!(f.speak(E, &[7; 16], Spoke::Idle, 2000).unwrap().offer_until_ms, 1999);
-        assert!(f.speak(E, &[7; 16], Spoke::Idle, 3000).unwrap().offer_until_ms < 1000);
+        f.speak(E, &[7; 16], &[], Spoke::NotNow, 1000).unwrap();
+        assert_eq!(f.speak(E, &[7; 16], &[], Spoke::Idle, 2000).unwrap().offer_until_ms, 1999);
+        assert!(f.speak(E, &[7; 16], &[], Spoke::Idle, 3000).unwrap().offer_until_ms < 1000);
     }
 
     #[test]
     fn last_seen_is_written_coarsely() {
         let f = fleet(false);
-        f.speak(E, &[7; 16], Spoke::Idle, 100_000).unwrap();
-        f.speak(E, &[7; 16], Spoke::Idle, 100_500).unwrap();
+        f.speak(E, &[7; 16], &[], Spoke::Idle, 100_000).unwrap();
+        f.speak(E, &[7; 16], &[], Spoke::Idle, 100_500).unwrap();
         assert_eq!(f.take_seen(), [(Slot(1), 100_500)]);
-        f.speak(E, &[7; 16], Spoke::Idle, 101_000).unwrap();
+        f.speak(E, &[7; 16], &[], Spoke::Idle, 101_000).unwrap();
         assert!(f.take_seen().is_empty());
     }
 }

@@ -9,12 +9,13 @@ use model::{Digest, EnrolmentId, TimeMs};
 use rpc::proto::{FollowRequest, IndexRow, LedgerItem, PhoneRow, VaultHealthRequest};
 use seal::SearchField;
 use store::{
-    ApiKeyRecord, EnrolmentState, LedgerRow, NewInvitation, Position, SealedUpdate, SessionRecord, Slot,
-    StoreError, Tx,
+    ApiKeyRecord, EnrolmentState, LedgerRow, NewInvitation, Position, RenewedRecord, SealedUpdate,
+    SessionRecord, Slot, StoreError, Tx,
 };
 use tokio::sync::mpsc;
 
 use crate::access::compartment_bits;
+use crate::renewal;
 use crate::room::{Following, Room, asked};
 
 /// How many entries one write applies.
@@ -124,6 +125,7 @@ struct Checked {
     body: Body,
     rows: Vec<PhoneRow>,
     entries: Vec<IndexRow>,
+    not_after_ms: TimeMs,
 }
 
 fn check(at: &mut Position, item: LedgerItem) -> Result<Checked, Stop> {
@@ -141,6 +143,7 @@ fn check(at: &mut Position, item: LedgerItem) -> Result<Checked, Stop> {
         body: entry.body,
         rows: item.rows,
         entries: item.entries,
+        not_after_ms: item.not_after_ms,
     })
 }
 
@@ -152,6 +155,7 @@ async fn apply(room: &Arc<Room>, mut at: Position, items: Vec<LedgerItem>) -> Re
             let mut remembered = Vec::new();
             for item in checked {
                 tx.put_ledger_row(&item.row)?;
+                renewal::project(tx, item.row.at_ms, &item.body, item.not_after_ms, &mut remembered)?;
                 project(tx, item.row.at_ms, item.body, item.rows, &item.entries, &mut remembered)?;
             }
             Ok(remembered)
@@ -164,7 +168,7 @@ async fn apply(room: &Arc<Room>, mut at: Position, items: Vec<LedgerItem>) -> Re
 }
 
 /// What core's memory learns from an entry, once it is on the disk.
-enum Remember {
+pub(crate) enum Remember {
     Enrolment(EnrolmentId, Slot),
     Issued(EnrolmentId),
     Withdrawn(EnrolmentId),
@@ -174,6 +178,8 @@ enum Remember {
     SessionEnded(Digest),
     Key(ApiKeyRecord),
     KeyEnded(Digest),
+    Certificates(RenewedRecord),
+    RenewalDue,
 }
 
 fn remember(room: &Room, r: Remember) {
@@ -193,6 +199,8 @@ fn remember(room: &Room, r: Remember) {
         Remember::SessionEnded(hash) => room.access.end_session(&hash),
         Remember::Key(k) => room.access.put_key(k),
         Remember::KeyEnded(hash) => room.access.end_key(&hash),
+        Remember::Certificates(known) => room.fleet.know_certificates(known),
+        Remember::RenewalDue => room.renewal_due.notify_one(),
     }
 }
 
@@ -226,7 +234,10 @@ fn project(
         | Body::TokenUpdated { .. }
         | Body::CheckedOut { .. }
         | Body::CommandFinished { .. }
-        | Body::PhoneRefused { .. } => {}
+        | Body::PhoneRefused { .. }
+        | Body::CertificateTaken { .. }
+        | Body::StandingUsed { .. }
+        | Body::ServerCertificateIssued { .. } => {}
     }
     keep_rows(tx, at_ms, rows, entries)
 }
@@ -294,6 +305,8 @@ fn project_effect(
         }
         // A command's bytes and warrants come with the order's outcome.
         Effect::Opened { .. } | Effect::Commanded { .. } => {}
+        // See `renewal::project`.
+        Effect::StandingMade { .. } | Effect::StandingEnded { .. } => {}
     }
     Ok(())
 }

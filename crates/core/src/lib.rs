@@ -21,6 +21,7 @@ mod fleet;
 mod follow;
 mod inventory;
 mod queries;
+mod renewal;
 mod room;
 mod submit;
 mod tasks;
@@ -86,6 +87,7 @@ pub async fn run_by(
     tasks.spawn(tasks::indexing(room.clone()));
     tasks.spawn(tasks::statements(room.clone()));
     tasks.spawn(tasks::pushes(room.clone()));
+    tasks.spawn(renewal::renewals(room.clone()));
     tasks.spawn(tasks::upkeep(room.clone()));
     tasks.spawn(submit::take_up(room.clone()));
     let mut listeners = JoinSet::new();
@@ -132,9 +134,10 @@ fn open(config: Config, clock: Arc<dyn Clock>) -> Result<Arc<Room>, Error> {
     let not_installed = |source| Error::NotInstalled { path: config.data_dir.clone(), source };
     let trust = Trust::open(&config.data_dir, now_ms).map_err(not_installed)?;
     let store = Store::open(&config.data_dir.join(DATABASE_FILE))?;
-    let (phones, people, sessions, keys, at) = store.read_now(|v| {
+    let (phones, renewed, people, sessions, keys, at) = store.read_now(|v| {
         Ok((
             v.live_enrolments()?,
+            v.renewed()?,
             v.people(None, u32::MAX)?,
             v.sessions(now_ms)?,
             v.api_keys(now_ms)?,
@@ -145,6 +148,7 @@ fn open(config: Config, clock: Arc<dyn Clock>) -> Result<Arc<Room>, Error> {
         config.push_backoff_minutes.iter().map(|m| TimeMs::from(*m) * model::clock::MINUTE_MS).collect();
     let retry_ms = TimeMs::from(config.not_now_retry_minutes) * model::clock::MINUTE_MS;
     let fleet = fleet::Fleet::new(phones, retry_ms, backoff_ms);
+    renewed.into_iter().for_each(|known| fleet.know_certificates(known));
     fleet.schedule_all(now_ms);
     // A statement that was kept; the vault's next one will come.
     let kept = std::fs::read(config.data_dir.join("statement.cbor")).ok();
@@ -162,6 +166,7 @@ fn open(config: Config, clock: Arc<dyn Clock>) -> Result<Arc<Room>, Error> {
         order_places: Semaphore::new(api::MOST_ORDERS_AT_ONCE),
         words_due: Notify::new(),
         index_due: Notify::new(),
+        renewal_due: Notify::new(),
         tasks: tokio::runtime::Handle::current(),
         config,
         clock,

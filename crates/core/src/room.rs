@@ -52,6 +52,8 @@ pub(crate) struct Room {
     pub statement: watch::Sender<Option<Vec<u8>>>,
     pub words_due: Notify,
     pub index_due: Notify,
+    /// Someone may be due for renewal sooner than was thought.
+    pub renewal_due: Notify,
     /// The room is about to stop: finish what is under way.
     pub stopping: watch::Sender<bool>,
     /// Orders under way at once: they may be large, and who sends one is not known yet.

@@ -289,6 +289,9 @@ pub(crate) async fn count(room: &Room) -> Result<(), StoreError> {
         room.store.read(|v| Ok((v.count_by_state()?, v.count_open()?, v.count_words()?))).await?;
     let gauge = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     room.counters.set_enrolments(&states);
+    let renewal = crate::renewal::counted(room).await?;
+    room.counters.set_certificates(&renewal.states);
+    room.counters.standing_orders.set(i64::from(renewal.standing.is_some()));
     room.counters.open_commands.set(gauge(open.0));
     room.counters.deferred_commands.set(gauge(open.1));
     room.counters.words_waiting.set(gauge(words));

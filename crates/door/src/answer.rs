@@ -108,7 +108,9 @@ pub(crate) fn check(reply: CoreReply, check: &Check<'_>) -> Result<Outgoing, Not
         }
         core_reply::Answer::Warranted(w) => warranted(w, check),
         // Certificates go through the reader; on any other route they are out of place.
-        core_reply::Answer::ScepIssued(_) | core_reply::Answer::ScepRefused(_) => Err(NotLetOut::WrongRoute),
+        core_reply::Answer::ScepIssued(_)
+        | core_reply::Answer::ScepRefused(_)
+        | core_reply::Answer::OwnCertificate(_) => Err(NotLetOut::WrongRoute),
     }
 }
 

@@ -20,7 +20,7 @@ use crate::answer::{Outgoing, OutgoingKind};
 use crate::counters::Counters;
 use crate::flow::Flow;
 use crate::stall::Impatient;
-use crate::tls::enrolment_of;
+use crate::tls::phone_of;
 
 /// Limits of a connection.
 #[derive(Debug, Clone, Copy)]
@@ -111,7 +111,7 @@ async fn connection(
     };
     Counters::add(&counters.connections);
     // Verified by rustls against our CA during the handshake, or restored from its ticket.
-    let phone = tls.get_ref().1.peer_certificates().and_then(|c| c.first()).and_then(enrolment_of);
+    let phone = tls.get_ref().1.peer_certificates().and_then(|c| c.first()).and_then(phone_of);
     let (idle_timeout, _place) = match phone {
         Some(_) => (limits.idle_timeout, None),
         None => match strangers.try_acquire() {

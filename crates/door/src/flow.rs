@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use model::{Clock, EnrolmentId, LinkHash, SystemClock};
+use model::{Clock, LinkHash, SystemClock};
 use order::Subject;
 use rpc::proto::{
     CoreReply, CoreRequest, DeviceBody, ReadReply, ReadRequest, ScepAnswer, ScepOperation, ScepQuery,
@@ -19,6 +19,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::answer::{Check, NotLetOut, Outgoing, OutgoingKind, check};
 use crate::counters::Counters;
 use crate::route::{Route, route};
+use crate::tls::Phone;
 use crate::walls::Walls;
 
 /// What serving a request needs.
@@ -65,7 +66,7 @@ const LARGEST_SCEP_BYTES: usize = 64 * 1024;
 
 impl Flow {
     /// Answers one request. `phone` is what the connection's certificate says.
-    pub(crate) async fn serve(&self, phone: Option<EnrolmentId>, request: Request<Incoming>) -> Outgoing {
+    pub(crate) async fn serve(&self, phone: Option<Phone>, request: Request<Incoming>) -> Outgoing {
         let counters = &self.walls.counters;
         Counters::add(&counters.requests);
         let uri = request.uri();
@@ -91,7 +92,7 @@ impl Flow {
             (_, 503) => Counters::add(&counters.unavailable),
             _ => {}
         }
-        let enrolment = phone.map(|p| p.to_string()).unwrap_or_default();
+        let enrolment = phone.map(|p| p.enrolment.to_string()).unwrap_or_default();
         if out.status == 200 && out.kind == OutgoingKind::Plain {
             tracing::debug!(http.route = name, http.status = out.status, enrolment, "request");
         } else {
@@ -117,7 +118,7 @@ impl Flow {
         }
     }
 
-    async fn device(&self, phone: Option<EnrolmentId>, request: Request<Incoming>) -> Outgoing {
+    async fn device(&self, phone: Option<Phone>, request: Request<Incoming>) -> Outgoing {
         // Without a phone's certificate: a plain 400, never a 401, which would end its management.
         let Some(phone) = phone else { return Outgoing::plain(400) };
         let content_type = request
@@ -136,10 +137,10 @@ impl Flow {
             Some(read_reply::What::Observed(observed)) => {
                 let what = core_request::What::Observed(observed);
                 let reply = self.ask_core(Some(phone), what).await;
-                self.let_out(Subject::Enrolment(phone), reply)
+                self.let_out(Subject::Enrolment(phone.enrolment), reply)
             }
             Some(read_reply::What::Refused(r)) => {
-                tracing::info!(enrolment = %phone, reason = r.reason, "the reader refused a body");
+                tracing::info!(enrolment = %phone.enrolment, reason = r.reason, "the reader refused a body");
                 self.refused_by_reader(r.status)
             }
             Some(_) => self.unlisted(),
@@ -219,20 +220,17 @@ impl Flow {
         }
     }
 
-    async fn ask_reader(
-        &self,
-        phone: Option<EnrolmentId>,
-        what: read_request::What,
-    ) -> Option<read_reply::What> {
-        let enrolment = phone.map(|p| Bytes::copy_from_slice(&p.0)).unwrap_or_default();
+    async fn ask_reader(&self, phone: Option<Phone>, what: read_request::What) -> Option<read_reply::What> {
+        let enrolment = phone.map(|p| Bytes::copy_from_slice(&p.enrolment.0)).unwrap_or_default();
         let make = |call| ReadRequest { call, enrolment, what: Some(what) };
         let reply: Result<ReadReply, _> = self.walls.reader.call(make).await;
         reply.ok()?.what
     }
 
-    async fn ask_core(&self, phone: Option<EnrolmentId>, what: core_request::What) -> Option<CoreReply> {
-        let enrolment = phone.map(|p| Bytes::copy_from_slice(&p.0)).unwrap_or_default();
-        let make = |call| CoreRequest { call, enrolment, what: Some(what) };
+    async fn ask_core(&self, phone: Option<Phone>, what: core_request::What) -> Option<CoreReply> {
+        let enrolment = phone.map(|p| Bytes::copy_from_slice(&p.enrolment.0)).unwrap_or_default();
+        let certificate = phone.map(|p| Bytes::copy_from_slice(&p.certificate.0)).unwrap_or_default();
+        let make = |call| CoreRequest { call, enrolment, certificate, what: Some(what) };
         self.walls.core.call(make).await.ok()
     }
 }

@@ -15,6 +15,7 @@ mod counters;
 mod error;
 mod flow;
 mod install;
+mod own;
 mod room;
 mod route;
 mod served;

@@ -19,6 +19,7 @@ use crate::connection::{Limits, accept};
 use crate::counters::Counters;
 use crate::flow::{Flow, Places};
 use crate::install::delivery_key;
+use crate::own;
 use crate::served::{self, PemFiles};
 use crate::tls::server_config;
 use crate::walls::{DoorService, Walls};
@@ -59,12 +60,15 @@ pub async fn run(
     let served = served::open(&config)?;
     let acceptor = TlsAcceptor::from(server_config(&config, served.clone())?);
     let walls = Walls::new(trust, Duration::from_secs(10), served.clone());
-    let watching = PemFiles::of(&config).map(|files| {
-        let period = Duration::from_millis(config.tls_reload_ms);
-        let counted = walls.clone();
-        let refused = move || Counters::add(&counted.counters.certificates_refused);
-        tokio::spawn(served::watch(served.clone(), files, period, refused))
-    });
+    let renewing = match PemFiles::of(&config) {
+        Some(files) => {
+            let period = Duration::from_millis(config.tls_reload_ms);
+            let counted = walls.clone();
+            let refused = move || Counters::add(&counted.counters.certificates_refused);
+            tokio::spawn(served::watch(served, files, period, refused))
+        }
+        None => tokio::spawn(own::renew(config.data_dir.clone(), served, walls.clone())),
+    };
     let flow = Arc::new(Flow {
         walls: walls.clone(),
         delivery: delivery_key(&config.data_dir)?,
@@ -113,9 +117,7 @@ pub async fn run(
         let _ = task.await;
     }
     reading.abort();
-    if let Some(watching) = watching {
-        watching.abort();
-    }
+    renewing.abort();
     serving.abort();
     Ok(())
 }

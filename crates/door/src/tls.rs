@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::EnrolmentId;
+use model::{Digest, EnrolmentId};
 use rustls::pki_types::CertificateDer;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
@@ -39,9 +39,23 @@ pub(crate) fn server_config(config: &Config, served: Arc<Served>) -> Result<Arc<
     Ok(Arc::new(server))
 }
 
+/// The phone at the other end of a connection, as its certificate says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Phone {
+    pub(crate) enrolment: EnrolmentId,
+    /// SHA-256 of the certificate: core tells by it whether a renewed one is in use.
+    pub(crate) certificate: Digest,
+}
+
+/// The phone that a certificate of our CA names.
+pub(crate) fn phone_of(certificate: &CertificateDer<'_>) -> Option<Phone> {
+    let enrolment = enrolment_of(certificate)?;
+    Some(Phone { enrolment, certificate: order::sha256(certificate) })
+}
+
 /// The enrolment id in a certificate that our CA issued to a phone: subject `CN=<id>`,
 /// `O=Matron device`. `None` for any other certificate, even one of our CA's.
-pub(crate) fn enrolment_of(certificate: &CertificateDer<'_>) -> Option<EnrolmentId> {
+fn enrolment_of(certificate: &CertificateDer<'_>) -> Option<EnrolmentId> {
     let (rest, certificate) = X509Certificate::from_der(certificate).ok()?;
     if !rest.is_empty() {
         return None;

@@ -3,7 +3,7 @@
 use minicbor::{Decode, Encode};
 use model::{
     CommandId, CommandKind, Compartment, Digest, EnrolmentId, Group, KeyId, LinkHash, OrderId, PersonId,
-    Role, TimeMs,
+    Role, StandingTemplate, TimeMs,
 };
 
 use crate::words::{PersonalSealed, SigningPublicKey};
@@ -167,5 +167,25 @@ pub enum Effect {
         /// SHA-256 of the session's secret.
         #[n(0)]
         session: Digest,
+    },
+    /// The vault may act by itself from here on, within a template.
+    #[n(30)]
+    StandingMade {
+        /// What it may do.
+        #[n(0)]
+        template: StandingTemplate,
+        /// How often in an hour.
+        #[n(1)]
+        cap_an_hour: u32,
+        /// Until when.
+        #[n(2)]
+        expires_at_ms: TimeMs,
+    },
+    /// A standing order ended before its time.
+    #[n(31)]
+    StandingEnded {
+        /// Which.
+        #[n(0)]
+        order: OrderId,
     },
 }

@@ -160,6 +160,36 @@ pub enum Body {
         reason: RefusalCode,
     },
 
+    /// The vault acted for a phone under a standing order, written before the command leaves.
+    #[n(12)]
+    StandingUsed {
+        /// The standing order.
+        #[n(0)]
+        standing: OrderId,
+        /// The phone.
+        #[n(1)]
+        enrolment: EnrolmentId,
+        /// How many certificates it had before.
+        #[n(2)]
+        number: u32,
+        /// The command's id.
+        #[n(3)]
+        command: CommandId,
+        /// SHA-256 of the bytes the door will send.
+        #[n(4)]
+        answer_digest: Digest,
+        /// Until when it may be given.
+        #[n(5)]
+        expires_at_ms: TimeMs,
+    },
+    /// The door's own TLS certificate was issued anew, for the same key and names.
+    #[n(13)]
+    ServerCertificateIssued {
+        /// The certificate, DER.
+        #[n(0)]
+        certificate: Opaque,
+    },
+
     /// Core's word: a phone's `Authenticate`.
     #[n(32)]
     Authenticated {
@@ -207,6 +237,16 @@ pub enum Body {
         #[n(1)]
         reason: RefusalCode,
     },
+    /// Core's word: a phone came with its renewed certificate for the first time.
+    #[n(44)]
+    CertificateTaken {
+        /// The enrolment.
+        #[n(0)]
+        enrolment: EnrolmentId,
+        /// SHA-256 of the certificate.
+        #[n(1)]
+        certificate: Digest,
+    },
 }
 
 impl Body {
@@ -220,12 +260,15 @@ impl Body {
             | Self::OrderRefused { .. }
             | Self::GrantUsed { .. }
             | Self::CertificateIssued { .. }
-            | Self::CertificateRefused { .. } => Witness::Vault,
+            | Self::CertificateRefused { .. }
+            | Self::StandingUsed { .. }
+            | Self::ServerCertificateIssued { .. } => Witness::Vault,
             Self::Authenticated { .. }
             | Self::TokenUpdated { .. }
             | Self::CheckedOut { .. }
             | Self::CommandFinished { .. }
-            | Self::PhoneRefused { .. } => Witness::Core,
+            | Self::PhoneRefused { .. }
+            | Self::CertificateTaken { .. } => Witness::Core,
         }
     }
 }

@@ -63,13 +63,15 @@ pub(crate) struct Push {
 }
 
 /// Enrolment.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Enrolment {
     /// Serve profiles without a signature.
     pub(crate) unsigned_profiles: bool,
     /// Admit SHA-1 and 3DES from older phones and simulators.
     pub(crate) admit_old_algorithms: bool,
+    /// How long a phone's certificate lives.
+    pub(crate) certificate_days: u32,
 }
 
 /// Inventory and history.
@@ -147,6 +149,11 @@ impl Default for Push {
     }
 }
 
+impl Default for Enrolment {
+    fn default() -> Self {
+        Self { unsigned_profiles: false, admit_old_algorithms: false, certificate_days: 730 }
+    }
+}
 impl Default for Inventory {
     fn default() -> Self {
         Self { interval_hours: 24, history_days: 30, query_life_hours: 168 }
@@ -272,6 +279,9 @@ impl Config {
         if !(1..=1_000_000).contains(&self.phones.connections) {
             bail!("phones.connections: 1 to 1000000");
         }
+        if !(1..=1825).contains(&self.enrolment.certificate_days) {
+            bail!("enrolment.certificate_days: 1 to 1825");
+        }
         if !(1..=30).contains(&self.push.expiration_days) {
             bail!("push.expiration_days: 1 to 30");
         }
@@ -352,6 +362,8 @@ impl Config {
             topic: self.push.topic.clone(),
             unsigned_profiles: self.enrolment.unsigned_profiles,
             admit_old_algorithms: self.enrolment.admit_old_algorithms,
+            certificate_days: self.enrolment.certificate_days,
+            sign_messages: false,
         }
     }
 

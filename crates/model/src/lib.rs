@@ -10,9 +10,11 @@ pub mod command;
 pub mod field;
 pub mod id;
 pub mod person;
+pub mod standing;
 
 pub use clock::{Clock, SystemClock, TimeMs};
 pub use command::{Command, CommandKind, CommandSecrets, Setting};
 pub use field::{Compartment, FieldClass, SealedRow, classify};
 pub use id::{CommandId, Digest, EnrolmentId, KeyId, LinkHash, OrderId, ParseIdError, PersonId};
 pub use person::{Group, GroupError, Role};
+pub use standing::StandingTemplate;

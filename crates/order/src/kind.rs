@@ -1,7 +1,9 @@
 //! What a person can order.
 
 use minicbor::{Decode, Encode};
-use model::{Command, Compartment, Digest, EnrolmentId, Group, OrderId, PersonId, Role, TimeMs};
+use model::{
+    Command, Compartment, Digest, EnrolmentId, Group, OrderId, PersonId, Role, StandingTemplate, TimeMs,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::X25519Public;
@@ -206,6 +208,26 @@ pub enum OrderKind {
         #[n(0)]
         session: Digest,
     },
+    /// A standing order: the vault acts by itself within a template, so often in an hour, until then.
+    #[n(30)]
+    MakeStanding {
+        /// What it may do.
+        #[n(0)]
+        template: StandingTemplate,
+        /// How often in an hour.
+        #[n(1)]
+        cap_an_hour: u32,
+        /// Until when.
+        #[n(2)]
+        expires_at_ms: TimeMs,
+    },
+    /// Ends a standing order; what was asked under it and not yet done is not done.
+    #[n(31)]
+    EndStanding {
+        /// The order that made it.
+        #[n(0)]
+        order: OrderId,
+    },
 }
 
 impl OrderKind {
@@ -226,6 +248,8 @@ impl OrderKind {
             Self::MakeApiKey { .. } => "make_api_key",
             Self::EndApiKey { .. } => "end_api_key",
             Self::EndSession { .. } => "end_session",
+            Self::MakeStanding { .. } => "make_standing",
+            Self::EndStanding { .. } => "end_standing",
         }
     }
 

@@ -63,11 +63,19 @@ pub enum Refusal {
     LedgerUnavailable = 28,
     #[error("the order names more phones than this role may command at once; make several orders")]
     TooManyPhones = 29,
+    #[error("there is no such standing order, or it has ended or run out; an administrator makes a new one")]
+    NoSuchStanding = 50,
+    #[error("the standing order has done as much as it may in this hour; it goes on in the next")]
+    StandingCapReached = 51,
+    #[error("the phone's certificate is not due for renewal yet")]
+    CertificateNotDue = 52,
+    #[error("the certificate has run out; invite the phone's holder again")]
+    CertificateRunOut = 53,
 }
 
 impl Refusal {
     /// Every refusal, in the order of its number.
-    pub const ALL: [Refusal; 29] = [
+    pub const ALL: [Refusal; 33] = [
         Self::Unreadable,
         Self::BadSignature,
         Self::UnknownSigner,
@@ -97,6 +105,10 @@ impl Refusal {
         Self::BadReason,
         Self::LedgerUnavailable,
         Self::TooManyPhones,
+        Self::NoSuchStanding,
+        Self::StandingCapReached,
+        Self::CertificateNotDue,
+        Self::CertificateRunOut,
     ];
 
     /// Its number in the ledger and on the wire.

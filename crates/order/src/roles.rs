@@ -42,7 +42,9 @@ pub fn rule(role: Role, kind: &OrderKind, erasing: bool) -> Option<Rule> {
         OrderKind::AddPerson { .. }
         | OrderKind::RemovePerson { .. }
         | OrderKind::MakeApiKey { .. }
-        | OrderKind::EndApiKey { .. } => (role == Administrator).then_some(EVERYWHERE),
+        | OrderKind::EndApiKey { .. }
+        | OrderKind::MakeStanding { .. }
+        | OrderKind::EndStanding { .. } => (role == Administrator).then_some(EVERYWHERE),
         // For oneself: another key, a session, its end.
         OrderKind::AddKey { .. } | OrderKind::EndSession { .. } => Some(EVERYWHERE),
         OrderKind::Grant { records, searches, .. } => match role {

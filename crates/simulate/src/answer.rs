@@ -91,6 +91,8 @@ pub(crate) enum After {
     Restart,
     /// Management was removed: `CheckOut`.
     Leave,
+    /// Its own enrolment profile came anew: it fetches another certificate before it answers.
+    Renew,
 }
 
 /// An answer.
@@ -106,7 +108,7 @@ impl Reply {
         Self { status: Status::Acknowledged, content, after: After::Go }
     }
 
-    fn ok() -> Self {
+    pub(crate) fn ok() -> Self {
         Self::done(Dictionary::new())
     }
 
@@ -126,7 +128,7 @@ impl Reply {
         Self { status, content, after: After::Go }
     }
 
-    fn error(code: i64, description: &str) -> Self {
+    pub(crate) fn error(code: i64, description: &str) -> Self {
         Self::failed(Status::Error, error_chain(code, "MCMDMErrorDomain", description))
     }
 

@@ -117,6 +117,34 @@ impl Phone {
         Ok(trust)
     }
 
+    /// Fetches another certificate, for a new key, as an update of its enrolment profile asks: the server, its
+    /// topic and the enrolment stay what they are, since Apple freezes them.
+    pub(crate) async fn renew_identity(&mut self, profile: &[u8], clock: &dyn Clock) -> Result<(), Failure> {
+        let network = self.identity()?.network.clone();
+        let (read, _, trust) = read_enrolment(profile, &network).map_err(|f| f.at(Step::Profile))?;
+        let identity = self.identity()?;
+        let same = https(&read.server_url).is_ok_and(|url| url == identity.server)
+            && https(&read.check_in_url).is_ok_and(|url| url == identity.check_in)
+            && *read.topic == *identity.topic;
+        if !same || trust == ProfileTrust::NotVerified {
+            return Err(Fault::State("the profile is no update of its own").at(Step::Profile));
+        }
+        let key = tokio::task::spawn_blocking(PhoneKey::make)
+            .await
+            .map_err(|_| Fault::Own("a thread that makes keys died"))
+            .and_then(|made| made)
+            .map_err(|f| f.at(Step::Key))?;
+        let mut line = Line { network, open: None };
+        let scep_url = https(&read.scep_url).map_err(|f| f.at(Step::Profile))?;
+        let certificate = self.get_certificate(&mut line, &scep_url, &read, &key, clock).await?;
+        let identity = self.identity()?;
+        identity.key = key;
+        identity.certificate = certificate.into();
+        // Tickets of the old certificate would bring it back.
+        identity.tls = None;
+        Ok(())
+    }
+
     /// SCEP (RFC 8894): what the server can, whom to encrypt to, the request.
     async fn get_certificate(
         &self,
@@ -320,9 +348,17 @@ fn open_profile(
     if answer.content_type.as_deref() != Some("application/x-apple-aspen-config") {
         return Err(Fault::Http("its content type isn't a profile's"));
     }
+    read_enrolment(&answer.body, network)
+}
+
+/// The same from its bytes.
+fn read_enrolment(
+    profile: &[u8],
+    network: &Network,
+) -> Result<(ReadEnrolment, Installed, ProfileTrust), Fault> {
     let mut trust = ProfileTrust::Unsigned;
     let unwrapped;
-    let mut content = answer.body.as_slice();
+    let mut content = profile;
     if content.first() == Some(&0x30) {
         unwrapped = cms::unwrap_signed(content).map_err(Fault::Signature)?;
         let signer =

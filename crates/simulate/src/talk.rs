@@ -1,6 +1,6 @@
 //! Conversations: a phone reports, gets a command, obeys, reports again, until there is none left.
 
-use crate::answer::{After, Own, Reply, answer, may_be_put_off};
+use crate::answer::{After, Own, Reply, answer, code, may_be_put_off};
 use crate::dice::Dice;
 use crate::http::{Connection, Response};
 use crate::phone::{Phone, State, target};
@@ -115,7 +115,12 @@ impl Phone {
                 return Ok(Talk { commands, repeated, ending });
             }
             let (id, request_type, command) = apple::command::parse(&reply.body).map_err(Fault::Command)?;
-            let reply = self.obey(&request_type, &command, temper, &mut dice);
+            let mut reply = self.obey(&request_type, &command, temper, &mut dice);
+            if reply.after == After::Renew {
+                reply = self.renew(&command).await;
+                // From here on it is known by its new certificate, on a connection of its own.
+                *connection = self.connect().await.map_err(|failure| failure.fault)?;
+            }
             last = reply.status;
             repeated += u32::from(self.confirmed.contains(&id));
             reported = (last != Status::NotNow).then_some(id);
@@ -167,6 +172,16 @@ impl Phone {
         answer(&own, &mut self.life, request_type, command)
     }
 
+    /// Takes its enrolment profile anew, and a new certificate for a new key with it. When that fails the phone
+    /// keeps what it has.
+    async fn renew(&mut self, command: &Dictionary) -> Reply {
+        let payload = command.get("Payload").and_then(plist::Value::as_data).unwrap_or_default();
+        match self.renew_identity(payload, &model::SystemClock).await {
+            Ok(()) => Reply::ok(),
+            Err(_) => Reply::error(code::PROFILE_REPLACEMENT, "The identity could not be renewed."),
+        }
+    }
+
     /// Reports a command that ends the conversation, and does what it asked; None for any other.
     async fn last_word(
         &mut self,
@@ -181,7 +196,7 @@ impl Phone {
         // The phone has accepted: it goes through with it even if nobody hears its answer.
         let heard = self.say(connection, target, body).await;
         let ending = match after {
-            After::Go => return Ok(None),
+            After::Go | After::Renew => return Ok(None),
             After::Erased => {
                 self.forget(State::Erased);
                 Ending::Erased

@@ -10,6 +10,7 @@
 //! What the store holds of a phone is sealed where it is personal; it has no key and never sees a
 //! value. Only `core` uses it.
 
+mod certificate;
 mod device;
 mod enrolment;
 mod error;
@@ -26,6 +27,9 @@ mod tx;
 mod view;
 mod writer;
 
+pub use certificate::{
+    CertificateItem, CertificateState, NewCertificate, RenewalWindow, RenewedRecord, StandingRecord,
+};
 pub use device::{DeviceFilter, DeviceItem, DeviceSort};
 pub use enrolment::{EnrolmentRecord, EnrolmentState, Invitation, NewInvitation, PushState, Slot};
 pub use error::StoreError;

@@ -39,6 +39,12 @@ fn the_next_command_is_found_among_open_rows_alone() {
 }
 
 #[test]
+fn the_list_of_certificates_and_those_due_walk_the_index_of_their_ends() {
+    assert!(searches(&crate::certificate::list_sql()).contains("certificates_by_end"));
+    assert!(searches(crate::certificate::DUE).contains("certificates_by_end"));
+}
+
+#[test]
 fn the_list_of_phones_walks_an_index_in_its_order() {
     let by = |f: DeviceFilter| searches(&f.sql());
     assert!(

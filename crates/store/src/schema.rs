@@ -12,7 +12,7 @@ use rusqlite::Connection;
 
 use crate::StoreError;
 
-const VERSIONS: &[&str] = &[include_str!("schema/1.sql")];
+const VERSIONS: &[&str] = &[include_str!("schema/1.sql"), include_str!("schema/2.sql")];
 
 /// So many copies from before upgrades are kept.
 const KEPT_COPIES: usize = 3;

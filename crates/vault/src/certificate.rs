@@ -9,9 +9,7 @@ use order::{Refusal, sha256};
 use seal::to;
 
 use crate::chamber::Chamber;
-
-/// A phone's certificate lives two years; renewal is a later release's.
-const CERTIFICATE_LIFE_MS: TimeMs = 2 * 365 * DAY_MS;
+use crate::derive::DeriveKey;
 
 /// The most refusals of one invitation that are written down.
 const MOST_REFUSALS_WRITTEN: u8 = 16;
@@ -29,28 +27,35 @@ impl Chamber {
         })?;
         // The CSR's own challenge counts: the reader's word for it would be one more thing to trust.
         let challenge = csr.challenge.as_ref().map(|c| c.as_str()).unwrap_or_default();
-        let Some(enrolment) = self.keys.file.derive_key.read_challenge(challenge) else {
+        let Some((enrolment, number)) = self.challenged(challenge) else {
             return Err(self.refuse_certificate(None, Refusal::InvitationNotOpen));
         };
         let key_digest = sha256(&csr.spki_der);
         let Some(e) = self.state.enrolments.get(&enrolment) else {
             return Err(self.refuse_certificate(None, Refusal::InvitationNotOpen));
         };
-        match &e.issued {
-            // A lost reply: the same key gets the same certificate.
-            Some((key, certificate)) if *key == key_digest => return Ok((enrolment, certificate.clone())),
-            Some(_) => {
-                tracing::warn!(enrolment = %enrolment, "alarm: a challenge came again with another key");
-                return Err(self.refuse_certificate(Some(enrolment), Refusal::ChallengeReused));
-            }
-            None => {}
+        if e.certificates > number {
+            return match &e.issued {
+                // A lost reply: the same key gets the same certificate.
+                Some(i) if i.key_digest == key_digest && e.certificates == number + 1 => {
+                    Ok((enrolment, i.certificate.clone()))
+                }
+                _ => {
+                    tracing::warn!(enrolment = %enrolment, "alarm: a challenge came again with another key");
+                    Err(self.refuse_certificate(Some(enrolment), Refusal::ChallengeReused))
+                }
+            };
         }
-        if e.withdrawn || self.now_ms >= e.expires_at_ms {
+        let open = match number {
+            0 => !e.withdrawn && self.now_ms < e.expires_at_ms,
+            _ => e.renewal.is_some_and(|r| self.renewal_stands(&r)),
+        };
+        if !open {
             return Err(self.refuse_certificate(Some(enrolment), Refusal::InvitationNotOpen));
         }
-        let serial = self.keys.file.derive_key.serial(&enrolment, key_digest.as_bytes());
-        let window =
-            Window { not_before_ms: self.now_ms - DAY_MS, not_after_ms: self.now_ms + CERTIFICATE_LIFE_MS };
+        let serial = self.keys.file.derive_key.serial(&enrolment, key_digest.as_bytes(), number);
+        let life_ms = TimeMs::from(self.config.certificate_days) * DAY_MS;
+        let window = Window { not_before_ms: self.now_ms - DAY_MS, not_after_ms: self.now_ms + life_ms };
         let certificate = x509::device_certificate(
             &self.keys.file.ca_certificate,
             self.keys.ca.as_ref(),
@@ -69,6 +74,18 @@ impl Chamber {
             certificate: Opaque(certificate.clone()),
         });
         Ok((enrolment, certificate))
+    }
+
+    /// The enrolment that a challenge of ours belongs to, and how many certificates it had when the
+    /// challenge was made: none for an invitation's.
+    fn challenged(&self, challenge: &str) -> Option<(EnrolmentId, u32)> {
+        if let Some(enrolment) = self.keys.file.derive_key.read_challenge(challenge) {
+            return Some((enrolment, 0));
+        }
+        let (enrolment, number) = DeriveKey::named_in_renewal(challenge)?;
+        let renewal = self.state.enrolments.get(&enrolment)?.renewal.filter(|r| r.number == number)?;
+        let right = self.keys.file.derive_key.renewal_challenge(&renewal.standing, &enrolment, number);
+        (number > 0 && DeriveKey::same(&right, challenge)).then_some((enrolment, number))
     }
 
     /// Refusals that name an invitation of ours are written; a stranger's guess is only counted.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::rand::SystemRandom;
 use ledger::{Body, FileLedger, LedgerReader, PersonKeys};
-use model::{Clock, Compartment, EnrolmentId, TimeMs};
+use model::{Clock, Compartment, Digest, EnrolmentId, TimeMs};
 use order::SignedStatement;
 use seal::{CompartmentPublic, Opener, Sealer};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -33,7 +33,9 @@ fn size_of_entry(body: &Body) -> usize {
         // A target is 17 bytes of the order, and at most 90 more in its effect.
         Body::OrderAccepted { bytes, .. } => bytes.0.len() * 7,
         Body::GrantUsed { opened, .. } => opened.iter().map(|(_, name)| name.len() + 24).sum(),
-        Body::CertificateIssued { certificate, .. } => certificate.0.len(),
+        Body::CertificateIssued { certificate, .. } | Body::ServerCertificateIssued { certificate } => {
+            certificate.0.len()
+        }
         _ => 0,
     }
 }
@@ -44,7 +46,8 @@ fn said_of(word: &Body) -> Option<(EnrolmentId, bool)> {
         Body::Authenticated { enrolment, .. }
         | Body::TokenUpdated { enrolment }
         | Body::CheckedOut { enrolment }
-        | Body::PhoneRefused { enrolment, .. } => Some((*enrolment, true)),
+        | Body::PhoneRefused { enrolment, .. }
+        | Body::CertificateTaken { enrolment, .. } => Some((*enrolment, true)),
         // A command is finished once.
         Body::CommandFinished { enrolment, .. } => Some((*enrolment, false)),
         _ => None,
@@ -86,6 +89,8 @@ pub(crate) struct Chamber {
     pub(crate) sealer: Sealer,
     pub(crate) rng: SystemRandom,
     pub(crate) now_ms: TimeMs,
+    /// The last certificate that the door was given anew, and the one that it follows.
+    pub(crate) server_renewed: Option<(Digest, Vec<u8>)>,
     clock: Arc<dyn Clock>,
     ledger: FileLedger,
     pending: Vec<Body>,
@@ -160,6 +165,7 @@ impl Chamber {
             sealer,
             rng: SystemRandom::new(),
             now_ms,
+            server_renewed: None,
             clock,
             ledger,
             pending: Vec::new(),

@@ -209,7 +209,7 @@ impl Chamber {
             .map_err(|_| Refusal::BadArgument)
     }
 
-    fn command_warrant(
+    pub(crate) fn command_warrant(
         &self,
         phone: EnrolmentId,
         command: CommandId,
@@ -236,6 +236,9 @@ impl Chamber {
     ) -> Result<Vec<(EnrolmentId, SignedWarrant)>, Refusal> {
         if phones.len() > MOST_WARRANTS {
             return Err(Refusal::BadArgument);
+        }
+        if let Some(warrants) = self.standing_warrants(order, phones) {
+            return warrants;
         }
         let c: &Commanded = self.state.commanded.get(order).ok_or(Refusal::BadArgument)?;
         if c.recalled {

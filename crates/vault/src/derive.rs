@@ -87,13 +87,55 @@ impl DeriveKey {
     pub(crate) fn read_challenge(&self, challenge: &str) -> Option<EnrolmentId> {
         let enrolment: EnrolmentId = challenge.split('.').next()?.parse().ok()?;
         let right = self.challenge(&enrolment);
-        constant_time::verify_slices_are_equal(right.as_bytes(), challenge.as_bytes()).ok()?;
-        Some(enrolment)
+        Self::same(&right, challenge).then_some(enrolment)
     }
 
-    /// A certificate's serial number, the same for the same key of the same enrolment.
-    pub(crate) fn serial(&self, enrolment: &EnrolmentId, key_digest: &[u8]) -> [u8; 16] {
-        self.id("serial", &[enrolment.as_bytes(), key_digest])
+    /// The SCEP challenge of a renewal: the enrolment's id, how many certificates it had, and 160 bits
+    /// that only the vault can make.
+    pub(crate) fn renewal_challenge(
+        &self,
+        standing: &OrderId,
+        enrolment: &EnrolmentId,
+        number: u32,
+    ) -> Zeroizing<String> {
+        let bytes =
+            self.bytes("renewal", &[standing.as_bytes(), enrolment.as_bytes(), &number.to_be_bytes()]);
+        let secret = to_text(bytes.get(..20).unwrap_or_default());
+        Zeroizing::new(format!("{enrolment}.{number}.{secret}"))
+    }
+
+    /// The enrolment and the number that a renewal's challenge names. It proves nothing yet: compare it
+    /// with [`Self::renewal_challenge`].
+    pub(crate) fn named_in_renewal(challenge: &str) -> Option<(EnrolmentId, u32)> {
+        let mut parts = challenge.split('.');
+        let (enrolment, number, _secret) = (parts.next()?, parts.next()?, parts.next()?);
+        if parts.next().is_some() {
+            return None;
+        }
+        Some((enrolment.parse().ok()?, number.parse().ok()?))
+    }
+
+    /// The command of one act under a standing order; `position` is the act's place in the ledger.
+    pub(crate) fn act(&self, standing: &OrderId, phone: &EnrolmentId, position: u64) -> CommandId {
+        CommandId(self.id("act", &[standing.as_bytes(), phone.as_bytes(), &position.to_be_bytes()]))
+    }
+
+    /// Whether two challenges are the same, in a time that says nothing of where they differ.
+    pub(crate) fn same(right: &str, given: &str) -> bool {
+        constant_time::verify_slices_are_equal(right.as_bytes(), given.as_bytes()).is_ok()
+    }
+
+    /// A certificate's serial number, the same for the same key of the same enrolment; `number` is how
+    /// many certificates came before.
+    pub(crate) fn serial(&self, enrolment: &EnrolmentId, key_digest: &[u8], number: u32) -> [u8; 16] {
+        let number = number.to_be_bytes();
+        let renewed = if number == [0; 4] { &[][..] } else { &number };
+        self.id("serial", &[enrolment.as_bytes(), key_digest, renewed])
+    }
+
+    /// The serial number of the certificate that follows a server's.
+    pub(crate) fn server_serial(&self, before: &[u8]) -> [u8; 16] {
+        self.id("server", &[before])
     }
 
     /// A payload's UUID in the enrolment profile.
@@ -119,6 +161,26 @@ mod tests {
         for bad in ["", ".", "x.y", &format!("{enrolment}"), &format!("{enrolment}.")] {
             assert_eq!(key.read_challenge(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_renewals_challenge_is_for_one_phone_one_order_and_one_certificate() {
+        let key = DeriveKey([7; 32]);
+        let (order, enrolment) = (OrderId([1; 16]), EnrolmentId([3; 16]));
+        let challenge = key.renewal_challenge(&order, &enrolment, 2);
+        assert_eq!(DeriveKey::named_in_renewal(&challenge), Some((enrolment, 2)));
+        assert!(DeriveKey::same(&challenge, &key.renewal_challenge(&order, &enrolment, 2)));
+        for other in [
+            key.renewal_challenge(&order, &enrolment, 3),
+            key.renewal_challenge(&OrderId([2; 16]), &enrolment, 2),
+            key.renewal_challenge(&order, &EnrolmentId([4; 16]), 2),
+            DeriveKey([8; 32]).renewal_challenge(&order, &enrolment, 2),
+        ] {
+            assert!(!DeriveKey::same(&challenge, &other));
+        }
+        assert_eq!(key.read_challenge(&challenge), None, "it is no invitation's");
+        assert_eq!(DeriveKey::named_in_renewal(&key.challenge(&enrolment)), None);
+        assert_eq!(DeriveKey::named_in_renewal(&format!("{}.x", *challenge)), None);
     }
 
     #[test]

@@ -15,13 +15,12 @@ use zeroize::Zeroizing;
 use crate::Error;
 use crate::derive::DeriveKey;
 use crate::keys::{KEY_FILE, KeyFile, Keys};
+use crate::server::TLS_LIFE_MS;
 use crate::state::open_ledger;
 use crate::statement::state_keys;
 
 /// The CA lives 20 years; a phone's certificate is renewed long before it would outlive it.
 const CA_LIFE_MS: TimeMs = 20 * 365 * DAY_MS;
-/// Apple accepts a TLS certificate of a user-added CA for 825 days at most.
-const TLS_LIFE_MS: TimeMs = 820 * DAY_MS;
 
 fn random<const N: usize>(rng: &dyn SecureRandom) -> Result<[u8; N], Error> {
     let mut out = [0u8; N];

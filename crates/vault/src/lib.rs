@@ -20,6 +20,8 @@ mod order_kinds;
 mod profile;
 mod room;
 mod rows;
+mod server;
+mod standing;
 mod state;
 mod statement;
 mod submit;

@@ -189,6 +189,10 @@ impl Chamber {
                 }
                 Ok(Consequence::of(Effect::SessionEnded { session: *session }))
             }
+            OrderKind::MakeStanding { template, cap_an_hour, expires_at_ms } => {
+                self.make_standing(order, *template, *cap_an_hour, *expires_at_ms)
+            }
+            OrderKind::EndStanding { order } => self.end_standing(*order),
         }
     }
 

@@ -3,7 +3,7 @@
 
 use apple::cms;
 use apple::profile::{EnrolmentProfile, Root};
-use model::LinkHash;
+use model::{EnrolmentId, LinkHash};
 use order::{AnswerClass, Refusal, SignedWarrant, Subject, Warrant, sha256};
 use zeroize::Zeroizing;
 
@@ -16,43 +16,7 @@ impl Chamber {
         if e.withdrawn || self.now_ms >= e.expires_at_ms {
             return Err(Refusal::InvitationNotOpen);
         }
-        let derive = &self.keys.file.derive_key;
-        let base = self.config.base_url.trim_end_matches('/');
-        let profile = EnrolmentProfile {
-            organization: self.config.organization.clone(),
-            display_name: format!("{} phone management", self.config.organization),
-            description: "Lets your organisation manage this phone with Matron.".into(),
-            roots: vec![Root {
-                certificate_der: self.keys.file.ca_certificate.clone(),
-                display_name: "Matron CA".into(),
-                uuid: derive.payload_uuid(enrolment, "root"),
-            }],
-            scep_url: format!("{base}/scep"),
-            scep_challenge: derive.challenge(enrolment).to_string(),
-            common_name: enrolment.to_string(),
-            ca_fingerprint: Some(sha256(&self.keys.file.ca_certificate).0.to_vec()),
-            server_url: format!("{base}/mdm"),
-            topic: self.config.topic.clone(),
-            sign_message: false,
-            profile_uuid: derive.payload_uuid(enrolment, "profile"),
-            scep_uuid: derive.payload_uuid(enrolment, "scep"),
-            mdm_uuid: derive.payload_uuid(enrolment, "mdm"),
-        };
-        let plain = Zeroizing::new(profile.build().map_err(|e| {
-            tracing::error!(reason = %e, "the configuration makes no valid enrolment profile");
-            Refusal::BadProfile
-        })?);
-        let bytes = if self.config.unsigned_profiles {
-            plain
-        } else {
-            let chain: [&[u8]; 2] =
-                [&self.keys.file.profile_signer_certificate, &self.keys.file.ca_certificate];
-            let signed = cms::sign_attached(&plain, &self.keys.profile_signer, &chain, self.now_ms);
-            Zeroizing::new(signed.map_err(|e| {
-                tracing::error!(reason = %e, "the enrolment profile could not be signed");
-                Refusal::BadProfile
-            })?)
-        };
+        let bytes = self.enrolment_profile(enrolment, &self.keys.file.derive_key.challenge(enrolment))?;
         let digest = sha256(&bytes);
         let warrant = Warrant {
             version: 1,
@@ -65,5 +29,49 @@ impl Chamber {
         };
         let sealed = self.seal_to_door(&digest, &bytes)?;
         Ok((SignedWarrant::sign(&warrant, &self.keys.warrant), sealed))
+    }
+
+    /// An enrolment's profile, signed. Its identifiers and whatever Apple freezes are the same each time,
+    /// so that a phone takes a later one as an update of its own; only the challenge differs.
+    pub(crate) fn enrolment_profile(
+        &self,
+        enrolment: &EnrolmentId,
+        challenge: &str,
+    ) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+        let derive = &self.keys.file.derive_key;
+        let base = self.config.base_url.trim_end_matches('/');
+        let profile = EnrolmentProfile {
+            organization: self.config.organization.clone(),
+            display_name: format!("{} phone management", self.config.organization),
+            description: "Lets your organisation manage this phone with Matron.".into(),
+            roots: vec![Root {
+                certificate_der: self.keys.file.ca_certificate.clone(),
+                display_name: "Matron CA".into(),
+                uuid: derive.payload_uuid(enrolment, "root"),
+            }],
+            scep_url: format!("{base}/scep"),
+            scep_challenge: challenge.to_owned(),
+            common_name: enrolment.to_string(),
+            ca_fingerprint: Some(sha256(&self.keys.file.ca_certificate).0.to_vec()),
+            server_url: format!("{base}/mdm"),
+            topic: self.config.topic.clone(),
+            sign_message: self.config.sign_messages,
+            profile_uuid: derive.payload_uuid(enrolment, "profile"),
+            scep_uuid: derive.payload_uuid(enrolment, "scep"),
+            mdm_uuid: derive.payload_uuid(enrolment, "mdm"),
+        };
+        let plain = Zeroizing::new(profile.build().map_err(|e| {
+            tracing::error!(reason = %e, "the configuration makes no valid enrolment profile");
+            Refusal::BadProfile
+        })?);
+        if self.config.unsigned_profiles {
+            return Ok(plain);
+        }
+        let chain: [&[u8]; 2] = [&self.keys.file.profile_signer_certificate, &self.keys.file.ca_certificate];
+        let signed = cms::sign_attached(&plain, &self.keys.profile_signer, &chain, self.now_ms);
+        Ok(Zeroizing::new(signed.map_err(|e| {
+            tracing::error!(reason = %e, "the enrolment profile could not be signed");
+            Refusal::BadProfile
+        })?))
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use apple::x509::Algorithms;
+use apple::x509::{Algorithms, Certificate};
 use ledger::Body;
 use model::{EnrolmentId, SealedRow, SystemClock};
 use order::{Refusal, encode};
@@ -18,6 +18,7 @@ use tonic::{Request, Response, Status};
 
 use crate::Error;
 use crate::chamber::{Chamber, Door, NotDurable, start};
+use crate::command::PreparedCommand;
 use crate::rows::invited;
 use crate::submit::Submitted;
 
@@ -37,6 +38,10 @@ pub struct Config {
     pub unsigned_profiles: bool,
     /// Admit SHA-1 in certificate requests of older phones and simulators.
     pub admit_old_algorithms: bool,
+    /// How long a phone's certificate lives.
+    pub certificate_days: u32,
+    /// Phones sign their messages (`SignMessage`): a load balancer ends their TLS.
+    pub sign_messages: bool,
 }
 
 impl Config {
@@ -118,6 +123,15 @@ fn warrants_to(warrants: Vec<(EnrolmentId, order::SignedWarrant)>) -> Vec<proto:
     warrants.into_iter().map(to).collect()
 }
 
+fn command_to(c: PreparedCommand) -> proto::CommandBytes {
+    proto::CommandBytes {
+        command: c.command.0.to_vec(),
+        body: c.body,
+        sealed: c.sealed,
+        warrants: warrants_to(c.warrants),
+    }
+}
+
 #[tonic::async_trait]
 impl Vault for Room {
     async fn submit(&self, request: Request<proto::Submission>) -> Result<Response<proto::Outcome>, Status> {
@@ -128,12 +142,7 @@ impl Vault for Room {
             rows: rows_from(r.rows)?,
         };
         let o = self.door.decide(move |c| c.submit(&submitted)).await.map_err(not_durable)?;
-        let commands = o.commands.into_iter().map(|c| proto::CommandBytes {
-            command: c.command.0.to_vec(),
-            body: c.body,
-            sealed: c.sealed,
-            warrants: warrants_to(c.warrants),
-        });
+        let commands = o.commands.into_iter().map(command_to);
         Ok(Response::new(proto::Outcome {
             refusal: number(o.refusal),
             order: o.order.map(|o| o.0.to_vec()).unwrap_or_default(),
@@ -169,6 +178,34 @@ impl Vault for Room {
                 proto::IssueAnswer { refusal: 0, certificate, enrolment: enrolment.0.to_vec() }
             }
             Err(r) => proto::IssueAnswer { refusal: number(Some(r)), ..Default::default() },
+        }))
+    }
+
+    async fn act(&self, request: Request<proto::ActRequest>) -> Result<Response<proto::ActAnswer>, Status> {
+        let r = request.into_inner();
+        let standing = rpc::order_id(&r.standing).map_err(invalid)?;
+        let enrolment = rpc::enrolment_id(&r.enrolment).map_err(invalid)?;
+        let acted = self.door.decide(move |c| c.act(&standing, &enrolment)).await.map_err(not_durable)?;
+        Ok(Response::new(match acted {
+            Ok(a) => proto::ActAnswer {
+                refusal: 0,
+                position: a.position,
+                command: Some(command_to(a.command)),
+                expires_at_ms: a.expires_at_ms,
+            },
+            Err(r) => proto::ActAnswer { refusal: number(Some(r)), ..Default::default() },
+        }))
+    }
+
+    async fn renew_server(
+        &self,
+        request: Request<proto::ServerCertificate>,
+    ) -> Result<Response<proto::ServerCertificateAnswer>, Status> {
+        let current = request.into_inner().certificate;
+        let made = self.door.decide(move |c| c.renew_server(&current)).await.map_err(not_durable)?;
+        Ok(Response::new(match made {
+            Ok(certificate) => proto::ServerCertificateAnswer { refusal: 0, certificate },
+            Err(r) => proto::ServerCertificateAnswer { refusal: number(Some(r)), ..Default::default() },
         }))
     }
 
@@ -302,13 +339,19 @@ async fn follow(door: Door, from: u64, tx: mpsc::Sender<Result<proto::LedgerItem
                 }
             };
             let (index, entry, body) = (record.position.index, record.bytes, record.entry.body);
+            let not_after_ms = match &body {
+                Body::CertificateIssued { certificate, .. } => {
+                    Certificate::parse(&certificate.0).map_or(0, |c| c.not_after_ms())
+                }
+                _ => 0,
+            };
             let (rows, index_rows) = if invited(&body).is_some() {
                 let Ok(made) = door.decide(move |c| c.personal_rows(&body)).await else { return };
                 made
             } else {
                 Default::default()
             };
-            let item = proto::LedgerItem { index, entry, rows, entries: index_rows };
+            let item = proto::LedgerItem { index, entry, rows, entries: index_rows, not_after_ms };
             if tx.send(Ok(item)).await.is_err() {
                 return;
             }

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use apple::x509::Certificate;
 use ledger::{Body, Effect, FileLedger, PersonalSealed, SigningPublicKey};
 use model::{
     CommandId, CommandKind, Compartment, Digest, EnrolmentId, Group, KeyId, LinkHash, OrderId, PersonId,
@@ -11,6 +12,7 @@ use model::{
 };
 
 use crate::Error;
+use crate::standing::{Renewal, Standing};
 
 /// A person who signs orders.
 #[derive(Debug, Clone)]
@@ -34,10 +36,33 @@ pub(crate) struct Enrolment {
     pub(crate) expires_at_ms: TimeMs,
     pub(crate) holder: PersonalSealed,
     pub(crate) withdrawn: bool,
-    /// Key digest and certificate, once issued.
-    pub(crate) issued: Option<(Digest, Vec<u8>)>,
+    /// The newest certificate, once one was issued.
+    pub(crate) issued: Option<Issued>,
+    /// When the certificate before that one ends.
+    pub(crate) not_after_before_ms: Option<TimeMs>,
+    /// How many were issued.
+    pub(crate) certificates: u32,
+    /// It was asked to renew.
+    pub(crate) renewal: Option<Renewal>,
     /// How many certificate requests were refused and written down.
     pub(crate) refused_requests: u8,
+}
+
+/// A certificate that was issued.
+#[derive(Debug, Clone)]
+pub(crate) struct Issued {
+    pub(crate) key_digest: Digest,
+    pub(crate) certificate: Vec<u8>,
+    pub(crate) at_ms: TimeMs,
+    pub(crate) not_after_ms: TimeMs,
+}
+
+impl Issued {
+    fn new(key_digest: Digest, certificate: Vec<u8>, at_ms: TimeMs) -> Self {
+        // One of ours is always readable; were it not, it would count as ended.
+        let not_after_ms = Certificate::parse(&certificate).map_or(0, |c| c.not_after_ms());
+        Self { key_digest, certificate, at_ms, not_after_ms }
+    }
 }
 
 /// A session and what is left of its grant.
@@ -105,6 +130,7 @@ pub(crate) struct State {
     granted: HashMap<OrderId, Digest>,
     pub(crate) commanded: HashMap<OrderId, Commanded>,
     pub(crate) api_keys: HashMap<Digest, TimeMs>,
+    pub(crate) standing: HashMap<OrderId, Standing>,
     pub(crate) decided: HashMap<OrderId, Decided>,
     pub(crate) refused_orders: u64,
 }
@@ -152,12 +178,23 @@ impl State {
             }
             Body::CertificateIssued { enrolment, key_digest, certificate } => {
                 if let Some(e) = self.enrolments.get_mut(enrolment) {
-                    e.issued = Some((*key_digest, certificate.0.clone()));
+                    e.not_after_before_ms = e.issued.take().map(|i| i.not_after_ms);
+                    e.issued = Some(Issued::new(*key_digest, certificate.0.clone(), at_ms));
+                    e.certificates = e.certificates.saturating_add(1);
                 }
             }
             Body::CertificateRefused { enrolment, .. } => {
                 if let Some(e) = enrolment.and_then(|e| self.enrolments.get_mut(&e)) {
                     e.refused_requests = e.refused_requests.saturating_add(1);
+                }
+            }
+            Body::StandingUsed { standing, enrolment, number, command, answer_digest, expires_at_ms } => {
+                if let Some(s) = self.standing.get_mut(standing) {
+                    s.used(*enrolment, *command, *answer_digest, *expires_at_ms, at_ms);
+                }
+                if let Some(e) = self.enrolments.get_mut(enrolment) {
+                    let (standing, number, expires_at_ms) = (*standing, *number, *expires_at_ms);
+                    e.renewal = Some(Renewal { standing, number, expires_at_ms });
                 }
             }
             // Core's word changes nothing that the vault decides by.
@@ -166,7 +203,9 @@ impl State {
             | Body::TokenUpdated { .. }
             | Body::CheckedOut { .. }
             | Body::CommandFinished { .. }
-            | Body::PhoneRefused { .. } => {}
+            | Body::PhoneRefused { .. }
+            | Body::CertificateTaken { .. }
+            | Body::ServerCertificateIssued { .. } => {}
         }
     }
 
@@ -196,6 +235,9 @@ impl State {
                     holder: holder.clone(),
                     withdrawn: false,
                     issued: None,
+                    not_after_before_ms: None,
+                    certificates: 0,
+                    renewal: None,
                     refused_requests: 0,
                 };
                 self.enrolments.insert(*enrolment, invited);
@@ -255,6 +297,14 @@ impl State {
             Effect::SessionEnded { session } => {
                 self.sessions.remove(session);
             }
+            Effect::StandingMade { template, cap_an_hour, expires_at_ms } => {
+                self.standing.insert(order, Standing::new(*template, *cap_an_hour, *expires_at_ms));
+            }
+            Effect::StandingEnded { order } => {
+                if let Some(s) = self.standing.get_mut(order) {
+                    s.ended = true;
+                }
+            }
         }
     }
 
@@ -265,6 +315,7 @@ impl State {
             c.targets = Vec::new();
             c.per_phone = HashMap::new();
         }
+        self.standing.values_mut().for_each(|s| s.sweep(before_ms));
         self.sessions.retain(|_, s| s.expires_at_ms >= before_ms);
         let sessions = &self.sessions;
         self.granted.retain(|_, s| sessions.contains_key(s));

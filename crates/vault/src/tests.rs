@@ -2,6 +2,7 @@
 //! restart finds.
 
 mod hostile;
+mod renewal;
 
 use std::sync::Arc;
 
@@ -33,6 +34,7 @@ struct House {
     door: KeyPairSecret,
     token: Ed25519Secret,
     answers: KeyPairSecret,
+    tls_certificate: Vec<u8>,
     next: u8,
 }
 
@@ -44,6 +46,8 @@ fn config(dir: &TempDir) -> Config {
         topic: "com.apple.mgmt.External.test".into(),
         unsigned_profiles: false,
         admit_old_algorithms: false,
+        certificate_days: 730,
+        sign_messages: false,
     }
 }
 
@@ -72,7 +76,8 @@ impl House {
         let chamber = Chamber::open(dir.path(), config(&dir), Arc::new(clock.clone())).unwrap();
         let token = Ed25519Secret::from_seed(seed_of(&installed)).unwrap();
         let answers = KeyPairSecret::generate(&rng).unwrap();
-        Self { dir, clock, chamber, reader, door, token, answers, next: 0 }
+        let tls_certificate = installed.tls_certificate;
+        Self { dir, clock, chamber, reader, door, token, answers, tls_certificate, next: 0 }
     }
 
     /// A house whose first administrator has joined.
@@ -89,10 +94,10 @@ impl House {
 
     /// What a crash leaves: the files, read anew.
     fn restart(self) -> Self {
-        let Self { dir, clock, chamber, reader, door, token, answers, next } = self;
+        let Self { dir, clock, chamber, reader, door, token, answers, tls_certificate, next } = self;
         drop(chamber);
         let chamber = Chamber::open(dir.path(), config(&dir), Arc::new(clock.clone())).unwrap();
-        Self { dir, clock, chamber, reader, door, token, answers, next }
+        Self { dir, clock, chamber, reader, door, token, answers, tls_certificate, next }
     }
 
     fn order_with(

@@ -380,6 +380,21 @@ mod tests {
     }
 
     #[test]
+    fn a_servers_names_are_read_back_and_a_phone_has_none() {
+        let (key, ca_der) = ca();
+        let names = [
+            ServerName::Dns("mdm.example.org".into()),
+            ServerName::Ip("192.0.2.7".parse().unwrap()),
+            ServerName::Ip("2001:db8::7".parse().unwrap()),
+        ];
+        let server = server_certificate(&ca_der, &key, key.spki_der(), &names, [1; 16], YEAR).unwrap();
+        assert_eq!(Certificate::parse(&server).unwrap().server_names(), Some(names.to_vec()));
+        let phone = device_certificate(&ca_der, &key, key.spki_der(), &EnrolmentId([1; 16]), [1; 16], YEAR);
+        assert_eq!(Certificate::parse(&phone.unwrap()).unwrap().server_names(), None);
+        assert_eq!(Certificate::parse(&ca_der).unwrap().server_names(), None);
+    }
+
+    #[test]
     fn an_ra_key_that_is_not_rsa_is_refused() {
         let (key, ca_der) = ca();
         assert!(ra_certificate(&ca_der, &key, key.spki_der(), [1; 16], YEAR).is_err());

@@ -2,7 +2,7 @@
 
 use super::der::{Malformed, Reader, Tlv, only, tag};
 use super::verify::signature_scheme;
-use super::{Algorithms, PublicKey, X509Error, oid, read_time};
+use super::{Algorithms, PublicKey, ServerName, X509Error, oid, read_time};
 use model::clock::TimeMs;
 
 /// A parsed X.509 certificate that borrows its bytes.
@@ -162,6 +162,31 @@ impl<'a> Certificate<'a> {
         read().unwrap_or(false)
     }
 
+    /// The names of a TLS server's certificate: those of its subject alternative name. None when its purpose
+    /// is another, or it has no name that is a host name or an address.
+    #[must_use]
+    pub fn server_names(&self) -> Option<Vec<ServerName>> {
+        let what = "a certificate's purposes are malformed";
+        let (purposes, _) = self.extension(oid::EXT_KEY_USAGE).ok()??;
+        let mut purposes = only(purposes, tag::SEQUENCE, what).ok()?.inside();
+        let mut serves = false;
+        while !purposes.is_empty() {
+            serves |= purposes.expect(tag::OID, what).ok()?.body == oid::SERVER_AUTH;
+        }
+        let (names, _) = self.extension(oid::SUBJECT_ALT_NAME).ok()??;
+        let mut names = only(names, tag::SEQUENCE, what).ok()?.inside();
+        let mut found = Vec::new();
+        while !names.is_empty() {
+            let name = names.any().ok()?;
+            found.push(match name.tag {
+                t if t == tag::context(2) => ServerName::Dns(std::str::from_utf8(name.body).ok()?.to_owned()),
+                t if t == tag::context(7) => ServerName::Ip(address(name.body)?),
+                _ => return None,
+            });
+        }
+        (serves && !found.is_empty()).then_some(found)
+    }
+
     /// Does the key in `issuer_spki_der` verify this certificate's signature? Strong algorithms only.
     /// Says nothing of names, times or revocation.
     #[must_use]
@@ -174,4 +199,10 @@ impl<'a> Certificate<'a> {
             _ => false,
         }
     }
+}
+
+/// 4 or 16 octets.
+fn address(octets: &[u8]) -> Option<std::net::IpAddr> {
+    let v4 = <[u8; 4]>::try_from(octets).map(Into::into);
+    v4.or_else(|_| <[u8; 16]>::try_from(octets).map(Into::into)).ok()
 }

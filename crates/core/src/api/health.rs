@@ -97,6 +97,55 @@ pub(crate) struct Health {
     deferred_commands: u64,
     /// Core's words that the vault has yet to write down.
     words_waiting: u64,
+    renewal: RenewalState,
+    /// What an operator should look at, in words.
+    warnings: Vec<String>,
+}
+
+/// How the phones stand with their certificates.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub(crate) struct RenewalState {
+    /// The standing order that renews them.
+    #[schema(value_type = Option<String>)]
+    standing: Option<model::OrderId>,
+    standing_expires_at_ms: Option<i64>,
+    /// Enrolled phones: `due`, `asked`, `late`, `expired`.
+    phones: BTreeMap<&'static str, u64>,
+}
+
+/// A standing order that runs out sooner is warned of.
+const STANDING_SOON_MS: i64 = 60 * model::clock::DAY_MS;
+/// The door's certificate that runs out sooner is warned of.
+const DOOR_SOON_MS: i64 = 21 * model::clock::DAY_MS;
+
+/// What an operator should look at.
+fn warnings(renewal: &RenewalState, door: &DoorState, phones: u64, now_ms: i64) -> Vec<String> {
+    let mut out = Vec::new();
+    match renewal.standing_expires_at_ms {
+        None if phones > 0 => out.push(
+            "no standing order renews the phones' certificates: an administrator signs one with \
+             'matron standing make'"
+                .to_owned(),
+        ),
+        Some(at_ms) if at_ms - now_ms < STANDING_SOON_MS => out.push(
+            "the standing order that renews certificates runs out soon: sign a new one with 'matron standing make'"
+                .to_owned(),
+        ),
+        _ => {}
+    }
+    let of = |state| renewal.phones.get(state).copied().unwrap_or(0);
+    if of("late") + of("expired") > 0 {
+        out.push(format!(
+            "{} phones are late with their certificate and {} have run out: see 'matron certificates'",
+            of("late"),
+            of("expired")
+        ));
+    }
+    let tls_ends_ms = door.counters.get("tls_certificate_expires_at_ms").and_then(|t| i64::try_from(*t).ok());
+    if tls_ends_ms.is_some_and(|at_ms| at_ms - now_ms < DOOR_SOON_MS) {
+        out.push("the phones' TLS certificate runs out soon, and phones trust no other".to_owned());
+    }
+    out
 }
 
 #[utoipa::path(get, path = "/api/v1/health", responses(
@@ -110,6 +159,15 @@ pub(crate) async fn health(
     let (vault, door, courier) = tokio::join!(vault(&room), door(&room), courier(&room));
     let read = room.store.read(|v| Ok((v.count_by_state()?, v.count_open()?, v.count_words()?)));
     let (states, (open_commands, deferred_commands), words_waiting) = read.await?;
+    let now_ms = room.now_ms();
+    let counted = crate::renewal::counted(&room).await?;
+    let renewal = RenewalState {
+        standing: counted.standing.map(|s| s.order),
+        standing_expires_at_ms: counted.standing.map(|s| s.expires_at_ms),
+        phones: counted.states.iter().map(|(s, n)| (s.name(), *n)).collect(),
+    };
+    let enrolled = states.iter().find(|(s, _)| *s == store::EnrolmentState::Enrolled).map_or(0, |s| s.1);
+    let warnings = warnings(&renewal, &door, enrolled, now_ms);
     let good = vault.answers && door.answers && courier.answers && vault.following == "following";
     Ok(Json(Health {
         status: if good { "ok" } else { "degraded" },
@@ -124,6 +182,8 @@ pub(crate) async fn health(
         open_commands,
         deferred_commands,
         words_waiting,
+        renewal,
+        warnings,
     }))
 }
 

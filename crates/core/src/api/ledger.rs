@@ -110,6 +110,9 @@ fn reason(code: u16) -> Value {
         crate::checkin::phone_refused::TOKEN_BEFORE_AUTHENTICATE => {
             Some("TokenUpdate before Authenticate".to_owned())
         }
+        crate::checkin::phone_refused::RETIRED_CERTIFICATE => {
+            Some("a certificate that was retired after a renewal".to_owned())
+        }
         n => Refusal::from_number(n).map(|r| r.to_string()),
     };
     json!({ "code": code, "text": text })
@@ -158,6 +161,17 @@ fn summary(body: &Body) -> (&'static str, Value) {
         Body::PhoneRefused { enrolment, reason: code } => {
             ("phone_refused", json!({ "enrolment": enrolment, "reason": reason(code.0) }))
         }
+        Body::StandingUsed { standing, enrolment, command, expires_at_ms, .. } => (
+            "standing_used",
+            json!({ "standing": standing, "enrolment": enrolment, "command": command.to_string(),
+                    "expires_at_ms": expires_at_ms }),
+        ),
+        Body::ServerCertificateIssued { certificate } => {
+            ("server_certificate_issued", json!({ "certificate": order::sha256(&certificate.0) }))
+        }
+        Body::CertificateTaken { enrolment, certificate } => {
+            ("certificate_taken", json!({ "enrolment": enrolment, "certificate": certificate }))
+        }
     }
 }
 
@@ -194,5 +208,10 @@ fn effect_summary(effect: &Effect) -> (&'static str, Value) {
         ),
         Effect::ApiKeyRevoked { hash } => ("api_key_revoked", json!({ "hash": hash })),
         Effect::SessionEnded { .. } => ("session_ended", json!({})),
+        Effect::StandingMade { template, cap_an_hour, expires_at_ms } => (
+            "standing_made",
+            json!({ "template": template, "cap_an_hour": cap_an_hour, "expires_at_ms": expires_at_ms }),
+        ),
+        Effect::StandingEnded { order } => ("standing_ended", json!({ "order": order })),
     }
 }

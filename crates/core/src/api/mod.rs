@@ -5,6 +5,7 @@
 //! request is authenticated, then authorised, then parsed.
 
 mod access;
+mod certificates;
 mod commands;
 mod devices;
 mod health;
@@ -128,6 +129,8 @@ fn all() -> Routes {
         .guarded::<InSession>(routes!(search::search))
         .guarded::<Devices>(routes!(people::list_invitations))
         .guarded::<InSession>(routes!(people::list_people))
+        .guarded::<Devices>(routes!(certificates::list_certificates))
+        .guarded::<InSession>(routes!(certificates::list_standing))
         .guarded::<Ledger>(routes!(ledger::list_ledger))
         .guarded::<Ledger>(routes!(ledger::ledger_head))
         .guarded::<Metrics>(routes!(health::health))
@@ -165,7 +168,7 @@ mod tests {
         let public: Vec<_> =
             all.iter().filter(|r| matches!(r.access, Access::Public(_))).map(|r| r.path.as_str()).collect();
         assert_eq!(public, ["/healthz", "/api/v1/statement", "/api/v1/openapi.json", "/api/v1/orders"]);
-        assert_eq!(all.len(), 19);
+        assert_eq!(all.len(), 21);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod begin;
 mod delivery;
+mod renewal;
 mod report;
 
 pub(crate) use delivery::{renew_warrants, warrant_expiry};
@@ -35,6 +36,8 @@ pub(crate) mod phone_refused {
     pub const OTHER_PHONE: u16 = 1001;
     /// `TokenUpdate` came before `Authenticate`.
     pub const TOKEN_BEFORE_AUTHENTICATE: u16 = 1002;
+    /// A certificate that was retired after a renewal.
+    pub const RETIRED_CERTIFICATE: u16 = 1003;
 }
 
 /// Where an answer goes.
@@ -125,7 +128,7 @@ async fn serve_door(
 pub(crate) fn handle(room: &Arc<Room>, request: CoreRequest, reply: ReplyTo) {
     match request.what {
         Some(What::Observed(bytes)) => match rpc::enrolment_id(&request.enrolment) {
-            Ok(enrolment) => observed(room, enrolment, &bytes, reply),
+            Ok(enrolment) => observed(room, enrolment, &request.certificate, &bytes, reply),
             Err(_) => reply.plain(400),
         },
         Some(What::Profile(link)) => {
@@ -138,6 +141,10 @@ pub(crate) fn handle(room: &Arc<Room>, request: CoreRequest, reply: ReplyTo) {
             let room = room.clone();
             tokio::spawn(async move { begin::scep(&room, sealed.to_vec(), reply).await });
         }
+        Some(What::OwnCertificate(current)) => {
+            let room = room.clone();
+            tokio::spawn(async move { renewal::doors_own(&room, current.to_vec(), reply).await });
+        }
         None => {
             room.counters.unreadable.inc();
             reply.plain(400);
@@ -145,7 +152,7 @@ pub(crate) fn handle(room: &Arc<Room>, request: CoreRequest, reply: ReplyTo) {
     }
 }
 
-fn observed(room: &Arc<Room>, enrolment: EnrolmentId, bytes: &[u8], reply: ReplyTo) {
+fn observed(room: &Arc<Room>, enrolment: EnrolmentId, certificate: &[u8], bytes: &[u8], reply: ReplyTo) {
     let Ok(Observed { udid_tag, user_channel, what: Some(said) }) = Observed::decode(bytes) else {
         room.counters.unreadable.inc();
         return reply.plain(400);
@@ -168,13 +175,14 @@ fn observed(room: &Arc<Room>, enrolment: EnrolmentId, bytes: &[u8], reply: Reply
         Said::Report(r) if r.status == ReportStatus::NotNow as i32 => Spoke::NotNow,
         _ => Spoke::Other,
     };
-    let standing = match room.fleet.speak(enrolment, &udid_tag, spoke, now_ms) {
+    let standing = match room.fleet.speak(enrolment, &udid_tag, certificate, spoke, now_ms) {
         Ok(standing) => standing,
         Err(why) => {
             turn_away(room, enrolment, why);
             return reply.plain(400);
         }
     };
+    renewal::shown(room, enrolment, &standing, now_ms);
     match said {
         Said::Report(_) if spoke == Spoke::Idle => {
             room.counters.idle.inc();
@@ -219,6 +227,13 @@ fn turn_away(room: &Arc<Room>, enrolment: EnrolmentId, why: TurnedAway) {
         TurnedAway::NotOurs => {
             room.counters.not_ours.inc();
             tracing::info!(enrolment.id = %enrolment, "a phone that is not enrolled was turned away");
+        }
+        TurnedAway::RetiredCertificate { tell } => {
+            room.counters.retired_certificate.inc();
+            if tell {
+                tracing::warn!(enrolment.id = %enrolment, "a phone came with a certificate that was retired; invite its holder again");
+                refused_word(room, enrolment, phone_refused::RETIRED_CERTIFICATE);
+            }
         }
         TurnedAway::OtherPhone { tell, .. } => {
             room.counters.other_phone.inc();

@@ -48,7 +48,12 @@ impl House {
     pub async fn ask_core(&self, enrolment: &[u8], what: What) -> Answer {
         let reply: CoreReply = self
             .calls
-            .call(|call| CoreRequest { call, enrolment: enrolment.to_vec().into(), what: Some(what) })
+            .call(|call| CoreRequest {
+                call,
+                enrolment: enrolment.to_vec().into(),
+                what: Some(what),
+                ..CoreRequest::default()
+            })
             .await
             .unwrap();
         reply.answer.unwrap()

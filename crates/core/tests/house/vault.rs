@@ -147,7 +147,7 @@ impl FakeVault {
         let witness = body.witness();
         let entry = Entry { version: 1, index, at_ms: START_MS, previous, witness, body };
         let entry = entry.encode().unwrap();
-        state.items.push(LedgerItem { index, entry, rows, entries });
+        state.items.push(LedgerItem { index, entry, rows, entries, not_after_ms: 0 });
         self.length.send_replace(index + 1);
         index
     }
@@ -282,6 +282,22 @@ fn index_row(enrolment: EnrolmentId, name: &str, e: &seal::IndexEntry) -> proto:
 
 #[tonic::async_trait]
 impl Vault for FakeVault {
+    async fn act(
+        &self,
+        _: Request<rpc::proto::ActRequest>,
+    ) -> Result<Response<rpc::proto::ActAnswer>, Status> {
+        let refusal = u32::from(order::Refusal::NoSuchStanding.number());
+        Ok(Response::new(rpc::proto::ActAnswer { refusal, ..Default::default() }))
+    }
+
+    async fn renew_server(
+        &self,
+        _: Request<rpc::proto::ServerCertificate>,
+    ) -> Result<Response<rpc::proto::ServerCertificateAnswer>, Status> {
+        let refusal = u32::from(order::Refusal::CertificateNotDue.number());
+        Ok(Response::new(rpc::proto::ServerCertificateAnswer { refusal, ..Default::default() }))
+    }
+
     async fn submit(&self, r: Request<proto::Submission>) -> Result<Response<Outcome>, Status> {
         let r = r.into_inner();
         let bytes: SignedOrder = order::decode(&r.signed_order).unwrap();

@@ -111,9 +111,46 @@ fn entry(body: Body) -> Entry {
     }
 }
 
+/// What standing orders and renewal brought.
+fn renewal_bodies() -> Vec<Body> {
+    let phone = EnrolmentId([1; 16]);
+    let accepted = |effect| Body::OrderAccepted {
+        order: OrderId([10; 16]),
+        digest: Digest([11; 32]),
+        signer: KeyId([12; 16]),
+        person: PersonId([13; 16]),
+        bytes: Opaque(vec![14; 3]),
+        signature: Opaque(vec![15; 64]),
+        effect,
+    };
+    let template = model::StandingTemplate::RenewCertificates { before_ms: 5_184_000_000 };
+    vec![
+        accepted(Effect::StandingMade { template, cap_an_hour: 200, expires_at_ms: 1_800_000_000_000 }),
+        accepted(Effect::StandingEnded { order: OrderId([16; 16]) }),
+        Body::StandingUsed {
+            standing: OrderId([16; 16]),
+            enrolment: phone,
+            number: 1,
+            command: CommandId([17; 16]),
+            answer_digest: Digest([18; 32]),
+            expires_at_ms: 1_800_000_000_000,
+        },
+        Body::ServerCertificateIssued { certificate: Opaque(vec![0x30; 7]) },
+        Body::CertificateTaken { enrolment: phone, certificate: Digest([19; 32]) },
+    ]
+}
+
+#[test]
+fn the_encoding_of_renewals_entries_stays_what_it_is() {
+    let all: Vec<u8> = renewal_bodies().into_iter().flat_map(|b| entry(b).encode().unwrap()).collect();
+    assert_eq!(crate::frame::sha256(&all).to_string(), GOLDEN_RENEWAL);
+}
+
+const GOLDEN_RENEWAL: &str = "0229a84447f10b396b772257829b5158c4a733fc7ca4698b14d5f0a239a02757";
+
 #[test]
 fn every_kind_of_entry_reads_back_as_it_was_written() {
-    for body in bodies() {
+    for body in bodies().into_iter().chain(renewal_bodies()) {
         let entry = entry(body);
         let bytes = entry.encode().unwrap();
         assert_eq!(Entry::decode(&bytes).unwrap(), entry);

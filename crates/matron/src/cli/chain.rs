@@ -44,6 +44,8 @@ pub(crate) fn kind_of(body: &Body) -> &'static str {
             Effect::ApiKeyMade { .. } => "api_key_made",
             Effect::ApiKeyRevoked { .. } => "api_key_revoked",
             Effect::SessionEnded { .. } => "session_ended",
+            Effect::StandingMade { .. } => "standing_made",
+            Effect::StandingEnded { .. } => "standing_ended",
         },
         Body::OrderRefused { .. } => "order_refused",
         Body::GrantUsed { .. } => "grant_used",
@@ -54,6 +56,9 @@ pub(crate) fn kind_of(body: &Body) -> &'static str {
         Body::CheckedOut { .. } => "checked_out",
         Body::CommandFinished { .. } => "command_finished",
         Body::PhoneRefused { .. } => "phone_refused",
+        Body::StandingUsed { .. } => "standing_used",
+        Body::ServerCertificateIssued { .. } => "server_certificate_issued",
+        Body::CertificateTaken { .. } => "certificate_taken",
     }
 }
 

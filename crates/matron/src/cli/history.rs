@@ -192,6 +192,17 @@ fn body_in_words(body: &Body) -> String {
             format!("phone {} {how} command {command}", short(enrolment))
         }
         Body::PhoneRefused { enrolment, .. } => format!("phone {} was turned away", short(enrolment)),
+        Body::StandingUsed { standing, enrolment, .. } => {
+            format!(
+                "standing order {} asked phone {} to renew its certificate",
+                short(standing),
+                short(enrolment)
+            )
+        }
+        Body::ServerCertificateIssued { .. } => "the door's own certificate was renewed".into(),
+        Body::CertificateTaken { enrolment, .. } => {
+            format!("phone {} came with its renewed certificate", short(enrolment))
+        }
     }
 }
 

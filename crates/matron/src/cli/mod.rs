@@ -20,6 +20,7 @@ mod place;
 mod records;
 mod show;
 mod simulate;
+mod standing;
 mod words;
 
 use std::process::ExitCode;
@@ -80,6 +81,10 @@ pub(crate) enum CliCommand {
     Invitations(Of<invite::InvitationsCommand>),
     /// Phones: list, show, ask, open, lock, erase, find.
     Devices(Of<devices::DevicesCommand>),
+    /// The phones' certificates, the first to end first: who is late with renewing.
+    Certificates(At<standing::Certificates>),
+    /// Standing orders: what the vault may do by itself, such as renewing certificates.
+    Standing(Of<standing::StandingCommand>),
     /// Commands on their way to phones.
     Commands(Of<records::CommandsCommand>),
     /// Orders: what was asked, by whom, why, and what came of it.
@@ -108,6 +113,10 @@ pub(crate) fn run(command: CliCommand) -> ExitCode {
         CliCommand::Invite(c) => (json(&c.reach), at(c.reach, |d| invite::run(d, c.command))),
         CliCommand::Invitations(c) => (json(&c.reach), at(c.reach, |d| invite::invitations(d, c.command))),
         CliCommand::Devices(c) => (json(&c.reach), at(c.reach, |d| devices::run(d, c.command))),
+        CliCommand::Certificates(c) => {
+            (json(&c.reach), at(c.reach, |d| standing::certificates(d, c.command)))
+        }
+        CliCommand::Standing(c) => (json(&c.reach), at(c.reach, |d| standing::run(d, c.command))),
         CliCommand::Commands(c) => (json(&c.reach), at(c.reach, |d| records::commands(d, c.command))),
         CliCommand::Orders(c) => (json(&c.reach), at(c.reach, |d| records::orders(d, c.command))),
         CliCommand::Ledger(c) => (json(&c.reach), at(c.reach, |d| history::run(d, c.command))),

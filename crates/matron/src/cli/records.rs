@@ -320,7 +320,18 @@ fn health_in_words(value: &Value) -> String {
     } else {
         "no push certificate".into()
     };
-    show::facts(&[
+    let mut certificates: Vec<String> = Vec::new();
+    for (state, n) in at("/renewal/phones").as_object().into_iter().flatten() {
+        certificates.push(format!("{n} {state}"));
+    }
+    let renewed = match at("/renewal/standing_expires_at_ms").as_i64() {
+        Some(at_ms) => format!("renewed by standing order until {}", show::time(at_ms)),
+        None => "no standing order renews them".into(),
+    };
+    let certificates = if certificates.is_empty() { "none due".into() } else { certificates.join(", ") };
+    let warnings = at("/warnings").as_array().cloned().unwrap_or_default();
+    let warnings = warnings.iter().filter_map(Value::as_str).map(|w| ("warning", w.to_owned()));
+    let mut facts = vec![
         ("status", text("/status")),
         ("version", text("/version")),
         ("address for phones", text("/base_url")),
@@ -339,6 +350,9 @@ fn health_in_words(value: &Value) -> String {
         ("courier", format!("{}, {push}", answers("/courier/answers"))),
         ("keys stated until", time("/statement_expires_at_ms")),
         ("phones", if phones.is_empty() { "none".into() } else { phones.join(", ") }),
+        ("certificates", format!("{certificates}; {renewed}")),
         ("open commands", format!("{} ({} deferred)", text("/open_commands"), text("/deferred_commands"))),
-    ])
+    ];
+    facts.extend(warnings);
+    show::facts(&facts)
 }

@@ -1,6 +1,6 @@
 //! An order in words, decoded from the very bytes that are signed.
 
-use model::{Command, CommandKind, Compartment, Setting};
+use model::{Command, CommandKind, Compartment, Setting, StandingTemplate};
 use order::{ApiScope, BytesError, Order, OrderKind, SignedOrder, key_id};
 
 use super::place::Beside;
@@ -75,6 +75,19 @@ pub(crate) fn what(kind: &OrderKind) -> String {
         }
         OrderKind::EndApiKey { hash } => format!("end the API key with hash {hash}"),
         OrderKind::EndSession { .. } => "end a session and its grant".into(),
+        OrderKind::MakeStanding { template, cap_an_hour, expires_at_ms } => {
+            let StandingTemplate::RenewCertificates { before_ms } = template;
+            format!(
+                "from now on the vault asks phones by itself to renew their certificates, {} before they end, up \
+                 to {} an hour, until {}",
+                span(*before_ms),
+                count((*cap_an_hour).into(), "phone"),
+                time(*expires_at_ms)
+            )
+        }
+        OrderKind::EndStanding { order } => {
+            format!("end standing order {order}: the vault does nothing more by itself under it")
+        }
     }
 }
 
@@ -247,6 +260,7 @@ mod tests {
             },
             OrderKind::EndApiKey { hash },
             OrderKind::EndSession { session: hash },
+            OrderKind::EndStanding { order: OrderId([6; 16]) },
             OrderKind::Command { command: Command::InstallProfile },
             OrderKind::Command { command: Command::RemoveProfile { identifier: "org.example.wifi".into() } },
             OrderKind::Command {

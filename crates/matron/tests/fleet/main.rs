@@ -9,6 +9,7 @@ mod bodies;
 mod orders;
 mod others;
 mod push;
+mod renewal;
 mod restarts;
 mod routes;
 mod sealed;

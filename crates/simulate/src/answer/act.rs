@@ -45,9 +45,15 @@ pub(super) fn install_profile(life: &mut Life, command: &Dictionary) -> Reply {
         let chain = error_chain(1000, "MCProfileErrorDomain", "The profile couldn't be read.");
         return Reply::failed(Status::Error, chain);
     };
-    let enrolment = life.profiles.first().map(|p| p.identifier.as_str());
-    if enrolment == Some(new.identifier.as_str()) {
-        return Reply::error(code::PROFILE_REPLACEMENT, "The profile can't replace the enrolment profile.");
+    if let Some(enrolment) = life.profiles.first().filter(|p| p.identifier == new.identifier) {
+        // Only an update of the very same profile, with the very same payloads, may take its place.
+        if enrolment.uuid != new.uuid || enrolment.payloads != new.payloads {
+            return Reply::error(
+                code::PROFILE_REPLACEMENT,
+                "The profile can't replace the enrolment profile.",
+            );
+        }
+        return Reply::then(After::Renew);
     }
     let full = life.profiles.len() >= MAX_PROFILES;
     match life.profiles.iter_mut().find(|p| p.identifier == new.identifier) {

@@ -1,0 +1,147 @@
+//! The phones' certificates, who is late with renewing, and the standing orders.
+
+use std::sync::Arc;
+
+use axum::{Extension, Json};
+use model::{EnrolmentId, OrderId, StandingTemplate};
+use serde::{Deserialize, Serialize};
+use store::CertificateState;
+use utoipa::{IntoParams, ToSchema};
+
+use super::access::{Devices, InSession, Permit};
+use super::problem::{Problem, ProblemBody};
+use super::shape::{Page, Params, cursor_from, cursor_of, limit};
+use crate::renewal::{in_force, window};
+use crate::room::Room;
+
+/// Which phones.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct CertificatesQuery {
+    /// ok, due, asked, late or expired.
+    state: Option<String>,
+    /// Of this group.
+    group: Option<String>,
+    /// 1 to 200, by default 50.
+    limit: Option<u32>,
+    /// Where the page before ended.
+    cursor: Option<String>,
+}
+
+/// A phone and its certificate.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Certificate {
+    #[schema(value_type = String)]
+    enrolment: EnrolmentId,
+    group: String,
+    /// `ok`; `due`: not asked yet; `asked`; `late`: in the last third of the time for it; `expired`: the phone
+    /// can't connect any more, invite its holder again.
+    state: &'static str,
+    /// When the certificate that the phone uses ends.
+    not_after_ms: i64,
+    asked_at_ms: Option<i64>,
+    /// It was given a new certificate and has not come with it yet.
+    under_way: bool,
+    last_seen_ms: Option<i64>,
+}
+
+#[utoipa::path(get, path = "/api/v1/certificates", params(CertificatesQuery), responses(
+    (status = 200, body = Page<Certificate>),
+    (status = 401, body = ProblemBody, content_type = "application/problem+json"),
+))]
+pub(crate) async fn list_certificates(
+    permit: Permit<Devices>,
+    Extension(room): Extension<Arc<Room>>,
+    Params(q): Params<CertificatesQuery>,
+) -> Result<Json<Page<Certificate>>, Problem> {
+    let limit = limit(q.limit)?;
+    let after = cursor_from(q.cursor.as_deref())?;
+    let state = match q.state.as_deref() {
+        None => None,
+        Some(word) => {
+            let state = CertificateState::from_name(word);
+            Some(state.ok_or_else(|| Problem::bad("state is ok, due, asked, late or expired"))?)
+        }
+    };
+    let group = match permit.actor().group() {
+        Some(own) if q.group.as_deref().is_some_and(|g| g != own) => {
+            return Err(Problem::forbidden("your role reaches your own group's phones"));
+        }
+        Some(own) => Some(own.to_owned()),
+        None => q.group,
+    };
+    let now_ms = room.now_ms();
+    let read = room.store.read(move |v| {
+        let standing = in_force(&v.standing_orders()?, now_ms);
+        v.certificates(window(standing.as_ref(), now_ms), state, group.as_deref(), after, limit + 1)
+    });
+    let mut found = read.await?;
+    let more = found.len() > limit as usize;
+    found.truncate(limit as usize);
+    let next_cursor = found.last().filter(|_| more).map(|c| cursor_of(c.place));
+    let items = found.into_iter().map(|c| {
+        let seen_ms = room.fleet.find(c.enrolment).map_or(c.last_seen_at_ms, |p| p.last_seen_ms);
+        Certificate {
+            enrolment: c.enrolment,
+            group: c.group,
+            state: c.state.name(),
+            not_after_ms: c.not_after_ms,
+            asked_at_ms: c.asked_at_ms,
+            under_way: c.under_way,
+            last_seen_ms: (seen_ms > 0).then_some(seen_ms),
+        }
+    });
+    Ok(Json(Page { items: items.collect(), next_cursor }))
+}
+
+/// What the vault may do by itself.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct StandingOrder {
+    #[schema(value_type = String)]
+    order: OrderId,
+    template: &'static str,
+    /// How long before its end a certificate is due.
+    before_ms: i64,
+    cap_an_hour: u32,
+    /// `stands`, `ended` or `expired`.
+    state: &'static str,
+    made_at_ms: i64,
+    expires_at_ms: i64,
+    ended_at_ms: Option<i64>,
+    uses: u64,
+    used_at_ms: Option<i64>,
+}
+
+#[utoipa::path(get, path = "/api/v1/standing", responses(
+    (status = 200, body = Page<StandingOrder>),
+    (status = 401, body = ProblemBody, content_type = "application/problem+json"),
+))]
+pub(crate) async fn list_standing(
+    _permit: Permit<InSession>,
+    Extension(room): Extension<Arc<Room>>,
+) -> Result<Json<Page<StandingOrder>>, Problem> {
+    let now_ms = room.now_ms();
+    let all = room.store.read(|v| v.standing_orders()).await?;
+    let items = all.into_iter().map(|s| {
+        let StandingTemplate::RenewCertificates { before_ms } = s.template;
+        let state = match s.ended_at_ms {
+            Some(_) => "ended",
+            None if now_ms >= s.expires_at_ms => "expired",
+            None => "stands",
+        };
+        StandingOrder {
+            order: s.order,
+            template: s.template.name(),
+            before_ms,
+            cap_an_hour: s.cap_an_hour,
+            state,
+            made_at_ms: s.made_at_ms,
+            expires_at_ms: s.expires_at_ms,
+            ended_at_ms: s.ended_at_ms,
+            uses: s.uses,
+            used_at_ms: s.used_at_ms,
+        }
+    });
+    Ok(Json(Page { items: items.collect(), next_cursor: None }))
+}

@@ -1,0 +1,203 @@
+//! Renewal of the phones' certificates under a standing order: who is due, asking the vault, queueing what it
+//! answers. The vault decides; core chooses only the order in which phones come, the first to end first.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ledger::{Body, Effect};
+use model::clock::{DAY_MS, MINUTE_MS};
+use model::{EnrolmentId, StandingTemplate, TimeMs};
+use order::Refusal;
+use rpc::proto::{ActAnswer, ActRequest};
+use store::{
+    CertificateState, NewCertificate, NewCommand, RenewalWindow, Slot, StandingRecord, StoreError, Tx,
+};
+
+use crate::checkin::{ask_vault, warrant_expiry};
+use crate::follow::Remember;
+use crate::room::Room;
+
+/// A phone that was asked and has not renewed is asked again after so long.
+const ASK_AGAIN_MS: TimeMs = DAY_MS;
+/// How long a round waits when the vault is away or this hour's cap is spent.
+const NOT_NOW_MS: TimeMs = 10_000;
+/// How many phones one round asks.
+const AT_ONCE: u32 = 200;
+
+/// How the fleet stands with its certificates.
+pub(crate) struct Renewal {
+    pub states: Vec<(CertificateState, u64)>,
+    /// The standing order that is in force.
+    pub standing: Option<StandingRecord>,
+}
+
+/// The standing order that renews certificates now: of several the one that renews earliest.
+pub(crate) fn in_force(all: &[StandingRecord], now_ms: TimeMs) -> Option<StandingRecord> {
+    let stands = |s: &&StandingRecord| s.ended_at_ms.is_none() && now_ms < s.expires_at_ms;
+    all.iter().filter(stands).max_by_key(|s| before(s)).copied()
+}
+
+fn before(s: &StandingRecord) -> TimeMs {
+    let StandingTemplate::RenewCertificates { before_ms } = s.template;
+    before_ms
+}
+
+/// What states are told by: the standing order's own time, or the usual one while none stands.
+pub(crate) fn window(standing: Option<&StandingRecord>, now_ms: TimeMs) -> RenewalWindow {
+    RenewalWindow { now_ms, before_ms: standing.map_or(StandingTemplate::USUAL_BEFORE_MS, before) }
+}
+
+/// Counts who is late.
+pub(crate) async fn counted(room: &Room) -> Result<Renewal, StoreError> {
+    let now_ms = room.now_ms();
+    room.store
+        .read(move |v| {
+            let standing = in_force(&v.standing_orders()?, now_ms);
+            Ok(Renewal { states: v.count_certificates(window(standing.as_ref(), now_ms))?, standing })
+        })
+        .await
+}
+
+/// What the ledger says of certificates and standing orders.
+pub(crate) fn project(
+    tx: &Tx<'_>,
+    at_ms: TimeMs,
+    body: &Body,
+    not_after_ms: TimeMs,
+    remembered: &mut Vec<Remember>,
+) -> Result<(), StoreError> {
+    match body {
+        Body::CertificateIssued { enrolment, certificate, .. } => {
+            let Some(e) = tx.find_enrolment(*enrolment)? else { return Ok(()) };
+            let new = NewCertificate { digest: order::sha256(&certificate.0), not_after_ms, at_ms };
+            tx.put_certificate(e.slot, &new)?;
+            if let Some(known) = tx.find_renewed(e.slot, *enrolment)? {
+                remembered.push(Remember::Certificates(known));
+            }
+            remembered.push(Remember::RenewalDue);
+        }
+        // That the phone was asked is noted with its command: an answer that was lost is asked for again.
+        Body::StandingUsed { standing, .. } => tx.standing_used(*standing, at_ms)?,
+        Body::OrderAccepted { order, effect, .. } => match effect {
+            Effect::StandingMade { template, cap_an_hour, expires_at_ms } => {
+                tx.put_standing(&StandingRecord {
+                    order: *order,
+                    template: *template,
+                    cap_an_hour: *cap_an_hour,
+                    made_at_ms: at_ms,
+                    expires_at_ms: *expires_at_ms,
+                    ended_at_ms: None,
+                    uses: 0,
+                    used_at_ms: None,
+                })?;
+                remembered.push(Remember::RenewalDue);
+            }
+            Effect::StandingEnded { order } => tx.end_standing(*order, at_ms)?,
+            _ => {}
+        },
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Asks phones to renew, for as long as the room runs.
+pub(crate) async fn renewals(room: Arc<Room>) {
+    loop {
+        let wait_ms = match once(&room).await {
+            Ok(wait_ms) => wait_ms,
+            Err(e) => {
+                tracing::error!(store.error = %e, "phones could not be asked to renew; trying again");
+                MINUTE_MS
+            }
+        };
+        let wait = Duration::from_millis(u64::try_from(wait_ms).unwrap_or(1000));
+        let _ = tokio::time::timeout(wait, room.renewal_due.notified()).await;
+    }
+}
+
+/// One round. Returns how long there is nothing to do.
+async fn once(room: &Arc<Room>) -> Result<TimeMs, StoreError> {
+    let now_ms = room.now_ms();
+    let read = room.store.read(move |v| {
+        let Some(standing) = in_force(&v.standing_orders()?, now_ms) else { return Ok(None) };
+        let w = window(Some(&standing), now_ms);
+        let due = v.certificates_due(w, standing.order, now_ms - ASK_AGAIN_MS, AT_ONCE)?;
+        let next = v.next_certificate_end(now_ms + w.before_ms)?.map(|end_ms| end_ms - w.before_ms);
+        Ok(Some((standing, due, next)))
+    });
+    let Some((standing, due, next)) = read.await? else { return Ok(MINUTE_MS) };
+    let more = due.len() >= AT_ONCE as usize;
+    for (slot, enrolment) in due {
+        if !ask(room, &standing, slot, enrolment).await? {
+            return Ok(NOT_NOW_MS);
+        }
+    }
+    let wait_ms = next.map_or(MINUTE_MS, |at_ms| at_ms - room.now_ms());
+    Ok(if more { 1000 } else { wait_ms.clamp(1000, MINUTE_MS) })
+}
+
+/// Asks for one phone. False: there is no use in going on now.
+async fn ask(
+    room: &Arc<Room>,
+    standing: &StandingRecord,
+    slot: Slot,
+    enrolment: EnrolmentId,
+) -> Result<bool, StoreError> {
+    let request = ActRequest { standing: standing.order.0.to_vec(), enrolment: enrolment.0.to_vec() };
+    let asked = ask_vault(room, "act", |mut v| async move { v.act(request).await }).await;
+    let Ok(answer) = asked else { return Ok(false) };
+    let refusal = u16::try_from(answer.refusal).unwrap_or(u16::MAX);
+    match (refusal, Refusal::from_number(refusal)) {
+        (0, _) => {}
+        (_, Some(Refusal::StandingCapReached)) => {
+            tracing::info!(
+                "the standing order has done what it may in this hour; the other phones come in the next"
+            );
+            return Ok(false);
+        }
+        (_, Some(Refusal::NoSuchStanding | Refusal::LedgerUnavailable) | None) => return Ok(false),
+        // The vault's own record of this phone says otherwise; the others go on.
+        (n, _) => {
+            tracing::warn!(enrolment.id = %enrolment, refusal = n, "the vault does not ask this phone to renew");
+            return Ok(true);
+        }
+    }
+    keep(room, standing, slot, enrolment, answer).await?;
+    Ok(true)
+}
+
+/// Keeps the command that the vault made, for the phone to fetch.
+async fn keep(
+    room: &Arc<Room>,
+    standing: &StandingRecord,
+    slot: Slot,
+    enrolment: EnrolmentId,
+    answer: ActAnswer,
+) -> Result<(), StoreError> {
+    let Some(made) = answer.command else { return Ok(()) };
+    let (Ok(command), Some(warrant)) = (rpc::command_id(&made.command), made.warrants.into_iter().next())
+    else {
+        return Ok(());
+    };
+    let Some(warrant_expires_at_ms) = warrant_expiry(&warrant.warrant) else { return Ok(()) };
+    let now_ms = room.now_ms();
+    let new = NewCommand {
+        command,
+        order: Some(standing.order),
+        request_type: "InstallProfile".to_owned(),
+        query: None,
+        body: made.body,
+        sealed: made.sealed,
+        created_at_ms: now_ms,
+        expires_at_ms: answer.expires_at_ms,
+    };
+    room.store
+        .write(move |tx| {
+            let number = tx.put_command(&new)?;
+            tx.queue(slot, number, Some((&warrant.warrant, warrant_expires_at_ms)))?;
+            tx.asked_to_renew(slot, now_ms)
+        })
+        .await?;
+    room.fleet.queued(&[enrolment], now_ms);
+    Ok(())
+}

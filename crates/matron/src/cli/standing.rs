@@ -1,0 +1,200 @@
+//! Standing orders, and the page of who is late with renewing.
+
+use clap::{Args, Subcommand};
+use model::clock::{DAY_MS, HOUR_MS};
+use model::{EnrolmentId, OrderId, StandingTemplate, TimeMs};
+use order::OrderKind;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::desk::{Desk, shaped};
+use super::failure::{Result, usage};
+use super::place::{self, Draft};
+use super::{devices, show};
+
+#[derive(Debug, Args)]
+pub(crate) struct Certificates {
+    /// Only those that are ok, due, asked, late or expired.
+    #[arg(long, value_parser = ["ok", "due", "asked", "late", "expired"])]
+    state: Option<String>,
+    /// Only of this group.
+    #[arg(long)]
+    group: Option<String>,
+    /// How many at most.
+    #[arg(long, default_value_t = 50)]
+    limit: u32,
+    /// Where the page before ended.
+    #[arg(long)]
+    cursor: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StandingCommand {
+    /// Let the vault renew the phones' certificates by itself.
+    Make(Make),
+    /// Every standing order, and how often it was used.
+    List,
+    /// End one: the vault does nothing more by itself under it.
+    End(End),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Make {
+    /// How many days before its end a certificate is renewed, 1 to 365.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..=365))]
+    before_days: u16,
+    /// The same in hours, for short-lived certificates.
+    #[arg(long, conflicts_with = "before_days", value_parser = clap::value_parser!(u16).range(1..=8760))]
+    before_hours: Option<u16>,
+    /// How many phones an hour, 1 to 20000: the most harm that it can do.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    cap: u32,
+    /// For how many days the order stands, 1 to 1096.
+    #[arg(long, default_value_t = 1096, value_parser = clap::value_parser!(u16).range(1..=1096))]
+    days: u16,
+    /// Why.
+    #[arg(long)]
+    reason: Option<String>,
+    /// Don't ask.
+    #[arg(long, short)]
+    yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct End {
+    /// The order that made it.
+    id: String,
+    /// Why.
+    #[arg(long)]
+    reason: Option<String>,
+    /// Don't ask.
+    #[arg(long, short)]
+    yes: bool,
+}
+
+pub(crate) fn run(desk: &Desk, command: StandingCommand) -> Result<()> {
+    match command {
+        StandingCommand::Make(m) => make(desk, m),
+        StandingCommand::List => list(desk),
+        StandingCommand::End(e) => end(desk, e),
+    }
+}
+
+fn make(desk: &Desk, m: Make) -> Result<()> {
+    let before_ms = match m.before_hours {
+        Some(hours) => TimeMs::from(hours) * HOUR_MS,
+        None => TimeMs::from(m.before_days) * DAY_MS,
+    };
+    let expires_at_ms = desk.now_ms() + TimeMs::from(m.days) * DAY_MS - HOUR_MS;
+    let template = StandingTemplate::RenewCertificates { before_ms };
+    let kind = OrderKind::MakeStanding { template, cap_an_hour: m.cap, expires_at_ms };
+    let reason = m.reason.unwrap_or_else(|| "certificates renew by themselves".into());
+    let placed = Draft::new(kind, &reason).place(desk, m.yes)?;
+    if desk.reach.json {
+        return show::print_json(&json!({ "order": placed.order, "position": placed.position }));
+    }
+    show::print(&format!(
+        "Standing order {} stands, ledger entry {}. 'matron certificates' shows who is late.\n",
+        placed.order, placed.position
+    ))
+}
+
+fn end(desk: &Desk, e: End) -> Result<()> {
+    let order: OrderId = e.id.parse().map_err(|why| usage(format!("the order: {why}")))?;
+    let reason = place::reason(e.reason)?;
+    let placed = Draft::new(OrderKind::EndStanding { order }, &reason).place(desk, e.yes)?;
+    if desk.reach.json {
+        return show::print_json(&json!({ "order": placed.order, "ended": order }));
+    }
+    show::print(&format!("Standing order {order} has ended.\n"))
+}
+
+#[derive(Deserialize)]
+struct Standing {
+    order: OrderId,
+    template: String,
+    before_ms: TimeMs,
+    cap_an_hour: u32,
+    state: String,
+    expires_at_ms: TimeMs,
+    uses: u64,
+    used_at_ms: Option<TimeMs>,
+}
+
+#[derive(Deserialize)]
+struct Items<T> {
+    items: Vec<T>,
+    next_cursor: Option<String>,
+}
+
+fn list(desk: &Desk) -> Result<()> {
+    let value = desk.get("/api/v1/standing")?;
+    if desk.reach.json {
+        return show::print_json(&value);
+    }
+    let all: Items<Standing> = shaped(&value)?;
+    if all.items.is_empty() {
+        return show::print("There is none. 'matron standing make' lets the vault renew certificates.\n");
+    }
+    let rows = all.items.into_iter().map(|s| {
+        vec![
+            s.order.to_string(),
+            s.template,
+            show::span(s.before_ms),
+            s.cap_an_hour.to_string(),
+            s.state,
+            show::time(s.expires_at_ms),
+            s.uses.to_string(),
+            show::maybe_time(s.used_at_ms),
+        ]
+    });
+    show::print(&show::table(&["ORDER", "DOES", "BEFORE", "AN HOUR", "STATE", "UNTIL", "USED", "LAST"], rows))
+}
+
+#[derive(Deserialize)]
+struct Certificate {
+    enrolment: EnrolmentId,
+    group: String,
+    state: String,
+    not_after_ms: TimeMs,
+    asked_at_ms: Option<TimeMs>,
+    last_seen_ms: Option<TimeMs>,
+}
+
+/// What is to be done about it.
+fn advice(state: &str) -> &'static str {
+    match state {
+        "late" => "have it switched on and online",
+        "expired" => "invite its holder again",
+        _ => "",
+    }
+}
+
+/// `matron certificates`.
+pub(crate) fn certificates(desk: &Desk, c: Certificates) -> Result<()> {
+    let query = [("state", c.state), ("group", c.group)];
+    let value = desk.list("/api/v1/certificates", &query, c.limit, c.cursor)?;
+    if desk.reach.json {
+        return show::print_json(&value);
+    }
+    let page: Items<Certificate> = shaped(&value)?;
+    let now_ms = desk.now_ms();
+    let rows = page.items.into_iter().map(|p| {
+        vec![
+            p.enrolment.to_string(),
+            p.group,
+            show::time(p.not_after_ms),
+            show::maybe_time(p.asked_at_ms),
+            show::ago(p.last_seen_ms, now_ms),
+            advice(&p.state).to_owned(),
+            p.state,
+        ]
+    });
+    let rows = rows.map(|mut row| {
+        row.swap(5, 6);
+        row
+    });
+    show::print(&show::table(&["ENROLMENT", "GROUP", "ENDS", "ASKED", "LAST SEEN", "STATE", "DO"], rows))?;
+    devices::tell_more(page.next_cursor.as_deref());
+    Ok(())
+}

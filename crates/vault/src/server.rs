@@ -1,0 +1,53 @@
+//! The door's own TLS certificate, where the house makes it: issued anew in time.
+//!
+//! Who asks is core, and nobody needs to be believed: the vault certifies again what it has certified
+//! before, the same key for the same names, for a new while. So core can gain no certificate for a key of
+//! its own, and at most withhold the door's.
+
+use apple::x509::{self, Certificate, Window};
+use ledger::{Body, Opaque};
+use model::{TimeMs, clock::DAY_MS};
+use order::{Refusal, sha256};
+
+use crate::chamber::Chamber;
+
+/// Apple accepts a TLS certificate of a user-added CA for 825 days at most.
+pub(crate) const TLS_LIFE_MS: TimeMs = 820 * DAY_MS;
+/// The certificate is due once so much is left of it.
+pub(crate) const TLS_RENEW_BEFORE_MS: TimeMs = TLS_LIFE_MS / 3;
+
+impl Chamber {
+    /// The door's certificate anew, if `current` is one of ours and due.
+    pub(crate) fn renew_server(&mut self, current: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let ca = Certificate::parse(&self.keys.file.ca_certificate).map_err(|_| Refusal::CannotOpen)?;
+        let old = Certificate::parse(current).map_err(|_| Refusal::BadCertificateRequest)?;
+        let ours = old.issuer_der() == ca.subject_der() && old.is_signed_by(ca.spki_der());
+        let names = old.server_names().filter(|_| ours).ok_or(Refusal::BadCertificateRequest)?;
+        if self.now_ms < old.not_after_ms() - TLS_RENEW_BEFORE_MS {
+            return Err(Refusal::CertificateNotDue);
+        }
+        let window = Window {
+            not_before_ms: self.now_ms - DAY_MS,
+            not_after_ms: (self.now_ms + TLS_LIFE_MS).min(ca.not_after_ms()),
+        };
+        let spki = old.spki_der();
+        let asked_for = sha256(current);
+        let serial = self.keys.file.derive_key.server_serial(asked_for.as_bytes());
+        // The same question again gets the same certificate, for as long as it was the last one.
+        if let Some((of, made)) = &self.server_renewed
+            && *of == asked_for
+        {
+            return Ok(made.clone());
+        }
+        let ca_der = &self.keys.file.ca_certificate;
+        let made = x509::server_certificate(ca_der, self.keys.ca.as_ref(), spki, &names, serial, window);
+        let made = made.map_err(|e| {
+            tracing::warn!(reason = %e, "the door's certificate could not be issued anew");
+            Refusal::BadCertificateRequest
+        })?;
+        self.record(Body::ServerCertificateIssued { certificate: Opaque(made.clone()) });
+        self.server_renewed = Some((asked_for, made.clone()));
+        tracing::info!(tls.not_after_ms = window.not_after_ms, "the door's certificate was issued anew");
+        Ok(made)
+    }
+}

@@ -1,0 +1,215 @@
+//! What the vault does by itself under a standing order: so far, asking a phone to renew its certificate.
+//! Core says for which phone; the vault looks for itself whether the order stands, whether the hour's
+//! cap is spent, and whether that phone's certificate is due by its own record. What an act costs is
+//! written before it leaves, so no restart gives it back.
+
+use std::collections::HashMap;
+
+use ledger::{Body, Effect};
+use model::clock::HOUR_MS;
+use model::{CommandId, Digest, EnrolmentId, OrderId, StandingTemplate, TimeMs};
+use order::{Order, Refusal, SignedWarrant, sha256};
+use zeroize::Zeroizing;
+
+use crate::chamber::Chamber;
+use crate::command::PreparedCommand;
+use crate::state::Enrolment;
+use crate::submit::Consequence;
+
+/// A phone that took a certificate and did not come to use it (its installation failed half-way) is
+/// asked anew after so long.
+const ASKED_ANEW_AFTER_MS: TimeMs = 6 * HOUR_MS;
+
+/// A standing order with what was done under it.
+#[derive(Debug, Clone)]
+pub(crate) struct Standing {
+    pub(crate) template: StandingTemplate,
+    pub(crate) cap_an_hour: u32,
+    pub(crate) expires_at_ms: TimeMs,
+    pub(crate) ended: bool,
+    /// The latest hour (since 1970) in which something was done. Never goes back.
+    hour: i64,
+    spent: u32,
+    acts: HashMap<EnrolmentId, Act>,
+}
+
+/// The last thing that was done for a phone.
+#[derive(Debug, Clone, Copy)]
+struct Act {
+    command: CommandId,
+    digest: Digest,
+    expires_at_ms: TimeMs,
+}
+
+/// A phone was asked to renew: its next certificate may be fetched with this challenge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Renewal {
+    pub(crate) standing: OrderId,
+    /// How many certificates the enrolment had before.
+    pub(crate) number: u32,
+    pub(crate) expires_at_ms: TimeMs,
+}
+
+/// What an act gives core.
+pub(crate) struct Acted {
+    pub(crate) position: u64,
+    pub(crate) command: PreparedCommand,
+    pub(crate) expires_at_ms: TimeMs,
+}
+
+fn hour_of(at_ms: TimeMs) -> i64 {
+    at_ms.div_euclid(HOUR_MS)
+}
+
+impl Standing {
+    pub(crate) fn new(template: StandingTemplate, cap_an_hour: u32, expires_at_ms: TimeMs) -> Self {
+        Self {
+            template,
+            cap_an_hour,
+            expires_at_ms,
+            ended: false,
+            hour: i64::MIN,
+            spent: 0,
+            acts: HashMap::new(),
+        }
+    }
+
+    pub(crate) fn stands(&self, now_ms: TimeMs) -> bool {
+        !self.ended && now_ms < self.expires_at_ms
+    }
+
+    /// What is left of this hour's cap. A clock that was set back stays in the latest hour it was in.
+    fn left(&self, now_ms: TimeMs) -> u32 {
+        if hour_of(now_ms) > self.hour {
+            self.cap_an_hour
+        } else {
+            self.cap_an_hour.saturating_sub(self.spent)
+        }
+    }
+
+    /// Takes in what was done for a phone at `at_ms`.
+    pub(crate) fn used(
+        &mut self,
+        enrolment: EnrolmentId,
+        command: CommandId,
+        digest: Digest,
+        expires_at_ms: TimeMs,
+        at_ms: TimeMs,
+    ) {
+        if hour_of(at_ms) > self.hour {
+            self.hour = hour_of(at_ms);
+            self.spent = 0;
+        }
+        self.spent = self.spent.saturating_add(1);
+        self.acts.insert(enrolment, Act { command, digest, expires_at_ms });
+    }
+
+    /// Drops what ran out before then.
+    pub(crate) fn sweep(&mut self, before_ms: TimeMs) {
+        self.acts.retain(|_, a| a.expires_at_ms >= before_ms);
+    }
+}
+
+/// Whether the phone may be asked to renew now.
+fn due(e: &Enrolment, before_ms: TimeMs, now_ms: TimeMs) -> Result<(), Refusal> {
+    let newest = e.issued.as_ref().filter(|_| !e.withdrawn).ok_or(Refusal::UnknownEnrolment)?;
+    if now_ms > newest.not_after_ms {
+        return Err(Refusal::CertificateRunOut);
+    }
+    let near_its_end = |not_after_ms: TimeMs| now_ms >= not_after_ms - before_ms;
+    // The newest one was perhaps never taken into use: the phone still shows the one before.
+    let stuck = e.not_after_before_ms.is_some_and(|end_ms| near_its_end(end_ms) && now_ms <= end_ms)
+        && now_ms >= newest.at_ms + ASKED_ANEW_AFTER_MS;
+    if near_its_end(newest.not_after_ms) || stuck { Ok(()) } else { Err(Refusal::CertificateNotDue) }
+}
+
+impl Chamber {
+    pub(crate) fn make_standing(
+        &self,
+        order: &Order,
+        template: StandingTemplate,
+        cap_an_hour: u32,
+        expires_at_ms: TimeMs,
+    ) -> Result<Consequence, Refusal> {
+        let life_ms = expires_at_ms.saturating_sub(self.now_ms);
+        let sound = template.is_sound()
+            && (1..=StandingTemplate::MOST_AN_HOUR).contains(&cap_an_hour)
+            && (1..=StandingTemplate::LONGEST_LIFE_MS).contains(&life_ms)
+            && order.targets.is_empty();
+        if !sound {
+            return Err(Refusal::BadArgument);
+        }
+        Ok(Consequence::of(Effect::StandingMade { template, cap_an_hour, expires_at_ms }))
+    }
+
+    pub(crate) fn end_standing(&self, standing: OrderId) -> Result<Consequence, Refusal> {
+        match self.state.standing.get(&standing) {
+            Some(s) if s.stands(self.now_ms) => {
+                Ok(Consequence::of(Effect::StandingEnded { order: standing }))
+            }
+            _ => Err(Refusal::NoSuchStanding),
+        }
+    }
+
+    /// Acts for one phone under a standing order.
+    pub(crate) fn act(&mut self, standing: &OrderId, enrolment: &EnrolmentId) -> Result<Acted, Refusal> {
+        let s = self.state.standing.get(standing).filter(|s| s.stands(self.now_ms));
+        let s = s.ok_or(Refusal::NoSuchStanding)?;
+        let StandingTemplate::RenewCertificates { before_ms } = s.template;
+        let e = self.state.enrolments.get(enrolment).ok_or(Refusal::UnknownEnrolment)?;
+        due(e, before_ms, self.now_ms)?;
+        if s.left(self.now_ms) == 0 {
+            return Err(Refusal::StandingCapReached);
+        }
+        let newest_ends_ms = e.issued.as_ref().map_or(self.now_ms, |i| i.not_after_ms);
+        let expires_at_ms = (self.now_ms + Order::LONGEST_LIFE_MS)
+            .min(s.expires_at_ms)
+            .min(newest_ends_ms.max(self.now_ms + 1));
+        let number = e.certificates;
+        let challenge = self.keys.file.derive_key.renewal_challenge(standing, enrolment, number);
+        let profile = self.enrolment_profile(enrolment, &challenge)?;
+        // The signature in it differs each time, so each act is a command of its own.
+        let command = self.keys.file.derive_key.act(standing, enrolment, self.state.entries);
+        let bytes = Zeroizing::new(
+            apple::command::install_enrolment(command, &profile).map_err(|_| Refusal::BadProfile)?,
+        );
+        let digest = sha256(&bytes);
+        let body = self.seal_to_door(&digest, &bytes)?;
+        let position = self.record(Body::StandingUsed {
+            standing: *standing,
+            enrolment: *enrolment,
+            number,
+            command,
+            answer_digest: digest,
+            expires_at_ms,
+        });
+        tracing::info!(standing = %standing, enrolment = %enrolment, number, "a phone is asked to renew its certificate");
+        let warrant = self.command_warrant(*enrolment, command, digest, expires_at_ms);
+        let command = PreparedCommand { command, body, sealed: true, warrants: vec![(*enrolment, warrant)] };
+        Ok(Acted { position, command, expires_at_ms })
+    }
+
+    /// Fresh warrants for what was done under a standing order; a phone for which nothing stands is
+    /// passed over. `None`: there is no such standing order.
+    pub(crate) fn standing_warrants(
+        &self,
+        standing: &OrderId,
+        phones: &[EnrolmentId],
+    ) -> Option<Result<Vec<(EnrolmentId, SignedWarrant)>, Refusal>> {
+        let s = self.state.standing.get(standing)?;
+        if !s.stands(self.now_ms) {
+            return Some(Err(Refusal::NoSuchStanding));
+        }
+        let warrant = |phone: &EnrolmentId| {
+            let a = s.acts.get(phone).filter(|a| self.now_ms < a.expires_at_ms)?;
+            Some((*phone, self.command_warrant(*phone, a.command, a.digest, a.expires_at_ms)))
+        };
+        Some(Ok(phones.iter().filter_map(warrant).collect()))
+    }
+
+    /// Whether a renewal's challenge is still good: its standing order stands, and it has not run out.
+    pub(crate) fn renewal_stands(&self, renewal: &Renewal) -> bool {
+        self.now_ms < renewal.expires_at_ms
+            && self.state.standing.get(&renewal.standing).is_some_and(|s| s.stands(self.now_ms))
+    }
+}
