@@ -161,6 +161,9 @@ pub struct Coverage {
     pub window: Option<ExposureWindow>,
     /// The window is covered without holes. `None` when no window was given.
     pub window_covered: Option<bool>,
+    /// Logs that do not look like EPMM's: they ask for other products' paths.
+    #[serde(default)]
+    pub not_epmm: Vec<String>,
     /// Rules that a layout can't decide, and flaws that leave no web trace.
     pub not_assessable: Vec<NotAssessable>,
     /// Why the verdict is "unknown", or would be without evidence: plain sentences.

@@ -42,7 +42,6 @@ impl Target {
         let cut = raw.len() > MAX_TARGET_BYTES;
         let raw = raw.get(..MAX_TARGET_BYTES).unwrap_or(raw);
         let raw = without_authority(raw);
-        let raw = raw.split(|b| *b == b'#').next().unwrap_or(raw);
         let at = raw.iter().position(|b| *b == b'?');
         let (path, query) = match at {
             Some(i) => (raw.get(..i).unwrap_or_default(), raw.get(i + 1..).unwrap_or_default()),
@@ -119,7 +118,7 @@ impl Target {
 }
 
 /// `http://host/path` → `/path`.
-fn without_authority(raw: &[u8]) -> &[u8] {
+pub(crate) fn without_authority(raw: &[u8]) -> &[u8] {
     let Some(at) = memchr::memmem::find(raw.get(..16).unwrap_or(raw), b"://") else { return raw };
     let rest = raw.get(at + 3..).unwrap_or_default();
     match rest.iter().position(|b| *b == b'/' || *b == b'?') {
@@ -147,6 +146,17 @@ pub fn decode_once(part: &[u8]) -> Option<Vec<u8>> {
                     && (c * 16 + d) & 0xC0 == 0x80
                 {
                     out.push(((byte & 0x1F) << 6) | ((c * 16 + d) & 0x3F));
+                    changed = true;
+                    rest = later;
+                    continue;
+                }
+                // The same in three bytes: 0xE0, 0x80 or 0x81, and one more.
+                if byte == 0xE0
+                    && let [b'%', b'8', high @ (b'0' | b'1'), b'%', e, f, later @ ..] = after
+                    && let (Some(e), Some(f)) = (hex(*e), hex(*f))
+                    && (e * 16 + f) & 0xC0 == 0x80
+                {
+                    out.push(((high & 1) << 6) | ((e * 16 + f) & 0x3F));
                     changed = true;
                     rest = later;
                     continue;
@@ -256,6 +266,7 @@ mod tests {
             "/mifs/rs/api/v2/%252566eatureusage",
             "/mifs%2frs%5capi/v2/featureusage",
             "/mifs%c0%afrs/api/v2/featureusage",
+            "/mifs%e0%80%afrs/api/v2/featureusage",
             "/mifs/rs/api/v2/featureusage%3fformat=x",
             "https://mdm.example.org/mifs/rs/api/v2/featureusage?format=csv",
             "\\mifs\\rs\\api\\v2\\featureusage",

@@ -257,10 +257,7 @@ mod tests {
             assert_eq!(get(ok, 206, 5), "");
             assert_eq!(get(ok, 404, 91404), "epmm-2026-1281-probe");
         }
-        assert_eq!(
-            get("/mifs/c/aftstore/fob/3/5/sha256:INERT-SAMPLE/x.ipa", 404, 9),
-            "epmm-2026-1281-malformed"
-        );
+        assert_eq!(get("/mifs/c/aftstore/fob/3/5/sha256:INERT-SAMPLE/x.ipa", 404, 9), "epmm-2026-1281-probe");
         assert_eq!(
             get("/mifs/c/aftstore/fob/3/5/sha256:kid=1,st=inert,et=1,h=x/x.ipa", 404, 9),
             "epmm-2026-1281-malformed"

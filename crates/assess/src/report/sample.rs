@@ -197,6 +197,7 @@ pub(crate) fn data_left() -> Assessment {
             holes: vec![Hole { from_ms: HIT_MS + 40 * MINUTE_MS, to_ms: HIT_MS + 400 * MINUTE_MS, why: "this log has a line every few seconds at all hours.".to_owned() }],
             window: Some(ExposureWindow { from_ms: Some(HIT_MS - 14 * DAY_MS), to_ms: Some(HIT_MS + 6 * DAY_MS), source: "--exposed-from 2025-05-01 --exposed-to 2025-05-21".to_owned(), cves: strings(&["CVE-2025-4427"]) }),
             window_covered: Some(false),
+            not_epmm: vec![],
             not_assessable: vec![NotAssessable { rule: "CVE-2026-10520".to_owned(), title: "Sentry command injection".to_owned(), layout: None, why: "The request is a POST whose body is in no log.".to_owned() }],
             reasons: strings(&["logs/https-access_log.3.gz ends in the middle and was read in part.", "The window begins 11 days before the first line."]),
         },

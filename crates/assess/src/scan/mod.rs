@@ -68,6 +68,8 @@ pub struct Findings {
     pub sampled: (u64, u64),
     /// Sampled lines whose path is one of the appliance's (`/mifs`, `/mics`…).
     pub sampled_ours: u64,
+    /// Sampled lines whose path is another product's, and not one that scanners look for EPMM with.
+    pub sampled_theirs: u64,
     /// Sampled lines without an offset.
     pub sampled_zoneless: u64,
     /// Peers of sampled lines, at most [`MAX_PEERS`]; the second number counts those with a forwarded address.
@@ -111,6 +113,7 @@ impl Findings {
         self.sampled.0 += next.sampled.0;
         self.sampled.1 += next.sampled.1;
         self.sampled_ours += next.sampled_ours;
+        self.sampled_theirs += next.sampled_theirs;
         self.sampled_zoneless += next.sampled_zoneless;
         for (p, (n, f)) in next.peers {
             self.peer(p, n, f);
@@ -339,10 +342,12 @@ fn trim_json(text: &[u8], json: bool) -> &[u8] {
 fn look(setup: &Setup, json: bool, text: &[u8]) -> Option<LineLook> {
     let text = trim_json(text, json);
     let l: Line<'_> = line::parse(text, setup.format.as_ref(), &setup.fields)?;
-    let path = l.target.as_deref().unwrap_or_default();
+    let path = crate::fold::without_authority(l.target.as_deref().unwrap_or_default());
     // Ordinary traffic of the appliance; what a scanner asks every server for says nothing.
-    let ours = ["/mifs/", "/mics/", "/mi/", "/status/status"].iter().any(|p| path.starts_with(p.as_bytes()))
-        && !SCANNED.iter().any(|w| contains_folded(path, w));
+    let begins = OURS.iter().any(|p| path.get(..p.len()).is_some_and(|s| s.eq_ignore_ascii_case(p)));
+    let scanned = SCANNED.iter().any(|w| contains_folded(path, w));
+    let ours = begins && !scanned;
+    let theirs = path.starts_with(b"/") && !begins && !SOUGHT.iter().any(|w| contains_folded(path, w));
     Some(LineLook {
         at_ms: l.stamp.map(|s| setup.zone.utc_ms(s)),
         zoneless: l.stamp.is_some_and(|s| s.offset_s.is_none()),
@@ -351,6 +356,7 @@ fn look(setup: &Setup, json: bool, text: &[u8]) -> Option<LineLook> {
         forwarded: l.forwarded.is_some(),
         peer: l.peer.map(|p| p.get(..64).unwrap_or(&p).to_vec()),
         ours,
+        theirs,
         whole: l.status.is_some()
             || l.layout == Layout::EpmmRequest
             || l.layout == Layout::Custom
@@ -358,9 +364,25 @@ fn look(setup: &Setup, json: bool, text: &[u8]) -> Option<LineLook> {
     })
 }
 
-/// What scanners ask any server for.
-const SCANNED: &[&[u8]] =
-    &[b"/api/v2", b"featureusage", b"403.jsp", b"mibasecss", b"/fob/", b"handlemessage", b"login.jsp", b"%"];
+/// Where the appliance's own paths begin.
+const OURS: &[&[u8]] = &[b"/mifs/", b"/mics/", b"/mi/", b"/status/status"];
+
+/// What scanners ask any server for, under those too.
+const SCANNED: &[&[u8]] = &[
+    b"/api/v2",
+    b"featureusage",
+    b"403.jsp",
+    b"mibasecss",
+    b"/fob/",
+    b"handlemessage",
+    b"login.jsp",
+    b"/.;/",
+    b"%",
+];
+
+/// What a line of an excerpt about the appliance may hold without beginning with [`OURS`].
+const SOUGHT: &[&[u8]] =
+    &[b"mifs", b"mics", b"featureusage", b"403.jsp", b"mibasecss", b"/fob/", b"handlemessage", b"~!frp"];
 
 fn contains_folded(path: &[u8], word: &[u8]) -> bool {
     path.windows(word.len()).any(|w| w.eq_ignore_ascii_case(word))
@@ -374,5 +396,6 @@ struct LineLook {
     forwarded: bool,
     peer: Option<Vec<u8>>,
     ours: bool,
+    theirs: bool,
     whole: bool,
 }

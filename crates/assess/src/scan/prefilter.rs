@@ -139,6 +139,7 @@ fn hides(after: &[u8]) -> bool {
         b'5' => b.is_ascii_digit() || matches!(low, b'a' | b'c' | b'f'),
         b'7' => b.is_ascii_digit() || matches!(low, b'a' | b'e'),
         b'c' | b'C' => b == b'0' || b == b'1',
+        b'e' | b'E' => b == b'0' && (after.starts_with(b"e0%8") || after.starts_with(b"E0%8")),
         b'u' | b'U' => b == b'0',
         _ => false,
     }

@@ -109,6 +109,7 @@ fn one(setup: &Setup, json: bool, out: &mut Findings, text: &[u8], offset: u64, 
     out.cut_end = !l.whole;
     out.sampled.1 += 1;
     out.sampled_ours += u64::from(l.ours);
+    out.sampled_theirs += u64::from(l.theirs);
     out.sampled_zoneless += u64::from(l.zoneless);
     *out.layouts.entry(l.layout).or_default() += 1;
     if let Some(p) = l.peer {

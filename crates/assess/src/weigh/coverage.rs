@@ -159,7 +159,17 @@ pub(super) fn coverage(
     let window_covered =
         window.as_ref().map(|w| covered(w, first_ms, last_ms, &holes, tolerance, &mut reasons));
     let not_assessable = not_assessable(ctx, contents, skip, &mut reasons);
-    Coverage { grade, first_ms, last_ms, holes, window, window_covered, not_assessable, reasons }
+    Coverage {
+        grade,
+        first_ms,
+        last_ms,
+        holes,
+        window,
+        window_covered,
+        not_epmm: Vec::new(),
+        not_assessable,
+        reasons,
+    }
 }
 
 fn covered(

@@ -55,7 +55,9 @@ pub struct Context<'a> {
 
 /// Weighs everything. The same contents and context give the same assessment.
 pub fn weigh(ctx: Context<'_>, contents: &[Content]) -> Assessment {
-    let (doubles, skip) = doubles(contents);
+    let (doubles, mut skip) = doubles(contents);
+    let quoted = prose(contents);
+    skip.extend(quoted.iter().copied());
     let (placed, doubled) = steps::placed(contents, &skip);
     let mut all = steps::steps(&ctx, contents, &placed);
     drop(placed);
@@ -78,7 +80,9 @@ pub fn weigh(ctx: Context<'_>, contents: &[Content]) -> Assessment {
     let mut clients = chains::clients(&chains);
     let mut integrity = coverage::integrity(contents, &skip);
     integrity.extend(ctx.compared.clone());
-    let coverage = coverage::coverage(&ctx, contents, &skip, &integrity);
+    let mut coverage = coverage::coverage(&ctx, contents, &skip, &integrity);
+    coverage.not_epmm = contents.iter().filter(|c| steps::is_foreign(c)).map(|c| c.name.clone()).collect();
+    coverage.not_epmm.sort();
     let as_of_ms = ctx.as_of_ms.or(coverage.last_ms);
     let indicator_hits = indicator_hits(&ctx, contents, &skip, as_of_ms, &mut remarks);
     let evidence = evidence(&chains, &indicator_hits);
@@ -108,13 +112,20 @@ pub fn weigh(ctx: Context<'_>, contents: &[Content]) -> Assessment {
         if let Some(f) = c.findings.as_ref().filter(|_| steps::is_foreign(c)) {
             remarks.push(Remark {
                 about: c.name.clone(),
-                text: format!("None of {} sampled lines asks for a path of the appliance: this looks like another product's log.", f.sampled.1),
+                text: format!("This does not look like EPMM: of {} sampled lines, {} ask for other products' paths and {} for the appliance's (/mifs, /mics).", f.sampled.1, f.sampled_theirs, f.sampled_ours),
             });
         }
         if c.findings.as_ref().is_some_and(|f| f.assets.overflow) {
             remarks.push(Remark { about: c.name.clone(), text: "More different static files were asked for than are followed; a staged file among the later ones would be missed.".into() });
         }
     }
+    remarks.extend(quoted.iter().filter_map(|i| contents.get(*i)).map(|c| {
+        let hit = c.findings.as_ref().and_then(|f| f.hits.lines.first());
+        Remark {
+            about: c.name.clone(),
+            text: format!("It quotes requests that a rule knows (the first at line {}), but no line of it has a time or a client: it was taken for a text about such requests, not for a log.", hit.map_or(0, |h| h.line)),
+        }
+    }));
     remarks.sort();
     remarks.dedup();
     Assessment {
@@ -136,6 +147,23 @@ pub fn weigh(ctx: Context<'_>, contents: &[Content]) -> Assessment {
         exposure: None,
         coverage,
     }
+}
+
+/// Contents that only speak of requests: notes, advisories, source code.
+fn prose(contents: &[Content]) -> Vec<usize> {
+    let bare = |h: &crate::scan::hits::Hit| {
+        h.at_ms.is_none() && h.client == "-" && h.layout == crate::finding::Layout::Unrecognised
+    };
+    let is = |c: &Content| {
+        c.findings.as_ref().is_some_and(|f| {
+            f.samples.is_empty()
+                && f.peers.is_empty()
+                && f.hits.total > 0
+                && f.hits.lines.iter().all(bare)
+                && f.layouts.keys().all(|l| *l == crate::finding::Layout::Unrecognised)
+        })
+    };
+    contents.iter().enumerate().filter(|(_, c)| is(c)).map(|(i, _)| i).collect()
 }
 
 /// For each content that is a copy: the index of the one that counts. And the set of copies.

@@ -18,7 +18,7 @@ const CHUNKS: usize = 3;
 /// So many wipes within an hour by one account are a mass wipe.
 const MASS_WIPE: u64 = 10;
 /// Samples that say whose log it is.
-const ENOUGH_SAMPLES: u64 = 200;
+const ENOUGH_SAMPLES: u64 = 20;
 
 /// A hit and where it came from.
 #[derive(Clone, Copy)]
@@ -65,12 +65,12 @@ pub(super) fn placed<'a>(contents: &'a [Content], skip: &BTreeSet<usize>) -> (Ve
     (all, doubled)
 }
 
-/// Is this content another product's log? It is if hundreds of samples show no path of the appliance.
+/// Is this content another product's log? It is if its samples ask for other paths than the appliance's.
 pub(super) fn is_foreign(c: &Content) -> bool {
     c.findings.as_ref().is_some_and(|f| {
-        f.sampled.1 >= ENOUGH_SAMPLES
+        f.sampled_theirs >= ENOUGH_SAMPLES
             // A lone visit to `/mifs/` is a scanner's too.
-            && f.sampled_ours * 200 <= f.sampled.1.min(400)
+            && f.sampled_ours * 200 <= f.sampled_theirs.min(400)
             && !f.layouts.keys().any(|l| {
                 matches!(
                     l,
@@ -212,6 +212,11 @@ fn step(
     if foreign.get(lead.content).copied().unwrap_or(false) && after_step && grade > Grade::Probed {
         grade = Grade::Probed;
         note.push_str(" This log shows no ordinary traffic of the appliance, so the answer is taken for another product's.");
+    } else if foreign.get(lead.content).copied().unwrap_or(false) && grade > Grade::Probed {
+        if open.is_none() {
+            grade = grade.min(Grade::Attempted);
+        }
+        note.push_str(" This log looks like another product's: the text was sent, but perhaps to a server that is not EPMM.");
     }
     if hit.status.is_none() && hit.layout == Layout::EpmmRequest {
         note.push_str(" This layout has no status, so what was answered is not known.");

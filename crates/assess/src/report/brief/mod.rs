@@ -10,7 +10,7 @@ mod signs;
 mod taken;
 
 use crate::draft::Duties;
-use crate::finding::{Assessment, CoverageGrade, ReadState, UnixMs, Verdict};
+use crate::finding::{Assessment, CoverageGrade, InputKind, ReadState, UnixMs, Verdict};
 use crate::report::figures::{self, Times};
 use crate::report::words;
 
@@ -156,6 +156,17 @@ fn coverage_line(a: &Assessment, times: &Times) -> String {
     }
     if !a.coverage.holes.is_empty() {
         parts.push(figures::count(a.coverage.holes.len() as u64, "hole", "holes"));
+    }
+    let logs = a.inputs.iter().filter(|i| matches!(i.kind, InputKind::WebLog | InputKind::JsonLines));
+    match (a.coverage.not_epmm.len(), logs.count()) {
+        (0, _) => {}
+        (n, all) if n >= all => {
+            parts.push("this does NOT look like EPMM: other products' paths are asked for".to_owned())
+        }
+        (n, _) => parts.push(format!(
+            "{} not look like EPMM's",
+            if n == 1 { "1 log does".to_owned() } else { format!("{n} logs do") }
+        )),
     }
     match a.coverage.window_covered {
         Some(true) => parts.push("the time of exposure is covered".to_owned()),
