@@ -87,9 +87,48 @@ pub struct Args {
     /// Neither brief nor progress: only the outputs asked for, and the exit code
     #[arg(long, short)]
     pub quiet: bool,
+    /// Colour in the brief: auto is for terminals, unless NO_COLOR is set
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
+    pub color: Colour,
+    /// Columns of the terminal that standard output is, if it is one ([`terminal_columns`]).
+    #[arg(skip)]
+    pub terminal: Option<usize>,
     /// Outputs.
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+/// When the brief is coloured.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Colour {
+    /// On a terminal that can, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// Even into a file.
+    Always,
+    /// Not at all.
+    Never,
+}
+
+/// Columns of the terminal that standard output is; `None` if it is a file or a pipe.
+pub fn terminal_columns() -> Option<usize> {
+    let out = std::io::stdout();
+    if !out.is_terminal() {
+        return None;
+    }
+    Some(terminal_size::terminal_size_of(out).map_or(80, |(w, _)| usize::from(w.0)))
+}
+
+/// How the brief is laid out: `no_color` and `term` are what the environment says.
+fn layout(args: &Args, no_color: Option<OsString>, term: Option<OsString>) -> Layout {
+    let can =
+        args.terminal.is_some() && no_color.is_none_or(|v| v.is_empty()) && term.is_none_or(|t| t != "dumb");
+    let colour = match args.color {
+        Colour::Auto => can,
+        Colour::Always => true,
+        Colour::Never => false,
+    };
+    Layout { columns: args.terminal.unwrap_or(Layout::default().columns), colour }
 }
 
 /// Why nothing could be assessed.
@@ -130,6 +169,12 @@ fn go(
     let rules = rules(args, &mut remarks)?;
     if args.list_rules {
         return list_rules(&rules, stdout).map(|()| 0).map_err(|e| Fault::Operator(e.to_string()));
+    }
+    if !args.quiet {
+        for (file, why) in &rules.refused {
+            let line = format!("assess: rule file {file} is not used: {why}");
+            let _ = writeln!(stderr, "{}", crate::report::plain::visible(&line));
+        }
     }
     let indicators = indicators(args, &mut remarks)?;
     let zone_name = args.tz.as_deref().unwrap_or(HOME_ZONE);
@@ -200,7 +245,7 @@ fn go(
     let mut assessment = weigh(context, &contents);
     drop(contents);
     assessment.exposure = outputs.exposure().cloned();
-    let layout = (!args.quiet).then(Layout::default);
+    let layout = (!args.quiet).then(|| layout(args, std::env::var_os("NO_COLOR"), std::env::var_os("TERM")));
     let written = outputs.write(&assessment, layout, stdout).map_err(|e| Fault::Operator(e.to_string()))?;
     if !args.quiet {
         for w in written {
@@ -214,6 +259,11 @@ fn rules(args: &Args, remarks: &mut Vec<Remark>) -> Result<RuleSet, Fault> {
     let mut set = RuleSet::embedded().map_err(Fault::Operator)?;
     for dir in &args.rules {
         set.add_folder(dir).map_err(|e| Fault::Usage(format!("--rules {}: {e}", dir.display())))?;
+    }
+    if let [(file, why), ..] = set.refused.as_slice()
+        && set.rules.iter().all(|r| r.info.builtin)
+    {
+        return Err(Fault::Usage(format!("--rules: no rule could be used; {file}: {why}")));
     }
     remarks.extend(set.refused.iter().map(|(file, why)| Remark {
         about: file.clone(),
@@ -333,6 +383,7 @@ fn with_progress<T>(args: &Args, paths: &[PathBuf], work: impl FnOnce(&Progress)
 }
 
 fn list_rules(set: &RuleSet, out: &mut dyn Write) -> std::io::Result<()> {
+    writeln!(out, "{:<34} {:<19} {:<10}  title [how sure its facts are]", "name", "grade", "version")?;
     for r in &set.rules {
         let grade = serde_json::to_value(r.grade)
             .ok()
@@ -341,11 +392,12 @@ fn list_rules(set: &RuleSet, out: &mut dyn Write) -> std::io::Result<()> {
         let plain = crate::report::plain::visible;
         writeln!(
             out,
-            "{:<34} {:<19} {}  {}",
+            "{:<34} {:<19} {}  {} [{}]",
             plain(&r.info.name),
             grade,
             plain(&r.info.version),
-            plain(&r.info.title)
+            plain(&r.info.title),
+            crate::report::words::confidence(r.info.confidence)
         )?;
     }
     for (f, why) in &set.refused {
@@ -375,5 +427,25 @@ pub fn run_words(
             let _ = if help { write!(stdout, "{e}") } else { write!(stderr, "{e}") };
             if help { 0 } else { USAGE }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colour_is_for_terminals_unless_told_otherwise() {
+        let with = |color, terminal| Args { color, terminal, ..Args::default() };
+        let told = |a: &Args, no: Option<&str>, term: Option<&str>| {
+            layout(a, no.map(Into::into), term.map(Into::into)).colour
+        };
+        let (file, screen) = (with(Colour::Auto, None), with(Colour::Auto, Some(120)));
+        assert!(!told(&file, None, Some("xterm")));
+        assert!(told(&screen, None, Some("xterm")) && told(&screen, Some(""), None));
+        assert!(!told(&screen, Some("1"), Some("xterm")) && !told(&screen, None, Some("dumb")));
+        assert!(told(&with(Colour::Always, None), Some("1"), None));
+        assert!(!told(&with(Colour::Never, Some(80)), None, None));
+        assert_eq!(layout(&screen, None, None).columns, 120);
     }
 }

@@ -127,6 +127,17 @@ pub(crate) fn without_authority(raw: &[u8]) -> &[u8] {
     }
 }
 
+/// `http://host:8080/path` → `host`; `None` for a target that is only a path.
+pub(crate) fn authority(raw: &[u8]) -> Option<&[u8]> {
+    let at = memchr::memmem::find(raw.get(..16).unwrap_or(raw), b"://")?;
+    let rest = raw.get(at + 3..)?;
+    let host = rest.split(|b| matches!(*b, b'/' | b'?')).next()?;
+    if host.starts_with(b"[") {
+        return Some(crate::line::without_port(host));
+    }
+    host.split(|b| *b == b':').next()
+}
+
 /// One round of percent decoding; `None` when nothing decodes.
 pub fn decode_once(part: &[u8]) -> Option<Vec<u8>> {
     memchr::memchr(b'%', part)?;

@@ -87,7 +87,13 @@ fn ask_others(dir: &Path) {
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| manifest.join("../../target"), PathBuf::from);
     let venv = target.join("assess-validators");
-    for (what, file) in [("stix", "bundle.json"), ("ocsf", "findings.jsonl")] {
+    for (what, file) in [
+        ("stix", "bundle.json"),
+        ("ocsf", "findings.jsonl"),
+        ("kql", "queries/entra-sign-ins.kql"),
+        ("kql", "queries/firewall-flows.kql"),
+        ("nfdump", "queries/flows.nfdump"),
+    ] {
         let script = manifest.join("tests/validate-exchange.sh");
         let out =
             std::process::Command::new("bash").arg(script).arg(&venv).arg(what).arg(dir.join(file)).output();
@@ -102,7 +108,7 @@ fn ask_others(dir: &Path) {
                 );
                 let _ = writeln!(
                     std::io::stderr(),
-                    "\n*** SKIPPED: the {what} validator could not be run (python3, PyPI) ***\n"
+                    "\n*** SKIPPED: the {what} validator could not be run (python3 and PyPI, node and npm, nfdump) ***\n"
                 );
             }
         }

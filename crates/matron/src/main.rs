@@ -109,6 +109,7 @@ fn main() -> ExitCode {
 }
 
 fn assess(args: &assess::cli::Args) -> ExitCode {
-    let code = assess::cli::run(args, &mut std::io::stdin(), &mut std::io::stdout(), &mut std::io::stderr());
+    let args = assess::cli::Args { terminal: assess::cli::terminal_columns(), ..args.clone() };
+    let code = assess::cli::run(&args, &mut std::io::stdin(), &mut std::io::stdout(), &mut std::io::stderr());
     ExitCode::from(code)
 }

@@ -62,7 +62,7 @@ fn quoted(ips: &[String]) -> String {
 fn lets(s: &Scope) -> String {
     format!(
         "let addresses = dynamic([{}]);\nlet appliances = dynamic([\"FILL_IN_ADDRESS_OF_EPMM\", \
-         \"FILL_IN_ADDRESS_OF_SENTRY\"]);\nlet from = datetime({});\nlet to = datetime({});",
+         \"FILL_IN_ADDRESS_OF_SENTRY\"]);\nlet since = datetime({});\nlet until = datetime({});",
         quoted(&s.ips),
         s.from,
         s.to
@@ -78,7 +78,7 @@ fn entra(s: &Scope) -> String {
 // 1. Any sign-in from these addresses.
 {lets}
 union isfuzzy=true SigninLogs, AADNonInteractiveUserSignInLogs, AADServicePrincipalSignInLogs
-| where TimeGenerated between (from .. to)
+| where TimeGenerated between (since .. until)
 | where IPAddress in (addresses)
 | project TimeGenerated, Type, UserPrincipalName, AppDisplayName, ResourceDisplayName, IPAddress, UserAgent, ResultType
 | order by TimeGenerated asc
@@ -86,14 +86,14 @@ union isfuzzy=true SigninLogs, AADNonInteractiveUserSignInLogs, AADServicePrinci
 // 2. Sign-ins of EPMM's own application from anywhere but the appliances.
 {lets}
 union isfuzzy=true SigninLogs, AADNonInteractiveUserSignInLogs, AADServicePrincipalSignInLogs
-| where TimeGenerated between (from .. to)
+| where TimeGenerated between (since .. until)
 | where AppId == "FILL_IN_APPLICATION_ID_OF_EPMM" and IPAddress !in (appliances)
 | summarize count(), min(TimeGenerated), max(TimeGenerated) by UserPrincipalName, IPAddress
 
 // 3. What was changed in the directory from these addresses.
 {lets}
 AuditLogs
-| where TimeGenerated between (from .. to)
+| where TimeGenerated between (since .. until)
 | where tostring(InitiatedBy.user.ipAddress) in (addresses)
 | project TimeGenerated, OperationName, InitiatedBy, TargetResources, Result
 "#
@@ -128,7 +128,7 @@ fn firewall_kql(s: &Scope) -> String {
 // 1. Either direction, these addresses.
 {lets}
 CommonSecurityLog
-| where TimeGenerated between (from .. to)
+| where TimeGenerated between (since .. until)
 | where SourceIP in (addresses) or DestinationIP in (addresses)
 | project TimeGenerated, SourceIP, DestinationIP, DestinationPort, DeviceAction, SentBytes, ReceivedBytes
 | order by TimeGenerated asc
@@ -136,9 +136,9 @@ CommonSecurityLog
 // 2. Whatever the appliances opened themselves: tunnels and downloads.
 {lets}
 CommonSecurityLog
-| where TimeGenerated between (from .. to)
+| where TimeGenerated between (since .. until)
 | where SourceIP in (appliances)
-| summarize flows = count(), sent = sum(SentBytes), first = min(TimeGenerated), last = max(TimeGenerated)
+| summarize flows = count(), sent = sum(SentBytes), first_seen = min(TimeGenerated), last_seen = max(TimeGenerated)
     by DestinationIP, DestinationPort, DeviceAction
 | order by sent desc
 "#

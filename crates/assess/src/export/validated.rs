@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::export::{Tlp, ocsf, stix};
+use crate::export::{Tlp, ocsf, queries, stix};
 use crate::report::brief::BriefOptions;
 use crate::report::sample;
 
@@ -35,7 +35,7 @@ fn validate(what: &str, files: &[PathBuf]) {
         // Not eprintln: the test harness would swallow it.
         let _ = writeln!(
             std::io::stderr(),
-            "\n*** SKIPPED: the {what} validator could not be run (python3, PyPI) ***\n"
+            "\n*** SKIPPED: the {what} validator could not be run (python3 and PyPI, node and npm, nfdump) ***\n"
         );
         return;
     }
@@ -77,4 +77,27 @@ fn the_models_of_ocsf_accept_the_findings() {
         files.push(file);
     }
     validate("ocsf", &files);
+}
+
+#[test]
+fn microsofts_parser_takes_the_kql_and_nfdump_takes_its_filter() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut kql, mut flows) = (Vec::new(), Vec::new());
+    for (name, a) in
+        [("data-left", sample::data_left()), ("no-trace", sample::no_trace()), ("hostile", sample::hostile())]
+    {
+        for q in queries::queries(&a) {
+            let file = dir.path().join(format!("{name}-{}", q.file));
+            std::fs::write(&file, &q.text).unwrap();
+            match q.file.rsplit('.').next() {
+                Some("kql") => kql.push(file),
+                // Without an address in the evidence its filter is a blank to fill in.
+                Some("nfdump") if !q.text.contains("src ip FILL_IN") => flows.push(file),
+                _ => {}
+            }
+        }
+    }
+    assert_eq!((kql.len(), flows.len()), (6, 1));
+    validate("kql", &kql);
+    validate("nfdump", &flows);
 }

@@ -10,7 +10,7 @@ use crate::report::plain::{visible, wrap};
 /// How the brief is laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Layout {
-    /// Columns of the terminal; used between 60 and 100.
+    /// Columns of the terminal; used between 40 and 100.
     pub columns: usize,
     /// Whether bold and colour may be used (a terminal, and `NO_COLOR` unset).
     pub colour: bool,
@@ -34,7 +34,7 @@ pub fn render(a: &Assessment, options: &BriefOptions, layout: Layout) -> String 
         page.bullet(&episode.title);
         for moment in &episode.moments {
             page.hanging("    ", &format!("{}  ", moment.at), &moment.text);
-            page.faint(&format!("              {}", visible(&moment.cite)));
+            page.faint("              ", &moment.cite);
         }
         if episode.left_out > 0 {
             page.hanging(
@@ -73,8 +73,13 @@ fn head(page: &mut Page, a: &Assessment, brief: &Brief) {
     let times = Times::of(&a.timezone);
     let as_of = a.as_of_ms.map(|ms| format!("as of {}", times.day(ms))).unwrap_or_default();
     let name = "MATRON ASSESS · Ivanti EPMM";
-    let gap = page.columns.saturating_sub(name.width() + as_of.width()).max(2);
-    page.raw_line(format!("{name}{}{as_of}", " ".repeat(gap)).trim_end());
+    match page.columns.checked_sub(name.width() + as_of.width()).filter(|gap| *gap >= 2) {
+        Some(gap) => page.raw_line(format!("{name}{}{as_of}", " ".repeat(gap)).trim_end()),
+        None => {
+            page.raw_line(name);
+            page.raw_line(&as_of);
+        }
+    }
     page.rule();
     page.out.push('\n');
     page.title(&brief.verdict.to_uppercase(), a.verdict);
@@ -108,10 +113,10 @@ fn foot(page: &mut Page, a: &Assessment) {
     ));
     for input in a.inputs.iter().filter(|i| i.inside.is_none()).take(12) {
         page.hanging("  ", "", &visible(&input.name));
-        page.faint(&format!(
-            "    {}",
-            input.sha256.as_deref().unwrap_or("no SHA-256: it could not be read, or --no-hash")
-        ));
+        page.faint(
+            "    ",
+            input.sha256.as_deref().unwrap_or("no SHA-256: it could not be read, or --no-hash"),
+        );
     }
     let rest = a.inputs.iter().filter(|i| i.inside.is_none()).count().saturating_sub(12);
     if rest > 0 {
@@ -140,7 +145,7 @@ const PLAIN: &str = "\x1b[0m";
 
 impl Page {
     fn new(layout: Layout) -> Self {
-        Self { out: String::new(), columns: layout.columns.clamp(60, 100), colour: layout.colour }
+        Self { out: String::new(), columns: layout.columns.clamp(40, 100), colour: layout.colour }
     }
 
     fn paint(&mut self, code: &str, text: &str) {
@@ -177,8 +182,10 @@ impl Page {
 
     fn section(&mut self, name: &str) {
         self.out.push('\n');
-        self.paint(BOLD, &name.to_uppercase());
-        self.out.push('\n');
+        for line in wrap(&name.to_uppercase(), self.columns) {
+            self.paint(BOLD, &line);
+            self.out.push('\n');
+        }
     }
 
     fn list(&mut self, name: &str, lines: &[String]) {
@@ -213,9 +220,12 @@ impl Page {
         }
     }
 
-    fn faint(&mut self, text: &str) {
-        self.paint(FAINT, text);
-        self.out.push('\n');
+    fn faint(&mut self, indent: &str, text: &str) {
+        for line in wrap(&visible(text), self.columns.saturating_sub(indent.width())) {
+            self.out.push_str(indent);
+            self.paint(FAINT, &line);
+            self.out.push('\n');
+        }
     }
 
     fn note(&mut self, text: &str) {
@@ -268,6 +278,31 @@ mod tests {
         ] {
             for line in text(&a).lines() {
                 assert!(line.width() <= 80, "{} columns: {line}", line.width());
+            }
+        }
+    }
+
+    #[test]
+    fn the_coloured_brief_reads_as_before_and_says_the_same() {
+        let a = sample::attempted();
+        let options = BriefOptions { aware_at_ms: Some(sample::AWARE_MS), ..BriefOptions::default() };
+        let coloured = render(&a, &options, Layout { columns: 80, colour: true });
+        insta::assert_snapshot!(coloured.replace('\x1b', "ESC"));
+        let mut plain = coloured;
+        for code in ["\x1b[1m", "\x1b[2m", "\x1b[0m", "\x1b[1;31m", "\x1b[1;33m"] {
+            plain = plain.replace(code, "");
+        }
+        assert_eq!(plain, text(&a));
+    }
+
+    #[test]
+    fn a_narrow_terminal_gets_narrow_lines() {
+        for columns in [40, 60, 100] {
+            for a in [sample::data_left(), sample::unknown(), sample::hostile()] {
+                let text = render(&a, &BriefOptions::default(), Layout { columns, colour: false });
+                for line in text.lines() {
+                    assert!(line.width() <= columns, "{columns}: {line}");
+                }
             }
         }
     }

@@ -377,6 +377,7 @@ const SCANNED: &[&[u8]] = &[
     b"handlemessage",
     b"login.jsp",
     b"/.;/",
+    b"yv66vg",
     b"%",
 ];
 

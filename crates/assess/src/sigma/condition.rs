@@ -24,6 +24,10 @@ impl Condition {
         let c = at.or(0)?;
         match at.words.first() {
             None => Ok(c),
+            Some(&"|") => {
+                Err("an aggregation (`|`) in the condition joins several lines, which rules here don't"
+                    .into())
+            }
             Some(w) => Err(format!("`{w}` in the condition is not understood")),
         }
     }
@@ -111,7 +115,7 @@ impl<'a> Parser<'a> {
             return if self.eat(")") { Ok(inner) } else { Err("a parenthesis is not closed".into()) };
         }
         let many = word.eq_ignore_ascii_case("all");
-        if (many || word == "1") && self.eat("of") {
+        if (many || word == "1" || word.eq_ignore_ascii_case("any")) && self.eat("of") {
             let what = self.next().ok_or("`of` names nothing")?;
             let of: Vec<Condition> = self
                 .names

@@ -29,6 +29,11 @@ pub(super) const FIELDS: &[&str] = &[
     "cs-method",
     "cs-uri",
     "c-uri",
+    "c-uri-stem",
+    "c-uri-query",
+    "c-uri-extension",
+    "cs-host",
+    "r-dns",
     "cs-uri-stem",
     "cs-uri-text",
     "cs-uri-query",
@@ -44,6 +49,17 @@ pub(super) const FIELDS: &[&str] = &[
     "cs-referrer",
     "cs-username",
     "action",
+    // Known to Sigma, and in no layout that is read here: never decided, and said so.
+    "cs-cookie",
+    "cs-bytes",
+    "cs-version",
+    "sc-substatus",
+    "sc-win32-status",
+    "s-ip",
+    "s-port",
+    "dst_ip",
+    "dst_port",
+    "time-taken",
 ];
 
 impl<'a> Event<'a> {
@@ -55,6 +71,16 @@ impl<'a> Event<'a> {
         };
         match field {
             "cs-method" => one(line.method.as_deref()),
+            "cs-cookie" | "cs-bytes" | "cs-version" | "sc-substatus" | "sc-win32-status" | "s-ip"
+            | "s-port" | "dst_ip" | "dst_port" | "time-taken" => Values::NotInLayout,
+            "cs-host" | "r-dns" => match line.target.as_deref().and_then(crate::fold::authority) {
+                Some(host) => one(Some(host)),
+                None => Values::NotInLayout,
+            },
+            "c-uri-extension" => {
+                let name = target.stem.rsplit(|b| *b == b'/').next().unwrap_or_default();
+                one(name.contains(&b'.').then(|| name.rsplit(|b| *b == b'.').next().unwrap_or_default()))
+            }
             "cs-uri-stem" => one(line.target.is_some().then_some(target.stem.as_slice())),
             "cs-uri-text" => one(line.target.is_some().then_some(target.stem_text.as_slice())),
             "cs-uri-query" => one((!target.query.is_empty()).then_some(target.query.as_slice())),
@@ -104,6 +130,31 @@ impl<'a> Event<'a> {
                 ),
             },
         }
+    }
+
+    /// A field of an address as a foreign rule may mean it: as it stands in the log, decoded, and folded.
+    pub(super) fn spellings(&self, field: &str) -> Values<'a> {
+        let (line, target) = (self.line, self.target);
+        let Some(raw) = line.target.as_deref() else { return Values::These(vec![]) };
+        let at = raw.iter().position(|b| *b == b'?').unwrap_or(raw.len());
+        let (path, query) = (raw.get(..at).unwrap_or_default(), raw.get(at + 1..).unwrap_or_default());
+        let with_query = |path: &[u8], query: &[u8]| {
+            let mut whole = path.to_vec();
+            if !query.is_empty() {
+                whole.push(b'?');
+                whole.extend_from_slice(query);
+            }
+            Cow::Owned(whole)
+        };
+        let (stem, text, decoded) = (&target.stem, &target.stem_text, &target.query);
+        let mut all: Vec<Cow<'a, [u8]>> = match field {
+            "cs-uri-stem" | "c-uri-stem" => vec![path.into(), text.as_slice().into(), stem.as_slice().into()],
+            "cs-uri-query" | "c-uri-query" => vec![query.into(), decoded.as_slice().into()],
+            _ => vec![raw.into(), with_query(text, decoded), with_query(stem, decoded)],
+        };
+        all.retain(|v| !v.is_empty());
+        all.dedup();
+        Values::These(all)
     }
 
     pub(super) fn exists(&self, field: &str) -> Answer {

@@ -11,6 +11,7 @@
 mod condition;
 mod event;
 mod parse;
+mod rewrite;
 mod test;
 
 pub use event::Event;

@@ -42,15 +42,23 @@ pub fn parse_rules(text: &str, builtin: bool) -> Result<Vec<Rule>, String> {
 
 fn rule(doc: &Value, builtin: bool) -> Result<Rule, String> {
     let text = |k: &str| doc.get(k).and_then(Value::as_str).unwrap_or_default().trim().to_owned();
-    if doc.get("correlation").is_some() {
-        return Err("correlation rules are not supported; this tool correlates by itself".into());
-    }
     let title = text("title");
+    if let Some(c) = doc.get("correlation") {
+        let kind = c.get("type").and_then(Value::as_str).unwrap_or("unnamed");
+        return Err(format!(
+            "`{title}` is a correlation rule ({kind}); this tool joins lines by itself and applies rules to one line at a time. Nothing of this file was used, so that its parts are not taken for alarms: put a rule that stands alone into a file of its own"
+        ));
+    }
+    if let Some(g) = doc.get("action").and_then(Value::as_str) {
+        return Err(format!("`action: {g}` (several rules out of one) is not supported"));
+    }
+    about_the_web(doc).map_err(|e| format!("`{title}`: {e}"))?;
     if title.is_empty() {
         return Err("a rule without a title".into());
     }
     let detection =
-        detection(doc.get("detection").ok_or("no detection")?).map_err(|e| format!("`{title}`: {e}"))?;
+        detection(doc.get("detection").ok_or_else(|| format!("`{title}`: no detection"))?, builtin)
+            .map_err(|e| format!("`{title}`: {e}"))?;
     let tags: Vec<String> = doc
         .get("tags")
         .and_then(Value::as_array)
@@ -150,15 +158,51 @@ fn rule(doc: &Value, builtin: bool) -> Result<Rule, String> {
     })
 }
 
-fn detection(v: &Value) -> Result<Detection, String> {
+/// Products whose logs are web logs, where no category says so.
+const WEB_PRODUCTS: &[&str] = &[
+    "apache",
+    "nginx",
+    "tomcat",
+    "iis",
+    "haproxy",
+    "envoy",
+    "java",
+    "jvm",
+    "spring",
+    "django",
+    "php",
+    "python",
+    "nodejs",
+    "ruby_on_rails",
+    "velocity",
+    "struts",
+    "any",
+];
+
+/// A rule about processes or registries must not be tried on a web log.
+fn about_the_web(doc: &Value) -> Result<(), String> {
+    let of = |k: &str| doc.get("logsource").and_then(|l| l.get(k)).and_then(Value::as_str);
+    match (of("category"), of("product")) {
+        (Some("webserver" | "proxy" | "application" | "web" | "waf"), _) => Ok(()),
+        (Some(other), _) => Err(format!("its logsource is `{other}`, not a web log")),
+        (None, Some(p)) if !WEB_PRODUCTS.contains(&p) && !p.starts_with("ivanti") => {
+            Err(format!("its logsource is `{p}`, not a web log"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn detection(v: &Value, builtin: bool) -> Result<Detection, String> {
     let map = v.as_object().ok_or("the detection is no map")?;
     let mut selections = Vec::new();
     for (name, s) in map {
         match name.as_str() {
             "condition" => {}
-            "timeframe" => return Err("`timeframe` is not supported".into()),
-            _ => selections
-                .push((name.clone(), Selection::compile(s).map_err(|e| format!("selection `{name}`: {e}"))?)),
+            "timeframe" => return Err("`timeframe` joins several lines, which rules here don't".into()),
+            _ => selections.push((
+                name.clone(),
+                Selection::compile(s, builtin).map_err(|e| format!("selection `{name}`: {e}"))?,
+            )),
         }
     }
     let names: Vec<String> = selections.iter().map(|(n, _)| n.clone()).collect();
@@ -252,13 +296,67 @@ mod tests {
     #[test]
     fn what_is_not_supported_is_refused_by_name() {
         let bad = |d: &str| parse_rules(&format!("title: t\ndetection:\n{d}"), false).unwrap_err();
-        assert!(bad("  s:\n    cs-uri|base64: x\n  condition: s").contains("base64"));
+        assert!(bad("  s:\n    cs-uri|fieldref: x\n  condition: s").contains("fieldref"));
+        assert!(bad("  s:\n    cs-uri: x\n  condition: s | count() > 5").contains("aggregation"));
+        assert!(bad("  s:\n    cs-uri: x\n  timeframe: 5m\n  condition: s").contains("timeframe"));
         assert!(bad("  s:\n    CommandLine: x\n  condition: s").contains("CommandLine"));
         assert!(bad("  s:\n    cs-uri: x\n  condition: s and t").contains('t'));
         assert!(bad("  s:\n    cs-uri|re: '('\n  condition: s").contains("regular expression"));
         let deep = "(".repeat(200);
         assert!(bad(&format!("  s:\n    cs-uri: x\n  condition: {deep}s")).contains("deeper"));
         assert!(parse_rules("title: [", false).unwrap_err().contains("YAML"));
+    }
+
+    #[test]
+    fn a_correlation_rule_and_a_rule_about_processes_are_refused_with_the_reason() {
+        let e = parse_rules(
+            "title: base\nname: b\ndetection:\n  s:\n    sc-status: 404\n  condition: s\n---\ntitle: many\ncorrelation:\n  type: event_count\n  rules: [b]\n  group-by: [c-ip]\n  timespan: 5m\n  condition:\n    gte: 10\n",
+            false,
+        )
+        .unwrap_err();
+        assert!(e.contains("`many`") && e.contains("event_count"), "{e}");
+        let e = parse_rules(
+            "title: t\nlogsource:\n  category: process_creation\ndetection:\n  k: [abcd]\n  condition: k\n",
+            false,
+        )
+        .unwrap_err();
+        assert!(e.contains("process_creation"), "{e}");
+        assert!(
+            parse_rules(
+                "title: t\nlogsource:\n  product: windows\ndetection:\n  k: [abcd]\n  condition: k\n",
+                false
+            )
+            .is_err()
+        );
+    }
+
+    #[test]
+    fn a_rule_of_others_meets_a_path_as_it_stands_decoded_and_folded() {
+        let line = r#"203.0.113.7 - - [16/May/2025:03:01:36 +0100] "GET https://www.example.org:8443/Cgi/../a%2eJSP?q=%2e%2e%2Fx&z=aW5lcnQ HTTP/1.1" 404 168 "-" "UA""#;
+        for (test, want) in [
+            ("cs-uri-stem|contains: '/../'", true),
+            ("cs-uri-stem|endswith: .jsp", true),
+            ("cs-uri-stem|contains|cased: a%2eJSP", true),
+            ("cs-uri-stem: /a.jsp", true),
+            ("cs-uri-query|contains: '../x'", true),
+            ("cs-uri-query|contains: '%2e%2e%2f'", true),
+            ("c-uri|contains|all: ['/a', 'q=']", true),
+            ("c-uri-extension: jsp", true),
+            ("cs-host: www.example.org", true),
+            ("cs-uri-query|contains|base64: nothing", false),
+            ("cs-uri-query|base64|contains: inert", false),
+            ("cs-uri-query|base64offset|contains: inert", true),
+            ("cs-user-agent|windash: UA", true),
+            ("cs-uri-query|contains: abcd", false),
+        ] {
+            let got = answer(&format!("  s:\n    {test}\n  condition: s\n"), line);
+            assert_eq!(got, want.into(), "{test}");
+        }
+        let k = |d: &str| answer(d, line);
+        assert_eq!(k("  k: cgi\n  condition: k\n"), Answer::Yes);
+        assert_eq!(k("  k:\n    '|all': [cgi, zzzz]\n  condition: k\n"), Answer::No);
+        assert_eq!(k("  k: ['c?i*jsp', zzzz]\n  condition: any of k*\n"), Answer::Yes);
+        assert_eq!(k("  s:\n    cs-cookie|contains: x\n  condition: s\n"), Answer::Unknown);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use regex::bytes::{Regex, RegexBuilder};
 use serde_json::Value;
 
 use super::event::{FIELDS, Values};
+use super::rewrite::{self, Rewrite};
 use super::{Answer, Event};
 
 /// A compiled regex may take this many bytes.
@@ -18,19 +19,21 @@ pub(super) enum Selection {
     All(Vec<FieldTest>),
     /// Any of these groups.
     Any(Vec<Vec<FieldTest>>),
-    /// Any of these texts stands somewhere in the line.
-    Keywords(Vec<Vec<u8>>),
+    /// Any (or all) of these texts stand somewhere in the line.
+    Keywords { words: Vec<Want>, all: bool },
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct FieldTest {
     field: String,
     all: bool,
+    /// The rule is another's: an address is compared as it stands, decoded and folded.
+    spellings: bool,
     wants: Vec<Want>,
 }
 
 #[derive(Clone, Debug)]
-enum Want {
+pub(super) enum Want {
     Text { text: Vec<u8>, how: How, cased: bool },
     Regex(Regex),
     Number(fn(f64, f64) -> bool, f64),
@@ -40,7 +43,7 @@ enum Want {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum How {
+pub(super) enum How {
     Equals,
     Contains,
     Starts,
@@ -48,27 +51,27 @@ enum How {
 }
 
 impl Selection {
-    pub(super) fn compile(v: &Value) -> Result<Self, String> {
+    /// `builtin`: one of ours, whose addresses are the folded ones.
+    pub(super) fn compile(v: &Value, builtin: bool) -> Result<Self, String> {
         match v {
-            Value::Object(map) => {
-                Ok(Self::All(map.iter().map(|(k, v)| FieldTest::compile(k, v)).collect::<Result<_, _>>()?))
+            Value::Object(map) if map.len() == 1 && map.keys().all(|k| k.is_empty() || k == "|all") => {
+                let all = map.contains_key("|all");
+                keywords(map.values().next().unwrap_or(v), all)
             }
+            Value::Object(map) => Ok(Self::All(
+                map.iter().map(|(k, v)| FieldTest::compile(k, v, builtin)).collect::<Result<_, _>>()?,
+            )),
             Value::Array(list) if list.iter().all(Value::is_object) && !list.is_empty() => {
                 let groups = list.iter().map(|g| {
                     let map = g.as_object().ok_or("a group is not a map")?;
-                    map.iter().map(|(k, v)| FieldTest::compile(k, v)).collect::<Result<Vec<_>, String>>()
+                    map.iter()
+                        .map(|(k, v)| FieldTest::compile(k, v, builtin))
+                        .collect::<Result<Vec<_>, String>>()
                 });
                 Ok(Self::Any(groups.collect::<Result<_, String>>()?))
             }
-            Value::Array(list) => {
-                let words: Vec<Vec<u8>> =
-                    list.iter().filter_map(scalar).map(|s| s.to_ascii_lowercase().into_bytes()).collect();
-                if words.len() != list.len() || words.iter().any(|w| w.is_empty() || w.contains(&b'*')) {
-                    return Err("keywords must be plain texts without wildcards".into());
-                }
-                Ok(Self::Keywords(words))
-            }
-            _ => Err("a selection must be a map or a list".into()),
+            Value::Array(_) | Value::String(_) | Value::Number(_) => keywords(v, false),
+            _ => Err("a selection must be a map, a list or a text".into()),
         }
     }
 
@@ -78,9 +81,10 @@ impl Selection {
             Self::Any(groups) => {
                 Answer::any(groups.iter().map(|g| Answer::all(g.iter().map(|t| t.answer(e)))))
             }
-            Self::Keywords(words) => {
-                let low = e.raw.to_ascii_lowercase();
-                words.iter().any(|w| memchr::memmem::find(&low, w).is_some()).into()
+            Self::Keywords { words, all } => {
+                let (text, query) = (&e.target.stem_text, &e.target.query);
+                let holds = |w: &Want| w.holds(e.raw) || w.holds(text) || w.holds(query);
+                if *all { words.iter().all(holds) } else { words.iter().any(holds) }.into()
             }
         }
     }
@@ -89,7 +93,7 @@ impl Selection {
         match self {
             Self::All(t) => t.iter().any(|t| t.field == field),
             Self::Any(g) => g.iter().flatten().any(|t| t.field == field),
-            Self::Keywords(_) => false,
+            Self::Keywords { .. } => false,
         }
     }
 
@@ -109,9 +113,29 @@ impl Selection {
                 }
                 Some(out)
             }
-            Self::Keywords(words) => words.iter().map(|w| longest_chunk(w)).collect::<Option<Vec<_>>>(),
+            Self::Keywords { words, all } => {
+                let each = words.iter().map(Want::literal);
+                if *all { each.flatten().max_by_key(String::len).map(|l| vec![l]) } else { each.collect() }
+            }
         }
     }
+}
+
+/// Keywords: texts with wildcards, one or a list of them.
+fn keywords(v: &Value, all: bool) -> Result<Selection, String> {
+    let list = match v {
+        Value::Array(list) => list.as_slice(),
+        one => std::slice::from_ref(one),
+    };
+    let mut words = Vec::new();
+    for word in list {
+        let text = scalar(word).filter(|t| !t.is_empty()).ok_or("a keyword must be a text or a number")?;
+        words.push(wildcard(&text, How::Contains, false)?);
+    }
+    if words.is_empty() {
+        return Err("an empty list of keywords".into());
+    }
+    Ok(Selection::Keywords { words, all })
 }
 
 fn scalar(v: &Value) -> Option<String> {
@@ -124,7 +148,7 @@ fn scalar(v: &Value) -> Option<String> {
 }
 
 impl FieldTest {
-    fn compile(key: &str, v: &Value) -> Result<Self, String> {
+    fn compile(key: &str, v: &Value, builtin: bool) -> Result<Self, String> {
         let mut parts = key.split('|');
         let field = parts.next().unwrap_or_default().to_owned();
         let known = FIELDS.contains(&field.as_str()) || field.starts_with("param.");
@@ -133,6 +157,7 @@ impl FieldTest {
         }
         let (mut how, mut cased, mut all, mut regex, mut compare, mut cidr, mut exists) =
             (How::Equals, false, false, None, None, false, false);
+        let mut rewritten = Vec::new();
         for m in parts {
             match m {
                 "contains" => how = How::Contains,
@@ -150,6 +175,13 @@ impl FieldTest {
                 "lte" => compare = Some((|a, b| a <= b) as fn(f64, f64) -> bool),
                 "cidr" => cidr = true,
                 "exists" => exists = true,
+                "base64" => rewritten.push(Rewrite::Base64),
+                "base64offset" => rewritten.push(Rewrite::Base64Offset),
+                "wide" | "utf16le" => rewritten.push(Rewrite::Wide),
+                "windash" => rewritten.push(Rewrite::Dashes),
+                "fieldref" | "expand" => {
+                    return Err(format!("modifier `{m}` needs more than one line of a log"));
+                }
                 other => return Err(format!("modifier `{other}` is not supported")),
             }
         }
@@ -173,14 +205,29 @@ impl FieldTest {
                 network(&text)?
             } else if exists {
                 Want::Exists(text == "true")
-            } else {
+            } else if rewritten.is_empty() {
                 wildcard(&text, how, cased)?
+            } else {
+                if all && rewritten.iter().any(|r| !matches!(r, Rewrite::Base64 | Rewrite::Wide)) {
+                    return Err(format!("`{key}`: `all` together with several spellings is not supported"));
+                }
+                wants.extend(rewrite::texts(&text, &rewritten)?.into_iter().map(|(text, exact)| {
+                    let cased = cased || exact;
+                    let text = if cased { text } else { text.to_ascii_lowercase() };
+                    Want::Text { text, how, cased }
+                }));
+                continue;
             });
         }
         if wants.is_empty() {
             return Err(format!("`{key}` has no value"));
         }
-        Ok(Self { field, all, wants })
+        let spellings = !builtin
+            && matches!(
+                field.as_str(),
+                "cs-uri-stem" | "c-uri-stem" | "cs-uri-query" | "c-uri-query" | "cs-uri" | "c-uri"
+            );
+        Ok(Self { field, all, spellings, wants })
     }
 
     fn answer(&self, e: &Event<'_>) -> Answer {
@@ -188,7 +235,7 @@ impl FieldTest {
             let there = e.exists(&self.field);
             return if *want { there } else { there.not() };
         }
-        let values = match e.values(&self.field) {
+        let values = match if self.spellings { e.spellings(&self.field) } else { e.values(&self.field) } {
             Values::NotInLayout => return Answer::Unknown,
             Values::These(v) => v,
         };
@@ -203,16 +250,14 @@ impl FieldTest {
         if !self.field.starts_with("cs-")
             && !self.field.starts_with("param")
             && !self.field.starts_with("c-u")
+            && self.field != "r-dns"
         {
             return None;
         }
         if matches!(self.field.as_str(), "cs-method" | "cs-username") {
             return None;
         }
-        let each = self.wants.iter().map(|w| match w {
-            Want::Text { text, .. } => longest_chunk(text),
-            _ => None,
-        });
+        let each = self.wants.iter().map(Want::literal);
         if self.all { each.flatten().max_by_key(String::len).map(|l| vec![l]) } else { each.collect() }
     }
 }
@@ -226,6 +271,14 @@ fn longest_chunk(text: &[u8]) -> Option<String> {
 }
 
 impl Want {
+    /// A text that a line must hold for this to match, if one follows.
+    fn literal(&self) -> Option<String> {
+        match self {
+            Self::Text { text, .. } => longest_chunk(text),
+            _ => None,
+        }
+    }
+
     fn holds(&self, v: &[u8]) -> bool {
         match self {
             Self::Regex(r) => r.is_match(v),

@@ -4,6 +4,7 @@
 // Helpers of tests may fail as tests may.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod answers;
 mod others;
 mod variants;
 mod work;

@@ -12,7 +12,7 @@ use crate::report::words;
 /// Steps drawn in one timeline; the evidence table has them all.
 const MOST_DOTS: usize = 120;
 /// Dots nearer than this (in percent) to the numbered one before them carry no number.
-const NEAR: f64 = 3.4;
+const NEAR: f64 = 5.2;
 
 /// A stretch of time as percent of a line.
 struct Scale {
@@ -85,7 +85,7 @@ pub(super) fn coverage(a: &Assessment, times: &Times) -> Markup {
                     text x=(scale.at(from)) y="11" text-anchor=(anchor(scale.percent(from))) class="soft" { "stood open" }
                     rect x=(scale.at(from)) y="17" width=(scale.width(from, to)) height="6" fill="#5b3e8e" {}
                 }
-                rect x="0" y="30" width="100%" height="22" fill="#fff" stroke="#d5dce2" {}
+                rect x="0" y="30" width="100%" height="22" class="none" {}
                 @if let (Some(from), Some(to)) = (c.first_ms, c.last_ms) {
                     rect x=(scale.at(from)) y="30" width=(scale.width(from, to)) height="22" fill="#1f5c7a" {}
                 }
@@ -104,7 +104,7 @@ pub(super) fn coverage(a: &Assessment, times: &Times) -> Markup {
                 text x="100%" y="90" text-anchor="end" { (times.day(scale.to)) }
             }
             p class="key" {
-                "Blue: lines were read. White: none. Yellow: a hole. Violet: the time of exposure that was given. \
+                "Blue: lines were read. Empty: none. Yellow: a hole. Violet: the time of exposure that was given. \
                  Dots: first step of a chain."
             }
         }
@@ -142,7 +142,7 @@ pub(super) fn timeline(chain: &Chain, times: &Times) -> Markup {
                 title { (says) }
                 @for (n, lane) in lanes.iter().enumerate() {
                     text x="0" y=(n * 40 + 12) class="soft" { (words::stage(lane.stage)) }
-                    line x1="0" x2="100%" y1=(n * 40 + 26) y2=(n * 40 + 26) stroke="#d5dce2" {}
+                    line x1="0" x2="100%" y1=(n * 40 + 26) y2=(n * 40 + 26) class="lane" {}
                     (dots(chain, lane, &scale, n * 40 + 26, times))
                 }
                 text x="0" y=(height - 2) { (times.full(scale.from)) }
@@ -171,7 +171,7 @@ fn dots(chain: &Chain, lane: &Lane<'_>, scale: &Scale, y: usize, times: &Times) 
             svg x=(percent(scale.percent(at) * 0.96 + 2.0)) y=(y) overflow="visible" {
                 title { (chain.number) "." (number) " " (times.full(at)) " " (t(&step.rule_name)) }
                 circle r=(if numbered { 9 } else { 4 }) fill=(colour(step.grade)) {}
-                @if numbered { text class="num" y="3.5" text-anchor="middle" { (number) } }
+                @if numbered { text class=(if number < 100 { "num" } else { "num many" }) y="3.5" text-anchor="middle" { (number) } }
             }
         }
     }
