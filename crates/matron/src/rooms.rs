@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::ValueEnum;
 use model::{Clock, SystemClock};
-use rpc::control::{ControlEnd, RoomEvent, ToSupervisor, enter};
+use rpc::control::{ControlEnd, Entered, RoomEvent, ToSupervisor, enter};
 use rpc::install::{Installed, VaultWants};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -130,7 +130,8 @@ where
     E: std::error::Error + Send + Sync + 'static,
     F: Future<Output = Result<(), E>>,
 {
-    let (started, control, events) = enter::<Started<C>>().context("this is a room of Matron")?;
+    let Entered { config: started, control, events, mut pings } =
+        enter::<Started<C>>().context("this is a room of Matron")?;
     log(room, &started.log, started.journal);
     let mut builder = match threads {
         1 => tokio::runtime::Builder::new_current_thread(),
@@ -140,7 +141,13 @@ where
         builder.worker_threads(threads);
     }
     let runtime = builder.enable_all().build()?;
-    let complain = control.try_clone()?;
+    let (complain, alive) = (control.try_clone()?, control.try_clone()?);
+    // Among the room's own tasks: when they get no turn, neither does this.
+    runtime.spawn(async move {
+        while pings.recv().await.is_some() {
+            let _ = alive.send(&ToSupervisor::Alive, &[]);
+        }
+    });
     let done = runtime.block_on(run(started.room, control, events));
     // What still runs in the background holds nothing that was promised.
     runtime.shutdown_background();

@@ -9,6 +9,8 @@ use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -31,6 +33,12 @@ const MOST_SHOWN_CHARS: usize = 2000;
 /// The most messages one life of a room may send: it says that it is ready, and why it ends.
 const MOST_SAID: usize = 16;
 
+/// How often a room is asked whether it is alive.
+const PING: Duration = Duration::from_secs(2);
+/// A room that has not answered for so long is ended and started again. Long: a machine that is out of
+/// breath must not lose rooms to its own supervisor.
+const HUNG: Duration = Duration::from_secs(20);
+
 enum Event {
     Said(Room, u64, ToSupervisor),
     Died(Room, u64, String),
@@ -42,6 +50,8 @@ struct Living {
     generation: u64,
     started: Instant,
     ready: bool,
+    /// When it last answered, in milliseconds since it was started.
+    answered_ms: Arc<AtomicU64>,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
 }
 
@@ -180,10 +190,13 @@ async fn supervise(
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut told = false;
+    let mut ping = tokio::time::interval(PING);
+    ping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut sign_of_life = systemd::sign_of_life().map(tokio::time::interval);
     loop {
         tokio::select! {
             Some(event) = events.recv() => supervisor.take(event)?,
+            _ = ping.tick() => supervisor.ping(),
             () = tick(&mut sign_of_life) => systemd::alive(),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
@@ -199,6 +212,10 @@ async fn supervise(
     supervisor.stop(&mut events).await;
     println!("stopped");
     Ok(())
+}
+
+fn since(started: Instant) -> u64 {
+    u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The next tick, or never.
@@ -233,18 +250,20 @@ impl Supervisor {
             .with_context(|| format!("the {} could not be started", room.name()))?;
         self.generation += 1;
         let generation = self.generation;
-        let started = serde_json::json!({ "room": self.room_config(room)?, "log": self.config.log, "journal": self.journal });
+        let start = serde_json::json!({ "room": self.room_config(room)?, "log": self.config.log, "journal": self.journal });
         // A room that has died meanwhile takes nothing; why it did comes as an event.
-        let _ = control.send(&ToRoom::Start { config: started }, &[]);
+        let _ = control.send(&ToRoom::Start { config: start }, &[]);
         if let Some(listener) = self.listeners.get(&room) {
             let name = if room == Room::Door { "phones" } else { "administrators" };
             let handed = OwnedFd::from(listener.try_clone()?);
             let _ = control.send(&ToRoom::Listener { name: name.into() }, &[handed]);
         }
-        self.listen_to(room, generation, &control)?;
+        let started = Instant::now();
+        let answered_ms = Arc::new(AtomicU64::new(0));
+        self.listen_to(room, generation, &control, started, answered_ms.clone())?;
         let (stop, stopped) = tokio::sync::oneshot::channel();
         tokio::spawn(wait_for(child, room, generation, stopped, self.events.clone()));
-        let living = Living { control, generation, started: Instant::now(), ready: false, stop: Some(stop) };
+        let living = Living { control, generation, started, ready: false, answered_ms, stop: Some(stop) };
         self.living.insert(room, living);
         for (a, b) in Room::PAIRS {
             if a == room || b == room {
@@ -274,17 +293,52 @@ impl Supervisor {
     }
 
     /// Reads what a room says on a thread of its own.
-    fn listen_to(&self, room: Room, generation: u64, control: &ControlEnd) -> Result<()> {
+    fn listen_to(
+        &self,
+        room: Room,
+        generation: u64,
+        control: &ControlEnd,
+        started: Instant,
+        answered_ms: Arc<AtomicU64>,
+    ) -> Result<()> {
         let (control, events) = (control.try_clone()?, self.events.clone());
         std::thread::Builder::new().name(format!("from {}", room.name())).spawn(move || {
-            for _ in 0..MOST_SAID {
-                let Ok(Some((said, _))) = control.receive::<ToSupervisor>() else { return };
-                if events.send(Event::Said(room, generation, said)).is_err() {
-                    return;
+            let mut said = 0;
+            while said < MOST_SAID {
+                match control.receive::<ToSupervisor>() {
+                    Ok(Some((ToSupervisor::Alive, _))) => {
+                        answered_ms.store(since(started), Ordering::Relaxed)
+                    }
+                    Ok(Some((other, _))) => {
+                        said += 1;
+                        if events.send(Event::Said(room, generation, other)).is_err() {
+                            return;
+                        }
+                    }
+                    Ok(None) | Err(_) => return,
                 }
             }
         })?;
         Ok(())
+    }
+
+    /// Asks each room whether it is alive, and ends those that have not said so for long.
+    fn ping(&mut self) {
+        let mut hung = Vec::new();
+        for (room, living) in self.living.iter_mut().filter(|(_, l)| l.ready) {
+            // A full pair says the same as no answer.
+            let _ = living.control.send(&ToRoom::Ping, &[]);
+            let silent_ms = since(living.started).saturating_sub(living.answered_ms.load(Ordering::Relaxed));
+            if silent_ms > u64::try_from(HUNG.as_millis()).unwrap_or(u64::MAX)
+                && let Some(stop) = living.stop.take()
+            {
+                let _ = stop.send(());
+                hung.push(*room);
+            }
+        }
+        for room in hung {
+            self.warn(&format!("the {} has not answered for {} s; it is ended", room.name(), HUNG.as_secs()));
+        }
     }
 
     fn take(&mut self, event: Event) -> Result<()> {
@@ -292,12 +346,14 @@ impl Supervisor {
             Event::Said(room, generation, ToSupervisor::Ready) => {
                 if let Some(l) = self.living.get_mut(&room).filter(|l| l.generation == generation) {
                     l.ready = true;
+                    l.answered_ms.store(since(l.started), Ordering::Relaxed);
                     self.was_ready.insert(room, true);
                 }
                 if Room::ALL.iter().all(|r| self.living.get(r).is_some_and(|l| l.ready)) {
                     systemd::status("all five rooms are up");
                 }
             }
+            Event::Said(_, _, ToSupervisor::Alive) => {}
             Event::Said(room, _, ToSupervisor::Failed { why }) => {
                 let why = shown(&why);
                 if !self.was_ready.contains_key(&room) {
@@ -424,7 +480,14 @@ mod tests {
         };
         for (generation, room) in (1..).zip(Room::ALL) {
             let (control, _theirs) = pair().unwrap();
-            let living = Living { control, generation, started: Instant::now(), ready: true, stop: None };
+            let living = Living {
+                control,
+                generation,
+                started: Instant::now(),
+                ready: true,
+                answered_ms: Arc::default(),
+                stop: None,
+            };
             supervisor.living.insert(room, living);
             tx.send(Event::Died(room, generation, "exit status: 0".into())).ok().unwrap();
         }

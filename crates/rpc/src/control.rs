@@ -38,6 +38,8 @@ pub enum ToRoom {
         /// `phones` or `administrators`.
         name: String,
     },
+    /// Answer with [`ToSupervisor::Alive`], from where the room does its work.
+    Ping,
     /// Finish what is under way, and exit.
     Stop,
 }
@@ -53,6 +55,8 @@ pub enum ToSupervisor {
         /// What happened, to which thing, what to do.
         why: String,
     },
+    /// The answer to [`ToRoom::Ping`].
+    Alive,
 }
 
 /// One end of a control pair.
@@ -156,25 +160,42 @@ pub enum RoomEvent {
     Stop,
 }
 
+/// What [`enter`] hands a room.
+#[derive(Debug)]
+pub struct Entered<C> {
+    /// Its configuration.
+    pub config: C,
+    /// For [`ControlEnd::send`].
+    pub control: ControlEnd,
+    /// What its main loop has to see.
+    pub events: tokio::sync::mpsc::UnboundedReceiver<RoomEvent>,
+    /// One for each [`ToRoom::Ping`]; at most one waits.
+    pub pings: tokio::sync::mpsc::Receiver<()>,
+}
+
 /// A room's first word with the supervisor: waits for the configuration, then reads control
-/// messages on a thread of its own. The returned end is for [`ControlEnd::send`].
+/// messages on a thread of its own.
 ///
 /// # Errors
 /// When standard input is no control pair, or the configuration is not the room's.
-pub fn enter<C: for<'d> Deserialize<'d>>()
--> io::Result<(C, ControlEnd, tokio::sync::mpsc::UnboundedReceiver<RoomEvent>)> {
+pub fn enter<C: for<'d> Deserialize<'d>>() -> io::Result<Entered<C>> {
     let control = ControlEnd::from_stdin()?;
     let config = match control.receive::<ToRoom>()? {
         Some((ToRoom::Start { config }, _)) => serde_json::from_value(config).map_err(io::Error::other)?,
         _ => return Err(io::Error::other("a room is started by 'matron serve', not by hand")),
     };
-    let (tx, rx) = tokio::sync::mpsc::unbounded_channel();
+    let (tx, events) = tokio::sync::mpsc::unbounded_channel();
+    let (pinged, pings) = tokio::sync::mpsc::channel(1);
     let reading = control.try_clone()?;
-    std::thread::Builder::new().name("control".into()).spawn(move || read_control(&reading, &tx))?;
-    Ok((config, control, rx))
+    std::thread::Builder::new().name("control".into()).spawn(move || read_control(&reading, &tx, &pinged))?;
+    Ok(Entered { config, control, events, pings })
 }
 
-fn read_control(control: &ControlEnd, tx: &tokio::sync::mpsc::UnboundedSender<RoomEvent>) {
+fn read_control(
+    control: &ControlEnd,
+    tx: &tokio::sync::mpsc::UnboundedSender<RoomEvent>,
+    pinged: &tokio::sync::mpsc::Sender<()>,
+) {
     loop {
         let (message, mut fds) = match control.receive::<ToRoom>() {
             Ok(Some(m)) => m,
@@ -187,6 +208,11 @@ fn read_control(control: &ControlEnd, tx: &tokio::sync::mpsc::UnboundedSender<Ro
             (ToRoom::Peer { room }, Some(fd)) => RoomEvent::Peer(room, UnixStream::from(fd)),
             (ToRoom::Listener { name }, Some(fd)) => RoomEvent::Listener(name, TcpListener::from(fd)),
             (ToRoom::Stop, _) => RoomEvent::Stop,
+            (ToRoom::Ping, _) => {
+                // One that still waits will be answered; more would say nothing new.
+                let _ = pinged.try_send(());
+                continue;
+            }
             _ => continue,
         };
         if tx.send(event).is_err() {

@@ -207,8 +207,16 @@ impl House {
     /// # Errors
     /// When there is no such room.
     pub fn kill_room(&self, room: &str) -> Result<(), HouseError> {
+        self.signal_room(room, "KILL")
+    }
+
+    /// Sends a room a signal: `STOP` makes it hang without dying.
+    ///
+    /// # Errors
+    /// When there is no such room.
+    pub fn signal_room(&self, room: &str, signal: &str) -> Result<(), HouseError> {
         let pid = self.pid(room).ok_or_else(|| HouseError::NotReady(format!("there is no {room}")))?;
-        Command::new("kill").args(["-9", &pid.to_string()]).status()?;
+        Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status()?;
         Ok(())
     }
 

@@ -2,23 +2,44 @@
 
 use super::*;
 
+/// What is killed in a round.
+const VICTIMS: [&[&str]; 12] = [
+    &["door"],
+    &["reader"],
+    &["core"],
+    &["vault"],
+    &["courier"],
+    &["core"],
+    &["vault"],
+    &["core", "vault"],
+    &["door", "reader"],
+    &["door", "core"],
+    &["vault", "door", "reader", "core", "courier"],
+    &["the supervisor"],
+];
+
+/// The next number of a sequence that `seed` fixes (a linear congruence; Knuth, MMIX).
+fn next(seed: &mut u64, below: usize) -> usize {
+    *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    usize::try_from(*seed >> 33).unwrap() % below
+}
+
+/// `MATRON_KILL_ROUNDS` (50) rounds; `MATRON_KILL_SEED` repeats a run that failed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kill_9_of_each_room_under_load_loses_and_doubles_nothing() {
-    let ward = Arc::new(Ward::open(&["log.filter=error"]).await);
-    let phones: Vec<Shared<Phone>> = {
-        let mut all = Vec::new();
-        for index in 0..12 {
-            all.push(Arc::new(tokio::sync::Mutex::new(ward.phone(index).await)));
-        }
-        all
-    };
-    let targets: Vec<EnrolmentId> = {
-        let mut all = Vec::new();
-        for p in &phones {
-            all.push(id(&*p.lock().await));
-        }
-        all
-    };
+async fn kill_9_of_rooms_at_random_under_load_loses_and_doubles_nothing_acknowledged() {
+    let number = |name: &str, otherwise: u64| std::env::var(name).map_or(otherwise, |v| v.parse().unwrap());
+    let rounds = number("MATRON_KILL_ROUNDS", 50);
+    let first_seed = number("MATRON_KILL_SEED", u64::from(std::process::id()));
+    eprintln!("MATRON_KILL_SEED={first_seed} MATRON_KILL_ROUNDS={rounds}");
+    let mut seed = first_seed;
+    let mut ward = Ward::open(&["log.filter=error"]).await;
+    let mut phones: Vec<Shared<Phone>> = Vec::new();
+    let mut targets = Vec::new();
+    for index in 0..12 {
+        let phone = ward.phone(index).await;
+        targets.push(id(&phone));
+        phones.push(Arc::new(tokio::sync::Mutex::new(phone)));
+    }
     let over = Arc::new(std::sync::atomic::AtomicBool::new(false));
     // Phones that come and obey, whatever happens to the house.
     let load: Vec<_> = phones
@@ -44,22 +65,37 @@ async fn kill_9_of_each_room_under_load_loses_and_doubles_nothing() {
         })
         .collect();
     // Orders that go in meanwhile; those that were acknowledged must be obeyed.
-    let mut acknowledged = Vec::new();
-    for room in ["door", "reader", "core", "vault", "courier", "core", "vault", "door"] {
-        for target in targets.iter().take(4) {
-            ward.house.kill_room(room).ok();
-            for _ in 0..2 {
-                if let Ok(said) =
-                    ward.command(Command::DeviceLock, &[*target], &CommandSecrets::default()).await
-                {
-                    acknowledged.push(said["order"].as_str().unwrap().to_owned());
-                }
+    let (mut acknowledged, mut killed) = (Vec::new(), 0);
+    for _ in 0..rounds {
+        let orders = async {
+            let mut said = Vec::new();
+            for n in 0..3 {
+                let target = targets[(first_seed as usize + n) % targets.len()];
+                let done = ward.command(Command::DeviceLock, &[target], &CommandSecrets::default()).await;
+                said.extend(done.ok().map(|s| s["order"].as_str().unwrap().to_owned()));
             }
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            said
+        };
+        let victims = VICTIMS[next(&mut seed, VICTIMS.len())];
+        let pause = Duration::from_millis(u64::try_from(next(&mut seed, 60)).unwrap());
+        let kill = async {
+            tokio::time::sleep(pause).await;
+            victims.iter().filter(|room| ward.house.kill_room(room).is_ok()).count()
+        };
+        // While the orders are under way.
+        let (said, dead) = tokio::join!(orders, kill);
+        acknowledged.extend(said);
+        killed += dead;
+        if victims == ["the supervisor"] {
+            ward.house.kill().unwrap();
+            ward.house.run().unwrap();
+            killed += 1;
         }
+        tokio::time::sleep(Duration::from_millis(u64::try_from(next(&mut seed, 300)).unwrap())).await;
     }
-    assert!(acknowledged.len() > 10, "{} orders were acknowledged", acknowledged.len());
     let ward_ref = &ward;
+    assert!(killed * 3 > rounds as usize, "only {killed} were killed in {rounds} rounds");
+    assert!(acknowledged.len() as u64 > rounds / 5, "{} orders were acknowledged", acknowledged.len());
     for order in &acknowledged {
         until("an acknowledged order to be obeyed", || async move {
             let path = format!("/api/v1/commands?order={order}");
@@ -74,13 +110,17 @@ async fn kill_9_of_each_room_under_load_loses_and_doubles_nothing() {
         .await;
     }
     over.store(true, std::sync::atomic::Ordering::SeqCst);
-    let mut repeated = 0;
+    let (mut obeyed, mut repeated) = (0, 0);
     for phone in load {
-        repeated += phone.await.unwrap().1;
+        let done = phone.await.unwrap();
+        obeyed += done.0;
+        repeated += done.1;
     }
     assert_eq!(repeated, 0, "no command whose report was confirmed came again");
+    assert!(obeyed >= acknowledged.len(), "{obeyed} obeyed of {} acknowledged", acknowledged.len());
     let report = ledger::verify(&ward.house.room_dir("vault")).unwrap();
-    assert!(report.entries > 20);
+    assert!(report.entries as usize >= acknowledged.len());
+    eprintln!("{killed} kills, {} orders acknowledged, {obeyed} locks obeyed", acknowledged.len());
 }
 
 #[tokio::test]
