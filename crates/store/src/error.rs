@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use rusqlite::ErrorCode;
+
 /// Why the store did not do it.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
@@ -39,6 +41,9 @@ pub enum StoreError {
         /// What the system says.
         why: String,
     },
+    /// The operator's: the disk is full, fails, or can't be written. Nothing of the write was kept.
+    #[error("the database's disk refused ({0}); nothing was kept")]
+    Disk(String),
     /// The operator's or ours: SQLite refused. Nothing of the write was kept.
     #[error("the database refused: {0}")]
     Refused(String),
@@ -58,7 +63,13 @@ impl From<rusqlite::Error> for StoreError {
         // Only SQLite's own words: never a value, which could be a person's.
         match e {
             rusqlite::Error::SqliteFailure(code, text) => {
-                Self::Refused(text.unwrap_or_else(|| code.to_string()))
+                let words = text.unwrap_or_else(|| code.to_string());
+                match code.code {
+                    ErrorCode::DiskFull | ErrorCode::ReadOnly | ErrorCode::SystemIoFailure => {
+                        Self::Disk(words)
+                    }
+                    _ => Self::Refused(words),
+                }
             }
             rusqlite::Error::FromSqlConversionFailure(..)
             | rusqlite::Error::IntegralValueOutOfRange(..)

@@ -84,6 +84,10 @@ impl Store {
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let mut c = Connection::open(path).map_err(|e| open_error(path, &e))?;
         c.busy_timeout(Duration::from_secs(5))?;
+        // SQLite would open it for reading alone, and every write would fail for as long as it is open.
+        if c.is_readonly(rusqlite::MAIN_DB)? {
+            return Err(open_error(path, &"its disk or the file can't be written"));
+        }
         c.execute_batch(
             "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY;
              PRAGMA cache_size=-65536; PRAGMA wal_autocheckpoint=4000; PRAGMA secure_delete=OFF;",
@@ -95,6 +99,12 @@ impl Store {
         let writer = Writer::start(c).map_err(|e| open_error(path, &e))?;
         let places = tokio::sync::Semaphore::new(READERS);
         Ok(Self(Arc::new(Inner { path: path.to_owned(), writer, readers: Mutex::new(readers), places })))
+    }
+
+    /// Why the last commit failed. `None`: it succeeded, or there was none yet.
+    #[must_use]
+    pub fn trouble(&self) -> Option<StoreError> {
+        self.0.writer.trouble()
     }
 
     /// Runs `work` in a transaction and answers once it is on the disk.

@@ -4,6 +4,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use rusqlite::Connection;
@@ -55,14 +56,25 @@ where
 pub(crate) struct Writer {
     jobs: Option<Sender<Box<dyn Job>>>,
     thread: Option<JoinHandle<()>>,
+    trouble: Trouble,
 }
+
+/// Why the last commit failed; empty once one succeeded.
+type Trouble = Arc<Mutex<Option<StoreError>>>;
 
 impl Writer {
     pub(crate) fn start(connection: Connection) -> Result<Self, std::io::Error> {
         let (jobs, rx) = channel();
-        let thread =
-            std::thread::Builder::new().name("store-writer".into()).spawn(move || work(connection, &rx))?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+        let trouble = Trouble::default();
+        let note = trouble.clone();
+        let thread = std::thread::Builder::new()
+            .name("store-writer".into())
+            .spawn(move || work(connection, &rx, &note))?;
+        Ok(Self { jobs: Some(jobs), thread: Some(thread), trouble })
+    }
+
+    pub(crate) fn trouble(&self) -> Option<StoreError> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn submit<T: Send + 'static>(
@@ -94,12 +106,13 @@ impl Drop for Writer {
     }
 }
 
-fn work(connection: Connection, jobs: &Receiver<Box<dyn Job>>) {
+fn work(connection: Connection, jobs: &Receiver<Box<dyn Job>>, trouble: &Trouble) {
     let cache = crate::tx::Cache::default();
     while let Ok(first) = jobs.recv() {
         let mut group = vec![first];
         let tx = Tx::over(View::over(&connection), &cache);
         let committed = commit_group(&connection, &tx, &mut group, jobs);
+        *trouble.lock().unwrap_or_else(PoisonError::into_inner) = committed.clone().err();
         if let Err(e) = &committed {
             tracing::error!(store.error = %e, store.writes = group.len(), "a commit failed; nothing of it was kept");
             cache.forget();
@@ -137,6 +150,10 @@ fn commit_group(
         while let Some(job) = group.get_mut(done) {
             say("SAVEPOINT one")?;
             if !job.run(tx) {
+                // A full or failing disk makes SQLite take the whole transaction back by itself.
+                if connection.is_autocommit() {
+                    return Err(StoreError::Disk("the transaction was taken back".into()));
+                }
                 say("ROLLBACK TO one")?;
                 tx.forget();
             }

@@ -82,13 +82,16 @@ pub(crate) struct DoorState {
 /// The house at a glance.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Health {
-    /// `ok`, or `degraded` when a room does not answer or the ledger is not followed.
+    /// `ok`, or `degraded` when a room does not answer, the ledger is not followed, or the database keeps
+    /// nothing.
     status: &'static str,
     version: &'static str,
     base_url: String,
     vault: VaultState,
     door: DoorState,
     courier: CourierState,
+    /// Why the database could not keep the last write; empty when it could.
+    database: String,
     statement_expires_at_ms: Option<i64>,
     ledger_followed: u64,
     /// Enrolments by state.
@@ -168,7 +171,12 @@ pub(crate) async fn health(
     };
     let enrolled = states.iter().find(|(s, _)| *s == store::EnrolmentState::Enrolled).map_or(0, |s| s.1);
     let warnings = warnings(&renewal, &door, enrolled, now_ms);
-    let good = vault.answers && door.answers && courier.answers && vault.following == "following";
+    let database = room.store.trouble().map(|e| e.to_string()).unwrap_or_default();
+    let good = database.is_empty()
+        && vault.answers
+        && door.answers
+        && courier.answers
+        && vault.following == "following";
     Ok(Json(Health {
         status: if good { "ok" } else { "degraded" },
         version: env!("CARGO_PKG_VERSION"),
@@ -176,6 +184,7 @@ pub(crate) async fn health(
         vault,
         door,
         courier,
+        database,
         statement_expires_at_ms: room.trust.current(room.now_ms()).map(|s| s.expires_at_ms),
         ledger_followed: *room.followed.borrow(),
         enrolments: states.into_iter().map(|(s, n)| (s.name(), n)).collect(),

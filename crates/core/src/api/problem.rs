@@ -121,6 +121,14 @@ impl IntoResponse for Problem {
 impl From<StoreError> for Problem {
     fn from(e: StoreError) -> Self {
         tracing::error!(store.error = %e, "a request could not be answered");
+        if matches!(e, StoreError::Disk(_)) {
+            return Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "disk",
+                "the database's disk is full or can't be written; nothing was kept. Make room on it, then \
+                 send the request again",
+            );
+        }
         Self::of_status(StatusCode::INTERNAL_SERVER_ERROR)
     }
 }

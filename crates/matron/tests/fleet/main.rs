@@ -6,6 +6,7 @@
 #[path = "../../src/bench/admin.rs"]
 mod admin;
 mod bodies;
+mod disks;
 mod hung;
 mod orders;
 mod others;
