@@ -16,7 +16,7 @@ const SAME_REQUEST_MS: i64 = 2_000;
 /// So many different chunks within [`REPEAT_MS`] are an upload.
 const CHUNKS: usize = 3;
 /// So many wipes within an hour by one account are a mass wipe.
-const MASS_WIPE: u64 = 10;
+const MASS_WIPE: usize = 10;
 /// Samples that say whose log it is.
 const ENOUGH_SAMPLES: u64 = 20;
 
@@ -149,6 +149,20 @@ fn ordinary_stylesheets(all: &[Placed<'_>]) -> BTreeSet<Vec<u8>> {
         .collect()
 }
 
+/// Did one account order ten or more within an hour? However long it went on.
+fn is_mass_wipe(run: &[Placed<'_>]) -> bool {
+    let mut by: BTreeMap<Option<&[u8]>, Vec<i64>> = BTreeMap::new();
+    for p in run {
+        if let Some(at) = p.hit.at_ms {
+            by.entry(p.hit.user.as_deref()).or_default().push(at);
+        }
+    }
+    by.into_values().any(|mut times| {
+        times.sort_unstable();
+        times.windows(MASS_WIPE).any(|w| w.last().zip(w.first()).is_some_and(|(b, a)| b - a <= 3_600_000))
+    })
+}
+
 /// One step out of a run of like lines.
 fn step(
     ctx: &Context<'_>,
@@ -192,12 +206,14 @@ fn step(
         );
     }
     if stage == Stage::Destruction {
-        let hour = run.last()?.hit.at_ms.zip(first.hit.at_ms).is_some_and(|(b, a)| b - a <= 3_600_000);
-        if (run.len() as u64) < MASS_WIPE || !hour {
+        if !is_mass_wipe(run) {
             return None;
         }
         grade = Grade::Probed;
-        note = format!("{} wipes or retirements within an hour. Ask who ordered them. {note}", run.len());
+        note = format!(
+            "{} wipes or retirements, {MASS_WIPE} or more of them within an hour by one account. Ask who ordered them. {note}",
+            run.len()
+        );
     }
     if stage == Stage::ApiAccess && hit.bytes.is_some_and(|b| page.contains(&b)) && grade > Grade::Attempted {
         grade = Grade::Attempted;

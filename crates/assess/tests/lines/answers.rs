@@ -241,3 +241,36 @@ fn a_rule_file_that_can_not_be_used_is_named_with_the_reason() {
     let text = String::from_utf8(out).unwrap();
     assert!(text.to_lowercase().contains("odd/place"), "{text}");
 }
+
+/// EPMM's audit export: `n` wipes by these accounts in turn, `minutes` apart.
+fn wipes(n: u32, minutes: u32, accounts: &[&str]) -> String {
+    let rows = (0..n).map(|i| {
+        let m = i * minutes;
+        let who = accounts[i as usize % accounts.len()];
+        format!(
+            "Wipe,{who},2025-05-{:02}T{:02}:{:02}:00Z,10.1.1.1,device {i}\n",
+            15 + m / 1440,
+            m / 60 % 24,
+            m % 60
+        )
+    });
+    std::iter::once("Action,Performed By,Date,IP Address,Details\n".to_owned()).chain(rows).collect()
+}
+
+#[test]
+fn a_mass_wipe_is_told_however_long_it_goes_on_and_the_days_work_of_several_is_none() {
+    let t = tempfile::tempdir().unwrap();
+    for (n, minutes, accounts, told) in [
+        (60, 1, &["a.one"][..], true),
+        (100, 5, &["a.one"], true),
+        (9, 1, &["a.one"], false),
+        (100, 9, &["a.one"], false),
+        (30, 5, &["a.one", "b.two", "c.three"], false),
+    ] {
+        let csv = put(t.path(), "audit.csv", wipes(n, minutes, accounts));
+        let (code, v) = run(&[csv.to_str().unwrap()]);
+        let found = v["chains"].to_string().contains("destruction");
+        assert_eq!(found, told, "{n} every {minutes} minutes: {code} {}", v["chains"]);
+        assert!(code <= 10, "a wipe alone is no proof of a break-in: {code}");
+    }
+}
