@@ -13,6 +13,7 @@
 //! | [`command`] | a typed command as bytes, and back | vault, simulate |
 //! | [`profile`] | the enrolment profile; reading and rewriting any profile | vault, simulate, matron |
 //! | [`harm`] | is this profile, this command mild, or does it count as erasure | vault |
+//! | [`push_request`] | the request for a push certificate, with a vendor's signature | matron |
 //! | [`x509`], [`csr`], [`cms`], [`scep`] | certificates and SCEP (RFC 8894) | reader, vault, simulate |
 //!
 //! # What a phone says is never lost and never trusted
@@ -38,6 +39,7 @@ pub mod harm;
 pub mod message;
 pub mod plist_guard;
 pub mod profile;
+pub mod push_request;
 pub mod report;
 pub mod scep;
 pub mod x509;
