@@ -29,6 +29,7 @@ mod tasks;
 pub use api::{Access, RouteInfo, routes};
 pub use config::{Config, ConfigError};
 pub use error::Error;
+pub use store::Examined;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -46,6 +47,14 @@ use tokio::task::JoinSet;
 
 /// The database's name in core's folder.
 pub const DATABASE_FILE: &str = "core.db";
+
+/// Looks at core's database from outside and changes nothing; see [`store::examine`].
+///
+/// # Errors
+/// Why it can't be read, in words for the operator.
+pub fn examine(path: &Path, running: bool) -> Result<Examined, store::StoreError> {
+    store::examine(path, running)
+}
 
 /// Takes what core has to trust: the root key and the first key statement.
 ///

@@ -177,7 +177,7 @@ impl Apns {
         Err(later("NoConnection", pause_ms.unsigned_abs()))
     }
 
-    async fn connect(&self, identity: &Identity) -> std::io::Result<Sender> {
+    pub(crate) async fn connect(&self, identity: &Identity) -> std::io::Result<Sender> {
         let tcp = TcpStream::connect((self.endpoint.host.as_str(), self.endpoint.port)).await?;
         tcp.set_nodelay(true)?;
         let host = ServerName::try_from(self.endpoint.host.clone()).map_err(std::io::Error::other)?;

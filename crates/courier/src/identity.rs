@@ -81,13 +81,20 @@ impl Identities {
 
     /// Looks at the files, and takes up what changed. A certificate that can't be used leaves the old one
     /// in use, and is looked at again next time: a key often arrives a moment after its certificate.
-    pub fn refresh(&mut self) {
+    pub fn refresh(&mut self, now_ms: TimeMs) {
         let Some(certificate) = self.certificate.clone() else { return };
         let looks = [look(&certificate), look(&self.key)];
         if self.looks == Some(looks) && self.refused.is_none() {
             return;
         }
-        match self.load(&certificate) {
+        let loaded = self.load(&certificate).and_then(|new| {
+            let good = self.current.as_ref().is_some_and(|old| old.expires_at_ms >= now_ms);
+            if good && new.expires_at_ms < now_ms {
+                return Err(bad(&certificate, "it has run out already; the one before it serves on"));
+            }
+            Ok(new)
+        });
+        match loaded {
             Ok(identity) => {
                 tracing::info!(
                     push.topic = %identity.topic,
@@ -108,6 +115,15 @@ impl Identities {
             }
         }
         self.looks = Some(looks);
+    }
+
+    /// Reads the files once; keeps and logs nothing.
+    pub fn once(&self) -> Result<Identity, Error> {
+        let certificate = self
+            .certificate
+            .as_deref()
+            .ok_or_else(|| Error::Config { key: "push_certificate", why: "is not set".to_owned() })?;
+        self.load(certificate)
     }
 
     fn load(&self, certificate: &Path) -> Result<Identity, Error> {

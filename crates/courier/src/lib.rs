@@ -19,9 +19,11 @@ mod error;
 mod identity;
 mod keys;
 mod opening;
+mod probe;
 mod room;
 
 pub use config::Config;
 pub use error::Error;
 pub use keys::{install, prepare};
+pub use probe::{Probe, ProbeAnswer, probe};
 pub use room::{run, run_with_clock};

@@ -157,9 +157,10 @@ impl From<Sent> for Came {
 
 impl Inside {
     fn look_at_certificate(&self) {
+        let now_ms = self.clock.now_ms();
         let mut identities = hold(&self.identities);
-        identities.refresh();
-        identities.warning(self.clock.now_ms());
+        identities.refresh(now_ms);
+        identities.warning(now_ms);
     }
 
     /// What all pushes of a request need, or what is to be said of each of them.

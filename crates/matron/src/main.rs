@@ -5,8 +5,11 @@
 //! to a running Matron through its HTTP API.
 
 mod bench;
+mod certificate;
 mod cli;
 mod config;
+mod doctor;
+mod push;
 mod rooms;
 mod serve;
 
@@ -47,6 +50,11 @@ enum Command {
     /// The configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Apple's push certificate: ask for it, take it up, renew it.
+    #[command(subcommand)]
+    Push(push::PushCommand),
+    /// Is all well here? With --phone-ready: would an iPhone connect? Looks and changes nothing.
+    Doctor(Box<doctor::Doctor>),
     #[command(flatten)]
     Administrator(cli::CliCommand),
     /// Was our Ivanti EPMM hit, what could have been taken, and what to do now. Needs no server.
@@ -83,6 +91,8 @@ fn main() -> ExitCode {
         Command::Init(place) => serve::init(&place),
         Command::Config(ConfigCommand::Check(place)) => config::check(&place),
         Command::Config(ConfigCommand::Show(place)) => config::show(&place),
+        Command::Push(command) => return push::run(command),
+        Command::Doctor(args) => return doctor::run(&args),
         Command::Administrator(command) => return cli::run(command),
         Command::Assess(args) => return assess(&args),
         Command::Bench(args) => bench::bench(&args),

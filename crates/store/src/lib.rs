@@ -14,6 +14,7 @@ mod certificate;
 mod device;
 mod enrolment;
 mod error;
+mod examine;
 mod inventory;
 mod ledger;
 mod orders;
@@ -33,6 +34,7 @@ pub use certificate::{
 pub use device::{DeviceFilter, DeviceItem, DeviceSort};
 pub use enrolment::{EnrolmentRecord, EnrolmentState, Invitation, NewInvitation, PushState, Slot};
 pub use error::StoreError;
+pub use examine::{Examined, examine};
 pub use inventory::{App, FieldSource, ReportKind, SealedNote, SealedUpdate};
 pub use ledger::{LedgerRow, Position};
 pub use orders::{Decision, NewOrder, OrderRecord, OrderState};

@@ -14,6 +14,11 @@ use crate::StoreError;
 
 const VERSIONS: &[&str] = &[include_str!("schema/1.sql"), include_str!("schema/2.sql")];
 
+/// The newest version that this build knows.
+pub(crate) fn newest() -> u32 {
+    u32::try_from(VERSIONS.len()).unwrap_or(u32::MAX)
+}
+
 /// So many copies from before upgrades are kept.
 const KEPT_COPIES: usize = 3;
 
