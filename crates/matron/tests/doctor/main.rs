@@ -114,7 +114,7 @@ fn a_root_that_no_phone_was_told_of_is_named() {
 fn each_fault_of_what_stands_in_front_is_named() {
     let with =
         |bad: Bad| look(&Server::with(Authority::make(), &server::Leaf::good(SystemClock.now_ms()), bad)).0;
-    is(&with(Bad::RequiresCertificate), "enrol", "fail", "want of a client certificate");
+    is(&with(Bad::RequiresCertificate), "tls.client_certificate", "fail", "want of a client certificate");
     is(&with(Bad::AsksForNoCertificate), "tls.client_certificate", "warn", "Mdm-Signature");
     is(&with(Bad::Redirects), "enrol", "fail", "https://login.example.org/");
     is(&with(Bad::NoScep), "scep.capabilities", "fail", "404");

@@ -20,7 +20,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use model::{Command, CommandSecrets, EnrolmentId, SystemClock};
+use model::{Clock, Command, CommandSecrets, EnrolmentId, SystemClock};
 use order::{OrderKind, encode};
 use serde_json::Value;
 use simulate::{KeyPool, Network, Phone, Talk, Temper};

@@ -79,6 +79,9 @@ pub(super) fn checks(asked: &Asked) -> Result<Vec<Check>> {
     let Some(probed) = probed else { return Ok(out) };
     let is_trusted = chain::checks(&target.host, &probed, &trusted, now_ms, &mut out);
     out.push(routes::client_certificate(&probed));
+    if probed.requires_certificate {
+        return Ok(out);
+    }
     runtime.block_on(routes::checks(&wire, &target.base, asked, &trusted, is_trusted, &mut out));
     runtime.block_on(routes::plain_http(&target.host, address.ip(), &mut out));
     if let Some(config) = &asked.config

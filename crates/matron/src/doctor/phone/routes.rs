@@ -23,6 +23,14 @@ const FAR_OFF_MS: i64 = 300_000;
 
 pub(super) fn client_certificate(probed: &Probed) -> Check {
     let id = "tls.client_certificate";
+    if probed.requires_certificate {
+        return Check::fail(
+            id,
+            "the server ends the connection for want of a client certificate",
+            "a phone that enrols has none yet: nobody can enrol",
+            "let the server ask for certificates without requiring them",
+        );
+    }
     if probed.asks_for_certificate {
         return Check::ok(id, "the server asks for a phone's certificate, and goes on without one");
     }
@@ -35,17 +43,24 @@ pub(super) fn client_certificate(probed: &Probed) -> Check {
     )
 }
 
+/// An error with its causes: hyper's own words alone say little.
+fn in_full(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(e) = cause {
+        let more = e.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = e.source();
+    }
+    text
+}
+
 /// A step that did not work, told by how.
 fn unanswered(id: &'static str, what: &str, error: &std::io::Error) -> Check {
-    let text = error.to_string();
-    if text.contains("CertificateRequired") || text.contains("certificate required") {
-        return Check::fail(
-            id,
-            format!("{what}: the server ends the connection for want of a client certificate"),
-            "a phone that enrols has none yet: nobody can enrol",
-            "let the server ask for certificates without requiring them",
-        );
-    }
+    let text = in_full(error);
     Check::fail(
         id,
         format!("{what}: {}", show::line(&text)),

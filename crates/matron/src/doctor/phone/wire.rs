@@ -25,6 +25,8 @@ use super::super::Check;
 
 /// How long a name, a connection, a handshake or an answer may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a server that wants a certificate may take to say so.
+const SILENCE: Duration = Duration::from_secs(1);
 /// The largest answer that is read.
 const LARGEST_ANSWER_BYTES: usize = 1 << 20;
 
@@ -41,6 +43,8 @@ pub(super) struct Probed {
     pub(super) chain: Vec<CertificateDer<'static>>,
     /// The server asked for a certificate.
     pub(super) asks_for_certificate: bool,
+    /// It ended the connection because there was none.
+    pub(super) requires_certificate: bool,
 }
 
 /// An answer.
@@ -263,8 +267,13 @@ pub(super) const BOTH: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13,
 pub(super) async fn handshakes(wire: &Wire, out: &mut Vec<Check>) -> Option<Probed> {
     let id = "tls";
     let (config, recorder, asked) = recording(BOTH).ok()?;
-    let tls = match wire.connect(config).await {
+    let mut tls = match wire.connect(config).await {
         Ok(tls) => tls,
+        // With TLS 1.2 the handshake itself ends.
+        Err(_) if asked.0.load(Ordering::Relaxed) => {
+            let chain = recorder.chain.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            return Some(Probed { chain, asks_for_certificate: true, requires_certificate: true });
+        }
         Err(e) => {
             out.push(refused(&e));
             return None;
@@ -297,9 +306,28 @@ pub(super) async fn handshakes(wire: &Wire, out: &mut Vec<Check>) -> Option<Prob
             "let TLS 1.3 in at the load balancer, or pass TLS through to Matron",
         )
     });
+    let requires_certificate = asked.0.load(Ordering::Relaxed) && is_ended(&mut tls).await;
     drop(tls);
     let chain = recorder.chain.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    Some(Probed { chain, asks_for_certificate: asked.0.load(Ordering::Relaxed) })
+    Some(Probed { chain, asks_for_certificate: asked.0.load(Ordering::Relaxed), requires_certificate })
+}
+
+/// With TLS 1.3 a server that wants a certificate says so only after the handshake. One that doesn't waits
+/// for a request.
+async fn is_ended(tls: &mut Tls) -> bool {
+    use tokio::io::AsyncReadExt;
+    let mut byte = [0u8; 1];
+    let said = tokio::time::timeout(SILENCE, tls.read(&mut byte)).await;
+    let Ok(Err(e)) = said else { return false };
+    let of_tls = e.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
+    matches!(
+        of_tls,
+        Some(rustls::Error::AlertReceived(
+            AlertDescription::CertificateRequired
+                | AlertDescription::HandshakeFailure
+                | AlertDescription::BadCertificate
+        ))
+    )
 }
 
 /// Why a handshake failed, in a phone's eyes.
