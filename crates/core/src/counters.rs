@@ -39,6 +39,7 @@ pub(crate) struct Counters {
     pub deferred_commands: Gauge,
     pub words_waiting: Gauge,
     pub ledger_entries: Gauge,
+    pub push_certificate_expires: Gauge,
     certificates: Family<InState, Gauge>,
     pub standing_orders: Gauge,
     pub idle: Counter,
@@ -98,6 +99,10 @@ impl Counters {
             words_waiting: gauge("words_waiting", "Core's words that the vault has yet to write down"),
             standing_orders: gauge("standing_orders", "Standing orders in force"),
             certificates,
+            push_certificate_expires: gauge(
+                "push_certificate_expires_timestamp_seconds",
+                "When the push certificate runs out (Unix time; 0: there is none)",
+            ),
             ledger_entries: gauge("ledger_entries", "Entries of the vault's ledger that were followed"),
             idle: checkin("idle"),
             authenticate: checkin("authenticate"),

@@ -151,6 +151,26 @@ fn warnings(renewal: &RenewalState, door: &DoorState, phones: u64, now_ms: i64) 
     out
 }
 
+/// How many days before its end the push certificate is warned of, the last first.
+const PUSH_SOON_DAYS: [i64; 3] = [7, 30, 60];
+
+/// What to do about the push certificate, if anything.
+fn push_warning(courier: &CourierState, phones: u64, now_ms: i64) -> Option<String> {
+    if courier.answers && !courier.configured && phones > 0 {
+        return Some(
+            "no push certificate is configured, so phones are not woken: 'matron push csr' begins".into(),
+        );
+    }
+    let left = (courier.certificate_expires_at_ms? - now_ms).div_euclid(model::clock::DAY_MS);
+    let renew = "renew it under the same Apple ID ('matron push csr')";
+    if left < 0 {
+        return Some(format!("the push certificate has run out and no phone can be woken: {renew}"));
+    }
+    let within = PUSH_SOON_DAYS.into_iter().find(|days| left < *days)?;
+    let hurry = if within == 7 { "; then no phone can be woken" } else { "" };
+    Some(format!("the push certificate runs out within {within} days ({left} left){hurry}: {renew}"))
+}
+
 #[utoipa::path(get, path = "/api/v1/health", responses(
     (status = 200, body = Health),
     (status = 401, body = ProblemBody, content_type = "application/problem+json"),
@@ -170,7 +190,8 @@ pub(crate) async fn health(
         phones: counted.states.iter().map(|(s, n)| (s.name(), *n)).collect(),
     };
     let enrolled = states.iter().find(|(s, _)| *s == store::EnrolmentState::Enrolled).map_or(0, |s| s.1);
-    let warnings = warnings(&renewal, &door, enrolled, now_ms);
+    let mut warnings = warnings(&renewal, &door, enrolled, now_ms);
+    warnings.extend(push_warning(&courier, enrolled, now_ms));
     let database = room.store.trouble().map(|e| e.to_string()).unwrap_or_default();
     let good = database.is_empty()
         && vault.answers
@@ -253,6 +274,34 @@ pub(crate) async fn metrics(
     Extension(room): Extension<Arc<Room>>,
 ) -> Result<Response, Problem> {
     crate::tasks::count(&room).await?;
+    let push_ends_ms = courier(&room).await.certificate_expires_at_ms.unwrap_or_default();
+    room.counters.push_certificate_expires.set(push_ends_ms.div_euclid(1000));
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(CONTENT_TYPE, kind)], room.counters.text()).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::clock::DAY_MS;
+
+    #[test]
+    fn a_push_certificate_is_warned_of_60_30_and_7_days_before_its_end() {
+        let now_ms = 1_800_000_000_000;
+        let with = |days: i64| CourierState {
+            answers: true,
+            configured: true,
+            certificate_expires_at_ms: Some(now_ms + days * DAY_MS),
+            ..CourierState::default()
+        };
+        let said = |days| push_warning(&with(days), 1, now_ms).unwrap_or_default();
+        assert_eq!(said(60), "");
+        assert!(said(59).contains("within 60 days (59 left)") && said(29).contains("within 30 days"));
+        assert!(said(6).contains("within 7 days") && said(6).contains("no phone can be woken"));
+        assert!(said(-1).contains("has run out"));
+        let none = CourierState { answers: true, ..CourierState::default() };
+        assert!(push_warning(&none, 1, now_ms).unwrap().contains("matron push csr"));
+        assert_eq!(push_warning(&none, 0, now_ms), None);
+        assert_eq!(push_warning(&CourierState::default(), 1, now_ms), None);
+    }
 }

@@ -297,10 +297,3 @@ pub(super) fn run(args: &Import) -> Result<()> {
     });
     show::print(&text)
 }
-
-impl Import {
-    /// What `matron setup` asks for.
-    pub(crate) fn of(place: Place, file: PathBuf) -> Self {
-        Self { place, file, key: None, no_try: false, danger_other_topic: false, json: false }
-    }
-}
