@@ -118,7 +118,7 @@ pub(super) fn disk(host: &Host<'_>) -> Vec<Check> {
     let id = "disk";
     let Ok(s) = rustix::fs::statvfs(&host.data) else { return vec![] };
     let free_bytes = s.f_bavail.saturating_mul(s.f_frsize);
-    let percent = |part: u64, whole: u64| if whole == 0 { 100 } else { part.saturating_mul(100) / whole };
+    let percent = |part: u64, whole: u64| part.saturating_mul(100).checked_div(whole).unwrap_or(100);
     let inodes = percent(s.f_favail, s.f_files);
     let found = format!("{} MB and {inodes} % of the inodes are free", free_bytes / 1_000_000);
     let means = "with a full disk nothing is accepted: no order, no check-in that says anything new";

@@ -180,7 +180,7 @@ fn ledger_holds(host: &Host<'_>) -> Vec<Check> {
             "set the clock right; the ledger itself is whole",
         ),
         Ok(r) => {
-            let newest = r.last_at_ms.map_or_else(|| "never".into(), |t| show::time(t));
+            let newest = r.last_at_ms.map_or_else(|| "never".into(), show::time);
             Check::ok(id, format!("{} entries, each hash holds; the newest {newest}", r.entries))
         }
         Err(e) => Check::fail(

@@ -225,7 +225,7 @@ pub(crate) fn shown(path: &std::path::Path) -> String {
 }
 
 /// Refuses to write over a file that is there.
-fn new_file(path: &PathBuf, what: &str) -> Result<()> {
+fn new_file(path: &std::path::Path, what: &str) -> Result<()> {
     if path.exists() {
         return Err(crate::cli::failure::usage(format!(
             "{what}: {} is there already; nothing was written",
