@@ -8,7 +8,6 @@ mod files;
 mod import;
 mod sign;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use apple::x509::RsaSigner;
@@ -239,6 +238,7 @@ fn new_file(path: &std::path::Path, what: &str) -> Result<()> {
 mod tests {
     use super::*;
     use model::clock::DAY_MS;
+    use std::path::PathBuf;
 
     #[test]
     fn the_end_comes_nearer_at_60_30_and_7_days() {
