@@ -82,6 +82,16 @@ pub fn stage(s: Stage) -> &'static str {
     }
 }
 
+/// What somebody did in a step: an after-step that counts as a probe was asked for, and no more.
+pub fn step_did(stage: Stage, grade: Grade) -> &'static str {
+    match stage {
+        Stage::ApiAccess | Stage::Loader | Stage::Fetch | Stage::Tunnel if grade <= Grade::Probed => {
+            "asked for what intruders ask for; nothing shows that it was there"
+        }
+        _ => stage_did(stage),
+    }
+}
+
 /// A stage as what somebody did, to follow "an outside address".
 pub fn stage_did(s: Stage) -> &'static str {
     match s {

@@ -429,6 +429,8 @@ fn indicator_hits(
 
 fn ground_kind(s: &Step) -> GroundKind {
     match s.stage {
+        // What was only asked for rests on its route, whatever it would have been.
+        Stage::Fetch | Stage::ApiAccess if s.grade <= Grade::Probed => GroundKind::Route,
         Stage::Fetch => GroundKind::StagedFileFetched,
         Stage::KnownFile => GroundKind::KnownFile,
         Stage::ApiAccess => GroundKind::AnsweredWithData,

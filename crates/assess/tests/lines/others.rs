@@ -375,3 +375,31 @@ fn binary_files_say_nothing() {
         assert_eq!((code, v["evidence"]["grade"].as_str().unwrap()), (3, "no_trace"), "{}", grounds(&v));
     }
 }
+
+#[test]
+fn of_a_mere_probe_the_report_does_not_say_that_data_left_or_a_tunnel_was_opened() {
+    let mut text = day(&PRODUCTS[0], 100, NOISE, 404);
+    for (i, path) in EPMM_NOISE.iter().enumerate() {
+        let status = if *path == "/~!frp" { 101 } else { 200 };
+        text.push_str(&combined(700 + u32::try_from(i).unwrap(), "GET", path, status, 5120));
+    }
+    let (code, v) = assess("nginx.log", text.as_bytes(), &[]);
+    assert_eq!(code, 10, "{}", grounds(&v));
+    for ground in v["evidence"]["rests_on"].as_array().unwrap() {
+        assert_eq!(ground["kind"], "route", "{ground}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (log, page) = (dir.path().join("nginx.log"), dir.path().join("out.html"));
+    std::fs::write(&log, &text).unwrap();
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let words: [std::ffi::OsString; 4] = ["assess".into(), log.into(), "--html".into(), page.clone().into()];
+    assess::cli::run_words(words, &mut std::io::empty(), &mut out, &mut err);
+    let brief = String::from_utf8(out).unwrap() + &std::fs::read_to_string(page).unwrap();
+    let brief = brief.split_whitespace().collect::<Vec<_>>().join(" ");
+    for claim in
+        ["Confirmed:", "opened a tunnel", "had laid down", "and it answered", "Commands probably ran"]
+    {
+        assert!(!brief.contains(claim), "{claim}");
+    }
+    assert!(brief.contains("NOT look like EPMM"));
+}

@@ -85,7 +85,7 @@ fn telling(steps: &[Step]) -> Vec<&Step> {
 
 fn moment(step: &Step, times: &Times, day: Option<&str>) -> Moment {
     let who = step.client.as_deref().map_or_else(|| "somebody".to_owned(), |c| visible_within(c, 45));
-    let mut text = format!("{who} {}", words::stage_did(step.stage));
+    let mut text = format!("{who} {}", words::step_did(step.stage, step.grade));
     if let Some(path) = &step.path {
         let method =
             step.method.as_ref().map(|m| format!("{} ", visible_within(&m.0, 12))).unwrap_or_default();

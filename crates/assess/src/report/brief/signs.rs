@@ -70,7 +70,7 @@ impl Signs {
     fn add(&mut self, step: &Step, chain: Grade) {
         let bytes = step.bytes_out.unwrap_or(0);
         match step.stage {
-            Stage::Fetch => {
+            Stage::Fetch if step.grade >= Grade::LikelyCompromised => {
                 self.fetches += 1 + step.repeats;
                 self.fetched_bytes += bytes;
             }
@@ -80,7 +80,7 @@ impl Signs {
             }
             Stage::Persistence => self.persisted = true,
             Stage::Destruction => self.destroyed = true,
-            Stage::Tunnel => self.tunnelled = true,
+            Stage::Tunnel => self.tunnelled |= step.grade >= Grade::LikelyCompromised,
             Stage::KnownFile => self.known_file = true,
             _ => {}
         }
