@@ -6,8 +6,10 @@
 
 pub mod assets;
 pub mod hits;
+pub mod hours;
 pub mod prefilter;
 mod reader;
+pub mod roll;
 mod sample;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,6 +51,8 @@ pub struct Setup {
     pub fields: FieldMap,
     /// Zone for lines without an offset.
     pub zone: Zone,
+    /// What is done with every line, for `--compare`.
+    pub every: roll::Every,
 }
 
 /// What one content holds. Merged in order, it is the same however it was cut into segments.
@@ -92,6 +96,10 @@ pub struct Findings {
     pub nul: Vec<(u64, u64)>,
     /// The content ends inside a line that can't be read.
     pub cut_end: bool,
+    /// Lines by hour.
+    pub hours: hours::Hours,
+    /// Lines looked for in the other copy.
+    pub sought: roll::ByHour,
     /// Hits of indicators: index of the indicator → number and first line.
     pub indicators: BTreeMap<usize, crate::indicators::Seen>,
 }
@@ -128,6 +136,10 @@ impl Findings {
         self.nul.extend(next.nul.into_iter().map(|(o, l)| (o, l + before)));
         self.nul.truncate(MAX_UNREADABLE);
         self.cut_end = next.cut_end;
+        for (hour, n) in next.hours {
+            hours::add(&mut self.hours, hour, n);
+        }
+        roll::append(&mut self.sought, next.sought, before);
         for (i, mut seen) in next.indicators {
             seen.shift(before);
             self.indicators.entry(i).and_modify(|s| s.add(&seen)).or_insert(seen);
@@ -167,6 +179,7 @@ pub(crate) struct Scanner<'a> {
     low: Vec<u8>,
     candidates: Vec<Candidate>,
     sampler: sample::Sampler,
+    noted: Vec<(u64, u64)>,
     pub(crate) out: Findings,
 }
 
@@ -179,6 +192,7 @@ impl<'a> Scanner<'a> {
             low: Vec::with_capacity(BLOCK_BYTES * 2),
             candidates: Vec::new(),
             sampler: sample::Sampler::default(),
+            noted: Vec::new(),
             out: Findings::default(),
         }
     }
@@ -211,9 +225,38 @@ impl<'a> Scanner<'a> {
         }
         self.candidates = candidates;
         let before = self.out.lines;
-        self.out.lines += count_lines(block) + u64::from(!block.ends_with(b"\n"));
+        let lines = count_lines(block) + u64::from(!block.ends_with(b"\n"));
+        self.out.lines += lines;
+        hours::block(self.setup, self.json, &mut self.out.hours, block, lines);
+        self.every(block, offset, before);
         self.out.bytes += block.len() as u64;
         sample::block(self.setup, self.json, &mut self.sampler, &mut self.out, block, offset, before);
+    }
+
+    /// Notes every line, or looks whether it was noted.
+    fn every(&mut self, block: &[u8], offset: u64, lines_before: u64) {
+        if matches!(self.setup.every, roll::Every::Pass) {
+            return;
+        }
+        let (mut at, mut number) = (0u64, lines_before);
+        for whole in block.split_inclusive(|b| *b == b'\n') {
+            number += 1;
+            let text = trim_json(whole.strip_suffix(b"\n").unwrap_or(whole), self.json);
+            if let Some(l) = line::parse(text, self.setup.format.as_ref(), &self.setup.fields) {
+                let at_ms = l.stamp.map(|s| self.setup.zone.utc_ms(s));
+                match &self.setup.every {
+                    roll::Every::Pass => {}
+                    roll::Every::Note(_) => self.noted.extend(roll::noted(&l, at_ms)),
+                    roll::Every::Check(r) => {
+                        roll::seek(r, &mut self.out.sought, &l, at_ms, (number, offset + at, text));
+                    }
+                }
+            }
+            at += whole.len() as u64;
+        }
+        if let roll::Every::Note(r) = &self.setup.every {
+            r.lock().unwrap_or_else(std::sync::PoisonError::into_inner).add(&mut self.noted);
+        }
     }
 
     /// A line that is longer than any: its beginning is read, the rest is named.

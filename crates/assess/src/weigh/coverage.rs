@@ -39,7 +39,8 @@ fn logs<'a>(
         })
 }
 
-fn web<'a>(
+/// Contents that are web logs, and what was found in them.
+pub(super) fn web<'a>(
     contents: &'a [Content],
     skip: &'a BTreeSet<usize>,
 ) -> impl Iterator<Item = (&'a Content, &'a Findings)> {

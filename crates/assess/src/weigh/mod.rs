@@ -6,6 +6,7 @@ pub mod flaws;
 mod geo;
 mod staged;
 mod steps;
+mod thinned;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -79,6 +80,7 @@ pub fn weigh(ctx: Context<'_>, contents: &[Content]) -> Assessment {
     let chains = chains::chains(all, &proxies);
     let mut clients = chains::clients(&chains);
     let mut integrity = coverage::integrity(contents, &skip);
+    integrity.extend(thinned::thinned(coverage::web(contents, &skip)));
     integrity.extend(ctx.compared.clone());
     let mut coverage = coverage::coverage(&ctx, contents, &skip, &integrity);
     coverage.not_epmm = contents.iter().filter(|c| steps::is_foreign(c)).map(|c| c.name.clone()).collect();
