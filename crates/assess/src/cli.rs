@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::compare;
 use crate::demo;
+use crate::error::Error;
 use crate::finding::{ExposureWindow, Remark};
 use crate::indicators::Indicators;
 use crate::input::{self, Options};
@@ -19,6 +20,7 @@ use crate::report::OutputArgs;
 use crate::report::terminal::Layout;
 use crate::rules::RuleSet;
 use crate::scan::prefilter::Prefilter;
+use crate::scan::roll::Every;
 use crate::scan::{Progress, Setup};
 use crate::weigh::{Context, Geo, flaws, weigh};
 
@@ -131,30 +133,15 @@ fn layout(args: &Args, no_color: Option<OsString>, term: Option<OsString>) -> La
     Layout { columns: args.terminal.unwrap_or(Layout::default().columns), colour }
 }
 
-/// Why nothing could be assessed.
-#[derive(Debug, thiserror::Error)]
-enum Fault {
-    /// The person who typed the command.
-    #[error("{0}")]
-    Usage(String),
-    /// Files, disks, and what else the operator looks after.
-    #[error("{0}")]
-    Operator(String),
-}
-
 /// Runs the command. Returns the exit code: 0 no trace, 3 unknown, 10 probed,
 /// 11 attempted, 12 likely compromised, 13 data left; 2 usage; 1 an output
 /// that could not be written.
 pub fn run(args: &Args, stdin: &mut (dyn Read + Send), stdout: &mut dyn Write, stderr: &mut dyn Write) -> u8 {
     match go(args, stdin, stdout, stderr) {
         Ok(code) => code,
-        Err(Fault::Usage(why)) => {
-            let _ = writeln!(stderr, "assess: {}", crate::report::plain::visible(&why));
-            USAGE
-        }
-        Err(Fault::Operator(why)) => {
-            let _ = writeln!(stderr, "assess: {}", crate::report::plain::visible(&why));
-            1
+        Err(e) => {
+            let _ = writeln!(stderr, "assess: {}", crate::report::plain::visible(&e.to_string()));
+            if e.is_usage() { USAGE } else { 1 }
         }
     }
 }
@@ -164,11 +151,11 @@ fn go(
     stdin: &mut (dyn Read + Send),
     stdout: &mut dyn Write,
     stderr: &mut dyn Write,
-) -> Result<u8, Fault> {
+) -> Result<u8, Error> {
     let mut remarks = Vec::new();
     let rules = rules(args, &mut remarks)?;
     if args.list_rules {
-        return list_rules(&rules, stdout).map(|()| 0).map_err(|e| Fault::Operator(e.to_string()));
+        return list_rules(&rules, stdout).map(|()| 0).map_err(|e| Error::Operator(e.to_string()));
     }
     if !args.quiet {
         for (file, why) in &rules.refused {
@@ -179,26 +166,26 @@ fn go(
     let indicators = indicators(args, &mut remarks)?;
     let zone_name = args.tz.as_deref().unwrap_or(HOME_ZONE);
     let zone = Zone::parse(zone_name).ok_or_else(|| {
-        Fault::Usage(format!("--tz {zone_name}: not a zone; try Europe/London, UTC or +01:00"))
+        Error::Usage(format!("--tz {zone_name}: not a zone; try Europe/London, UTC or +01:00"))
     })?;
     let ran = args
         .epmm_version
         .iter()
-        .map(|v| flaws::Ran::parse(v, &zone).map_err(|e| Fault::Usage(format!("--epmm-version {v}: {e}"))))
+        .map(|v| flaws::Ran::parse(v, &zone).map_err(|e| Error::Usage(format!("--epmm-version {v}: {e}"))))
         .collect::<Result<Vec<_>, _>>()?;
     let window = window(args, &ran, &zone)?;
     let as_of_ms = date(args.as_of.as_deref(), "--as-of", &zone)?;
-    let geo = if args.geoip.is_empty() { None } else { Some(Geo::open(&args.geoip).map_err(Fault::Usage)?) };
-    let setup = setup(args, rules, indicators, zone)?;
+    let geo = if args.geoip.is_empty() { None } else { Some(Geo::open(&args.geoip).map_err(Error::Usage)?) };
+    let mut setup = setup(args, rules, indicators, zone)?;
     if args.list_literals {
         for l in literals(&setup.rules, &setup.indicators).unwrap_or_default() {
-            writeln!(stdout, "{l}").map_err(|e| Fault::Operator(e.to_string()))?;
+            writeln!(stdout, "{l}").map_err(|e| Error::Operator(e.to_string()))?;
         }
         return Ok(0);
     }
     let paths = if args.demo {
         let made = demo::write(&std::env::temp_dir().join("matron-assess-demo"))
-            .map_err(|e| Fault::Operator(format!("the demonstration bundle can't be written: {e}")))?;
+            .map_err(|e| Error::Operator(format!("the demonstration bundle can't be written: {e}")))?;
         if !args.quiet {
             let _ =
                 writeln!(stderr, "A made-up bundle was written to {} and is now assessed.", made.display());
@@ -208,25 +195,32 @@ fn go(
         args.paths.clone()
     };
     if paths.is_empty() {
-        return Err(Fault::Usage(
+        return Err(Error::Usage(
             "nothing to read: name a log, an archive or a folder (`-` for standard input), or try --demo"
                 .into(),
         ));
     }
-    if let Some(missing) = paths.iter().find(|p| p.as_os_str() != "-" && !p.exists()) {
-        return Err(Fault::Usage(format!("{}: there is no such file or folder", missing.display())));
+    if let Some(missing) = paths.iter().chain(&args.compare).find(|p| p.as_os_str() != "-" && !p.exists()) {
+        return Err(Error::Usage(format!("{}: there is no such file or folder", missing.display())));
     }
-    let outputs = args.output.prepare(&paths).map_err(|e| {
-        if e.is_usage() { Fault::Usage(e.to_string()) } else { Fault::Operator(e.to_string()) }
-    })?;
+    // The other copy is evidence as well: nothing is written over it.
+    let evidence: Vec<PathBuf> = paths.iter().chain(&args.compare).cloned().collect();
+    let outputs = args.output.prepare(&evidence)?;
     let options =
         Options { hash: !args.no_hash, max_unpacked: args.max_unpacked, threads: args.threads.clamp(1, 16) };
+    if !args.compare.is_empty() {
+        setup.every = Every::note();
+    }
     let mut contents = with_progress(args, &paths, |p| input::read_all(&paths, stdin, &setup, &options, p));
     let mut compared = Vec::new();
     if !args.compare.is_empty() {
-        let there =
-            input::read_all(&args.compare, &mut std::io::empty(), &setup, &options, &Progress::default());
+        setup.every = setup.every.turn();
+        let there = with_progress(args, &args.compare, |p| {
+            input::read_all(&args.compare, &mut std::io::empty(), &setup, &options, p)
+        });
         compared = compare::compare(&contents, &there, &mut remarks);
+        compared.extend(compare::ordinary(&setup.every, &contents, &there, &mut remarks));
+        setup.every = Every::Pass;
         // What stands in the other copy is evidence too.
         contents.extend(there);
     }
@@ -246,7 +240,7 @@ fn go(
     drop(contents);
     assessment.exposure = outputs.exposure().cloned();
     let layout = (!args.quiet).then(|| layout(args, std::env::var_os("NO_COLOR"), std::env::var_os("TERM")));
-    let written = outputs.write(&assessment, layout, stdout).map_err(|e| Fault::Operator(e.to_string()))?;
+    let written = outputs.write(&assessment, layout, stdout)?;
     if !args.quiet {
         for w in written {
             let _ = writeln!(stderr, "wrote {w}");
@@ -255,15 +249,15 @@ fn go(
     Ok(assessment.verdict.exit_code())
 }
 
-fn rules(args: &Args, remarks: &mut Vec<Remark>) -> Result<RuleSet, Fault> {
-    let mut set = RuleSet::embedded().map_err(Fault::Operator)?;
+fn rules(args: &Args, remarks: &mut Vec<Remark>) -> Result<RuleSet, Error> {
+    let mut set = RuleSet::embedded().map_err(Error::Operator)?;
     for dir in &args.rules {
-        set.add_folder(dir).map_err(|e| Fault::Usage(format!("--rules {}: {e}", dir.display())))?;
+        set.add_folder(dir).map_err(|e| Error::Usage(format!("--rules {}: {e}", dir.display())))?;
     }
     if let [(file, why), ..] = set.refused.as_slice()
         && set.rules.iter().all(|r| r.info.builtin)
     {
-        return Err(Fault::Usage(format!("--rules: no rule could be used; {file}: {why}")));
+        return Err(Error::Usage(format!("--rules: no rule could be used; {file}: {why}")));
     }
     remarks.extend(set.refused.iter().map(|(file, why)| Remark {
         about: file.clone(),
@@ -276,10 +270,10 @@ fn rules(args: &Args, remarks: &mut Vec<Remark>) -> Result<RuleSet, Fault> {
     Ok(set)
 }
 
-fn indicators(args: &Args, remarks: &mut Vec<Remark>) -> Result<Indicators, Fault> {
+fn indicators(args: &Args, remarks: &mut Vec<Remark>) -> Result<Indicators, Error> {
     let mut all = Indicators::builtin();
     for f in &args.indicators {
-        let r = all.add_file(f).map_err(|e| Fault::Usage(format!("--indicators {}: {e}", f.display())))?;
+        let r = all.add_file(f).map_err(|e| Error::Usage(format!("--indicators {}: {e}", f.display())))?;
         let fault = r.fault.map(|f| format!(" Read in part only: {f}.")).unwrap_or_default();
         remarks.push(Remark {
             about: f.display().to_string(),
@@ -297,33 +291,33 @@ fn literals(rules: &RuleSet, indicators: &Indicators) -> Option<Vec<String>> {
     Some(l)
 }
 
-fn setup(args: &Args, rules: RuleSet, indicators: Indicators, zone: Zone) -> Result<Setup, Fault> {
+fn setup(args: &Args, rules: RuleSet, indicators: Indicators, zone: Zone) -> Result<Setup, Error> {
     let format = args
         .format
         .as_deref()
         .map(Format::compile)
         .transpose()
-        .map_err(|e| Fault::Usage(format!("--format: {e}")))?;
+        .map_err(|e| Error::Usage(format!("--format: {e}")))?;
     let mut fields = FieldMap::default();
     for m in &args.json_map {
-        fields.extend(m).map_err(|e| Fault::Usage(format!("--json-map: {e}")))?;
+        fields.extend(m).map_err(|e| Error::Usage(format!("--json-map: {e}")))?;
     }
     let l = literals(&rules, &indicators);
     let every_line = rules.every_line() || l.is_none();
-    let prefilter = Prefilter::new(&l.unwrap_or_default(), every_line).map_err(Fault::Operator)?;
-    Ok(Setup { rules, prefilter, indicators, format, fields, zone })
+    let prefilter = Prefilter::new(&l.unwrap_or_default(), every_line).map_err(Error::Operator)?;
+    Ok(Setup { rules, prefilter, indicators, format, fields, zone, every: Every::Pass })
 }
 
-fn date(text: Option<&str>, option: &str, zone: &Zone) -> Result<Option<i64>, Fault> {
+fn date(text: Option<&str>, option: &str, zone: &Zone) -> Result<Option<i64>, Error> {
     text.map(|t| {
         moment::typed(t, zone).ok_or_else(|| {
-            Fault::Usage(format!("{option} {t}: not a date like 2025-05-16 or 2025-05-16T09:30"))
+            Error::Usage(format!("{option} {t}: not a date like 2025-05-16 or 2025-05-16T09:30"))
         })
     })
     .transpose()
 }
 
-fn window(args: &Args, ran: &[flaws::Ran], zone: &Zone) -> Result<Option<ExposureWindow>, Fault> {
+fn window(args: &Args, ran: &[flaws::Ran], zone: &Zone) -> Result<Option<ExposureWindow>, Error> {
     let mut from_ms = date(args.exposed_from.as_deref(), "--exposed-from", zone)?;
     let mut to_ms = date(args.exposed_to.as_deref(), "--exposed-to", zone)?;
     let mut source = Vec::new();
@@ -350,7 +344,7 @@ fn window(args: &Args, ran: &[flaws::Ran], zone: &Zone) -> Result<Option<Exposur
     }
     source.extend(ran.iter().map(|r| format!("--epmm-version {}", r.text)));
     if from_ms.zip(to_ms).is_some_and(|(f, t)| t < f) {
-        return Err(Fault::Usage("the window ends before it begins".into()));
+        return Err(Error::Usage("the window ends before it begins".into()));
     }
     Ok(Some(ExposureWindow { from_ms, to_ms, source: source.join(", "), cves: cves.into_iter().collect() }))
 }

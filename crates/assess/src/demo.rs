@@ -55,6 +55,8 @@ pub fn write(dir: &Path) -> io::Result<PathBuf> {
         one_in: 0,
         start_s: START_S + 3600,
         lines_a_day: 700,
+        scanners: false,
+        ..Plan::default()
     };
     corpus::write(&plan, &mut log)?;
     // The intruder's lines go in by time; the clock of a line stands in its fourth word.

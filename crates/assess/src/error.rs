@@ -4,6 +4,9 @@
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     // --- the administrator, who typed the command or made the file ---
+    /// A command that can't be followed; the text says which part of it, and what to do.
+    #[error("{0}")]
+    Usage(String),
     /// An option that can't be followed.
     #[error("{option} {value}: {why}")]
     Option {
@@ -71,6 +74,10 @@ pub enum Error {
         source: std::io::Error,
     },
 
+    /// Something that the operator looks after failed: a full disk, a closed pipe.
+    #[error("{0}")]
+    Operator(String),
+
     // --- us ---
     /// A report that can't be put into JSON.
     #[error("the report could not be written as JSON")]
@@ -83,6 +90,6 @@ pub enum Error {
 impl Error {
     /// Whether the person who typed the command can mend it (exit code 2).
     pub fn is_usage(&self) -> bool {
-        !matches!(self, Self::Write { .. } | Self::Json(_) | Self::Seal)
+        !matches!(self, Self::Write { .. } | Self::Operator(_) | Self::Json(_) | Self::Seal)
     }
 }

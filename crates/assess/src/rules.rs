@@ -262,6 +262,13 @@ mod tests {
             get("/mifs/c/aftstore/fob/3/5/sha256:kid=1,st=inert,et=1,h=x/x.ipa", 404, 9),
             "epmm-2026-1281-malformed"
         );
+        for slash in [";a=b/", "%5c", "%2F", "/x/../"] {
+            assert_eq!(
+                get(&format!("/mifs/c/appstore/fob{slash}3/5/sha256:kid=1,st=inert,et=1,h=x/x.ipa"), 404, 9),
+                "epmm-2026-1281-malformed",
+                "{slash}"
+            );
+        }
         for t in ["a%60inert%60b", "%24(inert)", "gPath%5Binert%5D,x=gpath%5B", "h=gPath%5Binert"] {
             assert_eq!(
                 get(&format!("/mifs/c/appstore//fob/3/5/sha256:{t}/x.ipa"), 404, 9),

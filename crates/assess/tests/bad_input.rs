@@ -192,9 +192,7 @@ fn as_nobody(dir: &std::path::Path) -> Option<(Option<i32>, serde_json::Value)> 
     fs::copy(exe, &copy).ok()?;
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).ok()?;
     fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).ok()?;
-    for f in ["good.log"] {
-        fs::set_permissions(dir.join(f), fs::Permissions::from_mode(0o644)).ok()?;
-    }
+    fs::set_permissions(dir.join("good.log"), fs::Permissions::from_mode(0o644)).ok()?;
     let out = std::process::Command::new("setpriv")
         .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"])
         .arg(&copy)

@@ -1,7 +1,8 @@
 //! Counting an inventory.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fmt;
+use std::io::{BufRead, BufReader, Cursor, Read, Seek};
 
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -62,25 +63,41 @@ impl fmt::Debug for People {
     }
 }
 
-/// Reads an inventory export and counts it.
+/// Reads an inventory export that lies in memory, and counts it; see [`read_from`].
 ///
-/// `name` is shown in the report; `bytes` is the whole file. The people come back empty unless
+/// # Errors
+/// As [`read_from`].
+pub fn read(name: &str, bytes: &[u8], options: &InventoryOptions) -> Result<(Exposure, People), Error> {
+    read_from(name, &mut Cursor::new(bytes), options)
+}
+
+/// Reads an inventory export, from its beginning, and counts it. It is read twice, block by block;
+/// of each value eight bytes of a digest are kept, so that a million rows take about 60 MB.
+///
+/// `name` is shown in the report. The people come back empty unless
 /// [`InventoryOptions::keep_people`] is set.
 ///
 /// # Errors
 /// [`Error`]: too large, not a table, a row that is no CSV, or nothing to count.
-pub fn read(name: &str, bytes: &[u8], options: &InventoryOptions) -> Result<(Exposure, People), Error> {
-    let (table, encoding) = text::decode(bytes)?;
-    let mut reader = csv::ReaderBuilder::new()
-        .delimiter(text::delimiter(&table))
-        .flexible(true)
-        .trim(csv::Trim::All)
-        .from_reader(table.as_bytes());
-    let headings = reader.headers().map_err(|e| bad_row(&e))?.clone();
+pub fn read_from(
+    name: &str,
+    input: &mut (impl Read + Seek),
+    options: &InventoryOptions,
+) -> Result<(Exposure, People), Error> {
+    let bad_row = |e: csv::Error| bad_row(name, e);
+    let look = text::look(name, input)?;
+    input.rewind().map_err(|source| Error::Read { path: name.to_owned(), source })?;
+    let mut table =
+        BufReader::with_capacity(1 << 16, text::Decoded::new(input.take(look.bytes), look.encoding));
+    let head = table.fill_buf().map_err(|source| Error::Read { path: name.to_owned(), source })?;
+    let delimiter = text::delimiter(&String::from_utf8_lossy(head));
+    let mut reader =
+        csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).trim(csv::Trim::All).from_reader(table);
+    let headings = reader.headers().map_err(bad_row)?.clone();
     let mut rows = reader.records();
     let mut sample = Vec::new();
     for row in rows.by_ref().take(SAMPLE_ROWS) {
-        sample.push(row.map_err(|e| bad_row(&e))?);
+        sample.push(row.map_err(bad_row)?);
     }
     if sample.is_empty() {
         return Err(Error::InventoryEmpty);
@@ -89,15 +106,15 @@ pub fn read(name: &str, bytes: &[u8], options: &InventoryOptions) -> Result<(Exp
     let columns = Columns::find(&headings, &sample, &options.told)?;
     let mut tally = Tally::new(&columns, options.keep_people);
     for row in sample.into_iter().map(Ok).chain(rows) {
-        tally.add(&row.map_err(|e| bad_row(&e))?);
+        tally.add(&row.map_err(bad_row)?);
     }
     let (dated_ms, dated_by) = dated(options.dated_ms, tally.newest_ms);
     let unread = headings.iter().enumerate().filter(|(i, _)| !columns.0.iter().any(|c| c.index == *i));
     let exposure = Exposure {
         file: name.to_owned(),
-        sha256: hex(&Sha256::digest(bytes)),
-        bytes: bytes.len() as u64,
-        encoding: encoding.name().to_owned(),
+        sha256: look.sha256,
+        bytes: look.bytes,
+        encoding: look.encoding.name().to_owned(),
         dated_ms,
         dated_by,
         unread_columns: unread.map(|(_, h)| (*h).to_owned()).collect(),
@@ -118,8 +135,12 @@ pub fn read(name: &str, bytes: &[u8], options: &InventoryOptions) -> Result<(Exp
     Ok((exposure, People(tally.people.into_values().collect())))
 }
 
-fn bad_row(e: &csv::Error) -> Error {
-    Error::InventoryRow { row: e.position().map_or(1, csv::Position::line) }
+fn bad_row(name: &str, e: csv::Error) -> Error {
+    let row = e.position().map_or(1, csv::Position::line);
+    match e.into_kind() {
+        csv::ErrorKind::Io(source) => Error::Read { path: name.to_owned(), source },
+        _ => Error::InventoryRow { row },
+    }
 }
 
 fn dated(told_ms: Option<UnixMs>, newest_ms: Option<UnixMs>) -> (Option<UnixMs>, String) {
@@ -130,20 +151,41 @@ fn dated(told_ms: Option<UnixMs>, newest_ms: Option<UnixMs>) -> (Option<UnixMs>,
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+/// Distinct values, of each of which eight bytes of a digest are kept: among a million, two that look
+/// alike are met once in thirty million exports.
+#[derive(Default)]
+struct Distinct {
+    marks: Vec<u64>,
+    /// The first so many are sorted and distinct.
+    sorted: usize,
 }
 
-/// A digest in place of a value: distinct values are counted without being kept.
-type Mark = [u8; 16];
+/// Marks gathered before they are sorted again.
+const UNSORTED: usize = 1 << 17;
 
-fn mark(value: &str) -> Mark {
-    let digest = Sha256::digest(value.as_bytes());
-    let mut mark = [0; 16];
-    for (to, from) in mark.iter_mut().zip(digest.iter()) {
-        *to = *from;
+impl Distinct {
+    fn insert(&mut self, value: &str) {
+        let mark = Sha256::digest(value.as_bytes()).iter().take(8).fold(0, |n, b| (n << 8) | u64::from(*b));
+        self.marks.push(mark);
+        if self.marks.len() - self.sorted > UNSORTED.max(self.sorted) {
+            self.tidy();
+        }
     }
-    mark
+
+    fn extend<'a>(&mut self, values: impl IntoIterator<Item = &'a String>) {
+        values.into_iter().for_each(|v| self.insert(v));
+    }
+
+    fn tidy(&mut self) {
+        self.marks.sort_unstable();
+        self.marks.dedup();
+        self.sorted = self.marks.len();
+    }
+
+    fn len(&mut self) -> u64 {
+        self.tidy();
+        self.sorted as u64
+    }
 }
 
 #[derive(Default)]
@@ -156,13 +198,13 @@ struct Tally<'c> {
     spoilt_imeis: u64,
     wrong_check_digits: u64,
     newest_ms: Option<UnixMs>,
-    persons: HashSet<Mark>,
-    accounts: HashSet<Mark>,
-    devices: HashSet<Mark>,
-    phones: HashSet<Mark>,
-    imeis: HashSet<Mark>,
-    emails: HashSet<Mark>,
-    serials: HashSet<Mark>,
+    persons: Distinct,
+    accounts: Distinct,
+    devices: Distinct,
+    phones: Distinct,
+    imeis: Distinct,
+    emails: Distinct,
+    serials: Distinct,
     people: BTreeMap<String, Person>,
 }
 
@@ -195,9 +237,9 @@ impl<'c> Tally<'c> {
         let has_location = self.has_location(row);
         self.add_device(row, &imeis);
         self.located += u64::from(has_location);
-        self.phones.extend(phones.iter().map(|v| mark(v)));
-        self.emails.extend(emails.iter().map(|v| mark(v)));
-        self.accounts.extend(user.iter().map(|v| mark(v)));
+        self.phones.extend(&phones);
+        self.emails.extend(&emails);
+        self.accounts.extend(&user);
         for cell in self.cells(row, Field::LastSeen) {
             self.newest_ms = self.newest_ms.max(moment(cell));
         }
@@ -209,7 +251,7 @@ impl<'c> Tally<'c> {
             self.without_person += 1;
             return;
         };
-        self.persons.insert(mark(&who));
+        self.persons.insert(&who);
         if self.keep_people && (self.people.len() < MAX_PEOPLE || self.people.contains_key(&who)) {
             let person = self.people.entry(who).or_default();
             if person.user.is_empty() {
@@ -231,7 +273,7 @@ impl<'c> Tally<'c> {
             match values::imei(cell) {
                 Ok(imei) => {
                     self.wrong_check_digits += u64::from(!imei.check_digit_right);
-                    self.imeis.insert(mark(&imei.body));
+                    self.imeis.insert(&imei.body);
                     found.push(cell.trim_matches(['\'', '"', '=']).to_owned());
                 }
                 Err(NoImei::SpoiltBySpreadsheet) => self.spoilt_imeis += 1,
@@ -243,13 +285,13 @@ impl<'c> Tally<'c> {
 
     fn add_device(&mut self, row: &csv::StringRecord, imeis: &[String]) {
         let serial = self.first_words(row, Field::Serial);
-        self.serials.extend(serial.iter().map(|v| mark(v)));
+        self.serials.extend(&serial);
         let id = self
             .first_words(row, Field::Device)
             .or(serial)
             .or_else(|| imeis.first().cloned())
             .unwrap_or_else(|| format!("row {}", self.rows));
-        self.devices.insert(mark(&id));
+        self.devices.insert(&id);
     }
 
     fn name_of(&self, row: &csv::StringRecord) -> Option<String> {
@@ -269,16 +311,16 @@ impl<'c> Tally<'c> {
             || self.cells(row, Field::Location).into_iter().any(|c| values::words(c).is_some())
     }
 
-    fn counts(&self) -> Counts {
+    fn counts(&mut self) -> Counts {
         Counts {
-            people: self.persons.len() as u64,
-            accounts: self.accounts.len() as u64,
-            devices: self.devices.len() as u64,
-            phone_numbers: self.phones.len() as u64,
-            imeis: self.imeis.len() as u64,
-            emails: self.emails.len() as u64,
+            people: self.persons.len(),
+            accounts: self.accounts.len(),
+            devices: self.devices.len(),
+            phone_numbers: self.phones.len(),
+            imeis: self.imeis.len(),
+            emails: self.emails.len(),
             locations: self.located,
-            serials: self.serials.len() as u64,
+            serials: self.serials.len(),
         }
     }
 

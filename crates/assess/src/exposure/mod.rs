@@ -12,7 +12,7 @@ mod values;
 use serde::{Deserialize, Serialize};
 
 pub use columns::{Column, Columns, Field, How};
-pub use count::{InventoryOptions, People, Person, read};
+pub use count::{InventoryOptions, People, Person, read, read_from};
 pub use text::{Encoding, MAX_INVENTORY_BYTES};
 
 use crate::finding::UnixMs;

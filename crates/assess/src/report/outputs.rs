@@ -158,9 +158,15 @@ impl OutputArgs {
         let dated_ms = self.inventory_date.as_deref().map(|t| moment("--inventory-date", t)).transpose()?;
         let options =
             InventoryOptions { told: self.map.clone(), dated_ms, keep_people: self.write_people.is_some() };
-        let bytes = read_bounded(path, MAX_INVENTORY_BYTES)?;
         let name = path.file_name().map_or_else(|| show(path), |n| n.to_string_lossy().into_owned());
-        let (exposure, people) = exposure::read(&name, &bytes, &options)?;
+        // A file is read twice, block by block; what comes through a pipe can be read only once.
+        let unreadable = |source| Error::Read { path: show(path), source };
+        let mut file = std::fs::File::open(path).map_err(unreadable)?;
+        let (exposure, people) = if file.metadata().map_err(unreadable)?.is_file() {
+            exposure::read_from(&name, &mut file, &options)?
+        } else {
+            exposure::read(&name, &read_bounded(path, MAX_INVENTORY_BYTES)?, &options)?
+        };
         Ok((Some(exposure), people))
     }
 }

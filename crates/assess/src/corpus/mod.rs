@@ -6,16 +6,25 @@
 
 use std::io::{self, Write};
 
+mod check;
+mod plant;
+
+pub use check::{Checked, check};
+pub use plant::disguise;
+
 use crate::finding::{Grade, Layout};
+use plant::ATTACKS;
 
 /// What to write.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// About so many bytes.
     pub bytes: u64,
+    /// At most so many lines.
+    pub lines: u64,
     /// Seed.
     pub seed: u64,
-    /// Layout: `EpmmAccess`, `EpmmRequest`, `Common`, `Combined` or `Json`.
+    /// Layout: `EpmmAccess`, `EpmmRequest`, `Common`, `Combined`, `Custom`, `Json` or `SentryAudit`.
     pub layout: Layout,
     /// One line in so many is an attack line; 0: none.
     pub one_in: u64,
@@ -23,17 +32,42 @@ pub struct Plan {
     pub start_s: i64,
     /// Lines a day.
     pub lines_a_day: u64,
+    /// Scanners come by.
+    pub scanners: bool,
+    /// How clients reach the appliance.
+    pub proxy: Proxy,
 }
+
+/// What stands between clients and the appliance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Proxy {
+    /// Nothing: a line has the client's address.
+    #[default]
+    None,
+    /// A proxy that passes the client's address on, where the layout has a place for it.
+    Forwarding,
+    /// A proxy whose address stands in every line.
+    Hiding,
+}
+
+/// The proxy's address.
+const PROXY: &str = "10.255.255.1";
+
+/// The `--format` that [`Layout::Custom`] is written in.
+pub const CUSTOM_FORMAT: &str = r#"%{%s}t %a %m "%U%q" %>s/%B "%{User-Agent}i""#;
 
 impl Default for Plan {
     fn default() -> Self {
         Self {
             bytes: 1 << 20,
+            lines: u64::MAX,
             seed: 1,
             layout: Layout::EpmmAccess,
             one_in: 10_000,
             start_s: 1_746_057_600,
             lines_a_day: 400_000,
+            scanners: true,
+            proxy: Proxy::None,
         }
     }
 }
@@ -43,6 +77,8 @@ impl Default for Plan {
 pub struct Planted {
     /// Line number from 1.
     pub line: u64,
+    /// Offset of its first byte.
+    pub offset: u64,
     /// Which kind.
     pub kind: &'static str,
     /// The least grade it must get where the layout has a status.
@@ -115,7 +151,7 @@ const ASSETS: &[(&str, u64)] = &[
     ("/mifs/scripts/vendor.js", 702_119),
 ];
 
-fn ordinary(r: &mut Rng) -> Request {
+fn ordinary(r: &mut Rng, scanners: bool) -> Request {
     let device = r.below(40_000);
     let (method, target, status, bytes) = match r.below(100) {
         0..=54 => ("POST", format!("/mifs/c/i/mdm/mdm.html?deviceid={device:08x}"), 200, 0),
@@ -148,6 +184,7 @@ fn ordinary(r: &mut Rng) -> Request {
         96 => ("GET", format!("/favicon{}.ico", r.below(3)), 404, 196),
         97 => ("GET", "/mifs/c/appstore/list?limit=50&q=%C3%A9t%C3%A9".to_owned(), 200, 1_200),
         98 => ("HEAD", "/".to_owned(), 302, 0),
+        _ if scanners && r.below(40) == 0 => scanner(r),
         _ => decoy(r),
     };
     Request {
@@ -157,6 +194,18 @@ fn ordinary(r: &mut Rng) -> Request {
         status,
         bytes,
         agent: r.pick(AGENTS).copied().unwrap_or("-"),
+    }
+}
+
+/// What scanners ask every server for: probes by whoever it is, and never more.
+fn scanner(r: &mut Rng) -> (&'static str, String, u16, u64) {
+    match r.below(6) {
+        0 => ("GET", "/mifs/aad/api/v2/ping".into(), 401, 80),
+        1 => ("GET", "/mifs/asfV3/api/v2/ping".into(), 404, 196),
+        2 => ("GET", "/mifs/rs/api/v2/featureusage?format=INERT".into(), 400, 168),
+        3 => ("GET", "/~!frp".into(), 404, 196),
+        4 => ("HEAD", "/mifs/css/mibasecss1.css".into(), 404, 0),
+        _ => ("GET", "/mics/api/v2/sentry/mics-config/handleMessage".into(), 404, 196),
     }
 }
 
@@ -188,99 +237,13 @@ fn decoy(r: &mut Rng) -> (&'static str, String, u16, u64) {
     }
 }
 
-/// Kinds of attack line: name, method, target, status, bytes, least grade.
-const ATTACKS: &[(&str, &str, &str, u16, u64, Grade)] = &[
-    ("2023-35078 probe", "GET", "/mifs/aad/api/v2/ping", 401, 80, Grade::Probed),
-    (
-        "2023-35078 data",
-        "GET",
-        "/mifs/aad/api/v2/authorized/users?adminDeviceSpaceId=1",
-        200,
-        48_000,
-        Grade::LikelyCompromised,
-    ),
-    ("2023-35082 data", "GET", "/mifs/asfV3/api/v2/admins/users", 200, 9_000, Grade::LikelyCompromised),
-    ("2025-4427 probe", "GET", "/mifs/rs/api/v2/featureusage_history?format=INERT", 400, 168, Grade::Probed),
-    ("2025-4428", "GET", "/mifs/rs/api/v2/featureusage?format=${INERT}", 400, 168, Grade::Attempted),
-    ("2025-4428 short", "GET", "/rs/api/v2/featureusage_history?format=#{INERT}", 400, 168, Grade::Attempted),
-    ("2025-4428 bare", "GET", "/api/v2/featureusage?format=${ INERT}", 400, 168, Grade::Attempted),
-    (
-        "2026-1281",
-        "GET",
-        "/mifs/c/appstore/fob/3/5/sha256:kid=1,st=`INERT`,et=1,h=x/x.ipa",
-        404,
-        196,
-        Grade::Attempted,
-    ),
-    (
-        "2026-1340",
-        "GET",
-        "/mifs/c/aftstore/fob/3/5/sha256:kid=1,st=$(INERT),et=1,h=x/x.apk",
-        404,
-        196,
-        Grade::Attempted,
-    ),
-    (
-        "2026-10520",
-        "GET",
-        "/mics/api/v2/sentry/mics-config/handleMessage?message=execute_INERT",
-        200,
-        30,
-        Grade::Attempted,
-    ),
-    ("2026-10520 post", "POST", "/mics/api/v2/sentry/mics-config/handleMessage", 200, 30, Grade::Probed),
-    ("loader", "GET", "/mifs/403.jsp?k0f53=INERT", 200, 12, Grade::LikelyCompromised),
-    ("staged dump", "GET", "/mifs/css/mibasecss7.css", 200, 9_400_000, Grade::DataLeft),
-];
-
-/// Writes letters as percent codes, doubles slashes, flips case, as intruders do.
-pub fn disguise(r: &mut Rng, target: &str) -> String {
-    let way = r.below(6);
-    let depth = 1 + r.below(3);
-    let (path, query) = target.split_once('?').map_or((target, None), |(p, q)| (p, Some(q)));
-    let mut out = String::new();
-    let code = |c: char, out: &mut String| {
-        let mut b = [0; 4];
-        for byte in c.encode_utf8(&mut b).bytes() {
-            let mut s = format!("%{byte:02X}");
-            for _ in 1..depth {
-                s = s.replace('%', "%25");
-            }
-            out.push_str(&s);
-        }
-    };
-    for c in path.chars() {
-        match (way, c) {
-            (1, '/') => out.push_str("//"),
-            (2, '/') => out.push_str("/./"),
-            (3, c) if c.is_ascii_lowercase() && r.below(4) == 0 => code(c, &mut out),
-            (4, c) if c.is_ascii_lowercase() && r.below(3) == 0 => out.push(c.to_ascii_uppercase()),
-            // These can't stand in a request line as they are.
-            (_, '`' | '$' | '(' | ')' | '|' | ' ' | '{' | '}' | '#') => code(c, &mut out),
-            (_, c) => out.push(c),
-        }
-    }
-    if let Some(q) = query {
-        out.push('?');
-        for c in q.chars() {
-            match c {
-                '=' | '&' => out.push(c),
-                c if !c.is_ascii_alphanumeric() && c != '_' => code(c, &mut out),
-                c if way == 5 && r.below(3) == 0 => code(c, &mut out),
-                c => out.push(c),
-            }
-        }
-    }
-    out
-}
-
 /// Writes a corpus.
 pub fn write(plan: &Plan, out: &mut dyn Write) -> io::Result<Truth> {
     let mut r = Rng::new(plan.seed);
     let mut truth = Truth::default();
     let mut line = Vec::with_capacity(512);
     let day = plan.lines_a_day.max(1);
-    while truth.bytes < plan.bytes {
+    while truth.bytes < plan.bytes && truth.lines < plan.lines {
         truth.lines += 1;
         let n = truth.lines;
         let attack = plan.one_in > 0 && r.below(plan.one_in) == 0;
@@ -288,7 +251,7 @@ pub fn write(plan: &Plan, out: &mut dyn Write) -> io::Result<Truth> {
             let Some((kind, method, target, status, bytes, least)) = r.pick(ATTACKS).copied() else {
                 continue;
             };
-            truth.planted.push(Planted { line: n, kind, least });
+            truth.planted.push(Planted { line: n, offset: truth.bytes, kind, least });
             let target = disguise(&mut r, target);
             Request {
                 client: format!("203.0.113.{}", 1 + r.below(20)),
@@ -299,18 +262,18 @@ pub fn write(plan: &Plan, out: &mut dyn Write) -> io::Result<Truth> {
                 agent: "python-requests/2.31",
             }
         } else {
-            ordinary(&mut r)
+            ordinary(&mut r, plan.scanners)
         };
         let at = plan.start_s + i64::try_from(u128::from(n) * 86_400 / u128::from(day)).unwrap_or(0);
         line.clear();
-        format_line(plan.layout, &request, at, r.below(64_000) + 1024, &mut line)?;
+        format_line(plan, &request, at, r.below(64_000) + 1024, &mut line)?;
         out.write_all(&line)?;
         truth.bytes += line.len() as u64;
     }
     Ok(truth)
 }
 
-fn format_line(layout: Layout, q: &Request, at: i64, port: u64, out: &mut Vec<u8>) -> io::Result<()> {
+fn format_line(plan: &Plan, q: &Request, at: i64, port: u64, out: &mut Vec<u8>) -> io::Result<()> {
     let t = jiff::Timestamp::from_second(at).map_err(io::Error::other)?;
     let d = jiff::tz::TimeZone::UTC.to_datetime(t);
     let (y, mo, da, h, mi, s) = (d.year(), d.month(), d.day(), d.hour(), d.minute(), d.second());
@@ -318,7 +281,12 @@ fn format_line(layout: Layout, q: &Request, at: i64, port: u64, out: &mut Vec<u8
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let month = MONTHS.get(usize::try_from(mo - 1).unwrap_or(0)).copied().unwrap_or("Jan");
-    match layout {
+    let (client, passed) = match plan.proxy {
+        Proxy::None => (client.as_str(), String::new()),
+        Proxy::Forwarding => (PROXY, client.clone()),
+        Proxy::Hiding => (PROXY, String::new()),
+    };
+    match plan.layout {
         Layout::EpmmRequest => writeln!(
             out,
             "{y}-{mo:02}-{da:02}--{h:02}-{mi:02}-{s:02} {client} TLSv1.2 ECDHE-RSA-AES128-GCM-SHA256 \"{method} {target} HTTP/1.1\" {bytes} \"-\" \"{agent}\""
@@ -329,10 +297,22 @@ fn format_line(layout: Layout, q: &Request, at: i64, port: u64, out: &mut Vec<u8
                 "{client} - - [{da:02}/{month}/{y}:{h:02}:{mi:02}:{s:02} +0000] \"{method} {target} HTTP/1.1\" {status} {bytes}"
             )
         }
-        Layout::Combined => writeln!(
-            out,
-            "{client} - - [{da:02}/{month}/{y}:{h:02}:{mi:02}:{s:02} +0000] \"{method} {target} HTTP/1.1\" {status} {bytes} \"-\" \"{agent}\""
-        ),
+        Layout::Combined => {
+            write!(
+                out,
+                "{client} - - [{da:02}/{month}/{y}:{h:02}:{mi:02}:{s:02} +0000] \"{method} {target} HTTP/1.1\" {status} {bytes} \"-\" \"{agent}\""
+            )?;
+            if passed.is_empty() { writeln!(out) } else { writeln!(out, " \"{passed}, 10.255.255.2\"") }
+        }
+        Layout::Custom => {
+            writeln!(out, "{at} {client} {method} \"{target}\" {status}/{bytes} \"{agent}\"")
+        }
+        Layout::SentryAudit => {
+            let v = serde_json::json!({"publishTime": format!("{y}-{mo:02}-{da:02}T{h:02}:{mi:02}:{s:02}Z"), "entryID": port, "useCaseID": "made-up", "entryType": "made-up", "clientHost": client, "forwardedFor": passed, "requestUrl": target, "httpMethod": method, "action": "none"});
+            serde_json::to_writer(&mut *out, &v)?;
+            out.push(b'\n');
+            Ok(())
+        }
         Layout::Json => {
             let v = serde_json::json!({"@timestamp": format!("{y}-{mo:02}-{da:02}T{h:02}:{mi:02}:{s:02}Z"), "client": {"ip": client}, "http": {"request": {"method": method}, "response": {"status_code": status, "bytes": bytes}}, "url": {"original": target}, "user_agent": {"original": agent}});
             serde_json::to_writer(&mut *out, &v)?;
@@ -347,87 +327,85 @@ fn format_line(layout: Layout, q: &Request, at: i64, port: u64, out: &mut Vec<u8
     }
 }
 
+/// Every layout and every way of standing behind a proxy.
+pub const EVERY: &[(Layout, Proxy)] = &[
+    (Layout::EpmmAccess, Proxy::None),
+    (Layout::EpmmAccess, Proxy::Hiding),
+    (Layout::EpmmRequest, Proxy::None),
+    (Layout::Common, Proxy::None),
+    (Layout::Combined, Proxy::None),
+    (Layout::Combined, Proxy::Forwarding),
+    (Layout::Combined, Proxy::Hiding),
+    (Layout::Custom, Proxy::None),
+    (Layout::Json, Proxy::None),
+    (Layout::SentryAudit, Proxy::Forwarding),
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::indicators::Indicators;
-    use crate::line::FieldMap;
-    use crate::moment::Zone;
-    use crate::rules::RuleSet;
-    use crate::scan::prefilter::Prefilter;
     use crate::scan::{Findings, Mode, Segment, Setup, scan_reader};
 
-    pub(crate) fn setup() -> Setup {
-        let rules = RuleSet::embedded().unwrap();
-        let prefilter = Prefilter::new(&rules.literals(), false).unwrap();
-        Setup {
-            rules,
-            prefilter,
-            indicators: Indicators::default(),
-            format: None,
-            fields: FieldMap::default(),
-            zone: Zone::parse("UTC").unwrap(),
-        }
-    }
-
-    fn scan(setup: &Setup, text: &[u8], layout: Layout, segment: Segment) -> Findings {
-        let mode = if layout == Layout::Json { Mode::Json } else { Mode::Text };
+    fn scan(setup: &Setup, text: &[u8], segment: Segment) -> Findings {
         let mut r = &text[usize::try_from(segment.start.saturating_sub(1)).unwrap()..];
-        scan_reader(setup, &mut r, mode, segment, &mut |_| {}).0
+        scan_reader(setup, &mut r, Mode::Text, segment, &mut |_| {}).0
     }
 
     #[test]
-    fn every_planted_line_is_found_and_no_other_line_is_more_than_probed_in_every_layout() {
-        let s = setup();
-        for (i, layout) in
-            [Layout::EpmmAccess, Layout::EpmmRequest, Layout::Common, Layout::Combined, Layout::Json]
-                .into_iter()
-                .enumerate()
-        {
-            let mut text = Vec::new();
-            let plan = Plan { bytes: 700_000, seed: i as u64 + 7, layout, one_in: 15, ..Plan::default() };
-            let truth = write(&plan, &mut text).unwrap();
-            let f = scan(&s, &text, layout, Segment::ALL);
-            assert_eq!((f.lines, f.bytes), (truth.lines, truth.bytes));
-            assert!(truth.planted.len() > 100);
-            for p in &truth.planted {
-                let raw = text.split(|b| *b == b'\n').nth(usize::try_from(p.line).unwrap() - 1).unwrap();
-                let raw = String::from_utf8_lossy(raw);
-                let hit = f.hits.lines.iter().find(|h| h.line == p.line);
-                // Full lines are kept up to a bound a client; the counts are complete.
-                if hit.is_none() && f.hits.uncited > 0 {
-                    continue;
-                }
-                let hit = hit.unwrap_or_else(|| panic!("{layout:?} {} not found: {raw}", p.kind));
-                let least = if layout == Layout::EpmmRequest && p.least > Grade::Attempted {
-                    Grade::Probed
-                } else {
-                    p.least
-                };
-                assert!(hit.grade >= least, "{layout:?} {}: {:?} {raw}", p.kind, hit.grade);
-            }
-            let planted: std::collections::BTreeSet<u64> = truth.planted.iter().map(|p| p.line).collect();
-            for h in f.hits.lines.iter().filter(|h| !planted.contains(&h.line)) {
-                assert!(h.grade <= Grade::Probed, "{}", String::from_utf8_lossy(&h.raw));
-            }
+    fn every_planted_line_is_found_and_no_other_line_is_more_than_probed_in_every_layout_and_behind_proxies()
+    {
+        let dir = tempfile::tempdir().unwrap();
+        for (i, (layout, proxy)) in EVERY.iter().copied().enumerate() {
+            let path = dir.path().join(format!("{i}.log"));
+            let plan =
+                Plan { bytes: 600_000, seed: i as u64 + 7, layout, one_in: 12, proxy, ..Plan::default() };
+            let mut file = std::io::BufWriter::new(std::fs::File::create(&path).unwrap());
+            let truth = write(&plan, &mut file).unwrap();
+            file.flush().unwrap();
+            let c = check(&plan, &truth, &path).unwrap();
+            assert!(c.planted > 150, "{layout:?}: {c:?}");
+            assert_eq!((c.found, c.missed.as_slice()), (c.planted, [].as_slice()), "{layout:?} {proxy:?}");
+            assert_eq!((c.false_alarms.as_slice(), c.uncited), ([].as_slice(), 0), "{layout:?} {proxy:?}");
+            assert_eq!(c.lines, truth.lines);
+            assert!(c.kinds == plant::ATTACKS.len() as u64, "{layout:?}: not every kind was planted");
         }
+    }
+
+    #[test]
+    fn the_comparison_with_the_truth_notices_a_planted_line_that_is_no_attack_and_an_attack_that_is_not_in_it()
+     {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.log");
+        let mut text = Vec::new();
+        let plan = Plan { bytes: 300_000, one_in: 20, ..Plan::default() };
+        let mut truth = write(&plan, &mut text).unwrap();
+        std::fs::write(&path, &text).unwrap();
+        let worst = truth.planted.iter().position(|p| p.least > Grade::Attempted).unwrap();
+        truth.planted.remove(worst);
+        let ordinary = (1..).find(|n| truth.planted.iter().all(|p| p.line != *n)).unwrap();
+        truth.planted.push(Planted { line: ordinary, offset: 0, kind: "made up", least: Grade::Attempted });
+        let c = check(&plan, &truth, &path).unwrap();
+        assert_eq!((c.planted - c.found, c.missed.len()), (1, 1));
+        assert!(!c.false_alarms.is_empty());
     }
 
     #[test]
     fn a_corpus_cut_into_segments_gives_the_same_findings() {
-        let s = setup();
+        let s = check::setup(&Plan::default()).unwrap();
         let mut text = Vec::new();
         write(&Plan { bytes: 2_000_000, one_in: 200, ..Plan::default() }, &mut text).unwrap();
-        let whole = scan(&s, &text, Layout::EpmmAccess, Segment::ALL);
+        let whole = scan(&s, &text, Segment::ALL);
         let len = text.len() as u64;
         let mut joined = Findings::default();
         for start in (0..len).step_by(333_333) {
             let end = if start + 333_333 >= len { u64::MAX } else { start + 333_333 };
-            joined.append(scan(&s, &text, Layout::EpmmAccess, Segment { start, end }));
+            joined.append(scan(&s, &text, Segment { start, end }));
         }
         assert_eq!((whole.lines, whole.bytes), (joined.lines, joined.bytes));
         assert_eq!(whole.hits.lines, joined.hits.lines);
         assert_eq!(whole.hits.counts, joined.hits.counts);
+        assert_eq!(whole.hours, joined.hours);
+        assert_eq!(whole.hours.values().sum::<u64>(), whole.lines);
         assert_eq!((whole.first_ms, whole.last_ms), (joined.first_ms, joined.last_ms));
     }
 
