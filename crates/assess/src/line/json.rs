@@ -168,8 +168,9 @@ impl FieldMap {
         Ok(())
     }
 
+    /// The first name that holds something: `client` may be an object whose `ip` is what is meant.
     fn find<'v>(&self, field: &str, v: &'v Value) -> Option<&'v Value> {
-        self.names.get(field)?.iter().find_map(|n| lookup(v, n)).filter(|x| !x.is_null())
+        self.names.get(field)?.iter().filter_map(|n| lookup(v, n)).find(|x| !x.is_null() && !x.is_object())
     }
 
     fn text(&self, field: &str, v: &Value) -> Option<Vec<u8>> {
@@ -320,6 +321,7 @@ mod tests {
         for s in [
             r#"{"timestamp":"2025-05-16T02:01:36Z","src_ip":"203.0.113.7","method":"GET","uri":"/p?a=1","status":400,"bytes":"168"}"#,
             r#"{"@timestamp":"2025-05-16T02:01:36.000Z","source":{"ip":"203.0.113.7"},"http":{"request":{"method":"GET"},"response":{"status_code":400,"bytes":168}},"url":{"original":"/p?a=1"}}"#,
+            r#"{"@timestamp":"2025-05-16T02:01:36.000Z","client":{"ip":"203.0.113.7"},"http":{"request":{"method":"GET"},"response":{"status_code":400,"bytes":168}},"url":{"original":"/p?a=1"}}"#,
             r#"{"result":{"_time":"2025-05-16T03:01:36+01:00","_raw":"203.0.113.7 - - [16/May/2025:03:01:36 +0100] \"GET /p?a=1 HTTP/1.1\" 400 168"}}"#,
             r#"{"time":1747360896,"clientip":"203.0.113.7","request":"GET /p?a=1 HTTP/1.1","response":"400","bytes":168}"#,
         ] {
