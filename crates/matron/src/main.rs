@@ -12,6 +12,7 @@ mod doctor;
 mod push;
 mod rooms;
 mod serve;
+mod setup;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -50,6 +51,8 @@ enum Command {
     /// The configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// From nothing to a house that phones can enrol with, step by step; run again, it goes on.
+    Setup(Box<setup::Setup>),
     /// Apple's push certificate: ask for it, take it up, renew it.
     #[command(subcommand)]
     Push(push::PushCommand),
@@ -91,6 +94,7 @@ fn main() -> ExitCode {
         Command::Init(place) => serve::init(&place),
         Command::Config(ConfigCommand::Check(place)) => config::check(&place),
         Command::Config(ConfigCommand::Show(place)) => config::show(&place),
+        Command::Setup(args) => return setup::run(*args),
         Command::Push(command) => return push::run(command),
         Command::Doctor(args) => return doctor::run(&args),
         Command::Administrator(command) => return cli::run(command),

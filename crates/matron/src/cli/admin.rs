@@ -83,6 +83,11 @@ pub(crate) fn run(desk: &Desk, command: AdminCommand) -> Result<()> {
     }
 }
 
+/// Joins as the first administrator, as `matron admin join` does.
+pub(crate) fn join_first(desk: &Desk, token: String, name: String) -> Result<()> {
+    join(desk, &Join { token, name })
+}
+
 fn join(desk: &Desk, join: &Join) -> Result<()> {
     let token = Token::read(&join.token)?;
     if join.name.trim().is_empty() || join.name.chars().count() > 200 {

@@ -143,6 +143,16 @@ impl Desk {
         })
     }
 
+    /// Whether the vault knows the key of this home.
+    pub(crate) fn has_joined(&self) -> Result<bool> {
+        Ok(self.home.find_key()?.is_some_and(|k| k.state == KeyState::Joined))
+    }
+
+    /// Where the key is kept.
+    pub(crate) fn home_path(&self) -> &std::path::Path {
+        self.home.path()
+    }
+
     pub(crate) fn now_ms(&self) -> TimeMs {
         self.clock.now_ms()
     }

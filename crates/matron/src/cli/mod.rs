@@ -27,8 +27,10 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use desk::{Desk, Reach};
+pub(crate) use admin::join_first;
+pub(crate) use desk::{Desk, Reach};
 use failure::Result;
+pub(crate) use invite::{Invitee, invite_one};
 
 /// What `matron help exit-codes` says.
 const EXIT_CODES: &str = "\

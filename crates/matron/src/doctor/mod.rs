@@ -19,6 +19,7 @@ use crate::cli::failure::{Result, usage};
 use crate::cli::show;
 use crate::config::Config;
 
+pub(crate) use phone::judge_chain;
 pub(crate) use rooms::holder;
 
 /// How a check ended.

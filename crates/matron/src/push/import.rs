@@ -297,3 +297,10 @@ pub(super) fn run(args: &Import) -> Result<()> {
     });
     show::print(&text)
 }
+
+impl Import {
+    /// What `matron setup` takes up.
+    pub(crate) fn of(place: Place, file: PathBuf, key: Option<PathBuf>) -> Self {
+        Self { place, file, key, no_try: false, danger_other_topic: false, json: false }
+    }
+}

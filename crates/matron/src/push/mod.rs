@@ -21,7 +21,7 @@ use crate::cli::failure::{CliError, Result, failed};
 use crate::cli::show;
 
 pub(crate) use files::Folder;
-pub(crate) use import::Import;
+pub(crate) use import::{Import, import};
 
 /// Where Apple's portal is.
 pub(crate) const PORTAL: &str = "https://identity.apple.com/pushcert/";
@@ -106,6 +106,18 @@ pub(crate) fn prepare(folder: &Folder, name: &str, new_key: bool) -> Result<bool
         folder.write_pem("next.csr", "CERTIFICATE REQUEST", &der)?;
     }
     Ok(made)
+}
+
+/// The topic and the end of the certificate that was imported.
+pub(crate) fn current(folder: &Folder) -> Option<(String, TimeMs)> {
+    let read = facts(read_chain(&folder.current()).ok()?.first()?).ok()?;
+    Some((read.topic?, read.not_after_ms))
+}
+
+/// Whether this file's certificate is the imported one.
+pub(crate) fn is_current(folder: &Folder, file: &std::path::Path) -> bool {
+    let first = |path: &std::path::Path| read_chain(path).ok()?.into_iter().next();
+    first(file).is_some_and(|new| first(&folder.current()) == Some(new))
 }
 
 fn csr(args: &Csr) -> Result<()> {

@@ -60,6 +60,19 @@ fn target(url: &str) -> Result<Target> {
     })
 }
 
+/// Judges a certificate and its chain before a server shows them, as a phone would.
+pub(crate) fn judge_chain(
+    host: &str,
+    chain: Vec<rustls_pki_types::CertificateDer<'static>>,
+    trust: Option<&std::path::Path>,
+    now_ms: model::TimeMs,
+) -> Result<Vec<Check>> {
+    let probed = Probed { chain, asks_for_certificate: true, requires_certificate: false };
+    let mut out = Vec::new();
+    chain::checks(host, &probed, &chain::Trusted::read(trust)?, now_ms, &mut out);
+    Ok(out)
+}
+
 /// All checks of a server, from outside. What can't be reached hides what lies behind it.
 pub(super) fn checks(asked: &Asked) -> Result<Vec<Check>> {
     let target = target(&asked.url)?;
