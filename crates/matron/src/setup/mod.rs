@@ -14,7 +14,7 @@ use clap::Args;
 use model::{Clock, SystemClock, TimeMs};
 
 use crate::Place;
-use crate::cli::failure::{Result, failed};
+use crate::cli::failure::{Result, failed, usage};
 use crate::cli::{Reach, show};
 use crate::push::{self, Folder};
 use ask::{Answers, Asker};
@@ -93,6 +93,11 @@ pub(crate) fn run(args: Setup) -> ExitCode {
 
 /// Walks through the steps; whether nothing was wrong.
 fn walk(args: Setup) -> Result<bool> {
+    if args.reach.json {
+        return Err(usage(
+            "--json: setup speaks to a person; for programs: 'matron doctor --json', 'matron push show --json'",
+        ));
+    }
     let answers = args.answers.with_file(args.answer.as_deref())?;
     let path = configuration_path(&args.place);
     let data = std::path::absolute(&args.place.data).map_err(failed)?;

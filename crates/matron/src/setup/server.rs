@@ -165,18 +165,17 @@ pub(super) fn tls(walk: &mut Walk) -> Result<Stand> {
 }
 
 fn files(walk: &mut Walk) -> Result<Stand> {
-    let mut answer =
-        |given: &Option<std::path::PathBuf>, key: &str, question: &str| -> Result<Option<String>> {
-            match given {
-                Some(path) => {
-                    Ok(Some(std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string()))
-                }
-                None => match walk.file.text(key) {
-                    Some(kept) => Ok(Some(kept)),
-                    None => walk.asker.line(question),
-                },
+    let answer = |given: &Option<std::path::PathBuf>, key: &str, question: &str| -> Result<Option<String>> {
+        match given {
+            Some(path) => {
+                Ok(Some(std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string()))
             }
-        };
+            None => match walk.file.text(key) {
+                Some(kept) => Ok(Some(kept)),
+                None => walk.asker.line(question),
+            },
+        }
+    };
     let certificate = answer(
         &walk.answers.tls_certificate,
         "phones.tls_certificate",
