@@ -1,7 +1,7 @@
 //! Connections: accepted, handshaken, served, and let finish at the end.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,15 +12,18 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use crate::answer::{Outgoing, OutgoingKind};
 use crate::counters::Counters;
 use crate::flow::Flow;
+use crate::proxy::{BadProxyHeader, Network, read_proxy_header};
 use crate::stall::Impatient;
-use crate::tls::phone_of;
+use crate::tls::{Who, phone_of};
 
 /// Limits of a connection.
 #[derive(Debug, Clone, Copy)]
@@ -42,14 +45,25 @@ impl Limits {
     }
 }
 
+/// Where the phones' TLS ends.
+pub(crate) enum Ends {
+    /// Here.
+    Here(TlsAcceptor),
+    /// At a load balancer, which comes over TLS of its own or over plain TCP.
+    Behind(Option<TlsAcceptor>),
+}
+
+/// What all connections share.
+pub(crate) struct Entrance {
+    pub(crate) ends: Ends,
+    pub(crate) proxy_from: Option<Vec<Network>>,
+    pub(crate) flow: Arc<Flow>,
+    pub(crate) limits: Limits,
+}
+
 /// Accepts until told to stop, then waits for what is under way.
-pub(crate) async fn accept(
-    listener: TcpListener,
-    acceptor: TlsAcceptor,
-    flow: Arc<Flow>,
-    limits: Limits,
-    mut stop: watch::Receiver<bool>,
-) {
+pub(crate) async fn accept(listener: TcpListener, entrance: Arc<Entrance>, mut stop: watch::Receiver<bool>) {
+    let limits = entrance.limits;
     let places = Arc::new(Semaphore::new(limits.connections));
     let strangers = Arc::new(Semaphore::new(limits.strangers()));
     loop {
@@ -66,13 +80,12 @@ pub(crate) async fn accept(
             () = stopped(&mut stop) => break,
         };
         let Ok(place) = places.clone().try_acquire_owned() else {
-            Counters::add(&flow.walls.counters.connections_refused);
+            Counters::add(&entrance.flow.walls.counters.connections_refused);
             continue;
         };
-        let (acceptor, flow, stop) = (acceptor.clone(), flow.clone(), stop.clone());
-        let strangers = strangers.clone();
+        let (entrance, stop, strangers) = (entrance.clone(), stop.clone(), strangers.clone());
         tokio::spawn(async move {
-            connection(stream, peer, acceptor, flow, limits, strangers, stop).await;
+            connection(stream, peer, &entrance, strangers, stop).await;
             drop(place);
         });
     }
@@ -86,48 +99,110 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|s| *s).await;
 }
 
+/// What ends a connection before its first request.
+#[derive(Debug, thiserror::Error)]
+enum NoHandshake {
+    #[error("the other end took too long")]
+    TooLong,
+    #[error("its address is none of phones.proxy_from")]
+    NotTheBalancer,
+    #[error(transparent)]
+    Proxy(#[from] BadProxyHeader),
+    #[error(transparent)]
+    Tls(#[from] std::io::Error),
+}
+
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
-    acceptor: TlsAcceptor,
-    flow: Arc<Flow>,
-    limits: Limits,
+    entrance: &Entrance,
     strangers: Arc<Semaphore>,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
 ) {
     let _ = stream.set_nodelay(true);
-    let counters = &flow.walls.counters;
-    let tls = match tokio::time::timeout(limits.handshake_timeout, acceptor.accept(stream)).await {
-        Ok(Ok(tls)) => tls,
-        Ok(Err(e)) => {
+    let counters = &entrance.flow.walls.counters;
+    let mut client = peer.ip();
+    let made = tokio::time::timeout(entrance.limits.handshake_timeout, async {
+        begin(stream, peer, entrance, &mut client).await
+    });
+    let begun = made.await.unwrap_or(Err(NoHandshake::TooLong));
+    let (stream, who) = match begun {
+        Ok(begun) => begun,
+        Err(why) => {
             Counters::add(&counters.handshakes_failed);
-            tracing::debug!(client.address = %peer.ip(), error = %e, "a TLS handshake failed");
-            return;
-        }
-        Err(_) => {
-            Counters::add(&counters.handshakes_failed);
+            tracing::debug!(client.address = %client, reason = %why, "a connection did not begin");
             return;
         }
     };
     Counters::add(&counters.connections);
-    // Verified by rustls against our CA during the handshake, or restored from its ticket.
-    let phone = tls.get_ref().1.peer_certificates().and_then(|c| c.first()).and_then(phone_of);
-    let (idle_timeout, _place) = match phone {
-        Some(_) => (limits.idle_timeout, None),
-        None => match strangers.try_acquire() {
+    match stream {
+        Begun::Tls(tls) => serve(*tls, who, entrance, strangers, stop).await,
+        Begun::Plain(tcp) => serve(tcp, who, entrance, strangers, stop).await,
+    }
+}
+
+/// A connection that has said who it is.
+enum Begun {
+    Tls(Box<TlsStream<TcpStream>>),
+    Plain(TcpStream),
+}
+
+/// What comes before the first request: whom a load balancer speaks for, and TLS. `client` becomes the address of
+/// whoever is behind it.
+async fn begin(
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    entrance: &Entrance,
+    client: &mut IpAddr,
+) -> Result<(Begun, Who), NoHandshake> {
+    if let Some(balancers) = &entrance.proxy_from {
+        if !balancers.iter().any(|net| net.contains(peer.ip())) {
+            return Err(NoHandshake::NotTheBalancer);
+        }
+        if let Some(told) = read_proxy_header(&mut stream).await? {
+            *client = told.ip();
+        }
+    }
+    match &entrance.ends {
+        Ends::Here(acceptor) => {
+            let tls = acceptor.accept(stream).await?;
+            // Verified by rustls against our CA during the handshake, or restored from its ticket.
+            let phone = tls.get_ref().1.peer_certificates().and_then(|c| c.first()).and_then(phone_of);
+            Ok((Begun::Tls(Box::new(tls)), phone.map_or(Who::Stranger, Who::Phone)))
+        }
+        Ends::Behind(Some(acceptor)) => {
+            Ok((Begun::Tls(Box::new(acceptor.accept(stream).await?)), Who::Balancer))
+        }
+        Ends::Behind(None) => Ok((Begun::Plain(stream), Who::Balancer)),
+    }
+}
+
+async fn serve<S>(
+    stream: S,
+    who: Who,
+    entrance: &Entrance,
+    strangers: Arc<Semaphore>,
+    mut stop: watch::Receiver<bool>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (flow, limits) = (&entrance.flow, entrance.limits);
+    let (idle_timeout, _place) = match who {
+        Who::Phone(_) | Who::Balancer => (limits.idle_timeout, None),
+        Who::Stranger => match strangers.try_acquire() {
             Ok(place) => (limits.idle_timeout.min(STRANGERS_IDLE), Some(place)),
-            Err(_) => return Counters::add(&counters.connections_refused),
+            Err(_) => return Counters::add(&flow.walls.counters.connections_refused),
         },
     };
     let service = service_fn(|request: Request<Incoming>| {
         let flow = flow.clone();
-        async move { Ok::<_, Infallible>(response(flow.serve(phone, request).await)) }
+        async move { Ok::<_, Infallible>(response(flow.serve(who, request).await)) }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(idle_timeout)
         .max_buf_size(64 * 1024)
-        .serve_connection(TokioIo::new(Impatient::new(tls, WRITE_PATIENCE)), service);
+        .serve_connection(TokioIo::new(Impatient::new(stream, WRITE_PATIENCE)), service);
     tokio::pin!(serving);
     tokio::select! {
         _ = serving.as_mut() => {}

@@ -19,7 +19,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::answer::{Check, NotLetOut, Outgoing, OutgoingKind, check};
 use crate::counters::Counters;
 use crate::route::{Route, route};
-use crate::tls::Phone;
+use crate::tls::{Phone, Who};
 use crate::walls::Walls;
 
 /// What serving a request needs.
@@ -61,19 +61,21 @@ struct Held<'a> {
     _share: Option<SemaphorePermit<'a>>,
 }
 
+/// Apple's header, when the enrolment profile says `SignMessage`.
+const SIGNATURE_HEADER: &str = "mdm-signature";
 /// A SCEP message is never larger.
 const LARGEST_SCEP_BYTES: usize = 64 * 1024;
 
 impl Flow {
-    /// Answers one request. `phone` is what the connection's certificate says.
-    pub(crate) async fn serve(&self, phone: Option<Phone>, request: Request<Incoming>) -> Outgoing {
+    /// Answers one request. `who` is what the connection says.
+    pub(crate) async fn serve(&self, who: Who, request: Request<Incoming>) -> Outgoing {
         let counters = &self.walls.counters;
         Counters::add(&counters.requests);
         let uri = request.uri();
         let way = route(request.method(), uri.path(), uri.query());
         let name = route_name(&way);
         let out = match way {
-            Route::Device => self.device(phone, request).await,
+            Route::Device => self.device(who, request).await,
             Route::Invitation(secret) => self.in_turn(self.invitation(&secret)).await,
             Route::ScepCaps => self.in_turn(self.scep(ScepOperation::CaCaps, Bytes::new())).await,
             Route::ScepCaCert => self.in_turn(self.scep(ScepOperation::CaCert, Bytes::new())).await,
@@ -92,7 +94,10 @@ impl Flow {
             (_, 503) => Counters::add(&counters.unavailable),
             _ => {}
         }
-        let enrolment = phone.map(|p| p.enrolment.to_string()).unwrap_or_default();
+        let enrolment = match who {
+            Who::Phone(p) => p.enrolment.to_string(),
+            Who::Stranger | Who::Balancer => String::new(),
+        };
         if out.status == 200 && out.kind == OutgoingKind::Plain {
             tracing::debug!(http.route = name, http.status = out.status, enrolment, "request");
         } else {
@@ -118,9 +123,16 @@ impl Flow {
         }
     }
 
-    async fn device(&self, phone: Option<Phone>, request: Request<Incoming>) -> Outgoing {
-        // Without a phone's certificate: a plain 400, never a 401, which would end its management.
-        let Some(phone) = phone else { return Outgoing::plain(400) };
+    async fn device(&self, who: Who, request: Request<Incoming>) -> Outgoing {
+        // Without a phone's certificate or signature: a plain 400, never a 401, which would end its management.
+        let (phone, signature) = match who {
+            Who::Phone(phone) => (Some(phone), Bytes::new()),
+            Who::Stranger => return Outgoing::plain(400),
+            Who::Balancer => match request.headers().get(SIGNATURE_HEADER) {
+                Some(signature) => (None, Bytes::copy_from_slice(signature.as_bytes())),
+                None => return Outgoing::plain(400),
+            },
+        };
         let content_type = request
             .headers()
             .get(http::header::CONTENT_TYPE)
@@ -132,19 +144,23 @@ impl Flow {
             Err(out) => return out,
         };
         let body = held.body.clone();
-        let what = read_request::What::Device(DeviceBody { content_type, body });
-        match self.ask_reader(Some(phone), what).await {
+        let what = read_request::What::Device(DeviceBody { content_type, body, signature });
+        let Some(reply) = self.ask_reader_whole(phone, what).await else { return Outgoing::plain(503) };
+        // Behind a load balancer the reader's word is who it is; here its word on that counts for nothing.
+        let phone = phone.or_else(|| signed_by(&reply));
+        match reply.what {
             Some(read_reply::What::Observed(observed)) => {
+                let Some(phone) = phone else { return self.unlisted() };
                 let what = core_request::What::Observed(observed);
                 let reply = self.ask_core(Some(phone), what).await;
                 self.let_out(Subject::Enrolment(phone.enrolment), reply)
             }
             Some(read_reply::What::Refused(r)) => {
-                tracing::info!(enrolment = %phone.enrolment, reason = r.reason, "the reader refused a body");
+                let enrolment = phone.map(|p| p.enrolment.to_string()).unwrap_or_default();
+                tracing::info!(enrolment, reason = r.reason, "the reader refused a body");
                 self.refused_by_reader(r.status)
             }
-            Some(_) => self.unlisted(),
-            None => Outgoing::plain(503),
+            Some(_) | None => self.unlisted(),
         }
     }
 
@@ -158,7 +174,7 @@ impl Flow {
 
     async fn scep(&self, operation: ScepOperation, message: Bytes) -> Outgoing {
         let query = ScepQuery { operation: operation.into(), message: message.to_vec() };
-        let opened = match self.ask_reader(None, read_request::What::Scep(query)).await {
+        let opened = match self.ask_reader(read_request::What::Scep(query)).await {
             Some(read_reply::What::ScepOpened(opened)) => opened,
             Some(other) => return self.scep_answer(other),
             None => return Outgoing::plain(503),
@@ -171,7 +187,7 @@ impl Flow {
             Some(core_reply::Answer::Plain(503)) | None => return Outgoing::plain(503),
             Some(_) => return self.unlisted(),
         }
-        match self.ask_reader(None, read_request::What::ScepAnswer(answer)).await {
+        match self.ask_reader(read_request::What::ScepAnswer(answer)).await {
             Some(answer) => self.scep_answer(answer),
             None => Outgoing::plain(503),
         }
@@ -220,11 +236,14 @@ impl Flow {
         }
     }
 
-    async fn ask_reader(&self, phone: Option<Phone>, what: read_request::What) -> Option<read_reply::What> {
+    async fn ask_reader(&self, what: read_request::What) -> Option<read_reply::What> {
+        self.ask_reader_whole(None, what).await?.what
+    }
+
+    async fn ask_reader_whole(&self, phone: Option<Phone>, what: read_request::What) -> Option<ReadReply> {
         let enrolment = phone.map(|p| Bytes::copy_from_slice(&p.enrolment.0)).unwrap_or_default();
         let make = |call| ReadRequest { call, enrolment, what: Some(what) };
-        let reply: Result<ReadReply, _> = self.walls.reader.call(make).await;
-        reply.ok()?.what
+        self.walls.reader.call(make).await.ok()
     }
 
     async fn ask_core(&self, phone: Option<Phone>, what: core_request::What) -> Option<CoreReply> {
@@ -233,6 +252,12 @@ impl Flow {
         let make = |call| CoreRequest { call, enrolment, certificate, what: Some(what) };
         self.walls.core.call(make).await.ok()
     }
+}
+
+/// Whose message it is by the reader's word, from the signature on it.
+fn signed_by(reply: &ReadReply) -> Option<Phone> {
+    let enrolment = rpc::enrolment_id(&reply.enrolment).ok()?;
+    Some(Phone { enrolment, certificate: rpc::digest(&reply.certificate).ok()? })
 }
 
 /// How much of a body that is too large is read and thrown away, and for how long.

@@ -16,6 +16,7 @@ mod error;
 mod flow;
 mod install;
 mod own;
+mod proxy;
 mod room;
 mod route;
 mod served;
@@ -25,5 +26,6 @@ mod walls;
 
 pub use error::Error;
 pub use install::{install, prepare};
-pub use room::{Config, run};
+pub use proxy::{BadProxyHeader, Network, NotANetwork, read_proxy_header};
+pub use room::{Config, TlsEnds, run};
 pub use route::{PUBLIC_ROUTES, Route, route};

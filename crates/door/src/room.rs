@@ -15,13 +15,14 @@ use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 
 use crate::Error;
-use crate::connection::{Limits, accept};
+use crate::connection::{Ends, Entrance, Limits, accept};
 use crate::counters::Counters;
 use crate::flow::{Flow, Places};
 use crate::install::delivery_key;
 use crate::own;
+use crate::proxy::Network;
 use crate::served::{self, PemFiles};
-use crate::tls::server_config;
+use crate::tls::{balancer_config, server_config};
 use crate::walls::{DoorService, Walls};
 
 /// The door's part of the configuration.
@@ -36,6 +37,11 @@ pub struct Config {
     pub tls_key: Option<PathBuf>,
     /// How often those two files are looked at for a new certificate.
     pub tls_reload_ms: u64,
+    /// Where the phones' TLS ends.
+    pub tls_ends: TlsEnds,
+    /// Load balancers that pass TLS through and say for whom they speak (PROXY protocol, version 2). Given, every
+    /// connection has to come from one of them and to begin so.
+    pub proxy_from: Option<Vec<Network>>,
     /// The largest body a phone may send.
     pub largest_body_bytes: usize,
     /// How long a body may take to arrive.
@@ -44,6 +50,18 @@ pub struct Config {
     pub idle_timeout_ms: u64,
     /// The most connections at once.
     pub connections: usize,
+}
+
+/// Where the phones' TLS ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TlsEnds {
+    /// At the door: a phone is who its certificate says.
+    Here,
+    /// At a load balancer before it: a phone is who signed its message, by the reader's word.
+    LoadBalancer {
+        /// PEM of the CA of the load balancer's own certificate, which it has to show. Absent: plain HTTP.
+        ca: Option<PathBuf>,
+    },
 }
 
 /// Runs the door until it is told to stop.
@@ -58,7 +76,13 @@ pub async fn run(
     let trust = Trust::open(&config.data_dir, SystemClock.now_ms())
         .map_err(|e| Error::files("pinned root key", &config.data_dir, e))?;
     let served = served::open(&config)?;
-    let acceptor = TlsAcceptor::from(server_config(&config, served.clone())?);
+    let ends = match &config.tls_ends {
+        TlsEnds::Here => Ends::Here(TlsAcceptor::from(server_config(&config, served.clone())?)),
+        TlsEnds::LoadBalancer { ca: Some(ca) } => {
+            Ends::Behind(Some(TlsAcceptor::from(balancer_config(ca, served.clone())?)))
+        }
+        TlsEnds::LoadBalancer { ca: None } => Ends::Behind(None),
+    };
     let walls = Walls::new(trust, Duration::from_secs(10), served.clone());
     let renewing = match PemFiles::of(&config) {
         Some(files) => {
@@ -81,6 +105,7 @@ pub async fn run(
         handshake_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_millis(config.idle_timeout_ms),
     };
+    let entrance = Arc::new(Entrance { ends, proxy_from: config.proxy_from.clone(), flow, limits });
     let (core, incoming) = pair::PeerIncoming::new();
     let service = DoorServer::new(DoorService(walls.clone()))
         .max_decoding_message_size(pair::LARGEST_MESSAGE_BYTES)
@@ -106,7 +131,7 @@ pub async fn run(
                 let wall = |e: std::io::Error| Error::Wall(e.to_string());
                 listener.set_nonblocking(true).map_err(wall)?;
                 let listener = TcpListener::from_std(listener).map_err(wall)?;
-                let task = accept(listener, acceptor.clone(), flow.clone(), limits, stop.clone());
+                let task = accept(listener, entrance.clone(), stop.clone());
                 accepting.push(tokio::spawn(task));
             }
             Some(RoomEvent::Stop) | None => break,

@@ -204,7 +204,7 @@ fn take_up(served: &Served, files: &PemFiles) -> Result<TimeMs, Error> {
     served.take_up(chain, key, SystemClock.now_ms()).map_err(bad)
 }
 
-fn pem_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+pub(crate) fn pem_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     let bad = |e: &dyn std::fmt::Display| Error::files("TLS certificate (phones.tls_certificate)", path, e);
     let certificates = CertificateDer::pem_file_iter(path).map_err(|e| bad(&e))?;
     let chain: Vec<_> = certificates.collect::<Result<_, _>>().map_err(|e| bad(&e))?;

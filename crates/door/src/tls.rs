@@ -1,5 +1,6 @@
 //! TLS with or without a phone's certificate, and the enrolment id that stands in one.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use model::{Digest, EnrolmentId};
@@ -11,7 +12,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use crate::Error;
 use crate::install::{CA_CERTIFICATE, read};
 use crate::room::Config;
-use crate::served::Served;
+use crate::served::{Served, pem_chain};
 
 fn tls(e: impl std::fmt::Display) -> Error {
     Error::Tls(e.to_string())
@@ -37,6 +38,35 @@ pub(crate) fn server_config(config: &Config, served: Arc<Served>) -> Result<Arc<
     // The default cache of sessions holds 256; tickets hold any number of phones.
     server.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(tls)?;
     Ok(Arc::new(server))
+}
+
+/// The configuration of a listener behind a load balancer that ends the phones' TLS: nobody gets in who does not
+/// show a certificate of this CA.
+pub(crate) fn balancer_config(ca: &Path, served: Arc<Served>) -> Result<Arc<ServerConfig>, Error> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut roots = RootCertStore::empty();
+    for root in pem_chain(ca)? {
+        roots.add(root).map_err(tls)?;
+    }
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+    let mut server = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(tls)?
+        .with_client_cert_verifier(verifier.build().map_err(tls)?)
+        .with_cert_resolver(served);
+    server.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(server))
+}
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Who {
+    /// A phone, as its certificate says.
+    Phone(Phone),
+    /// Someone without a phone's certificate.
+    Stranger,
+    /// A load balancer that ended the phones' TLS: each message says by its signature whose it is.
+    Balancer,
 }
 
 /// The phone at the other end of a connection, as its certificate says.

@@ -23,6 +23,14 @@ pub(crate) struct Config {
     pub(crate) log: Log,
 }
 
+/// Where the phones' TLS ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum TlsEnds {
+    Here,
+    LoadBalancer,
+}
+
 /// The phones' listener.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -31,6 +39,16 @@ pub(crate) struct Phones {
     pub(crate) tls_certificate: Option<PathBuf>,
     pub(crate) tls_key: Option<PathBuf>,
     pub(crate) tls_reload_seconds: u32,
+    /// `here` or `load_balancer`: where the phones' TLS ends.
+    pub(crate) tls_ends: TlsEnds,
+    /// PEM of the CA of the load balancer's own certificate.
+    pub(crate) load_balancer_ca: Option<PathBuf>,
+    /// Plain HTTP from a load balancer on an address that others reach.
+    pub(crate) danger_plain_http: bool,
+    /// Connections begin with a PROXY header, version 2.
+    pub(crate) proxy_protocol: bool,
+    /// Who may send one.
+    pub(crate) proxy_from: Vec<door::Network>,
     pub(crate) largest_body_bytes: usize,
     pub(crate) body_timeout_ms: u64,
     pub(crate) idle_timeout_ms: u64,
@@ -115,6 +133,11 @@ impl Default for Phones {
             tls_certificate: None,
             tls_key: None,
             tls_reload_seconds: 10,
+            tls_ends: TlsEnds::Here,
+            load_balancer_ca: None,
+            danger_plain_http: false,
+            proxy_protocol: false,
+            proxy_from: Vec::new(),
             largest_body_bytes: 4 << 20,
             body_timeout_ms: 30_000,
             idle_timeout_ms: 120_000,
@@ -273,6 +296,28 @@ impl Config {
         if !(1024..=16 << 20).contains(&self.phones.largest_body_bytes) {
             bail!("phones.largest_body_bytes: 1024 to 16777216");
         }
+        let p = &self.phones;
+        if p.proxy_protocol == p.proxy_from.is_empty() {
+            bail!(
+                "phones.proxy_from: with phones.proxy_protocol = true name the load balancer's addresses, for \
+                 example [\"10.0.0.0/8\"]; without it leave them out"
+            );
+        }
+        if p.tls_ends == TlsEnds::Here && (p.load_balancer_ca.is_some() || p.danger_plain_http) {
+            bail!(
+                "phones.tls_ends: load_balancer_ca and danger_plain_http are for \"load_balancer\"; where TLS ends \
+                 here, phones show their own certificates"
+            );
+        }
+        let plain = p.tls_ends == TlsEnds::LoadBalancer && p.load_balancer_ca.is_none();
+        if plain && !p.listen.ip().is_loopback() && !p.danger_plain_http {
+            bail!(
+                "phones.listen: {} would take plain HTTP from whoever reaches it; give phones.load_balancer_ca \
+                 (the CA of the certificate that the load balancer shows), listen on 127.0.0.1, or accept it \
+                 with phones.danger_plain_http = true",
+                p.listen
+            );
+        }
         if !(1..=86_400).contains(&self.phones.tls_reload_seconds) {
             bail!("phones.tls_reload_seconds: 1 to 86400");
         }
@@ -288,6 +333,7 @@ impl Config {
         for (key, path) in [
             ("phones.tls_certificate", &self.phones.tls_certificate),
             ("phones.tls_key", &self.phones.tls_key),
+            ("phones.load_balancer_ca", &self.phones.load_balancer_ca),
             ("administrators.tls_certificate", &a.tls_certificate),
             ("administrators.tls_key", &a.tls_key),
             ("push.certificate", &self.push.certificate),
@@ -325,6 +371,13 @@ impl Config {
             tls_certificate: self.phones.tls_certificate.clone(),
             tls_key: self.phones.tls_key.clone(),
             tls_reload_ms: u64::from(self.phones.tls_reload_seconds) * 1000,
+            tls_ends: match self.phones.tls_ends {
+                TlsEnds::Here => door::TlsEnds::Here,
+                TlsEnds::LoadBalancer => {
+                    door::TlsEnds::LoadBalancer { ca: self.phones.load_balancer_ca.clone() }
+                }
+            },
+            proxy_from: self.phones.proxy_protocol.then(|| self.phones.proxy_from.clone()),
             largest_body_bytes: self.phones.largest_body_bytes,
             body_timeout_ms: self.phones.body_timeout_ms,
             idle_timeout_ms: self.phones.idle_timeout_ms,
@@ -363,7 +416,7 @@ impl Config {
             unsigned_profiles: self.enrolment.unsigned_profiles,
             admit_old_algorithms: self.enrolment.admit_old_algorithms,
             certificate_days: self.enrolment.certificate_days,
-            sign_messages: false,
+            sign_messages: self.phones.tls_ends == TlsEnds::LoadBalancer,
         }
     }
 
@@ -442,6 +495,29 @@ mod tests {
             let e = format!("{:#}", Config::read(&place(&[set])).unwrap_err());
             assert!(e.contains(key), "{set}: {e}");
         }
+    }
+
+    #[test]
+    fn plain_http_from_a_load_balancer_needs_loopback_or_a_danger_key() {
+        let read = |set: &[&str]| Config::read(&place(set)).map_err(|e| format!("{e:#}"));
+        let behind = "phones.tls_ends=load_balancer";
+        assert!(read(&[behind]).unwrap_err().contains("phones.danger_plain_http"));
+        assert!(read(&[behind, "phones.listen=127.0.0.1:8443"]).is_ok());
+        assert!(read(&[behind, "phones.danger_plain_http=true"]).is_ok());
+        assert!(read(&["phones.danger_plain_http=true"]).unwrap_err().contains("phones.tls_ends"));
+        assert!(read(&["phones.tls_ends=proxy"]).is_err());
+    }
+
+    #[test]
+    fn who_may_send_a_proxy_header_is_named_with_it() {
+        let read = |set: &[&str]| Config::read(&place(set)).map_err(|e| format!("{e:#}"));
+        let on = "phones.proxy_protocol=true";
+        assert!(read(&[on]).unwrap_err().contains("phones.proxy_from"));
+        let c = read(&[on, "phones.proxy_from=[\"10.0.0.0/8\", \"2001:db8::7\"]"]).unwrap();
+        assert_eq!(c.phones.proxy_from.len(), 2);
+        assert_eq!(c.door(Path::new("x")).proxy_from.map(|p| p.len()), Some(2));
+        assert!(read(&["phones.proxy_from=[\"10.0.0.0/8\"]"]).is_err());
+        assert!(read(&[on, "phones.proxy_from=[\"everyone\"]"]).unwrap_err().contains("10.0.0.0/8"));
     }
 
     #[test]

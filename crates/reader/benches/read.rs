@@ -22,7 +22,7 @@ fn main() {
 fn read(bencher: Bencher<'_, '_>, body: String) {
     let house = House::new();
     let desk = Desk::open(&house.config, Arc::new(SystemClock)).unwrap();
-    let device = DeviceBody { content_type: String::new(), body: body.into_bytes().into() };
+    let device = DeviceBody { body: body.into_bytes().into(), ..DeviceBody::default() };
     let enrolment = PHONE.0.to_vec().into();
     let request = ReadRequest { call: 1, enrolment, what: Some(What::Device(device)) };
     assert!(matches!(desk.answer(&request).what, Some(read_reply::What::Observed(_))));

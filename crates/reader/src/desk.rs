@@ -16,6 +16,7 @@ use seal::{CompartmentPublic, PublicKey, Sealer};
 use crate::fields::Sealing;
 use crate::keys::Keys;
 use crate::reason::{Counters, Refusal};
+use crate::signed::{self, Signer};
 use crate::{Config, Error, observe, scep};
 
 /// Bodies up to this are worth no thread of their own: a millisecond at most.
@@ -78,8 +79,9 @@ impl Desk {
         let asked =
             |order_key| scep::Asked { keys: &self.keys, order_key, admit: self.admit, rng: &self.rng };
         let order_key = || self.statement().map(|s| PublicKey(s.order_key.0));
+        let mut signer = None;
         let what = match &request.what {
-            Some(Asked::Device(device)) => self.device(&request.enrolment, device),
+            Some(Asked::Device(device)) => self.device(&request.enrolment, device, &mut signer),
             Some(Asked::Scep(query)) => {
                 self.counters.count("scep_query");
                 scep::query(query, &asked(order_key()))
@@ -90,7 +92,15 @@ impl Desk {
             }
             None => Err(Refusal::bad("unknown_request")),
         };
-        self.reply(request.call, what)
+        let reply = self.reply(request.call, what);
+        match signer {
+            None => reply,
+            Some(Signer { enrolment, certificate }) => ReadReply {
+                enrolment: Bytes::copy_from_slice(&enrolment.0),
+                certificate: Bytes::copy_from_slice(&certificate.0),
+                ..reply
+            },
+        }
     }
 
     /// The reply when too much is under way.
@@ -105,7 +115,7 @@ impl Desk {
             tracing::debug!(refused.status = refusal.status, refused.reason = refusal.reason, "refused");
             What::Refused(refusal.into())
         });
-        ReadReply { call, what: Some(what) }
+        ReadReply { call, what: Some(what), ..ReadReply::default() }
     }
 
     /// Believes a key statement, or says why not.
@@ -135,11 +145,23 @@ impl Desk {
         Ok(statement)
     }
 
-    fn device(&self, enrolment: &[u8], device: &proto::DeviceBody) -> Result<What, Refusal> {
+    /// `signer` is filled in when the message says by its signature whose it is.
+    fn device(
+        &self,
+        enrolment: &[u8],
+        device: &proto::DeviceBody,
+        signer: &mut Option<Signer>,
+    ) -> Result<What, Refusal> {
         if device.body.len() > self.largest_body_bytes {
             return Err(Refusal::too_large("too_large"));
         }
-        let enrolment = rpc::enrolment_id(enrolment).map_err(|_| Refusal::bad("no_enrolment"))?;
+        let enrolment = if enrolment.is_empty() && !device.signature.is_empty() {
+            let (ca, now_ms) = (&self.keys.ca_certificate, self.clock.now_ms());
+            let found = signed::signer(&device.signature, &device.body, ca, now_ms, self.admit)?;
+            signer.insert(found).enrolment
+        } else {
+            rpc::enrolment_id(enrolment).map_err(|_| Refusal::bad("no_enrolment"))?
+        };
         let statement = self.statement()?;
         let message = message::parse(&device.body)?;
         let [small, large] = &self.lanes;

@@ -38,6 +38,7 @@ mod observe;
 mod reason;
 mod room;
 mod scep;
+mod signed;
 
 pub use config::Config;
 pub use desk::Desk;

@@ -43,6 +43,11 @@ pub const REASONS: &[&str] = &[
     "scep_algorithm",
     "scep_signature",
     "scep_failed",
+    "signature_unreadable",
+    "signature_wrong",
+    "signature_of_a_stranger",
+    "signature_certificate_dates",
+    "signature_time",
 ];
 
 /// A refusal: an HTTP status and one of [`REASONS`].

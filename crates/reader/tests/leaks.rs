@@ -201,7 +201,7 @@ async fn no_key_or_value_shows_wherever_it_is_nested() {
             + &format!(
                 "<key>QueryResponses</key><dict><key>Contacts</key>{tree}<key>Siobhan-0001-secret</key>{tree}</dict>"
             );
-        let device = DeviceBody { content_type: String::new(), body: plist(&inside).into_bytes().into() };
+        let device = DeviceBody { body: plist(&inside).into_bytes().into(), ..DeviceBody::default() };
         match reader.ask(&PHONE.0, Asked::Device(device)).await {
             What::Observed(reply) => {
                 read += 1;

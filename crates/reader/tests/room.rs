@@ -80,7 +80,7 @@ async fn one_phone_has_one_tag_under_every_enrolment_and_its_fields_do_not() {
     let mut reader = house.start().await;
     let mut as_enrolment = async |enrolment: [u8; 16], udid: &str| {
         let body = authenticate(udid).into_bytes().into();
-        let device = Asked::Device(DeviceBody { content_type: String::new(), body });
+        let device = Asked::Device(DeviceBody { body, ..DeviceBody::default() });
         match reader.ask(&enrolment, device).await {
             rpc::proto::read_reply::What::Observed(bytes) => {
                 let observed: Observed = prost::Message::decode(&*bytes).unwrap();
@@ -308,7 +308,7 @@ async fn what_can_not_be_read_is_refused_with_a_closed_word_and_the_room_goes_on
     assert_eq!(reader.refused(acknowledged(&many)).await, (413, "too_many_fields".into()));
 
     let nobody =
-        Asked::Device(DeviceBody { content_type: String::new(), body: good.clone().into_bytes().into() });
+        Asked::Device(DeviceBody { body: good.clone().into_bytes().into(), ..DeviceBody::default() });
     assert_eq!(refusal(reader.ask(&[1; 15], nobody).await), (400, "no_enrolment".into()));
     assert!(matches!(reader.observed(good).await.0.what, Some(Said::Authenticate(_))));
     reader.stop().await;

@@ -112,6 +112,7 @@ impl Phone {
             topic: read.topic.into(),
             network: line.network,
             tls: None,
+            sign_messages: read.sign_message,
         }));
         self.life.profiles = vec![installed];
         Ok(trust)
@@ -142,6 +143,7 @@ impl Phone {
         identity.certificate = certificate.into();
         // Tickets of the old certificate would bring it back.
         identity.tls = None;
+        identity.sign_messages = read.sign_message;
         Ok(())
     }
 

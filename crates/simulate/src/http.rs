@@ -2,6 +2,7 @@
 //! server they load. One request at a time; head, body and buffers are bounded.
 
 use crate::Fault;
+use crate::sign::MessageSigner;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -35,6 +36,7 @@ pub struct Connection {
     outbound: Vec<u8>,
     usable: bool,
     used: bool,
+    signer: Option<MessageSigner>,
 }
 
 impl Connection {
@@ -47,7 +49,14 @@ impl Connection {
             outbound: Vec::new(),
             usable: true,
             used: false,
+            signer: None,
         }
+    }
+
+    /// Signs every body from here on (`Mdm-Signature`), as the enrolment profile asked.
+    pub(crate) fn signing(mut self, signer: MessageSigner) -> Self {
+        self.signer = Some(signer);
+        self
     }
 
     /// May another request be sent? Not after an error, nor once the server said `Connection: close`.
@@ -100,6 +109,12 @@ impl Connection {
         self.outbound.clear();
         for part in [method, " ", target, " HTTP/1.1\r\nHost: ", &self.authority, "\r\n"] {
             self.outbound.extend_from_slice(part.as_bytes());
+        }
+        if let (Some(signer), Some(_)) = (&self.signer, content_type) {
+            let header = signer.header(body)?;
+            for part in ["Mdm-Signature: ", &header, "\r\n"] {
+                self.outbound.extend_from_slice(part.as_bytes());
+            }
         }
         if let Some(kind) = content_type {
             for part in ["Content-Type: ", kind, "\r\nContent-Length: ", &body.len().to_string(), "\r\n"] {

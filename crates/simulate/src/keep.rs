@@ -83,6 +83,8 @@ struct KeptIdentity {
     topic: String,
     #[n(7)]
     roots: Vec<u32>,
+    #[n(8)]
+    sign_messages: Option<bool>,
 }
 
 /// Byte strings, each once.
@@ -132,6 +134,7 @@ pub fn keep(phones: &[Phone], file: &Path) -> Result<(), Fault> {
                 check_in: identity.check_in.to_string(),
                 topic: identity.topic.to_string(),
                 roots: identity.network.anchors().map(|der| roots.put(der)).collect(),
+                sign_messages: identity.sign_messages.then_some(true),
             }),
         })
         .collect();
@@ -199,6 +202,7 @@ pub fn kept(file: &Path, network: &Network) -> Result<Vec<Phone>, Fault> {
                     topic: identity.topic.into(),
                     network,
                     tls: None,
+                    sign_messages: identity.sign_messages.unwrap_or(false),
                 }))
             }
         };
@@ -243,6 +247,7 @@ mod tests {
             topic: "com.apple.mgmt.test".into(),
             network: network.clone(),
             tls: None,
+            sign_messages: false,
         }));
         phone
     }

@@ -49,6 +49,7 @@ mod phone;
 mod push;
 mod report;
 mod scep;
+mod sign;
 mod summary;
 mod talk;
 

@@ -7,6 +7,7 @@ use crate::http::{Connection, Response};
 use crate::keys::PhoneKey;
 use crate::network::Network;
 use crate::report::{dict, write};
+use crate::sign::MessageSigner;
 use crate::{Failure, Fault, Step, numbers};
 use http::Uri;
 use model::{CommandId, EnrolmentId};
@@ -66,6 +67,8 @@ pub(crate) struct Identity {
     pub(crate) topic: Box<str>,
     pub(crate) network: Network,
     pub(crate) tls: Option<Arc<ClientConfig>>,
+    /// `SignMessage`: a load balancer ends its TLS.
+    pub(crate) sign_messages: bool,
 }
 
 impl Phone {
@@ -308,7 +311,12 @@ impl Identity {
                 self.tls.insert(made).clone()
             }
         };
-        self.network.connect(url, tls).await
+        let connection = self.network.connect(url, tls).await?;
+        if !self.sign_messages {
+            return Ok(connection);
+        }
+        let signer = MessageSigner::new(&self.key, &self.certificate).map_err(|f| f.at(Step::Connect))?;
+        Ok(connection.signing(signer))
     }
 }
 

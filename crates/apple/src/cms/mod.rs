@@ -4,7 +4,7 @@ mod ber;
 pub(crate) mod enveloped;
 pub(crate) mod signed;
 
-use crate::x509::{Algorithms, Malformed, Signer, X509Error, oid, write_time};
+use crate::x509::{Algorithms, Malformed, Signer, X509Error, oid, read_time, write_time};
 pub(crate) use ber::normalise;
 use model::clock::TimeMs;
 use signed::{Content, SignedData, attribute};
@@ -77,6 +77,26 @@ pub fn sign_attached(
     signed::sign(Content::Attached(content), signer, cert_chain, vec![attribute(oid::SIGNING_TIME, &time)])
 }
 
+/// Signs `content` (SHA-256) without carrying it along: Apple's `Mdm-Signature`, as a phone makes it.
+/// `cert_chain` begins with the signer's own certificate. Some systems sign the time too, others don't.
+///
+/// # Errors
+/// As [`sign_attached`].
+pub fn sign_detached(
+    content: &[u8],
+    signer: &dyn Signer,
+    cert_chain: &[&[u8]],
+    signing_time_ms: Option<TimeMs>,
+) -> Result<Vec<u8>, CmsError> {
+    let mut attributes = Vec::new();
+    if let Some(at_ms) = signing_time_ms {
+        let time =
+            write_time(at_ms).ok_or(X509Error::NotIssued("a time lies outside the years 1950 to 9999"))?;
+        attributes.push(attribute(oid::SIGNING_TIME, &time));
+    }
+    signed::sign(Content::Detached(content), signer, cert_chain, attributes)
+}
+
 /// The content of a signed message (BER or DER), after its digest and signature were verified with
 /// the signer's certificate that it carries. That proves integrity, not who signed: the certificate
 /// may be anyone's. Strong algorithms only.
@@ -98,10 +118,31 @@ pub fn unwrap_signed(message: &[u8]) -> Result<Vec<u8>, CmsError> {
 /// # Errors
 /// [`CmsError`] says why.
 pub fn verify_detached(message: &[u8], content: &[u8], admit: Algorithms) -> Result<Vec<u8>, CmsError> {
+    Ok(verify_detached_when(message, content, admit)?.certificate_der)
+}
+
+/// What a detached signature says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Detached {
+    /// The signer's certificate, whose own chain the caller checks.
+    pub certificate_der: Vec<u8>,
+    /// When it was signed, if the signer signed that.
+    pub signing_time_ms: Option<TimeMs>,
+}
+
+/// [`verify_detached`], with the time of signing where the signature holds one.
+///
+/// # Errors
+/// [`CmsError`] says why.
+pub fn verify_detached_when(message: &[u8], content: &[u8], admit: Algorithms) -> Result<Detached, CmsError> {
     let der = normalise_bounded(message)?;
     let data = SignedData::parse(&der)?;
-    let (_, certificate) = data.verify(content, admit)?;
-    Ok(certificate.as_der().to_vec())
+    let (signer, certificate) = data.verify(content, admit)?;
+    let signing_time_ms = match signer.attribute(oid::SIGNING_TIME)? {
+        Some(time) => Some(read_time(&time)?),
+        None => None,
+    };
+    Ok(Detached { certificate_der: certificate.as_der().to_vec(), signing_time_ms })
 }
 
 fn normalise_bounded(message: &[u8]) -> Result<Vec<u8>, CmsError> {
@@ -135,6 +176,25 @@ mod tests {
             verify_detached(&SIGNED.0, b"<plist></plist>", Algorithms::Strong),
             Err(CmsError::Signature)
         );
+    }
+
+    #[test]
+    fn a_detached_signature_is_over_the_body_that_travels_beside_it() {
+        let key = P256Signer::generate().unwrap();
+        let window = Window { not_before_ms: 0, not_after_ms: 4_000_000_000_000 };
+        let certificate = self_signed_request_certificate(&key, "Phone", [1; 16], window).unwrap();
+        for time in [None, Some(1_790_000_000_000)] {
+            let signed = sign_detached(CONTENT, &key, &[&certificate], time).unwrap();
+            let found = verify_detached_when(&signed, CONTENT, Algorithms::Strong).unwrap();
+            assert_eq!(found, Detached { certificate_der: certificate.clone(), signing_time_ms: time });
+            assert!(unwrap_signed(&signed).is_err(), "there is no content in it");
+            let other = verify_detached_when(&signed, b"<plist></plist>", Algorithms::Strong);
+            assert_eq!(other, Err(CmsError::Signature));
+        }
+        // Content that it does carry counts for nothing.
+        let attached = sign_attached(b"<plist></plist>", &key, &[&certificate], 0).unwrap();
+        let over = verify_detached_when(&attached, CONTENT, Algorithms::Strong);
+        assert_eq!(over, Err(CmsError::Signature));
     }
 
     #[test]

@@ -228,6 +228,8 @@ pub(crate) fn attribute(id: &[u8], value: &[u8]) -> Vec<u8> {
 pub(crate) enum Content<'a> {
     /// It does.
     Attached(&'a [u8]),
+    /// It travels by itself.
+    Detached(&'a [u8]),
     /// There is none; an empty one is signed (a SCEP refusal).
     Absent,
 }
@@ -246,6 +248,7 @@ pub(crate) fn sign(
     }
     let (bytes, encapsulated) = match content {
         Content::Attached(bytes) => (bytes, der::context(0, &[&der::octets(bytes)])),
+        Content::Detached(bytes) => (bytes, Vec::new()),
         Content::Absent => (&[][..], Vec::new()),
     };
     let digest = Hash::Sha256.digest(bytes);

@@ -118,10 +118,20 @@ impl<'a> Certificate<'a> {
     /// The first common name of the subject, if it is readable text.
     #[must_use]
     pub fn common_name(&self) -> Option<&'a str> {
+        self.named(oid::COMMON_NAME)
+    }
+
+    /// The first organization of the subject, if it is readable text.
+    #[must_use]
+    pub fn organization(&self) -> Option<&'a str> {
+        self.named(oid::ORGANIZATION)
+    }
+
+    fn named(&self, id: &[u8]) -> Option<&'a str> {
         let mut sets = self.subject.inside();
         while let Ok(set) = sets.expect(tag::SET, "a name is malformed") {
             let mut attribute = set.inside().any().ok()?.inside();
-            if attribute.any().ok()?.body == oid::COMMON_NAME {
+            if attribute.any().ok()?.body == id {
                 return std::str::from_utf8(attribute.any().ok()?.body).ok();
             }
         }

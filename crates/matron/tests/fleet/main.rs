@@ -5,6 +5,7 @@
 
 #[path = "../../src/bench/admin.rs"]
 mod admin;
+mod balancer;
 mod bodies;
 mod disks;
 mod hung;

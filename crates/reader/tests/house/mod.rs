@@ -180,7 +180,7 @@ impl Running {
     pub async fn device(&mut self, body: impl Into<Vec<u8>>) -> What {
         let body = body.into().into();
         let content_type = "application/x-apple-aspen-mdm".to_owned();
-        self.ask(&PHONE.0, Asked::Device(DeviceBody { content_type, body })).await
+        self.ask(&PHONE.0, Asked::Device(DeviceBody { content_type, body, ..DeviceBody::default() })).await
     }
 
     /// The observation and its very bytes.
