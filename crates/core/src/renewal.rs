@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ledger::{Body, Effect};
+use ledger::{Body, Effect, Entry};
 use model::clock::{DAY_MS, MINUTE_MS};
 use model::{EnrolmentId, StandingTemplate, TimeMs};
 use order::Refusal;
-use rpc::proto::{ActAnswer, ActRequest};
+use rpc::proto::{ActAnswer, ActRequest, FollowRequest};
 use store::{
     CertificateState, NewCertificate, NewCommand, RenewalWindow, Slot, StandingRecord, StoreError, Tx,
 };
@@ -100,8 +100,38 @@ pub(crate) fn project(
     Ok(())
 }
 
+/// Fills a database of before the certificates' table from the vault's ledger. False: the vault is away.
+async fn fill(room: &Arc<Room>) -> Result<bool, StoreError> {
+    if !room.store.read(|v| v.lacks_certificates()).await? {
+        return Ok(true);
+    }
+    let up_to = *room.followed.borrow();
+    let Ok(mut vault) = room.vault().await else { return Ok(false) };
+    let Ok(items) = vault.follow(FollowRequest { from: 0 }).await else { return Ok(false) };
+    let mut items = items.into_inner();
+    // Newer ones come by the usual way.
+    for _ in 0..up_to {
+        let Ok(Some(item)) = items.message().await else { return Ok(false) };
+        let Ok(entry) = Entry::decode(&item.entry) else { continue };
+        let Body::CertificateIssued { enrolment, certificate, .. } = entry.body else { continue };
+        let digest = order::sha256(&certificate.0);
+        let new = NewCertificate { digest, not_after_ms: item.not_after_ms, at_ms: entry.at_ms };
+        room.store
+            .write(move |tx| match tx.find_enrolment(enrolment)? {
+                Some(e) => tx.fill_certificate(e.slot, &new),
+                None => Ok(()),
+            })
+            .await?;
+    }
+    tracing::info!("the certificates of before this version were read from the ledger");
+    Ok(true)
+}
+
 /// Asks phones to renew, for as long as the room runs.
 pub(crate) async fn renewals(room: Arc<Room>) {
+    while !matches!(fill(&room).await, Ok(true)) {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
     loop {
         let wait_ms = match once(&room).await {
             Ok(wait_ms) => wait_ms,

@@ -284,6 +284,20 @@ impl View<'_> {
         Ok(found.filter(|r| r.used != r.newest || r.retired.is_some()))
     }
 
+    /// Whether a phone has a certificate of which nothing stands here: the database is of before this table.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn lacks_certificates(&self) -> Result<bool, StoreError> {
+        let found = self.one(
+            "SELECT 1 FROM enrolments e WHERE e.state IN (1, 2, 3)
+             AND NOT EXISTS (SELECT 1 FROM certificates c WHERE c.slot = e.slot) LIMIT 1",
+            [],
+            |_| Ok(()),
+        )?;
+        Ok(found.is_some())
+    }
+
     /// Every standing order, the newest first.
     ///
     /// # Errors
@@ -324,6 +338,19 @@ impl Tx<'_> {
             params![slot.0, c.digest.as_bytes(), c.not_after_ms, c.at_ms],
         )?;
         Ok(n > 0)
+    }
+
+    /// A certificate of before this table, where nothing stands yet.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn fill_certificate(&self, slot: Slot, c: &NewCertificate) -> Result<(), StoreError> {
+        self.run(
+            "INSERT INTO certificates (slot, used, not_after_ms, newest, newest_not_after_ms, newest_at_ms)
+             VALUES (?1, ?2, ?3, ?2, ?3, ?4) ON CONFLICT (slot) DO NOTHING",
+            params![slot.0, c.digest.as_bytes(), c.not_after_ms, c.at_ms],
+        )?;
+        Ok(())
     }
 
     /// The phone came with its newest certificate: the one before is retired. False: it was in use already,

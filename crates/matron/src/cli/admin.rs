@@ -171,7 +171,8 @@ fn tell_joined(desk: &Desk, file: &KeyFile) -> Result<()> {
     }
     show::print(&format!(
         "You are the first administrator.\n\
-         Your key {} is in {}: keep a copy where nobody else reads it.\n",
+         Your key {} is in {}: keep a copy where nobody else reads it.\n\
+         Next, let the vault renew the phones' certificates by itself: 'matron standing make'.\n",
         key.id(),
         desk.home.path().join("key.json").display()
     ))
