@@ -516,3 +516,40 @@ async fn a_push_under_way_is_finished_before_the_room_stops() {
     assert_eq!(outcome.result(), PushResult::Accepted);
     assert_eq!(apns.counts().accepted, 1);
 }
+
+#[tokio::test]
+async fn a_renewed_certificate_that_has_run_out_leaves_the_good_one_in_use() {
+    let apns = Server::start(loopback()).await.unwrap();
+    let house = House::new().for_apns(&apns);
+    let mut courier = house.start().await;
+    let before = courier.health().await.certificate_expires_at_ms;
+    let over = apns.issue(&apns.topic, SystemClock.now_ms() - DAY_MS).unwrap();
+    house.file("push.pem", &over.cert_pem);
+    house.file("push.key", &over.key_pem);
+    let health = courier.until(|h| h.last_error.contains("has run out already")).await;
+    assert_eq!(health.certificate_expires_at_ms, before);
+    assert_eq!(courier.push_one(house.target(&TOKEN, "m")).await.result(), PushResult::Accepted);
+    courier.stop().await;
+}
+
+#[tokio::test]
+async fn a_certificate_is_shown_to_the_service_without_waking_anybody() {
+    let apns = Server::start(loopback()).await.unwrap();
+    let house = House::new().for_apns(&apns);
+    // As Apple does: no phone has this token.
+    apns.set_bad(&[0; 32], true);
+    let probe = courier::probe(&house.config, SystemClock.now_ms()).await.unwrap();
+    assert_eq!((probe.topic.as_str(), &probe.answer), (apns.topic.as_str(), &courier::ProbeAnswer::Taken));
+    assert_eq!(apns.counts().accepted, 0);
+
+    let stranger = Server::start(loopback()).await.unwrap();
+    house.file("push.pem", &stranger.push_cert_pem);
+    house.file("push.key", &stranger.push_key_pem);
+    let config = courier::Config { topic: Some(stranger.topic.clone()), ..house.config.clone() };
+    let probe = courier::probe(&config, SystemClock.now_ms()).await.unwrap();
+    assert!(matches!(probe.answer, courier::ProbeAnswer::Refused(_)), "{probe:?}");
+
+    let nowhere = courier::Config { endpoint: "https://127.0.0.1:1".into(), ..config };
+    let probe = courier::probe(&nowhere, SystemClock.now_ms()).await.unwrap();
+    assert!(matches!(probe.answer, courier::ProbeAnswer::Unreachable(_)), "{probe:?}");
+}

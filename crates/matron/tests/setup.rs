@@ -285,3 +285,68 @@ fn a_person_at_a_terminal_is_asked_what_is_missing() {
     told.push_str(&place.blanked(&String::from_utf8_lossy(&all)));
     insta::assert_snapshot!(told);
 }
+
+#[test]
+fn certificates_given_to_setup_are_judged_taken_up_and_written_into_the_configuration() {
+    let place = Place::new();
+    let mut text = std::fs::read_to_string(place.config()).unwrap();
+    // Nothing answers there: the certificate is taken without having been tried.
+    text.push_str("\n[push]\nendpoint = \"https://127.0.0.1:1\"\n");
+    std::fs::write(place.config(), text).unwrap();
+    let openssl = |arguments: &str| {
+        let out = Command::new("openssl")
+            .args(arguments.split(' '))
+            .current_dir(place.dir.path())
+            .output()
+            .unwrap();
+        assert!(out.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&out.stderr));
+    };
+    openssl("req -x509 -nodes -newkey rsa:2048 -days 300 -subj /CN=root -keyout root.key -out root.pem");
+    openssl("req -nodes -newkey rsa:2048 -subj /CN=localhost -keyout tls.key -out tls.csr");
+    std::fs::write(place.path("tls.ext"), "subjectAltName=DNS:localhost\nextendedKeyUsage=serverAuth\n")
+        .unwrap();
+    openssl(
+        "x509 -req -in tls.csr -CA root.pem -CAkey root.key -CAcreateserial -days 200 -extfile tls.ext -out tls.pem",
+    );
+    let path = |name: &str| place.path(name).display().to_string();
+    let host = format!("localhost:{}", place.phones);
+    let (chain, key, root) = (path("tls.pem"), path("tls.key"), path("root.pem"));
+    let mut arguments = vec!["--host", &host, "--organization", "Example Hospital"];
+    arguments.extend(["--tls-certificate", &chain, "--tls-key", &key]);
+    let unknown = place.setup(&arguments).output().unwrap();
+    assert!(
+        !unknown.status.success() && place.said(&unknown).contains("the certificate of 'root'"),
+        "{}",
+        place.said(&unknown)
+    );
+    arguments.extend(["--tls-trust", &root]);
+    let first = place.setup(&arguments).output().unwrap();
+    assert!(place.said(&first).contains("ok    TLS certificate"), "{}", place.said(&first));
+
+    std::fs::copy(place.path("data/push/next.csr"), place.path("next.csr")).unwrap();
+    openssl(
+        "x509 -req -in next.csr -CA root.pem -CAkey root.key -CAcreateserial -days 300 -subj /UID=com.apple.mgmt.External.made-up/CN=x -out push-given.pem",
+    );
+    let given = path("push-given.pem");
+    arguments.extend(["--push-certificate", &given]);
+    let second = place.setup(&arguments).output().unwrap();
+    assert!(
+        second.status.success() && place.said(&second).contains("ok    push certificate"),
+        "{}",
+        place.said(&second)
+    );
+    let config: toml::Table = std::fs::read_to_string(place.config()).unwrap().parse().unwrap();
+    let push = config["push"].as_table().unwrap();
+    assert_eq!(push["topic"].as_str(), Some("com.apple.mgmt.External.made-up"));
+    let file = place.path("data/push/push.pem").canonicalize().unwrap();
+    assert_eq!(Path::new(push["certificate"].as_str().unwrap()).canonicalize().unwrap(), file);
+    assert_eq!(push["key"], push["certificate"]);
+    assert_eq!(push["endpoint"].as_str(), Some("https://127.0.0.1:1"));
+    let third = place.setup(&arguments).output().unwrap();
+    assert!(place.said(&third).contains("nothing to change"), "{}", place.said(&third));
+    // Matron starts with what was written.
+    let mut check = Command::new(env!("CARGO_BIN_EXE_matron"));
+    check.args(["config", "check", "--config"]).arg(place.config());
+    place.clean(&mut check);
+    assert!(check.status().unwrap().success());
+}
