@@ -157,7 +157,12 @@ impl Identities {
             .map_err(|e| bad(certificate, &e.to_string()))?
             .with_root_certificates(roots)
             .with_client_auth_cert(chain, key)
-            .map_err(|_| bad(&self.key, "it is not the key of the push certificate"))?;
+            .map_err(|e| match e {
+                rustls::Error::InconsistentKeys(_) => {
+                    bad(&self.key, "it is not the key of the push certificate")
+                }
+                other => bad(certificate, &format!("it can't be used for TLS: {other}")),
+            })?;
         tls.alpn_protocols = vec![b"h2".to_vec()];
         if expected.is_none() && keep_topic {
             write_file(&self.data_dir, TOPIC_FILE, topic.as_bytes(), false).map_err(|source| {

@@ -324,8 +324,9 @@ fn certificates_given_to_setup_are_judged_taken_up_and_written_into_the_configur
     assert!(place.said(&first).contains("ok    TLS certificate"), "{}", place.said(&first));
 
     std::fs::copy(place.path("data/push/next.csr"), place.path("next.csr")).unwrap();
+    std::fs::write(place.path("push.ext"), "extendedKeyUsage=clientAuth\n").unwrap();
     openssl(
-        "x509 -req -in next.csr -CA root.pem -CAkey root.key -CAcreateserial -days 300 -subj /UID=com.apple.mgmt.External.made-up/CN=x -out push-given.pem",
+        "x509 -req -in next.csr -CA root.pem -CAkey root.key -CAcreateserial -days 300 -extfile push.ext -subj /UID=com.apple.mgmt.External.made-up/CN=x -out push-given.pem",
     );
     let given = path("push-given.pem");
     arguments.extend(["--push-certificate", &given]);
