@@ -13,6 +13,7 @@
 
 mod access;
 mod api;
+pub mod bulk;
 mod checkin;
 mod config;
 mod counters;

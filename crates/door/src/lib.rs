@@ -29,3 +29,4 @@ pub use install::{install, prepare};
 pub use proxy::{BadProxyHeader, Network, NotANetwork, read_proxy_header};
 pub use room::{Config, TlsEnds, run};
 pub use route::{PUBLIC_ROUTES, Route, route};
+pub use tls::tls_of;

@@ -83,6 +83,15 @@ pub(crate) fn phone_of(certificate: &CertificateDer<'_>) -> Option<Phone> {
     Some(Phone { enrolment, certificate: order::sha256(certificate) })
 }
 
+/// The door's TLS alone, from its own folder: what `matron bench` gives its bare servers, so that they
+/// and the door shake hands in the same way.
+///
+/// # Errors
+/// [`Error`] when the door's folder is not usable.
+pub fn tls_of(config: &Config) -> Result<Arc<ServerConfig>, Error> {
+    server_config(config, crate::served::open(config)?)
+}
+
 /// The enrolment id in a certificate that our CA issued to a phone: subject `CN=<id>`,
 /// `O=Matron device`. `None` for any other certificate, even one of our CA's.
 fn enrolment_of(certificate: &CertificateDer<'_>) -> Option<EnrolmentId> {

@@ -72,6 +72,9 @@ enum Command {
         #[arg(long)]
         dir: Option<PathBuf>,
     },
+    /// Started by `bench`, never by hand: what the door is measured against.
+    #[command(hide = true)]
+    Bare(bench::bare::BareArgs),
     /// Started by `serve`, never by hand.
     #[command(hide = true)]
     Room { room: rooms::Room },
@@ -110,6 +113,7 @@ fn main() -> ExitCode {
         Command::Man { dir: None } => clap_mangen::Man::new(Matron::command())
             .render(&mut std::io::stdout())
             .map_err(anyhow::Error::from),
+        Command::Bare(args) => bench::bare::serve(&args),
         Command::Room { room } => rooms::run(room),
         Command::Install { room, step, dir } => rooms::install(room, step, &dir),
     };

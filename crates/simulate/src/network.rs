@@ -75,6 +75,11 @@ impl Network {
         self
     }
 
+    /// Dials `address` from now on whatever host a URL names; `None`: the host that it names.
+    pub(crate) fn dial(&mut self, address: Option<SocketAddr>) {
+        self.dial = address;
+    }
+
     /// The same, giving up on an answer after `timeout_ms` (30 s unless set).
     #[must_use]
     pub fn with_timeout_ms(mut self, timeout_ms: u64) -> Self {

@@ -157,6 +157,15 @@ impl Phone {
         }
     }
 
+    /// From its next connection on it dials `address` in its server's place; `None`: its server again. For
+    /// measuring another server with the same phones.
+    pub fn dial(&mut self, address: Option<std::net::SocketAddr>) {
+        if let Some(identity) = &mut self.identity {
+            identity.network.dial(address);
+            identity.tls = None;
+        }
+    }
+
     /// Its push token: 32 bytes mostly, longer on a few phones, as Apple allows.
     #[must_use]
     pub fn push_token(&self) -> Vec<u8> {

@@ -23,9 +23,8 @@ impl View<'_> {
     /// # Errors
     /// When the database refuses.
     pub fn scan_index(&self, field: &str, mut each: impl FnMut(Slot, &str, &[u8])) -> Result<(), StoreError> {
-        let mut statement = self.connection().prepare_cached(
-            "SELECT slot, name, entry FROM index_entries WHERE field = ?1 ORDER BY slot, name, n",
-        )?;
+        let mut statement = self
+            .prepare("SELECT slot, name, entry FROM index_entries WHERE field = ?1 ORDER BY slot, name, n")?;
         let mut rows = statement.query([field])?;
         while let Some(r) = rows.next()? {
             let name = r.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;

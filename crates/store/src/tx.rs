@@ -44,7 +44,7 @@ impl<'a> Tx<'a> {
 
     /// Runs one statement; how many rows it changed.
     pub(crate) fn run(&self, sql: &str, params: impl rusqlite::Params) -> Result<usize, StoreError> {
-        Ok(self.connection().prepare_cached(sql)?.execute(params)?)
+        Ok(self.prepare(sql)?.execute(params)?)
     }
 
     /// The number of a wrapped key, which is kept once.

@@ -1,7 +1,7 @@
 //! What is committed. Its methods stand beside the tables they read.
 
 use rusqlite::types::FromSql;
-use rusqlite::{Connection, OptionalExtension, Params, Row, ToSql};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row, ToSql};
 
 use crate::StoreError;
 
@@ -17,6 +17,14 @@ impl<'a> View<'a> {
         self.0
     }
 
+    /// A statement, planned once for as long as the connection lives. All SQL but pragmas goes through
+    /// here, so that a test can read every plan.
+    pub(crate) fn prepare(&self, sql: &str) -> rusqlite::Result<CachedStatement<'_>> {
+        #[cfg(test)]
+        crate::plan::note(sql);
+        self.0.prepare_cached(sql)
+    }
+
     /// At most one row.
     pub(crate) fn one<T>(
         &self,
@@ -24,7 +32,7 @@ impl<'a> View<'a> {
         params: impl Params,
         read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Option<T>, StoreError> {
-        Ok(self.0.prepare_cached(sql)?.query_row(params, read).optional()?)
+        Ok(self.prepare(sql)?.query_row(params, read).optional()?)
     }
 
     /// All rows.
@@ -34,7 +42,7 @@ impl<'a> View<'a> {
         params: impl Params,
         read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>, StoreError> {
-        let mut statement = self.0.prepare_cached(sql)?;
+        let mut statement = self.prepare(sql)?;
         let rows = statement.query_map(params, read)?;
         Ok(rows.collect::<Result<Vec<_>, _>>()?)
     }
@@ -46,7 +54,7 @@ impl<'a> View<'a> {
         params: &[(&str, &dyn ToSql)],
         read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>, StoreError> {
-        let mut statement = self.0.prepare_cached(sql)?;
+        let mut statement = self.prepare(sql)?;
         let mut used: Vec<(&str, &dyn ToSql)> = Vec::new();
         for (name, value) in params {
             if statement.parameter_index(name)?.is_some() {
@@ -59,7 +67,7 @@ impl<'a> View<'a> {
 
     /// A number that is always there.
     pub(crate) fn count(&self, sql: &str, params: impl Params) -> Result<u64, StoreError> {
-        let n: i64 = self.0.prepare_cached(sql)?.query_row(params, |r| r.get(0))?;
+        let n: i64 = self.prepare(sql)?.query_row(params, |r| r.get(0))?;
         Ok(u64::try_from(n).unwrap_or(0))
     }
 }

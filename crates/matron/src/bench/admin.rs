@@ -96,20 +96,20 @@ impl Admin {
         Ok(admin)
     }
 
-    /// Signs and submits an order; gives what the API said, and the opened answer.
-    pub(crate) async fn order(
+    /// Signs an order: its id, its bytes with the signature, and what is sealed for the vault.
+    fn sign(
         &self,
         kind: OrderKind,
         targets: Vec<EnrolmentId>,
         secrets: Option<&[u8]>,
-    ) -> Result<(Value, Vec<u8>)> {
+        answers: PublicKey,
+    ) -> Result<(OrderId, SignedOrder, Option<Vec<u8>>)> {
         let id = OrderId(random(&self.rng)?);
         let to_vault = PublicKey(self.statement.order_key.0);
         let sealed = match secrets {
             Some(s) => Some(to::seal(&to_vault, to::INFO_ORDER_ARGS, id.as_bytes(), s, &self.rng)?),
             None => None,
         };
-        let answers = KeyPairSecret::generate(&self.rng)?;
         let now_ms = SystemClock.now_ms();
         let order = Order {
             version: Order::VERSION,
@@ -119,11 +119,34 @@ impl Admin {
             reason: "measuring".into(),
             made_at_ms: now_ms,
             expires_at_ms: now_ms + DAY_MS,
-            answer_key: X25519Public(answers.public().0),
+            answer_key: X25519Public(answers.0),
             sealed_digest: sealed.as_deref().map(sha256),
         };
+        Ok((id, SignedOrder::sign(&order, &self.key), sealed))
+    }
+
+    /// Signs an order that nobody submits: its bytes go into a ledger in bulk.
+    #[cfg_attr(test, allow(dead_code))]
+    pub(crate) fn signed(
+        &self,
+        kind: OrderKind,
+        targets: Vec<EnrolmentId>,
+        secrets: Option<&[u8]>,
+    ) -> Result<(OrderId, SignedOrder, Option<Vec<u8>>)> {
+        self.sign(kind, targets, secrets, KeyPairSecret::generate(&self.rng)?.public())
+    }
+
+    /// Signs and submits an order; gives what the API said, and the opened answer.
+    pub(crate) async fn order(
+        &self,
+        kind: OrderKind,
+        targets: Vec<EnrolmentId>,
+        secrets: Option<&[u8]>,
+    ) -> Result<(Value, Vec<u8>)> {
+        let answers = KeyPairSecret::generate(&self.rng)?;
+        let (id, signed, sealed) = self.sign(kind, targets, secrets, answers.public())?;
         let body = json!({
-            "signed_order": STANDARD.encode(encode(&SignedOrder::sign(&order, &self.key))),
+            "signed_order": STANDARD.encode(encode(&signed)),
             "sealed_arguments": sealed.map(|s| STANDARD.encode(s)),
         });
         let said = self.call("POST", "/api/v1/orders", Some(&body)).await?;
@@ -153,13 +176,25 @@ impl Admin {
         let said = self.call("POST", "/api/v1/queries", Some(&body)).await?;
         Ok(said.get("queued").and_then(Value::as_u64).unwrap_or(0))
     }
-}
 
-/// For the end-to-end tests, which share this file.
-#[cfg(test)]
-#[allow(dead_code)]
-impl Admin {
+    /// Goes on in a session whose grant pays for so many searches.
+    #[cfg_attr(test, allow(dead_code))]
+    pub(crate) async fn search_under_a_grant(&mut self, searches: u32) -> Result<()> {
+        let session = format!("ms_{}", URL_SAFE_NO_PAD.encode(random::<32>(&self.rng)?));
+        let kind = OrderKind::Grant {
+            session: sha256(session.as_bytes()),
+            records: 0,
+            searches,
+            compartments: vec![],
+            valid_ms: 6 * model::clock::HOUR_MS,
+        };
+        self.order(kind, vec![], None).await?;
+        self.session = session;
+        Ok(())
+    }
+
     /// An answer that is not JSON.
+    #[cfg_attr(test, allow(dead_code))]
     pub(crate) async fn text(&self, path: &str) -> Result<String> {
         let said = request(&self.address, "GET", path, Some(&self.session), None).await?;
         Ok(String::from_utf8_lossy(&said).into_owned())
@@ -175,7 +210,12 @@ impl Admin {
         let body = json!({ "sealed_search": STANDARD.encode(sealed) });
         self.call("POST", "/api/v1/search", Some(&body)).await
     }
+}
 
+/// For the end-to-end tests, which share this file.
+#[cfg(test)]
+#[allow(dead_code)]
+impl Admin {
     /// The same with another bearer secret.
     pub(crate) fn with_secret(&self, secret: &str) -> Self {
         Self {

@@ -2,6 +2,9 @@
 //! certificates on kept connections, SQLite with `synchronous=FULL`; phones and rooms share the cores.
 
 mod admin;
+pub(crate) mod bare;
+mod compare;
+mod large;
 mod scratch;
 
 use std::collections::BTreeMap;
@@ -10,7 +13,10 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use model::{EnrolmentId, SystemClock};
+use compare::{Compared, beside_bare};
+use large::Large;
+use model::{Command, EnrolmentId, Setting, SystemClock};
+use order::OrderKind;
 use serde::Serialize;
 use simulate::load::{self, LoadOptions, LoadReport};
 use simulate::{KeyPool, Network, Phone};
@@ -21,9 +27,15 @@ use scratch::Scratch;
 /// Measures a scratch Matron on this machine.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct BenchArgs {
-    /// How many phones are enrolled.
+    /// How many phones enrol and speak.
     #[arg(long, default_value_t = 1000)]
     phones: u32,
+    /// How many are enrolled in all: those beyond the ones that speak are written in bulk.
+    #[arg(long, default_value_t = 0)]
+    enrolled: u64,
+    /// With --enrolled: how many finished commands each of those has in the queue.
+    #[arg(long, default_value_t = 10)]
+    history: u32,
     /// How many of them keep a connection at once.
     #[arg(long, default_value_t = 128)]
     connections: usize,
@@ -42,6 +54,9 @@ pub(crate) struct BenchArgs {
 const QUERIES: [&str; 5] =
     ["SecurityInfo", "ProfileList", "CertificateList", "ManagedApplicationList", "DeviceInformation"];
 
+/// So many orders at once for the phones, each for all of them.
+const ORDERS: usize = 8;
+
 /// One load, with what each room spent on it.
 #[derive(Debug, Serialize)]
 struct Measured {
@@ -56,15 +71,26 @@ struct Measured {
 struct Figures {
     idle_per_s: f64,
     round_trips_per_s: f64,
+    warranted_per_s: f64,
     enrolments_per_s: f64,
+    cold_per_s: f64,
+    cold_share_of_rustls: f64,
+    idle_share_of_echo: f64,
     peak_rss_mb: f64,
     /// Of an idle check-in, by room.
     cpu_us: BTreeMap<String, f64>,
     peak_rss_mb_by_room: BTreeMap<String, f64>,
     idle: Measured,
     round_trips: Measured,
+    warranted: Measured,
     enrolments: Measured,
+    /// A full handshake for each check-in; beside bare rustls.
+    cold: Compared,
+    /// Idle check-ins beside bare rustls and hyper.
+    idle_beside_echo: Compared,
     phones: u32,
+    /// With --enrolled.
+    large: Option<Large>,
     release_build: bool,
 }
 
@@ -92,7 +118,7 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
     std::fs::create_dir_all(&dir).with_context(|| format!("the scratch folder {}", dir.display()))?;
     load::allow_connections(args.connections).map_err(|e| anyhow::anyhow!("{e}"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let done = Scratch::start(&dir).and_then(|house| runtime.block_on(run(args, &house)));
+    let done = Scratch::start(&dir).and_then(|house| runtime.block_on(run(args, house)));
     let _ = std::fs::remove_dir_all(&dir);
     let figures = done?;
     if args.json {
@@ -103,9 +129,9 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
     Ok(())
 }
 
-async fn run(args: &BenchArgs, house: &Scratch) -> Result<Figures> {
+async fn run(args: &BenchArgs, mut house: Scratch) -> Result<Figures> {
     let say = |text: &str| eprintln!("bench: {text}");
-    let admin = Admin::join(&house.administrators.to_string(), &house.token).await?;
+    let mut admin = Admin::join(&house.administrators.to_string(), &house.token).await?;
     let anchors = std::fs::read(house.ca_pem())?;
     let network = Network::trusting(&anchors).map_err(|e| anyhow::anyhow!("{e}"))?;
 
@@ -123,11 +149,17 @@ async fn run(args: &BenchArgs, house: &Scratch) -> Result<Figures> {
         phones = enrolled;
         report
     };
-    let enrolments = measured(house, enrolling).await?;
+    let enrolments = measured(&house, enrolling).await?;
 
     let options = |seconds: u64| LoadOptions { connections: args.connections, for_ms: seconds * 1000 };
     say("answering the first inventory, unmeasured");
     drain(&mut phones, args.connections).await;
+    let mut large = None;
+    if args.enrolled > u64::from(args.phones) {
+        let (again, made) = large::around(house, &mut admin, &phones, args.enrolled, args.history).await?;
+        (house, large) = (again, Some(made));
+    }
+    let house = &house;
     say("idle check-ins");
     load::idle(&mut phones, options(1)).await;
     let idle = measured(house, load::idle(&mut phones, options(args.seconds))).await?;
@@ -139,19 +171,46 @@ async fn run(args: &BenchArgs, house: &Scratch) -> Result<Figures> {
         measured(house, load::round_trips(&mut phones, options(args.seconds), refill)).await?
     };
 
+    say("warranted commands");
+    let warranted = {
+        // Mild, and the same each time: what is measured is the way of an order, not its effect.
+        let setting = Command::Settings { items: vec![Setting::DataRoaming { enabled: false }] };
+        let refill = async |_round: u32| -> Result<()> {
+            for _ in 0..ORDERS {
+                let kind = OrderKind::Command { command: setting.clone() };
+                admin.order(kind, busy.clone(), None).await?;
+            }
+            Ok(())
+        };
+        measured(house, load::round_trips(&mut phones, options(args.seconds), refill)).await?
+    };
+
+    say("cold check-ins, beside bare rustls");
+    let cold = beside_bare(house, &mut phones, args.connections.min(32), args.seconds, true).await?;
+    say("idle check-ins, beside bare rustls and hyper");
+    let beside = beside_bare(house, &mut phones, args.connections, args.seconds, false).await?;
+
     let rss = house.peak_rss_bytes();
     let mb = |bytes: u64| bytes as f64 / 1_048_576.0;
     Ok(Figures {
         idle_per_s: idle.load.per_s,
         round_trips_per_s: round_trips.load.per_s,
+        warranted_per_s: warranted.load.per_s,
         enrolments_per_s: enrolments.load.per_s,
+        cold_per_s: cold.house.per_s,
+        cold_share_of_rustls: cold.share,
+        idle_share_of_echo: beside.share,
         peak_rss_mb: mb(rss.values().sum()),
         cpu_us: idle.cpu_us.clone(),
         peak_rss_mb_by_room: rss.into_iter().map(|(room, bytes)| (room, mb(bytes))).collect(),
         idle,
         round_trips,
+        warranted,
         enrolments,
+        cold,
+        idle_beside_echo: beside,
         phones: args.phones,
+        large,
         release_build: !cfg!(debug_assertions),
     })
 }
@@ -172,12 +231,6 @@ async fn drain(phones: &mut Vec<Phone>, connections: usize) {
 }
 
 fn print(f: &Figures) {
-    let row = |m: &Measured, what: &str| {
-        println!(
-            "{what:<22}{:>10.0}/s   p50 {:>6} µs   p99 {:>7} µs   errors {}",
-            m.load.per_s, m.load.latency.p50_us, m.load.latency.p99_us, m.load.errors
-        );
-    };
     println!(
         "Matron bench: {} phones, {} connections, TLS with client certificates, SQLite FULL",
         f.phones, f.idle.load.connections
@@ -186,23 +239,50 @@ fn print(f: &Figures) {
         println!("NOTE: a debug build; figures count only from 'cargo build --release'");
     }
     println!();
-    row(&f.idle, "idle check-ins");
-    row(&f.round_trips, "command round trips");
-    row(&f.enrolments, "enrolments");
+    let loads = [
+        (&f.idle, "idle check-ins"),
+        (&f.round_trips, "command round trips"),
+        (&f.warranted, "warranted commands"),
+        (&f.enrolments, "enrolments"),
+    ];
+    let row = |what: &str, per_s: f64, p50_us: u64, p99_us: u64, errors: u64| {
+        println!("{what:<22}{per_s:>10.0}/s   p50 {p50_us:>6} µs   p99 {p99_us:>7} µs   errors {errors}");
+    };
+    for (m, what) in loads {
+        row(what, m.load.per_s, m.load.latency.p50_us, m.load.latency.p99_us, m.load.errors);
+    }
+    for (c, what, bare) in [
+        (&f.cold, "cold check-ins", "bare rustls"),
+        (&f.idle_beside_echo, "idle, by turns", "bare rustls + hyper"),
+    ] {
+        row(what, c.house.per_s, c.house.p50_us, c.house.p99_us, c.house.errors);
+        row(&format!("  {bare}"), c.bare.per_s, c.bare.p50_us, c.bare.p99_us, c.bare.errors);
+        println!("  share {:.2}", c.share);
+    }
     println!("\nCPU an operation, µs");
-    println!("{:<12}{:>10}{:>14}{:>12}{:>12}", "", "idle", "round trip", "enrolment", "peak MB");
+    println!(
+        "{:<12}{:>10}{:>12}{:>12}{:>12}{:>10}{:>10}",
+        "", "idle", "round trip", "warranted", "enrolment", "cold", "peak MB"
+    );
     for room in ["door", "reader", "core", "vault", "courier", "supervisor", "phones"] {
-        let of = |m: &Measured| m.cpu_us.get(room).copied().unwrap_or(0.0);
+        let of = |m: &BTreeMap<String, f64>| m.get(room).copied().unwrap_or(0.0);
         let mb = f.peak_rss_mb_by_room.get(room).map(|mb| format!("{mb:.0}")).unwrap_or_default();
         println!(
-            "{room:<12}{:>10.1}{:>14.1}{:>12.0}{mb:>12}",
-            of(&f.idle),
-            of(&f.round_trips),
-            of(&f.enrolments)
+            "{room:<12}{:>10.1}{:>12.1}{:>12.1}{:>12.0}{:>10.0}{mb:>10}",
+            of(&f.idle.cpu_us),
+            of(&f.round_trips.cpu_us),
+            of(&f.warranted.cpu_us),
+            of(&f.enrolments.cpu_us),
+            of(&f.cold.house.cpu_us),
         );
     }
-    println!("{:<12}{:>48.0}", "together", f.peak_rss_mb);
-    for m in [&f.idle, &f.round_trips, &f.enrolments] {
+    let bare = |c: &Compared| c.bare.cpu_us.get("bare").copied().unwrap_or(0.0);
+    println!("{:<12}{:>10.1}{:>46.0}", "bare server", bare(&f.idle_beside_echo), bare(&f.cold));
+    println!("{:<12}{:>66.0}", "together", f.peak_rss_mb);
+    if let Some(large) = &f.large {
+        large.print();
+    }
+    for (m, _) in loads {
         for (kind, example) in &m.load.examples {
             println!("{}: {kind}: {example}", m.load.name);
         }

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -12,8 +13,11 @@ use anyhow::{Context, Result, bail};
 pub(crate) struct Scratch {
     child: Child,
     dir: PathBuf,
+    phones: SocketAddr,
     pub(crate) token: String,
     pub(crate) administrators: SocketAddr,
+    /// From its start until all rooms were ready.
+    pub(crate) ready_after: Duration,
 }
 
 fn free() -> Result<SocketAddr> {
@@ -21,8 +25,21 @@ fn free() -> Result<SocketAddr> {
 }
 
 impl Scratch {
+    /// Starts a new one.
     pub(crate) fn start(dir: &Path) -> Result<Self> {
-        let (phones, administrators) = (free()?, free()?);
+        Self::start_at(dir, free()?, free()?)
+    }
+
+    /// Stops it, lets `meanwhile` work on its data folder, and starts it again at the same addresses.
+    pub(crate) fn restarted<T>(self, meanwhile: impl FnOnce(&Path) -> Result<T>) -> Result<(Self, T)> {
+        let (dir, phones, administrators) = (self.dir.clone(), self.phones, self.administrators);
+        drop(self);
+        let done = meanwhile(&dir.join("data"))?;
+        Ok((Self::start_at(&dir, phones, administrators)?, done))
+    }
+
+    fn start_at(dir: &Path, phones: SocketAddr, administrators: SocketAddr) -> Result<Self> {
+        let began = Instant::now();
         let mut child = Command::new(std::env::current_exe()?)
             .arg("serve")
             .arg("--data")
@@ -31,6 +48,8 @@ impl Scratch {
             .args(["--set", &format!("administrators.listen={administrators}")])
             .args(["--set", &format!("base_url=https://localhost:{}", phones.port())])
             .args(["--set", "log.filter=warn"])
+            // More than any bench opens, and within the limit of files that most systems set.
+            .args(["--set", "phones.connections=8192"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -53,11 +72,17 @@ impl Scratch {
         }
         // Read on, so that it never waits for us.
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-        Ok(Self { child, dir: dir.to_owned(), token, administrators })
+        let ready_after = began.elapsed();
+        Ok(Self { child, dir: dir.to_owned(), phones, token, administrators, ready_after })
+    }
+
+    /// Its data folder.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.dir.join("data")
     }
 
     pub(crate) fn ca_pem(&self) -> PathBuf {
-        self.dir.join("data").join("ca.pem")
+        self.data().join("ca.pem")
     }
 
     /// The rooms' process ids, and the supervisor's.
@@ -84,26 +109,37 @@ impl Scratch {
 
     /// CPU time of each process so far, in microseconds.
     pub(crate) fn cpu_us(&self) -> BTreeMap<String, u64> {
-        let ticks = rustix::param::clock_ticks_per_second().max(1);
-        let of = |pid: u32| {
-            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-            let mut fields = stat.rsplit(')').next()?.split_whitespace().skip(11);
-            let user: u64 = fields.next()?.parse().ok()?;
-            let system: u64 = fields.next()?.parse().ok()?;
-            Some((user + system) * 1_000_000 / ticks)
-        };
-        self.processes().into_iter().filter_map(|(room, pid)| Some((room, of(pid)?))).collect()
+        self.processes().into_iter().filter_map(|(room, pid)| Some((room, cpu_us_of(pid)?))).collect()
     }
 
     /// The most memory all processes together ever held, in bytes: the sum of each one's peak.
     pub(crate) fn peak_rss_bytes(&self) -> BTreeMap<String, u64> {
+        self.memory("VmHWM:")
+    }
+
+    /// The memory of each process at this moment, in bytes.
+    pub(crate) fn rss_bytes(&self) -> BTreeMap<String, u64> {
+        self.memory("VmRSS:")
+    }
+
+    fn memory(&self, which: &str) -> BTreeMap<String, u64> {
         let of = |pid: u32| {
             let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-            let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
+            let line = status.lines().find_map(|l| l.strip_prefix(which))?;
             Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
         };
         self.processes().into_iter().filter_map(|(room, pid)| Some((room, of(pid)?))).collect()
     }
+}
+
+/// CPU time of a process so far, in microseconds.
+pub(crate) fn cpu_us_of(pid: u32) -> Option<u64> {
+    let ticks = rustix::param::clock_ticks_per_second().max(1);
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.rsplit(')').next()?.split_whitespace().skip(11);
+    let user: u64 = fields.next()?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    Some((user + system) * 1_000_000 / ticks)
 }
 
 impl Drop for Scratch {

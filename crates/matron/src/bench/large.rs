@@ -1,0 +1,249 @@
+//! A large fleet around the phones of the bench: what of it is real, and what lists and searches take.
+//!
+//! The invitations are orders that the bench's administrator signs, written through the ledger's own
+//! API while the house is stopped (a hundred thousand over HTTP would be most of the bench), with a
+//! certificate each. The vault replays them, and core follows them, as it would any; the holders' rows
+//! and index entries are the vault's. What the phones reported is a copy of one that enrolled really
+//! (see `core_room::bulk`).
+
+use std::fs::File;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use core_room::bulk::Written;
+use ledger::{Body, Disk, Effect, FileDisk, FileLedger, Opaque, PersonKeys, Subject};
+use model::clock::DAY_MS;
+use model::{Clock, Digest, EnrolmentId, Group, KeyId, LinkHash, PersonId, SystemClock};
+use order::{InviteSecrets, OrderKind, encode, sha256};
+use serde::Serialize;
+use serde_json::Value;
+use simulate::Phone;
+
+use super::admin::Admin;
+use super::scratch::Scratch;
+
+/// Wards of the large fleet.
+const WARDS: usize = 200;
+/// Invitations of one append to the ledger.
+const AT_ONCE: usize = 250;
+/// How often each list is asked for.
+const ASKED: usize = 21;
+/// How long core may take to follow the ledger.
+const FOLLOW_PATIENCE: Duration = Duration::from_secs(1800);
+
+/// What the large fleet costs.
+#[derive(Debug, Serialize)]
+pub(crate) struct Large {
+    enrolled: u64,
+    written: Written,
+    database_mb: f64,
+    ledger_mb: f64,
+    /// A start of all rooms: the vault replays the ledger, core reads its fleet.
+    ready_after_ms: u64,
+    /// How long core took to follow what was appended.
+    followed_after_ms: u64,
+    lists: Vec<Asked>,
+    /// After the lists, with every phone in memory.
+    rss_mb: f64,
+}
+
+/// One list, asked again and again: milliseconds from request to answer, over a connection of its own.
+#[derive(Debug, Serialize)]
+pub(crate) struct Asked {
+    what: &'static str,
+    p50_ms: f64,
+    slowest_ms: f64,
+    found: usize,
+}
+
+impl Large {
+    /// As a table.
+    pub(crate) fn print(&self) {
+        println!("\n{} enrolled", self.enrolled);
+        println!("{:<44}{:>10} rows", "what they reported", self.written.rows);
+        println!("{:<44}{:>10} rows", "finished commands", self.written.history);
+        println!("{:<44}{:>10.0} MB", "database", self.database_mb);
+        println!("{:<44}{:>10.0} MB", "ledger", self.ledger_mb);
+        println!("{:<44}{:>10} ms", "start of all rooms, ledger replayed", self.ready_after_ms);
+        println!("{:<44}{:>10} ms", "core followed what was appended after", self.followed_after_ms);
+        println!("{:<44}{:>10.0} MB", "all rooms, once the lists were read", self.rss_mb);
+        println!("\n{:<44}{:>10}{:>10}{:>8}", "", "p50 ms", "slowest", "found");
+        for l in &self.lists {
+            println!("{:<44}{:>10.1}{:>10.1}{:>8}", l.what, l.p50_ms, l.slowest_ms, l.found);
+        }
+    }
+}
+
+/// Keys that are made durable once, at the end, by whoever opens the file next.
+struct Unsynced(FileDisk);
+
+impl Disk for Unsynced {
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
+        self.0.write_at(offset, bytes)
+    }
+
+    fn sync(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn random<const N: usize>(rng: &SystemRandom) -> Result<[u8; N]> {
+    let mut out = [0; N];
+    rng.fill(&mut out).ok().context("no random numbers")?;
+    Ok(out)
+}
+
+/// Appends invitations and certificates to a stopped vault's ledger. Gives the enrolments, and how many
+/// entries there are now.
+fn append(vault: &Path, admin: &Admin, count: usize, certificate: &[u8]) -> Result<(Vec<EnrolmentId>, u64)> {
+    let rng = SystemRandom::new();
+    let mut signer: Option<(KeyId, PersonId)> = None;
+    let mut ledger = FileLedger::open_replaying(vault, |record| {
+        if let Body::OrderAccepted { signer: key, person, .. } = &record.entry.body {
+            signer = Some((*key, *person));
+        }
+    })?;
+    let (signer, person) = signer.context("nobody has joined")?;
+    let mut keys = PersonKeys::load_with(vault, |file: File| Box::new(Unsynced(FileDisk(file))))?;
+    let people = simulate::people(2, u32::try_from(count).unwrap_or(u32::MAX));
+    let mut all = Vec::with_capacity(count);
+    for (chunk, holders) in people.chunks(AT_ONCE).enumerate() {
+        let mut bodies = Vec::with_capacity(2 * AT_ONCE);
+        for (n, holder) in (chunk * AT_ONCE..).zip(holders) {
+            let enrolment = EnrolmentId(random(&rng)?);
+            let group = Group::new(&format!("ward-{}", n % WARDS))?;
+            let kind = OrderKind::Invite { group: group.clone(), valid_ms: DAY_MS };
+            let secrets = encode(&InviteSecrets { name: holder.name.clone(), email: holder.email.clone() });
+            let (id, signed, _) = admin.signed(kind, vec![], Some(&secrets))?;
+            let effect = Effect::Invited {
+                enrolment,
+                link: LinkHash(random(&rng)?),
+                group,
+                expires_at_ms: SystemClock.now_ms() + DAY_MS,
+                holder: keys.seal(Subject::from(enrolment), &secrets, &rng)?,
+            };
+            bodies.push(Body::OrderAccepted {
+                order: id,
+                digest: sha256(&signed.order),
+                signer,
+                person,
+                signature: Opaque(signed.signatures.first().map(|s| s.signature.clone()).unwrap_or_default()),
+                bytes: Opaque(signed.order),
+                effect,
+            });
+            bodies.push(Body::CertificateIssued {
+                enrolment,
+                key_digest: Digest(random(&rng)?),
+                certificate: Opaque(certificate.to_vec()),
+            });
+            all.push(enrolment);
+        }
+        ledger.append_batch(bodies, SystemClock.now_ms())?;
+    }
+    Ok((all, ledger.entries()))
+}
+
+fn bytes_of(path: &Path) -> f64 {
+    std::fs::metadata(path).map_or(0.0, |m| m.len() as f64 / 1_048_576.0)
+}
+
+/// Waits until core has followed so many entries.
+async fn followed(admin: &Admin, entries: u64) -> Result<Duration> {
+    let began = Instant::now();
+    while began.elapsed() < FOLLOW_PATIENCE {
+        let metrics = admin.text("/metrics").await.unwrap_or_default();
+        let at = metrics.lines().find_map(|l| l.strip_prefix("matron_core_ledger_entries "));
+        if at.and_then(|n| n.trim().parse::<f64>().ok()).is_some_and(|n| n >= entries as f64) {
+            return Ok(began.elapsed());
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    bail!("core did not follow the ledger of the large fleet in time")
+}
+
+/// Lets `enrolled` phones stand around those of the bench.
+pub(crate) async fn around(
+    house: Scratch,
+    admin: &mut Admin,
+    phones: &[Phone],
+    enrolled: u64,
+    history: u32,
+) -> Result<(Scratch, Large)> {
+    let like = phones.first().context("no phone enrolled")?;
+    let (like_id, certificate) = (
+        like.enrolment().context("a phone without an enrolment")?,
+        like.certificate_der().context("a phone without a certificate")?.to_vec(),
+    );
+    let count = usize::try_from(enrolled)?.saturating_sub(phones.len());
+    eprintln!("bench: {count} more phones into the ledger");
+    let (house, (ids, entries)) =
+        house.restarted(|data| append(&data.join("rooms").join("vault"), admin, count, &certificate))?;
+    let followed_after = followed(admin, entries).await?;
+    eprintln!("bench: what they reported, and {history} finished commands each");
+    let (house, written) = house.restarted(|data| {
+        let core = data.join("rooms").join("core");
+        Ok(core_room::bulk::copy_phone(&core, like_id, &ids, history, SystemClock.now_ms())?)
+    })?;
+    followed(admin, entries).await?;
+    let ready_after_ms = u64::try_from(house.ready_after.as_millis()).unwrap_or(u64::MAX);
+    admin.search_under_a_grant(1000).await?;
+    let lists = lists(admin, like).await?;
+    let rooms = house.data().join("rooms");
+    let rss: u64 = house.rss_bytes().values().sum();
+    let large = Large {
+        enrolled,
+        written,
+        database_mb: bytes_of(&rooms.join("core").join(core_room::DATABASE_FILE)),
+        ledger_mb: bytes_of(&rooms.join("vault").join(ledger::FILE_NAME)),
+        ready_after_ms,
+        followed_after_ms: u64::try_from(followed_after.as_millis()).unwrap_or(u64::MAX),
+        lists,
+        rss_mb: rss as f64 / 1_048_576.0,
+    };
+    Ok((house, large))
+}
+
+fn items(answer: &Value) -> usize {
+    answer.get("items").and_then(Value::as_array).map_or(0, Vec::len)
+}
+
+async fn asked(what: &'static str, ask: impl AsyncFn() -> Result<Value>) -> Result<Asked> {
+    let mut times = Vec::with_capacity(ASKED);
+    let mut found = 0;
+    for _ in 0..ASKED {
+        let began = Instant::now();
+        found = items(&ask().await.with_context(|| what)?);
+        times.push(began.elapsed().as_secs_f64() * 1000.0);
+    }
+    times.sort_by(f64::total_cmp);
+    let at = |n: usize| times.get(n).copied().unwrap_or(0.0);
+    Ok(Asked { what, p50_ms: at(ASKED / 2), slowest_ms: at(ASKED - 1), found })
+}
+
+async fn lists(admin: &Admin, known: &Phone) -> Result<Vec<Asked>> {
+    let get = |path: &'static str| async move { admin.call("GET", path, None).await };
+    let mut out = Vec::new();
+    for (what, path) in [
+        ("devices, first page", "/api/v1/devices?limit=50"),
+        ("devices, last seen first", "/api/v1/devices?limit=50&sort=last_seen"),
+        ("devices of one ward", "/api/v1/devices?limit=50&group=ward-7"),
+        ("devices with an OS version", "/api/v1/devices?limit=50&os_version=18.1"),
+        ("devices with an OS version that none has", "/api/v1/devices?limit=50&os_version=9.3"),
+        ("devices of a model that none is", "/api/v1/devices?limit=50&model=iPhone3,1"),
+        ("devices silent for a week", "/api/v1/devices?limit=50&silent_for_days=7"),
+        ("devices with open commands", "/api/v1/devices?limit=50&pending=true"),
+        ("commands, newest", "/api/v1/commands?limit=50"),
+        ("commands that failed", "/api/v1/commands?limit=50&state=error"),
+        ("commands that ran out", "/api/v1/commands?limit=50&state=expired"),
+        ("commands not now", "/api/v1/commands?limit=50&state=not_now"),
+    ] {
+        out.push(asked(what, async || get(path).await).await?);
+    }
+    let number = known.handset().lines.first().map(|l| l.phone_number.clone()).unwrap_or_default();
+    out.push(asked("search for a phone number", async || admin.search("phone", &number).await).await?);
+    let name = simulate::people(2, 1).first().map(|p| p.name.clone()).unwrap_or_default();
+    out.push(asked("search for a holder's name", async || admin.search("name", &name).await).await?);
+    Ok(out)
+}

@@ -1,0 +1,181 @@
+//! Calls everything that a check-in or a list may ask of the store.
+
+use model::{CommandId, Compartment, EnrolmentId, LinkHash, OrderId, SealedRow};
+
+use crate::{
+    App, CommandFilter, CommandState, DeviceFilter, DeviceSort, EnrolmentState, ErrorLink, NewCommand,
+    NewInvitation, Offer, PushState, SealedUpdate, Slot, Tx,
+};
+
+fn command(n: u8, order: Option<OrderId>) -> NewCommand {
+    NewCommand {
+        command: CommandId([n; 16]),
+        order,
+        request_type: "DeviceLock".into(),
+        query: order.is_none().then_some(1),
+        body: vec![1],
+        sealed: false,
+        created_at_ms: 1,
+        expires_at_ms: 1000,
+    }
+}
+
+fn sealed(name: &str, n: u8) -> SealedUpdate {
+    let row = SealedRow {
+        name: name.into(),
+        compartment: Compartment::Hardware,
+        wrapped_key: vec![n],
+        ciphertext: vec![n, n],
+        mask: "…7".into(),
+        change_tag: vec![n],
+    };
+    SealedUpdate { row, indexed: true }
+}
+
+/// A phone from its invitation to its end.
+pub(super) fn check_ins(tx: &Tx<'_>) {
+    phone(tx, 1);
+}
+
+/// Another one.
+pub(super) fn check_ins_again(tx: &Tx<'_>) {
+    phone(tx, 101);
+}
+
+fn phone(tx: &Tx<'_>, n: u8) {
+    let enrolment = EnrolmentId([n; 16]);
+    let slot = tx
+        .invite(&NewInvitation {
+            enrolment,
+            link: LinkHash([n; 32]),
+            group: "ward-7".into(),
+            expires_at_ms: 10,
+            invited_at_ms: 1,
+        })
+        .unwrap();
+    tx.issue(slot, 2).unwrap();
+    tx.find_by_tag(&[n], slot).unwrap();
+    tx.authenticate(slot, &[n], 3).unwrap();
+    tx.find_enrolment(enrolment).unwrap();
+    tx.enrol(slot, 4, 5).unwrap();
+    tx.set_push(slot, PushState::Ok).unwrap();
+    tx.find_sealed(slot, "Token").unwrap();
+    tx.seen(&[(slot, 6)]).unwrap();
+    tx.inventory_due(7, 10).unwrap();
+    tx.set_inventory_due(slot, 8).unwrap();
+    commands(tx, slot, n);
+    report(tx, slot, n);
+    tx.say(&[n]).unwrap();
+    tx.words(10).unwrap();
+    tx.said(1).unwrap();
+    tx.end(slot, Some(EnrolmentId([0; 16])), 20).unwrap();
+}
+
+fn commands(tx: &Tx<'_>, slot: Slot, n: u8) {
+    let order = OrderId([n; 16]);
+    tx.has_open_query(slot, 1).unwrap();
+    let first = tx.put_command(&command(n, None)).unwrap();
+    let second = tx.put_command(&command(n + 1, Some(order))).unwrap();
+    tx.put_command(&command(n + 1, Some(order))).unwrap();
+    tx.queue(slot, first, None).unwrap();
+    tx.queue(slot, second, Some((&[1], 500))).unwrap();
+    let offer = Offer { now_ms: 9, deferred_until_ms: 8, after: 0 };
+    assert_eq!(tx.next_command(slot, offer).unwrap().unwrap().number, first);
+    tx.mark_sent(slot, first, 9).unwrap();
+    assert!(tx.defer(slot, CommandId([n; 16]), 9).unwrap());
+    assert!(tx.has_open(slot).unwrap());
+    tx.mark_sent(slot, second, 10).unwrap();
+    let errors = [ErrorLink { code: 1, domain: "D".into() }];
+    let done = tx.finish(slot, CommandId([n + 1; 16]), CommandState::Error, &errors, 11).unwrap();
+    assert!(done.unwrap().was_open);
+    tx.warrants_due(9, 2000, 10).unwrap();
+    tx.renew_warrant(slot, second, &[2], 600).unwrap();
+    tx.expire(9, 10).unwrap();
+    tx.cancel_order(order, 12).unwrap();
+    tx.close(slot, first, CommandState::Expired, 13).unwrap();
+    tx.cancel_open(slot, 14).unwrap();
+}
+
+fn report(tx: &Tx<'_>, slot: Slot, n: u8) {
+    let clear = |value: &str| vec![("OSVersion".to_owned(), value.to_owned())];
+    assert!(!tx.same_report(slot, "DeviceInformation", &[n], 15).unwrap());
+    tx.put_clear(slot, "DeviceInformation", &clear("\"18.1\""), true, 15).unwrap();
+    tx.put_clear(slot, "DeviceInformation", &[], true, 15).unwrap();
+    tx.put_sealed(slot, "DeviceInformation", &[sealed("IMEI", n), sealed("UDID", n)], true, 15).unwrap();
+    tx.put_sealed(slot, "DeviceInformation", &[sealed("IMEI", n)], true, 15).unwrap();
+    tx.describe(slot, Some(true), Some("18.1"), Some("iPhone14,6")).unwrap();
+    let app = App { identifier: "org.example".into(), version: "1".into(), short_version: "1".into() };
+    tx.put_apps(slot, "InstalledApplicationList", &[app]).unwrap();
+    tx.put_report(slot, "DeviceInformation", &[n], 15).unwrap();
+    let due = tx.index_due(10).unwrap();
+    assert!(!due.is_empty());
+    tx.put_index("imei", slot, "IMEI", &[n, n], &[vec![1; 48]]).unwrap();
+}
+
+/// Every list with every kind of filter, from its beginning and from a place within.
+pub(super) fn lists(tx: &Tx<'_>) {
+    for sort in [DeviceSort::Invited, DeviceSort::LastSeen, DeviceSort::Enrolled] {
+        for after in [None, Some((5, 5))] {
+            devices(tx, sort, after);
+        }
+    }
+    for after in [None, Some((5, 5))] {
+        let all = CommandFilter { after, limit: 50, ..Default::default() };
+        for state in CommandState::ALL.iter().copied().map(Some).chain([None]) {
+            let f = CommandFilter { state, ..all.clone() };
+            tx.commands(&f).unwrap();
+            tx.commands(&CommandFilter { slot: Some(Slot(1)), ..f.clone() }).unwrap();
+            tx.commands(&CommandFilter { order: Some(OrderId([1; 16])), ..f.clone() }).unwrap();
+            tx.commands(&CommandFilter { group: Some("ward-7".into()), ..f }).unwrap();
+        }
+    }
+    tx.command_items(CommandId([1; 16]), 50).unwrap();
+    tx.count_open().unwrap();
+    tx.count_by_state().unwrap();
+    tx.invitations(Slot(0), None, 50).unwrap();
+    tx.invitations(Slot(0), Some("ward-7"), 50).unwrap();
+    tx.enrolments_by_prefix([0; 16], [255; 16]).unwrap();
+    let one = EnrolmentId([1; 16]);
+    tx.find_device(one).unwrap();
+    tx.enrolments_of(&[one]).unwrap();
+    tx.live_enrolments().unwrap();
+    for slot in [Slot(1), Slot(2)] {
+        tx.clear_fields(slot).unwrap();
+        tx.sealed_notes(slot).unwrap();
+        tx.sealed_from(slot, "DeviceInformation").unwrap();
+        tx.apps(slot).unwrap();
+        tx.reports(slot).unwrap();
+        tx.group_of(slot).unwrap();
+        tx.replaced_by(slot).unwrap();
+        tx.ids_of(&[slot]).unwrap();
+    }
+    tx.scan_index("imei", |_, _, _| {}).unwrap();
+    tx.orders(i64::MAX, 50).unwrap();
+    tx.undecided_orders(50).unwrap();
+    tx.find_order(OrderId([1; 16])).unwrap();
+    tx.people(None, 50).unwrap();
+    tx.ledger_rows(0, 50).unwrap();
+    tx.position().unwrap();
+    tx.forget_history(0, 10).unwrap();
+    tx.drop_unused_keys(10).unwrap();
+}
+
+fn devices(tx: &Tx<'_>, sort: DeviceSort, after: Option<(i64, i64)>) {
+    let all = DeviceFilter { sort, after, limit: 50, ..Default::default() };
+    // A sort of its own takes its index; a group is then looked at phone by phone.
+    let group = matches!(sort, DeviceSort::Invited).then(|| "ward-7".to_owned());
+    let state = matches!(sort, DeviceSort::Invited).then_some(EnrolmentState::Enrolled);
+    for f in [
+        all.clone(),
+        DeviceFilter { group: group.clone(), ..all.clone() },
+        DeviceFilter { state, ..all.clone() },
+        DeviceFilter { supervised: Some(true), ..all.clone() },
+        DeviceFilter { os_version: Some("18.1".into()), ..all.clone() },
+        DeviceFilter { model: Some("iPhone14,6".into()), ..all.clone() },
+        DeviceFilter { silent_since_ms: Some(5), ..all.clone() },
+        DeviceFilter { pending: Some(true), ..all.clone() },
+        DeviceFilter { pending: Some(false), group, ..all },
+    ] {
+        tx.devices(&f).unwrap();
+    }
+}
