@@ -32,8 +32,8 @@ pub(crate) enum Bare {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct BareArgs {
     server: Bare,
-    /// The folder of the door whose TLS it takes over.
-    door: PathBuf,
+    /// The rooms' folder, whose door's TLS it takes over.
+    rooms: PathBuf,
 }
 
 /// The door's answer to an idle phone, as bytes.
@@ -41,16 +41,7 @@ const NOTHING_TO_DO: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
 /// Runs a bare server on a free port of this machine, which it prints, until it is killed.
 pub(crate) fn serve(args: &BareArgs) -> Result<()> {
-    let config = door::Config {
-        data_dir: args.door.clone(),
-        tls_certificate: None,
-        tls_key: None,
-        tls_reload_ms: 60_000,
-        largest_body_bytes: 1 << 20,
-        body_timeout_ms: 30_000,
-        idle_timeout_ms: 30_000,
-        connections: 20_000,
-    };
+    let config = crate::config::Config::default().door(&args.rooms);
     let acceptor = TlsAcceptor::from(door::tls_of(&config)?);
     let server = args.server;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -109,7 +100,7 @@ impl Running {
         let mut child = Command::new(std::env::current_exe()?)
             .arg("bare")
             .arg(word)
-            .arg(house.join("rooms").join("door"))
+            .arg(house.join("rooms"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
