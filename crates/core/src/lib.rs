@@ -12,6 +12,7 @@
 //! passes through one response and is dropped with it.
 
 mod access;
+mod acme;
 mod api;
 pub mod bulk;
 mod checkin;
@@ -96,6 +97,7 @@ pub async fn run_by(
     tasks.spawn(tasks::words(room.clone()));
     tasks.spawn(tasks::indexing(room.clone()));
     tasks.spawn(tasks::statements(room.clone()));
+    tasks.spawn(acme::carry(room.clone()));
     tasks.spawn(tasks::pushes(room.clone()));
     tasks.spawn(renewal::renewals(room.clone()));
     tasks.spawn(tasks::upkeep(room.clone()));

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::acme::AcmeConfig;
 
 /// What the operator sets. Every key but the folder has a default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +38,9 @@ pub struct Config {
     /// How often the certificate's file is looked at, in seconds (30; 1 to 3600).
     #[serde(default = "certificate_poll_s")]
     pub certificate_poll_s: u32,
+    /// A public TLS certificate by ACME. None: the courier speaks to no authority.
+    #[serde(default)]
+    pub acme: Option<AcmeConfig>,
 }
 
 fn endpoint() -> String {
@@ -78,6 +82,7 @@ impl Config {
             expiration_days: expiration_days(),
             at_once: at_once(),
             certificate_poll_s: certificate_poll_s(),
+            acme: None,
         }
     }
 
@@ -105,6 +110,9 @@ impl Config {
         {
             let why = "must look like com.apple.mgmt.External.<id>".to_owned();
             return Err(Error::Config { key: "topic", why });
+        }
+        if let Some(acme) = &self.acme {
+            acme.check()?;
         }
         self.endpoint().map(drop)
     }

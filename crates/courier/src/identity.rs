@@ -87,7 +87,7 @@ impl Identities {
         if self.looks == Some(looks) && self.refused.is_none() {
             return;
         }
-        let loaded = self.load(&certificate, true).and_then(|new| {
+        let loaded = self.load(&certificate).and_then(|new| {
             let good = self.current.as_ref().is_some_and(|old| old.expires_at_ms >= now_ms);
             if good && new.expires_at_ms < now_ms {
                 return Err(bad(&certificate, "it has run out already; the one before it serves on"));
@@ -123,10 +123,10 @@ impl Identities {
             .certificate
             .as_deref()
             .ok_or_else(|| Error::Config { key: "push_certificate", why: "is not set".to_owned() })?;
-        self.load(certificate, false)
+        self.load(certificate)
     }
 
-    fn load(&self, certificate: &Path, keep_topic: bool) -> Result<Identity, Error> {
+    fn load(&self, certificate: &Path) -> Result<Identity, Error> {
         let chain = certificates(certificate)?;
         let first = chain.first().ok_or_else(|| bad(certificate, "it holds no PEM certificate"))?;
         let (topic, expires_at_ms) = read_certificate(first).map_err(|why| bad(certificate, &why))?;
@@ -157,14 +157,9 @@ impl Identities {
             .map_err(|e| bad(certificate, &e.to_string()))?
             .with_root_certificates(roots)
             .with_client_auth_cert(chain, key)
-            .map_err(|e| match e {
-                rustls::Error::InconsistentKeys(_) => {
-                    bad(&self.key, "it is not the key of the push certificate")
-                }
-                other => bad(certificate, &format!("it can't be used for TLS: {other}")),
-            })?;
+            .map_err(|_| bad(&self.key, "it is not the key of the push certificate"))?;
         tls.alpn_protocols = vec![b"h2".to_vec()];
-        if expected.is_none() && keep_topic {
+        if expected.is_none() {
             write_file(&self.data_dir, TOPIC_FILE, topic.as_bytes(), false).map_err(|source| {
                 Error::File { path: self.data_dir.join(TOPIC_FILE), verb: "written", source }
             })?;

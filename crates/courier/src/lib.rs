@@ -12,7 +12,11 @@
 //! first topic that was used is kept (file `topic`), and a renewed certificate with another one is refused,
 //! loudly, while the old one serves on; the key `topic` in the configuration overrules. A renewed file is
 //! taken up without a restart. From 60 days before its end on, health says so.
+//!
+//! # The public TLS certificate
+//! Where it is configured, the courier also gets the door a certificate by ACME. See [`AcmeConfig`].
 
+mod acme;
 mod apns;
 mod config;
 mod error;
@@ -22,6 +26,7 @@ mod opening;
 mod probe;
 mod room;
 
+pub use acme::{AcmeChallengeKind, AcmeConfig};
 pub use config::Config;
 pub use error::Error;
 pub use keys::{install, prepare};

@@ -1,5 +1,6 @@
 //! The room at work: core asks, the courier opens and sends.
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,14 +10,18 @@ use rpc::control::{ControlEnd, RoomEvent, ToSupervisor};
 use rpc::pair::{LARGEST_MESSAGE_BYTES, PeerIncoming};
 use rpc::proto::courier_server::{Courier, CourierServer};
 use rpc::proto::{
-    self, CourierHealth, CourierHealthRequest, PushOutcome, PushReply, PushRequest, PushResult, PushTarget,
+    self, AcmeAnswer, AcmeAsk, AcmeRenewRequest, AcmeRenewed, CourierHealth, CourierHealthRequest,
+    PushOutcome, PushReply, PushRequest, PushResult, PushTarget,
 };
 use rpc::trust::Trust;
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tonic::{Request, Response, Status};
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
 
+use crate::acme::Acme;
 use crate::apns::{Apns, Sent};
 use crate::identity::{Identities, Identity};
 use crate::opening::{Opened, Opening};
@@ -56,9 +61,12 @@ pub async fn run_with_clock(
         verb: "read",
         source,
     })?;
+    let acme = Acme::open(&config, clock.clone())?;
+    let keeping = acme.clone().map(|acme| tokio::spawn(acme.keep()));
     let room = Room(Arc::new(Inside {
         trust,
         clock,
+        acme,
         opening: Mutex::new(Opening::new(keys::read_key(&config.data_dir)?)),
         identities: Mutex::new(Identities::new(&config)),
         apns: Apns::new(config.endpoint()?, config.expiration_days, config.at_once),
@@ -100,6 +108,12 @@ pub async fn run_with_clock(
             _ = poll.tick() => room.0.look_at_certificate(),
         }
     }
+    if let Some(keeping) = keeping {
+        keeping.abort();
+    }
+    if let Some(acme) = &room.0.acme {
+        acme.hang_up();
+    }
     stop.send_replace(true);
     if tokio::time::timeout(DRAIN, &mut server).await.is_err() {
         server.abort();
@@ -113,6 +127,7 @@ struct Room(Arc<Inside>);
 struct Inside {
     trust: Trust,
     clock: Arc<dyn Clock>,
+    acme: Option<Arc<Acme>>,
     opening: Mutex<Opening>,
     identities: Mutex<Identities>,
     apns: Apns,
@@ -121,7 +136,7 @@ struct Inside {
     last_error: Mutex<String>,
 }
 
-fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Each holder leaves it whole: a panic in between can't be.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -205,8 +220,36 @@ impl Inside {
     }
 }
 
+type Asks = Pin<Box<dyn tokio_stream::Stream<Item = Result<AcmeAsk, Status>> + Send>>;
+
 #[tonic::async_trait]
 impl Courier for Room {
+    type AcmeStream = Asks;
+
+    async fn acme(&self, request: Request<Streaming<AcmeAnswer>>) -> Result<Response<Asks>, Status> {
+        let Some(acme) = self.0.acme.clone() else {
+            return Err(Status::failed_precondition("no certificate by ACME is configured"));
+        };
+        let (tx, rx) = mpsc::channel(4);
+        let generation = acme.attach(tx);
+        let mut answers = request.into_inner();
+        tokio::spawn(async move {
+            while let Some(Ok(answer)) = answers.next().await {
+                acme.answer(answer);
+            }
+            acme.detach(generation);
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(rx).map(Ok))))
+    }
+
+    async fn acme_renew(&self, _: Request<AcmeRenewRequest>) -> Result<Response<AcmeRenewed>, Status> {
+        let refused = match &self.0.acme {
+            Some(acme) => acme.renew().err().unwrap_or_default(),
+            None => "no certificate by ACME is configured".to_owned(),
+        };
+        Ok(Response::new(AcmeRenewed { refused }))
+    }
+
     async fn push(&self, request: Request<PushRequest>) -> Result<Response<PushReply>, Status> {
         let mut targets = request.into_inner().targets;
         let mut outcomes: Vec<PushOutcome> = targets
@@ -257,6 +300,7 @@ impl Courier for Room {
             accepted: self.0.accepted.load(Ordering::Relaxed),
             failed: self.0.failed.load(Ordering::Relaxed),
             last_error: words.join("; "),
+            acme: self.0.acme.as_ref().map(|acme| acme.health()),
         }))
     }
 }

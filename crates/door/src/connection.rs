@@ -12,12 +12,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::acme::ACME_TLS;
 use crate::answer::{Outgoing, OutgoingKind};
 use crate::counters::Counters;
 use crate::flow::Flow;
@@ -126,7 +127,7 @@ async fn connection(
         begin(stream, peer, entrance, &mut client).await
     });
     let begun = made.await.unwrap_or(Err(NoHandshake::TooLong));
-    let (stream, who) = match begun {
+    let (mut stream, who) = match begun {
         Ok(begun) => begun,
         Err(why) => {
             Counters::add(&counters.handshakes_failed);
@@ -134,6 +135,13 @@ async fn connection(
             return;
         }
     };
+    if let Begun::Tls(tls) = &mut stream
+        && tls.get_ref().1.alpn_protocol() == Some(ACME_TLS)
+    {
+        // A certificate authority validates (RFC 8737): the handshake was the answer.
+        let _ = tls.shutdown().await;
+        return;
+    }
     Counters::add(&counters.connections);
     match stream {
         Begun::Tls(tls) => serve(*tls, who, entrance, strangers, stop).await,

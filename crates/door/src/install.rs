@@ -53,7 +53,7 @@ pub fn install(dir: &Path, installed: &Installed) -> Result<(), Error> {
         .map_err(|e| Error::files("pinned root key", dir, e))
 }
 
-fn write(dir: &Path, name: &'static str, content: &[u8]) -> Result<(), Error> {
+pub(crate) fn write(dir: &Path, name: &'static str, content: &[u8]) -> Result<(), Error> {
     write_file(dir, name, content, true).map_err(|e| Error::files(name, &dir.join(name), e))
 }
 

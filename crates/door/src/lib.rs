@@ -9,6 +9,7 @@
 //!
 //! It has no database, makes no connection, and knows the reader and core by `rpc` alone.
 
+mod acme;
 mod answer;
 mod connection;
 mod counters;
@@ -24,6 +25,7 @@ mod stall;
 mod tls;
 mod walls;
 
+pub use acme::{AcmeChallengeKind, AcmeConfig};
 pub use error::Error;
 pub use install::{install, prepare};
 pub use proxy::{BadProxyHeader, Network, NotANetwork, read_proxy_header};

@@ -79,6 +79,10 @@ async fn renew_once(dir: &Path, served: &Served, walls: &Walls, chain: Vec<Certi
         tracing::error!(reason = %e, "the door's renewed certificate can't be kept");
         return false;
     }
+    if !served.shows(own) {
+        // A certificate by ACME is shown; the house's own is there for when that runs out.
+        return true;
+    }
     // From the file, as at a start.
     let taken = house_made(dir)
         .map_err(|e| e.to_string())

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 
 use crate::Error;
+use crate::acme::{Acme, AcmeConfig, Shown, serve_http01};
 use crate::connection::{Ends, Entrance, Limits, accept};
 use crate::counters::Counters;
 use crate::flow::{Flow, Places};
@@ -50,6 +51,9 @@ pub struct Config {
     pub idle_timeout_ms: u64,
     /// The most connections at once.
     pub connections: usize,
+    /// A public certificate by ACME; absent: none.
+    #[serde(default)]
+    pub acme: Option<AcmeConfig>,
 }
 
 /// Where the phones' TLS ends.
@@ -76,14 +80,20 @@ pub async fn run(
     let trust = Trust::open(&config.data_dir, SystemClock.now_ms())
         .map_err(|e| Error::files("pinned root key", &config.data_dir, e))?;
     let served = served::open(&config)?;
+    let acme = match config.acme.clone() {
+        Some(part) => Some(Acme::open(part, config.data_dir.clone(), served.clone())?),
+        None => None,
+    };
+    let answers = acme.as_ref().map(|a| a.answers.clone());
+    let shown = Shown { served: served.clone(), answers: answers.clone() };
     let ends = match &config.tls_ends {
-        TlsEnds::Here => Ends::Here(TlsAcceptor::from(server_config(&config, served.clone())?)),
+        TlsEnds::Here => Ends::Here(TlsAcceptor::from(server_config(&config, shown)?)),
         TlsEnds::LoadBalancer { ca: Some(ca) } => {
             Ends::Behind(Some(TlsAcceptor::from(balancer_config(ca, served.clone())?)))
         }
         TlsEnds::LoadBalancer { ca: None } => Ends::Behind(None),
     };
-    let walls = Walls::new(trust, Duration::from_secs(10), served.clone());
+    let walls = Walls::new(trust, Duration::from_secs(10), served.clone(), acme);
     let renewing = match PemFiles::of(&config) {
         Some(files) => {
             let period = Duration::from_millis(config.tls_reload_ms);
@@ -127,10 +137,16 @@ pub async fn run(
                     tracing::warn!(room, error = %e, "a pair could not be used");
                 }
             }
-            Some(RoomEvent::Listener(_, listener)) => {
+            Some(RoomEvent::Listener(name, listener)) => {
                 let wall = |e: std::io::Error| Error::Wall(e.to_string());
                 listener.set_nonblocking(true).map_err(wall)?;
                 let listener = TcpListener::from_std(listener).map_err(wall)?;
+                if name == "acme" {
+                    if let Some(answers) = answers.clone() {
+                        accepting.push(tokio::spawn(serve_http01(listener, answers, stop.clone())));
+                    }
+                    continue;
+                }
                 let task = accept(listener, entrance.clone(), stop.clone());
                 accepting.push(tokio::spawn(task));
             }

@@ -82,6 +82,25 @@ impl Served {
         Ok(not_after_ms)
     }
 
+    /// Whether this chain and key could be shown, without showing them.
+    ///
+    /// # Errors
+    /// [`NotTaken`] says what is wrong.
+    pub(crate) fn fits(
+        &self,
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+        now_ms: TimeMs,
+    ) -> Result<(), NotTaken> {
+        checked(&self.provider, chain, key, now_ms).map(drop)
+    }
+
+    /// Whether this certificate is the one that is shown.
+    pub(crate) fn shows(&self, own: &CertificateDer<'_>) -> bool {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        current.certified.cert.first().is_some_and(|shown| shown == own)
+    }
+
     /// Until when the one that is shown is valid.
     pub(crate) fn not_after_ms(&self) -> TimeMs {
         self.current.read().unwrap_or_else(PoisonError::into_inner).not_after_ms
@@ -150,6 +169,16 @@ pub(crate) fn open(config: &Config) -> Result<Arc<Served>, Error> {
             Error::files("TLS certificate (phones.tls_certificate, phones.tls_key)", &files.certificate, e)
         };
         return Served::new(chain, key, now_ms).map_err(bad);
+    }
+    if config.acme.is_some()
+        && let Some((chain, key)) = crate::acme::kept(&config.data_dir)
+    {
+        match Served::new(chain, key, now_ms) {
+            Ok(served) => return Ok(served),
+            Err(why) => {
+                tracing::error!(reason = %why, "the certificate by ACME can't be shown; the house's own is");
+            }
+        }
     }
     let (chain, key) = house_made(&config.data_dir)?;
     Served::new(chain, key, now_ms)

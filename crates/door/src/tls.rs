@@ -10,6 +10,7 @@ use rustls::{RootCertStore, ServerConfig};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::Error;
+use crate::acme::{ACME_TLS, AcmeChallengeKind, Shown};
 use crate::install::{CA_CERTIFICATE, read};
 use crate::room::Config;
 use crate::served::{Served, pem_chain};
@@ -20,7 +21,7 @@ fn tls(e: impl std::fmt::Display) -> Error {
 
 /// The configuration of the phones' listener. A certificate of our CA with the client purpose is
 /// taken, its absence too (invitations and SCEP come before it), any other ends the handshake.
-pub(crate) fn server_config(config: &Config, served: Arc<Served>) -> Result<Arc<ServerConfig>, Error> {
+pub(crate) fn server_config(config: &Config, shown: Shown) -> Result<Arc<ServerConfig>, Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let ca = CertificateDer::from(read(&config.data_dir, CA_CERTIFICATE)?.to_vec());
     let mut roots = RootCertStore::empty();
@@ -33,8 +34,11 @@ pub(crate) fn server_config(config: &Config, served: Arc<Served>) -> Result<Arc<
         .with_safe_default_protocol_versions()
         .map_err(tls)?
         .with_client_cert_verifier(verifier)
-        .with_cert_resolver(served);
+        .with_cert_resolver(Arc::new(shown));
     server.alpn_protocols = vec![b"http/1.1".to_vec()];
+    if config.acme.as_ref().is_some_and(|a| a.challenge == AcmeChallengeKind::TlsAlpn01) {
+        server.alpn_protocols.push(ACME_TLS.to_vec());
+    }
     // The default cache of sessions holds 256; tickets hold any number of phones.
     server.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(tls)?;
     Ok(Arc::new(server))
@@ -89,7 +93,8 @@ pub(crate) fn phone_of(certificate: &CertificateDer<'_>) -> Option<Phone> {
 /// # Errors
 /// [`Error`] when the door's folder is not usable.
 pub fn tls_of(config: &Config) -> Result<Arc<ServerConfig>, Error> {
-    server_config(config, crate::served::open(config)?)
+    let shown = Shown { served: crate::served::open(config)?, answers: None };
+    server_config(config, shown)
 }
 
 /// The enrolment id in a certificate that our CA issued to a phone: subject `CN=<id>`,

@@ -11,8 +11,8 @@ use rpc::pair::{self, PeerSlot};
 use rpc::proto::door_server::Door;
 use rpc::proto::reader_client::ReaderClient;
 use rpc::proto::{
-    Believed, CoreReply, CoreRequest, Counter, CountersReply, CountersRequest, ReadReply, ReadRequest,
-    Statement,
+    AcmeAnswer, AcmeAsk, Believed, CoreReply, CoreRequest, Counter, CountersReply, CountersRequest,
+    ReadReply, ReadRequest, Statement,
 };
 use rpc::trust::Trust;
 use tokio::sync::mpsc;
@@ -20,6 +20,7 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::acme::Acme;
 use crate::counters::Counters;
 use crate::served::Served;
 
@@ -34,11 +35,17 @@ pub(crate) struct Walls {
     pub(crate) trust: Trust,
     pub(crate) counters: Counters,
     served: Arc<Served>,
+    acme: Option<Acme>,
     statement: Mutex<Option<Statement>>,
 }
 
 impl Walls {
-    pub(crate) fn new(trust: Trust, patience: Duration, served: Arc<Served>) -> Arc<Self> {
+    pub(crate) fn new(
+        trust: Trust,
+        patience: Duration,
+        served: Arc<Served>,
+        acme: Option<Acme>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             reader: CallStream::new(patience),
             core: CallStream::new(patience),
@@ -46,6 +53,7 @@ impl Walls {
             trust,
             counters: Counters::default(),
             served,
+            acme,
             statement: Mutex::new(None),
         })
     }
@@ -134,6 +142,14 @@ impl Door for DoorService {
 
     async fn believe(&self, request: Request<Statement>) -> Result<Response<Believed>, Status> {
         Ok(Response::new(self.0.believe_both(request.into_inner()).await))
+    }
+
+    async fn acme(&self, request: Request<AcmeAsk>) -> Result<Response<AcmeAnswer>, Status> {
+        // Makes keys and writes files: not on the threads of the connections.
+        let walls = self.0.clone();
+        let step = move || Acme::take(walls.acme.as_ref(), request.into_inner(), SystemClock.now_ms());
+        let done = tokio::task::spawn_blocking(step).await;
+        done.map(Response::new).map_err(|_| Status::internal("the step was not taken"))
     }
 
     async fn counters(&self, _: Request<CountersRequest>) -> Result<Response<CountersReply>, Status> {

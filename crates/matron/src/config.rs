@@ -17,6 +17,7 @@ pub(crate) struct Config {
     pub(crate) organization: String,
     pub(crate) phones: Phones,
     pub(crate) administrators: Administrators,
+    pub(crate) acme: Acme,
     pub(crate) push: Push,
     pub(crate) enrolment: Enrolment,
     pub(crate) inventory: Inventory,
@@ -64,6 +65,33 @@ pub(crate) struct Administrators {
     pub(crate) tls_key: Option<PathBuf>,
     /// Plain HTTP on an address that others reach.
     pub(crate) danger_plain_http: bool,
+}
+
+/// A public certificate by ACME (RFC 8555).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Acme {
+    pub(crate) directory: Option<String>,
+    pub(crate) agree_to_terms: bool,
+    pub(crate) contact: Option<String>,
+    pub(crate) challenge: door::AcmeChallengeKind,
+    pub(crate) hosts: Vec<String>,
+    pub(crate) http_listen: SocketAddr,
+    pub(crate) trust_anchor: Option<PathBuf>,
+}
+
+impl Default for Acme {
+    fn default() -> Self {
+        Self {
+            directory: None,
+            agree_to_terms: false,
+            contact: None,
+            challenge: door::AcmeChallengeKind::TlsAlpn01,
+            hosts: Vec::new(),
+            http_listen: SocketAddr::from(([0, 0, 0, 0], 80)),
+            trust_anchor: None,
+        }
+    }
 }
 
 /// Apple's push service.
@@ -118,6 +146,7 @@ impl Default for Config {
             organization: "This hospital".into(),
             phones: Phones::default(),
             administrators: Administrators::default(),
+            acme: Acme::default(),
             push: Push::default(),
             enrolment: Enrolment::default(),
             inventory: Inventory::default(),
@@ -339,6 +368,7 @@ impl Config {
             ("push.certificate", &self.push.certificate),
             ("push.key", &self.push.key),
             ("push.trust_anchor", &self.push.trust_anchor),
+            ("acme.trust_anchor", &self.acme.trust_anchor),
         ] {
             if let Some(path) = path
                 && !path.is_file()
@@ -346,8 +376,59 @@ impl Config {
                 bail!("{key}: there is no file {}", path.display());
             }
         }
+        self.check_acme()?;
         self.core(Path::new("")).check()?;
         Ok(())
+    }
+
+    fn check_acme(&self) -> Result<()> {
+        let acme = &self.acme;
+        if acme.directory.is_none() {
+            return Ok(());
+        }
+        if !acme.agree_to_terms {
+            bail!(
+                "acme.agree_to_terms: an account needs your consent to the authority's terms of service; read \
+                 them and set acme.agree_to_terms = true"
+            );
+        }
+        if self.phones.tls_certificate.is_some() {
+            bail!(
+                "acme.directory: phones.tls_certificate is set too; the phones' listener shows one of them"
+            );
+        }
+        if self.phones.tls_ends == TlsEnds::LoadBalancer {
+            bail!(
+                "acme.directory: TLS ends at the load balancer (phones.tls_ends), which has to get its own"
+            );
+        }
+        if acme.contact.as_ref().is_some_and(|c| !c.starts_with("mailto:") || !c.contains('@')) {
+            bail!("acme.contact: write it as mailto:name@example.org");
+        }
+        for host in self.acme_hosts() {
+            let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.');
+            let address = host.parse::<std::net::IpAddr>().is_ok();
+            if host.is_empty() || host.len() > 253 || address || !host.bytes().all(fits) {
+                bail!(
+                    "acme.hosts: '{host}' is no host name in small letters; addresses get no certificate by ACME"
+                );
+            }
+        }
+        self.courier(Path::new("")).check().context("acme")
+    }
+
+    /// The names that the certificate by ACME is for.
+    fn acme_hosts(&self) -> Vec<String> {
+        match self.acme.hosts.as_slice() {
+            [] => self.tls_names().into_iter().take(1).map(|name| name.to_ascii_lowercase()).collect(),
+            hosts => hosts.to_vec(),
+        }
+    }
+
+    /// Where http-01 is answered, if it is.
+    pub(crate) fn acme_listen(&self) -> Option<SocketAddr> {
+        let http = self.acme.challenge == door::AcmeChallengeKind::Http01;
+        (http && self.acme.directory.is_some()).then_some(self.acme.http_listen)
     }
 
     /// The names and addresses that the door's own TLS certificate is for.
@@ -382,6 +463,11 @@ impl Config {
             body_timeout_ms: self.phones.body_timeout_ms,
             idle_timeout_ms: self.phones.idle_timeout_ms,
             connections: self.phones.connections,
+            acme: self.acme.directory.as_ref().map(|_| door::AcmeConfig {
+                hosts: self.acme_hosts(),
+                challenge: self.acme.challenge,
+                trust_anchor: self.acme.trust_anchor.clone(),
+            }),
         }
     }
 
@@ -428,6 +514,16 @@ impl Config {
             trust_anchor: self.push.trust_anchor.clone(),
             topic: Some(self.push.topic.clone()),
             expiration_days: self.push.expiration_days,
+            acme: self.acme.directory.clone().map(|directory| courier::AcmeConfig {
+                directory,
+                contact: self.acme.contact.clone(),
+                hosts: self.acme_hosts(),
+                challenge: match self.acme.challenge {
+                    door::AcmeChallengeKind::Http01 => courier::AcmeChallengeKind::Http01,
+                    door::AcmeChallengeKind::TlsAlpn01 => courier::AcmeChallengeKind::TlsAlpn01,
+                },
+                trust_anchor: self.acme.trust_anchor.clone(),
+            }),
             ..courier::Config::new(dir.join("courier"))
         }
     }
@@ -491,6 +587,8 @@ mod tests {
             ("push.topic=org.example", "push.topic"),
             ("push.certificate=/nowhere.pem", "push.certificate"),
             ("inventory.history_days=0", "history_days"),
+            ("acme.directory=https://acme.example.org/d", "acme.agree_to_terms"),
+            ("acme.challenge=dns-01", "challenge"),
         ] {
             let e = format!("{:#}", Config::read(&place(&[set])).unwrap_err());
             assert!(e.contains(key), "{set}: {e}");
@@ -518,6 +616,26 @@ mod tests {
         assert_eq!(c.door(Path::new("x")).proxy_from.map(|p| p.len()), Some(2));
         assert!(read(&["phones.proxy_from=[\"10.0.0.0/8\"]"]).is_err());
         assert!(read(&[on, "phones.proxy_from=[\"everyone\"]"]).unwrap_err().contains("10.0.0.0/8"));
+    }
+
+    #[test]
+    fn a_mistake_about_acme_is_refused_by_the_name_of_its_key() {
+        let good = ["acme.directory=https://acme.example.org/d", "acme.agree_to_terms=true"];
+        let with = |more: &str| Config::read(&place(&[good[0], good[1], more]));
+        assert_eq!(with("base_url=https://MDM.example.org").unwrap().acme_hosts(), ["mdm.example.org"]);
+        assert!(with("base_url=https://mdm.example.org").unwrap().acme_listen().is_none());
+        assert_eq!(with("acme.challenge=http-01").unwrap().acme_listen().unwrap().port(), 80);
+        for (set, key) in [
+            ("base_url=https://192.0.2.7", "acme.hosts"),
+            ("acme.hosts=[\"*.example.org\"]", "acme.hosts"),
+            ("acme.contact=ops@example.org", "acme.contact"),
+            ("acme.directory=http://acme.example.org/d", "acme.directory"),
+            ("acme.trust_anchor=/nowhere.pem", "acme.trust_anchor"),
+            ("phones.tls_ends=load_balancer", "tls_ends"),
+        ] {
+            let e = format!("{:#}", with(set).unwrap_err());
+            assert!(e.contains(key), "{set}: {e}");
+        }
     }
 
     #[test]

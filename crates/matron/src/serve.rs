@@ -58,7 +58,7 @@ struct Living {
 struct Supervisor {
     config: Config,
     rooms_dir: PathBuf,
-    listeners: HashMap<Room, TcpListener>,
+    listeners: HashMap<Room, Vec<(&'static str, TcpListener)>>,
     living: HashMap<Room, Living>,
     was_ready: HashMap<Room, bool>,
     failures: HashMap<Room, u32>,
@@ -77,6 +77,10 @@ pub(crate) fn serve(place: &Place) -> Result<()> {
     let handed = systemd::handed_sockets()?;
     let phones = listener(handed.phones, "phones", config.phones.listen)?;
     let administrators = listener(handed.administrators, "administrators", config.administrators.listen)?;
+    let acme = match config.acme_listen() {
+        Some(at) => Some(listener(handed.acme, "acme", at)?),
+        None => None,
+    };
     let rooms_dir = data.join("rooms");
     if !rooms_dir.exists() {
         if systemd::to_journal() {
@@ -92,7 +96,7 @@ pub(crate) fn serve(place: &Place) -> Result<()> {
     println!("phones          {} (as {})", phones.local_addr()?, config.base_url);
     println!("administrators  {}", administrators.local_addr()?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(supervise(config, rooms_dir, phones, administrators))
+    runtime.block_on(supervise(config, rooms_dir, phones, administrators, acme))
 }
 
 /// `matron init`: makes what a first `serve` would make, and serves nothing.
@@ -171,12 +175,18 @@ async fn supervise(
     rooms_dir: PathBuf,
     phones: TcpListener,
     administrators: TcpListener,
+    acme: Option<TcpListener>,
 ) -> Result<()> {
     let (tx, mut events) = mpsc::unbounded_channel();
+    let mut of_door = vec![("phones", phones)];
+    of_door.extend(acme.map(|acme| ("acme", acme)));
     let mut supervisor = Supervisor {
         config,
         rooms_dir,
-        listeners: HashMap::from([(Room::Door, phones), (Room::Core, administrators)]),
+        listeners: HashMap::from([
+            (Room::Door, of_door),
+            (Room::Core, vec![("administrators", administrators)]),
+        ]),
         living: HashMap::new(),
         was_ready: HashMap::new(),
         failures: HashMap::new(),
@@ -253,10 +263,9 @@ impl Supervisor {
         let start = serde_json::json!({ "room": self.room_config(room)?, "log": self.config.log, "journal": self.journal });
         // A room that has died meanwhile takes nothing; why it did comes as an event.
         let _ = control.send(&ToRoom::Start { config: start }, &[]);
-        if let Some(listener) = self.listeners.get(&room) {
-            let name = if room == Room::Door { "phones" } else { "administrators" };
+        for (name, listener) in self.listeners.get(&room).into_iter().flatten() {
             let handed = OwnedFd::from(listener.try_clone()?);
-            let _ = control.send(&ToRoom::Listener { name: name.into() }, &[handed]);
+            let _ = control.send(&ToRoom::Listener { name: (*name).to_owned() }, &[handed]);
         }
         let started = Instant::now();
         let answered_ms = Arc::new(AtomicU64::new(0));

@@ -36,7 +36,10 @@ pub struct House {
 }
 
 /// An address on loopback that was free a moment ago.
-fn free() -> std::io::Result<SocketAddr> {
+///
+/// # Errors
+/// When loopback has none.
+pub fn free() -> std::io::Result<SocketAddr> {
     TcpListener::bind(("127.0.0.1", 0))?.local_addr()
 }
 
@@ -46,7 +49,19 @@ impl House {
     /// # Errors
     /// [`HouseError`] with what the binary said.
     pub fn start(binary: impl Into<PathBuf>, settings: &[&str]) -> Result<Self, HouseError> {
-        let (phones, administrators) = (free()?, free()?);
+        Self::start_at(binary, free()?, settings)
+    }
+
+    /// The same with the phones' listener at this address, for what has to know it before.
+    ///
+    /// # Errors
+    /// [`HouseError`] with what the binary said.
+    pub fn start_at(
+        binary: impl Into<PathBuf>,
+        phones: SocketAddr,
+        settings: &[&str],
+    ) -> Result<Self, HouseError> {
+        let administrators = free()?;
         let mut all = vec![
             format!("phones.listen={phones}"),
             format!("administrators.listen={administrators}"),

@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 use super::access::{Metrics, Permit};
 use super::problem::{Problem, ProblemBody};
 use super::shape::encode;
+use super::tls_certificate::AcmeState;
 use crate::room::{Following, Room, asked};
 
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -70,6 +71,8 @@ pub(crate) struct CourierState {
     accepted: u64,
     failed: u64,
     last_error: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acme: Option<AcmeState>,
 }
 
 /// The door and, behind it, the reader.
@@ -82,8 +85,8 @@ pub(crate) struct DoorState {
 /// The house at a glance.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Health {
-    /// `ok`, or `degraded` when a room does not answer, the ledger is not followed, or the database keeps
-    /// nothing.
+    /// `ok`, or `degraded` when a room does not answer, the ledger is not followed, the database keeps
+    /// nothing, or the last try for a certificate by ACME failed.
     status: &'static str,
     version: &'static str,
     base_url: String,
@@ -193,7 +196,10 @@ pub(crate) async fn health(
     let mut warnings = warnings(&renewal, &door, enrolled, now_ms);
     warnings.extend(push_warning(&courier, enrolled, now_ms));
     let database = room.store.trouble().map(|e| e.to_string()).unwrap_or_default();
+    warnings.extend(courier.acme.as_ref().and_then(AcmeState::warning));
+    let certified = courier.acme.as_ref().is_none_or(|acme| acme.failures == 0);
     let good = database.is_empty()
+        && certified
         && vault.answers
         && door.answers
         && courier.answers
@@ -260,6 +266,7 @@ async fn courier(room: &Room) -> CourierState {
             accepted: c.accepted,
             failed: c.failed,
             last_error: c.last_error,
+            acme: c.acme.map(AcmeState::of),
         },
         _ => CourierState::default(),
     }
@@ -274,8 +281,14 @@ pub(crate) async fn metrics(
     Extension(room): Extension<Arc<Room>>,
 ) -> Result<Response, Problem> {
     crate::tasks::count(&room).await?;
-    let push_ends_ms = courier(&room).await.certificate_expires_at_ms.unwrap_or_default();
+    let (door, courier) = tokio::join!(door(&room), courier(&room));
+    if let Some(until_ms) = door.counters.get("tls_certificate_expires_at_ms") {
+        room.counters.certificate_ends.set(i64::try_from(until_ms / 1000).unwrap_or(i64::MAX));
+    }
+    let push_ends_ms = courier.certificate_expires_at_ms.unwrap_or_default();
     room.counters.push_certificate_expires.set(push_ends_ms.div_euclid(1000));
+    let failures = courier.acme.map_or(0, |acme| acme.failures);
+    room.counters.acme_failures.set(i64::from(failures));
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(CONTENT_TYPE, kind)], room.counters.text()).into_response())
 }

@@ -16,6 +16,7 @@ mod problem;
 mod search;
 mod serve;
 mod shape;
+mod tls_certificate;
 
 pub use access::{Access, RouteInfo};
 pub(crate) use serve::{serve, tls};
@@ -133,6 +134,7 @@ fn all() -> Routes {
         .guarded::<InSession>(routes!(certificates::list_standing))
         .guarded::<Ledger>(routes!(ledger::list_ledger))
         .guarded::<Ledger>(routes!(ledger::ledger_head))
+        .guarded::<InSession>(routes!(tls_certificate::renew_tls_certificate))
         .guarded::<Metrics>(routes!(health::health))
         .guarded::<Metrics>(routes!(health::metrics))
 }
@@ -168,7 +170,7 @@ mod tests {
         let public: Vec<_> =
             all.iter().filter(|r| matches!(r.access, Access::Public(_))).map(|r| r.path.as_str()).collect();
         assert_eq!(public, ["/healthz", "/api/v1/statement", "/api/v1/openapi.json", "/api/v1/orders"]);
-        assert_eq!(all.len(), 21);
+        assert_eq!(all.len(), 22);
     }
 
     #[test]

@@ -60,6 +60,10 @@ impl Door for FakeDoor {
         Ok(Response::new(proto::Believed { epoch: 1, refused: String::new() }))
     }
 
+    async fn acme(&self, _: Request<proto::AcmeAsk>) -> Result<Response<proto::AcmeAnswer>, Status> {
+        Err(Status::failed_precondition("no certificate by ACME is configured"))
+    }
+
     async fn counters(
         &self,
         _: Request<proto::CountersRequest>,
@@ -77,6 +81,22 @@ pub struct FakeCourier {
 
 #[tonic::async_trait]
 impl Courier for FakeCourier {
+    type AcmeStream = Pin<Box<dyn tokio_stream::Stream<Item = Result<proto::AcmeAsk, Status>> + Send>>;
+
+    async fn acme(
+        &self,
+        _: Request<Streaming<proto::AcmeAnswer>>,
+    ) -> Result<Response<Self::AcmeStream>, Status> {
+        Err(Status::failed_precondition("no certificate by ACME is configured"))
+    }
+
+    async fn acme_renew(
+        &self,
+        _: Request<proto::AcmeRenewRequest>,
+    ) -> Result<Response<proto::AcmeRenewed>, Status> {
+        Ok(Response::new(proto::AcmeRenewed { refused: "no certificate by ACME is configured".into() }))
+    }
+
     async fn push(&self, request: Request<proto::PushRequest>) -> Result<Response<proto::PushReply>, Status> {
         let mut outcomes = Vec::new();
         for t in request.into_inner().targets {

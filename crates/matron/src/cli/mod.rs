@@ -4,6 +4,7 @@
 //! [`desk`] is what a command works at (home, server, trusted statement, session); [`place`] brings an
 //! order from a draft to its answer; [`words`] shows it, decoded from the bytes that are signed.
 
+mod acme;
 mod act;
 mod admin;
 mod chain;
@@ -95,6 +96,8 @@ pub(crate) enum CliCommand {
     Ledger(Of<history::LedgerCommand>),
     /// Read-only keys for programs (masks only).
     ApiKeys(Of<admin::ApiKeysCommand>),
+    /// The public TLS certificate by ACME: how it stands, what to put into DNS, a try now.
+    Acme(Of<acme::AcmeCommand>),
     /// How the house is.
     Health(At<Nothing>),
     /// Enrol simulated phones and let them live: for a demonstration, for load, for tests.
@@ -123,6 +126,7 @@ pub(crate) fn run(command: CliCommand) -> ExitCode {
         CliCommand::Orders(c) => (json(&c.reach), at(c.reach, |d| records::orders(d, c.command))),
         CliCommand::Ledger(c) => (json(&c.reach), at(c.reach, |d| history::run(d, c.command))),
         CliCommand::ApiKeys(c) => (json(&c.reach), at(c.reach, |d| admin::api_keys(d, c.command))),
+        CliCommand::Acme(c) => (json(&c.reach), at(c.reach, |d| acme::run(d, c.command))),
         CliCommand::Health(c) => (json(&c.reach), at(c.reach, records::health)),
         CliCommand::Simulate(c) => (json(&c.reach), at(c.reach, |d| simulate::run(d, &c.command))),
         CliCommand::ExitCodes => (false, show::print(&format!("{EXIT_CODES}\n"))),

@@ -12,6 +12,7 @@ use sd_notify::NotifyState;
 /// The names that the socket units give their descriptors (`FileDescriptorName=`).
 const PHONES: &str = "phones";
 const ADMINISTRATORS: &str = "administrators";
+const ACME: &str = "acme";
 
 /// The sockets that were handed over, each marked close-on-exec: a room gets what it is handed, not
 /// what lies about.
@@ -19,12 +20,14 @@ const ADMINISTRATORS: &str = "administrators";
 pub(super) struct Handed {
     pub(super) phones: Option<TcpListener>,
     pub(super) administrators: Option<TcpListener>,
+    /// For challenges by plain HTTP.
+    pub(super) acme: Option<TcpListener>,
 }
 
 /// Takes the sockets of this process's environment. To be called before any thread is started.
 ///
 /// # Errors
-/// A socket without one of the two names, one name twice, or a descriptor that is no TCP listener.
+/// A socket without one of the three names, one name twice, or a descriptor that is no TCP listener.
 pub(super) fn handed_sockets() -> Result<Handed> {
     let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
     let mut sockets = ListenFd::from_env();
@@ -35,9 +38,10 @@ pub(super) fn handed_sockets() -> Result<Handed> {
         let place = match name {
             PHONES => &mut handed.phones,
             ADMINISTRATORS => &mut handed.administrators,
+            ACME => &mut handed.acme,
             other => bail!(
                 "systemd handed over a socket named '{other}'; a socket unit for Matron says \
-                 FileDescriptorName=phones or FileDescriptorName=administrators"
+                 FileDescriptorName=phones, administrators or acme"
             ),
         };
         let socket = sockets

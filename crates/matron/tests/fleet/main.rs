@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod acme;
 #[path = "../../src/bench/admin.rs"]
 mod admin;
 mod balancer;
@@ -39,7 +40,11 @@ struct Ward {
 
 impl Ward {
     async fn open(settings: &[&str]) -> Self {
-        let house = House::start(env!("CARGO_BIN_EXE_matron"), settings).unwrap();
+        Self::open_at(testkit::house::free().unwrap(), settings).await
+    }
+
+    async fn open_at(phones: std::net::SocketAddr, settings: &[&str]) -> Self {
+        let house = House::start_at(env!("CARGO_BIN_EXE_matron"), phones, settings).unwrap();
         let admin = Admin::join(&house.administrators().to_string(), house.token()).await.unwrap();
         let network = Network::trusting(&std::fs::read(house.ca_pem()).unwrap()).unwrap();
         Self { house, admin, network, keys: KeyPool::made(4, 2).unwrap() }

@@ -214,10 +214,7 @@ fn broken(probed: &Probed, error: Option<rustls::Error>) -> Check {
             show::line(&top.subject)
         ),
         "browsers may fetch it by themselves; a phone's device management does not, and refuses the connection",
-        format!(
-            "append it to the file of phones.tls_certificate{fetch}; if it is the root of a CA of your own, each phone has \
-             to be told to trust it (here: --trust, in setup: --tls-trust)"
-        ),
+        format!("append it to the file of phones.tls_certificate{fetch}"),
     )
 }
 
