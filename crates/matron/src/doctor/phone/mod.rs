@@ -91,11 +91,18 @@ pub(super) fn checks(asked: &Asked) -> Result<Vec<Check>> {
     let probed: Option<Probed> = runtime.block_on(wire::handshakes(&wire, &mut out));
     let Some(probed) = probed else { return Ok(out) };
     let is_trusted = chain::checks(&target.host, &probed, &trusted, now_ms, &mut out);
-    out.push(routes::client_certificate(&probed));
+    out.push(routes::client_certificate(&probed, asked.config.as_ref()));
     if probed.requires_certificate {
         return Ok(out);
     }
-    runtime.block_on(routes::checks(&wire, &target.base, asked, &trusted, is_trusted, &mut out));
+    runtime.block_on(routes::checks(
+        &wire,
+        &target.base,
+        asked,
+        (&trusted, is_trusted),
+        probed.asks_for_certificate,
+        &mut out,
+    ));
     runtime.block_on(routes::plain_http(&target.host, address.ip(), &mut out));
     if let Some(config) = &asked.config
         && config.base_url.trim_end_matches('/') == target.base

@@ -14,6 +14,7 @@ use super::chain::Trusted;
 use super::wire::{Answer, BOTH, PATIENCE, Probed, Wire, taking_any, trusting};
 use super::{Asked, Check};
 use crate::cli::show;
+use crate::config::{Config, TlsEnds};
 
 /// A link that no invitation has: 32 characters, as a real one.
 const NO_LINK: &str = "/enrol/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -21,7 +22,7 @@ const NO_LINK: &str = "/enrol/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 const SOME_OFF_MS: i64 = 60_000;
 const FAR_OFF_MS: i64 = 300_000;
 
-pub(super) fn client_certificate(probed: &Probed) -> Check {
+pub(super) fn client_certificate(probed: &Probed, config: Option<&Config>) -> Check {
     let id = "tls.client_certificate";
     if probed.requires_certificate {
         return Check::fail(
@@ -33,6 +34,12 @@ pub(super) fn client_certificate(probed: &Probed) -> Check {
     }
     if probed.asks_for_certificate {
         return Check::ok(id, "the server asks for a phone's certificate, and goes on without one");
+    }
+    if config.is_some_and(|c| c.phones.tls_ends == TlsEnds::LoadBalancer) {
+        return Check::ok(
+            id,
+            "it is not asked for: TLS ends at a load balancer (phones.tls_ends), and phones sign their messages",
+        );
     }
     Check::warn(
         id,
@@ -73,8 +80,8 @@ pub(super) async fn checks(
     wire: &Wire,
     base: &str,
     asked: &Asked,
-    trusted: &Trusted,
-    is_trusted: bool,
+    trust: (&Trusted, bool),
+    asks_for_certificate: bool,
     out: &mut Vec<Check>,
 ) {
     let ask = async |method: Method, path: &str, body: &'static [u8]| -> std::io::Result<Answer> {
@@ -105,7 +112,7 @@ pub(super) async fn checks(
         Ok(answer) => check_in(&answer),
         Err(e) => unanswered("checkin", "a check-in without a certificate", &e),
     });
-    out.push(profile(wire, base, asked, trusted, is_trusted).await);
+    out.push(profile(wire, base, asked, trust, asks_for_certificate).await);
 }
 
 /// Nothing but the link's own answer may stand between a phone and the server.
@@ -264,7 +271,13 @@ fn check_in(answer: &Answer) -> Check {
 }
 
 /// The profile behind an invitation link. Fetching it spends nothing.
-async fn profile(wire: &Wire, base: &str, asked: &Asked, trusted: &Trusted, is_trusted: bool) -> Check {
+async fn profile(
+    wire: &Wire,
+    base: &str,
+    asked: &Asked,
+    (trusted, is_trusted): (&Trusted, bool),
+    asks_for_certificate: bool,
+) -> Check {
     let id = "profile";
     let Some(link) = &asked.link else {
         return Check::skipped(
@@ -296,10 +309,10 @@ async fn profile(wire: &Wire, base: &str, asked: &Asked, trusted: &Trusted, is_t
     if let Some(check) = redirected(id, &answer) {
         return check;
     }
-    judge_profile(&answer, base, asked)
+    judge_profile(&answer, base, asked, asks_for_certificate)
 }
 
-fn judge_profile(answer: &Answer, base: &str, asked: &Asked) -> Check {
+fn judge_profile(answer: &Answer, base: &str, asked: &Asked, asks_for_certificate: bool) -> Check {
     let id = "profile";
     let cant = "a phone can't enrol";
     if answer.status != 200 {
@@ -361,6 +374,14 @@ fn judge_profile(answer: &Answer, base: &str, asked: &Asked) -> Check {
                 "set base_url to the URL that phones use, before the first phone enrols",
             );
         }
+    }
+    if !asks_for_certificate && !read.sign_message {
+        return Check::fail(
+            id,
+            "the server asks for no phone's certificate, and the profile for no signed messages",
+            "nothing says which phone speaks: every check-in is refused",
+            "pass TLS through to Matron; or set phones.tls_ends = \"load_balancer\" before the first phone enrols",
+        );
     }
     if let Some(config) = &asked.config
         && config.base_url.trim_end_matches('/') == base
