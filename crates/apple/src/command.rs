@@ -79,7 +79,8 @@ pub fn build(
         Command::DisableLostMode
         | Command::DeviceLocation
         | Command::PlayLostModeSound
-        | Command::ShutDownDevice => {}
+        | Command::ShutDownDevice
+        | Command::DeclarativeManagement => {}
     }
     written(id, body)
 }

@@ -77,6 +77,9 @@ pub enum Malformed {
     /// Neither `UDID` nor `EnrollmentID`: no telling who speaks.
     #[error("neither UDID nor EnrollmentID is there")]
     NoIdentity,
+    /// Not JSON (RFC 8259), or a number in it that is out of range.
+    #[error("not JSON")]
+    NotJson,
 }
 
 /// The administrator asked for a command that can't be sent as it stands. Names the argument and what

@@ -12,6 +12,7 @@
 
 mod allow;
 
+pub(crate) use allow::is_plain_https;
 pub use allow::{Rule, mild_keys};
 
 use crate::Malformed;
@@ -164,7 +165,9 @@ pub fn judge_command(command: &Command, secrets: &CommandSecrets) -> Harm {
         | Command::DeviceLocation
         | Command::PlayLostModeSound
         | Command::RestartDevice { .. }
-        | Command::ShutDownDevice => Harm::Mild,
+        | Command::ShutDownDevice
+        // What the phone then finds was judged with its set.
+        | Command::DeclarativeManagement => Harm::Mild,
     }
 }
 

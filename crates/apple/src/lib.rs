@@ -12,6 +12,9 @@
 //! | [`checkin`], [`report`] | the messages' types | reader |
 //! | [`command`] | a typed command as bytes, and back | vault, simulate |
 //! | [`profile`] | the enrolment profile; reading and rewriting any profile | vault, simulate, matron |
+//! | [`json`] | JSON, read strictly and within bounds | the two below |
+//! | [`declaration`] | sets of declarations: read, judged, as bytes for phones | vault, simulate, matron |
+//! | [`status`] | a phone's status report | reader |
 //! | [`harm`] | is this profile, this command mild, or does it count as erasure | vault |
 //! | [`push_request`] | the request for a push certificate, with a vendor's signature | matron |
 //! | [`x509`], [`csr`], [`cms`], [`scep`] | certificates and SCEP (RFC 8894) | reader, vault, simulate |
@@ -34,14 +37,17 @@ pub mod checkin;
 pub mod cms;
 pub mod command;
 pub mod csr;
+pub mod declaration;
 mod error;
 pub mod harm;
+pub mod json;
 pub mod message;
 pub mod plist_guard;
 pub mod profile;
 pub mod push_request;
 pub mod report;
 pub mod scep;
+pub mod status;
 pub mod x509;
 
 pub use error::{CommandError, Malformed, ProfileError};

@@ -71,6 +71,7 @@ fn every_command() -> Vec<(Command, CommandSecrets, Option<&'static [u8]>)> {
         (Command::RestartDevice { notify_user: false }, secrets(), None),
         (Command::RestartDevice { notify_user: true }, secrets(), None),
         (Command::ShutDownDevice, secrets(), None),
+        (Command::DeclarativeManagement, secrets(), None),
         (all_settings(), with(|s| s.device_name = Some("Ward 7 phone".into())), None),
     ]
 }
@@ -110,6 +111,7 @@ fn schema_file(kind: CommandKind) -> &'static str {
         CommandKind::RestartDevice => "device.restart",
         CommandKind::ShutDownDevice => "device.shutdown",
         CommandKind::Settings => "settings",
+        CommandKind::DeclarativeManagement => "declarativemanagement",
     }
 }
 

@@ -15,6 +15,7 @@ use store::{
 use tokio::sync::mpsc;
 
 use crate::access::compartment_bits;
+use crate::declarations;
 use crate::renewal;
 use crate::room::{Following, Room, asked};
 
@@ -156,6 +157,7 @@ async fn apply(room: &Arc<Room>, mut at: Position, items: Vec<LedgerItem>) -> Re
             for item in checked {
                 tx.put_ledger_row(&item.row)?;
                 renewal::project(tx, item.row.at_ms, &item.body, item.not_after_ms, &mut remembered)?;
+                declarations::project(tx, &item.row, &item.body)?;
                 project(tx, item.row.at_ms, item.body, item.rows, &item.entries, &mut remembered)?;
             }
             Ok(remembered)
@@ -307,6 +309,8 @@ fn project_effect(
         Effect::Opened { .. } | Effect::Commanded { .. } => {}
         // See `renewal::project`.
         Effect::StandingMade { .. } | Effect::StandingEnded { .. } => {}
+        // Taken in by `declarations::project`; its bytes come with the order's outcome.
+        Effect::DeclarationsSet { .. } => {}
     }
     Ok(())
 }

@@ -47,7 +47,7 @@ impl Fields {
         out
     }
 
-    fn text(&self, name: &str) -> Option<String> {
+    pub fn text(&self, name: &str) -> Option<String> {
         let (_, value) = self.clear.iter().find(|(n, _)| n == name)?;
         serde_json::from_str::<String>(value).ok()
     }

@@ -18,6 +18,7 @@ pub mod bulk;
 mod checkin;
 mod config;
 mod counters;
+mod declarations;
 mod error;
 mod fleet;
 mod follow;

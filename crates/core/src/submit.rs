@@ -227,13 +227,20 @@ async fn carry_out(
     let (id, expires_at_ms) = (order.id, order.expires_at_ms);
     let request_type = match &order.kind {
         OrderKind::Command { command } => command.kind().request_type(),
+        OrderKind::SetDeclarations { .. } => model::CommandKind::DeclarativeManagement.request_type(),
         _ => "",
     };
+    let bodies = if accepted { outcome.declarations } else { Vec::new() };
     let made = if accepted { outcome.commands } else { Vec::new() };
     let reached = room
         .store
         .write(move |tx| {
             tx.decide_order(id, &decision)?;
+            for body in &bodies {
+                if let Ok(digest) = rpc::digest(&body.digest) {
+                    tx.put_declaration_body(&digest, &body.sealed_body, now_ms)?;
+                }
+            }
             // An order that was called back before we had its commands is not carried out.
             if tx.find_order(id)?.is_some_and(|o| o.recalled_at_ms.is_some()) {
                 return Ok(Vec::new());

@@ -14,6 +14,7 @@ use seal::SearchField;
 use store::{PushState, Slot, StoreError};
 
 use crate::checkin::{ask_vault, renew_warrants};
+use crate::declarations;
 use crate::queries::{INVENTORY, ask_phones};
 use crate::room::{Room, asked};
 
@@ -269,7 +270,11 @@ pub(crate) async fn every_minute(room: &Arc<Room>) -> Result<(), StoreError> {
     let now_ms = room.now_ms();
     let due = room.store.read(move |v| v.inventory_due(now_ms, 1000)).await?;
     if !due.is_empty() {
-        ask_phones(room, due.clone(), INVENTORY.to_vec()).await?;
+        let told = declarations::told_by_status(room, &due, now_ms).await?;
+        let (told, others): (Vec<_>, Vec<_>) = due.iter().copied().partition(|(slot, _)| told.contains(slot));
+        ask_phones(room, others, INVENTORY.to_vec()).await?;
+        let left = INVENTORY.into_iter().filter(|q| *q != declarations::COVERED);
+        ask_phones(room, told, left.collect()).await?;
         for chunk in due.chunks(250) {
             let next: Vec<(Slot, TimeMs)> =
                 chunk.iter().map(|(slot, e)| (*slot, room.inventory_due_ms(*e, now_ms))).collect();
@@ -306,6 +311,8 @@ async fn every_hour(room: &Arc<Room>) -> Result<(), StoreError> {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     while room.store.write(|tx| tx.drop_unused_keys(500)).await? > 0 {}
+    let day_ago_ms = now_ms - model::clock::DAY_MS;
+    while room.store.write(move |tx| tx.drop_unused_sets(500, day_ago_ms)).await? > 0 {}
     room.access.drop_expired(now_ms);
     room.store.write(move |tx| tx.drop_expired_access(now_ms)).await
 }

@@ -1,9 +1,10 @@
 //! What leaves. The check that stands between core's word and a phone.
 
 use bytes::Bytes;
-use model::{CommandId, TimeMs};
+use model::{CommandId, Digest, TimeMs};
 use order::{
-    AnswerClass, FreeQuery, SignedWarrant, Subject, TrustedStatement, Warrant, WarrantError, WarrantedAnswer,
+    AnswerClass, DeclarationAnswer, DeclarationsError, FreeQuery, SignedDeclarations, SignedWarrant, Subject,
+    TrustedStatement, Warrant, WarrantError, WarrantedAnswer,
 };
 use rpc::proto::{CoreReply, Warranted, core_reply};
 use seal::{KeyPairSecret, to};
@@ -35,6 +36,8 @@ pub(crate) enum NotLetOut {
     WrongRoute,
     #[error("{0}")]
     Warrant(#[from] WarrantError),
+    #[error("{0}")]
+    Declarations(#[from] DeclarationsError),
     #[error("what is sealed to the door can't be opened")]
     Sealed,
     #[error("no key statement is in force")]
@@ -77,6 +80,9 @@ impl Outgoing {
 /// What the check needs to know.
 pub(crate) struct Check<'a> {
     pub(crate) subject: Subject,
+    /// The hash of the declarative-management endpoint that was asked, by the reader's word; `None` for any
+    /// other request.
+    pub(crate) endpoint: Option<Digest>,
     pub(crate) statement: Option<&'a TrustedStatement>,
     pub(crate) delivery: &'a KeyPairSecret,
     pub(crate) now_ms: TimeMs,
@@ -93,7 +99,7 @@ pub(crate) fn check(reply: CoreReply, check: &Check<'_>) -> Result<Outgoing, Not
             Ok(Outgoing::plain(status))
         }
         core_reply::Answer::Free(free) => {
-            if !matches!(check.subject, Subject::Enrolment(_)) {
+            if !matches!(check.subject, Subject::Enrolment(_)) || check.endpoint.is_some() {
                 return Err(NotLetOut::WrongRoute);
             }
             let number = u8::try_from(free.query).map_err(|_| NotLetOut::Unlisted)?;
@@ -106,6 +112,7 @@ pub(crate) fn check(reply: CoreReply, check: &Check<'_>) -> Result<Outgoing, Not
                 kind: OutgoingKind::Free,
             })
         }
+        core_reply::Answer::Warranted(w) if w.class == DECLARATION => declaration(w, check),
         core_reply::Answer::Warranted(w) => warranted(w, check),
         // Certificates go through the reader; on any other route they are out of place.
         core_reply::Answer::ScepIssued(_)
@@ -114,8 +121,42 @@ pub(crate) fn check(reply: CoreReply, check: &Check<'_>) -> Result<Outgoing, Not
     }
 }
 
+/// [`AnswerClass::Dismissal`]'s number: it may answer whatever a phone sends.
+const DISMISSAL: u32 = 4;
+/// [`AnswerClass::Declaration`]'s number.
+const DECLARATION: u32 = 3;
+
+/// An answer to a declarative-management check-in: only to one, and only what is warranted for the very
+/// endpoint that the phone asked at.
+fn declaration(w: Warranted, check: &Check<'_>) -> Result<Outgoing, NotLetOut> {
+    let statement = check.statement.ok_or(NotLetOut::NoStatement)?;
+    let (Subject::Enrolment(enrolment), Some(endpoint)) = (check.subject, check.endpoint) else {
+        return Err(NotLetOut::WrongRoute);
+    };
+    let status = u16::try_from(w.status).map_err(|_| NotLetOut::Unlisted)?;
+    if !w.command.is_empty() || !matches!(status, 200 | 404) {
+        return Err(NotLetOut::Unlisted);
+    }
+    let signed: SignedDeclarations = order::decode(&w.warrant).map_err(DeclarationsError::from)?;
+    let body = if w.sealed {
+        let claimed = signed.claimed().map_err(DeclarationsError::from)?;
+        let digest = claimed.answer(&endpoint).ok_or(DeclarationsError::OtherEndpoint)?.digest;
+        let opened = to::open(check.delivery, to::INFO_DELIVERY, digest.as_bytes(), &w.body);
+        Bytes::from(opened.map_err(|_| NotLetOut::Sealed)?.to_vec())
+    } else {
+        w.body
+    };
+    let answer = DeclarationAnswer { enrolment, endpoint, status, bytes: &body };
+    signed.verify(&statement.warrant_key, check.now_ms, &answer)?;
+    let content_type = (!body.is_empty()).then_some("application/json");
+    Ok(Outgoing { status, content_type, body, kind: OutgoingKind::Warranted })
+}
+
 fn warranted(w: Warranted, check: &Check<'_>) -> Result<Outgoing, NotLetOut> {
     let statement = check.statement.ok_or(NotLetOut::NoStatement)?;
+    if check.endpoint.is_some() && w.class != DISMISSAL {
+        return Err(NotLetOut::WrongRoute);
+    }
     let signed: SignedWarrant = order::decode(&w.warrant).map_err(WarrantError::from)?;
     let claimed: Warrant = order::decode(&signed.warrant).map_err(WarrantError::from)?;
     let body = if w.sealed {
@@ -135,12 +176,11 @@ fn warranted(w: Warranted, check: &Check<'_>) -> Result<Outgoing, NotLetOut> {
     Ok(Outgoing { status, content_type: Some(content_type), body, kind: OutgoingKind::Warranted })
 }
 
-/// Which classes leave on the route of this subject, and as what.
+/// Which classes leave on the route of this subject, and as what. Declarations have a way of their own.
 fn class_of(number: u32, subject: &Subject) -> Result<(AnswerClass, &'static str), NotLetOut> {
     let class = match number {
         1 => (AnswerClass::Command, "application/xml"),
         2 => (AnswerClass::EnrolmentProfile, "application/x-apple-aspen-config"),
-        3 => (AnswerClass::Declaration, "application/json"),
         4 => (AnswerClass::Dismissal, "application/json"),
         5 => (AnswerClass::Escrow, "application/xml"),
         _ => return Err(NotLetOut::Unlisted),

@@ -68,7 +68,18 @@ fn ask(
     answer: core_reply::Answer,
 ) -> Result<Outgoing, NotLetOut> {
     let reply = CoreReply { call: 1, answer: Some(answer) };
-    check(reply, &Check { subject, statement: Some(&house.statement), delivery: &house.delivery, now_ms })
+    ask_at(house, subject, None, now_ms, reply)
+}
+
+fn ask_at(
+    house: &House,
+    subject: Subject,
+    endpoint: Option<Digest>,
+    now_ms: TimeMs,
+    reply: CoreReply,
+) -> Result<Outgoing, NotLetOut> {
+    let statement = Some(&house.statement);
+    check(reply, &Check { subject, endpoint, statement, delivery: &house.delivery, now_ms })
 }
 
 fn ask_phone(house: &House, w: Warranted) -> Result<Outgoing, NotLetOut> {
@@ -171,6 +182,126 @@ fn without_a_key_statement_nothing_warranted_leaves() {
     let h = house();
     let reply =
         CoreReply { call: 1, answer: Some(core_reply::Answer::Warranted(answer(&warrant(), &h.vault))) };
-    let c = Check { subject: Subject::Enrolment(PHONE), statement: None, delivery: &h.delivery, now_ms: 1 };
+    let subject = Subject::Enrolment(PHONE);
+    let c = Check { subject, endpoint: None, statement: None, delivery: &h.delivery, now_ms: 1 };
     assert_eq!(check(reply, &c), Err(NotLetOut::NoStatement));
+}
+
+mod declarations {
+    use super::*;
+    use order::{DeclarationsWarrant, DeclaredAnswer, SignedDeclarations, endpoint_hash};
+
+    const ONE: &str = "declaration/configuration/one";
+    const TWO: &str = "declaration/configuration/two";
+    const GONE: &str = "declaration/configuration/gone";
+
+    fn warrant() -> DeclarationsWarrant {
+        let answer = |endpoint: &str, status, bytes: &[u8]| DeclaredAnswer {
+            endpoint: endpoint_hash(endpoint),
+            status,
+            digest: sha256(bytes),
+        };
+        DeclarationsWarrant {
+            version: 1,
+            enrolment: PHONE,
+            position: 1,
+            answers: vec![
+                answer("tokens", 200, b"tokens"),
+                answer(ONE, 200, b"one"),
+                answer(TWO, 200, b"two"),
+                answer(GONE, 404, b""),
+            ],
+            expires_at_ms: 5_000,
+        }
+    }
+
+    fn told(w: &DeclarationsWarrant, key: &Ed25519Secret, status: u32, body: &'static [u8]) -> Warranted {
+        Warranted {
+            warrant: encode(&SignedDeclarations::sign(w, key)).into(),
+            class: 3,
+            status,
+            command: Bytes::new(),
+            body: Bytes::from_static(body),
+            sealed: false,
+        }
+    }
+
+    fn at(h: &House, endpoint: &str, now_ms: TimeMs, w: Warranted) -> Result<Outgoing, NotLetOut> {
+        let reply = CoreReply { call: 1, answer: Some(core_reply::Answer::Warranted(w)) };
+        ask_at(h, Subject::Enrolment(PHONE), Some(endpoint_hash(endpoint)), now_ms, reply)
+    }
+
+    #[test]
+    fn what_the_vault_signed_for_the_endpoint_leaves_as_it_is() {
+        let h = house();
+        let out = at(&h, ONE, 1, told(&warrant(), &h.vault, 200, b"one")).unwrap();
+        assert_eq!(
+            (out.status, &out.body[..], out.content_type),
+            (200, &b"one"[..], Some("application/json"))
+        );
+        let out = at(&h, GONE, 1, told(&warrant(), &h.vault, 404, b"")).unwrap();
+        assert_eq!((out.status, out.body.len(), out.content_type), (404, 0, None));
+    }
+
+    #[test]
+    fn a_core_that_lies_about_declarations_gets_nothing_out() {
+        let h = house();
+        let forger = Ed25519Secret::from_seed([9; 32]).unwrap();
+        let good = || told(&warrant(), &h.vault, 200, b"one");
+        let mut other = warrant();
+        other.enrolment = OTHER;
+        let mut newer = warrant();
+        newer.version = 2;
+        let command = super::answer(&super::warrant(), &h.vault);
+        for (what, endpoint, now_ms, w) in [
+            ("signed by another key", ONE, 1, told(&warrant(), &forger, 200, b"one")),
+            ("for another phone", ONE, 1, told(&other, &h.vault, 200, b"one")),
+            ("run out", ONE, 5_000, good()),
+            ("of a later version", ONE, 1, told(&newer, &h.vault, 200, b"one")),
+            ("another declaration's bytes", ONE, 1, told(&warrant(), &h.vault, 200, b"two")),
+            ("at another endpoint", TWO, 1, good()),
+            ("at one that was never signed", "declaration/asset/one", 1, good()),
+            ("a 404 of its own", ONE, 1, told(&warrant(), &h.vault, 404, b"")),
+            ("what was taken away, as if it stood", GONE, 1, told(&warrant(), &h.vault, 200, b"one")),
+            ("a 401", ONE, 1, told(&warrant(), &h.vault, 401, b"")),
+            ("with a command's id", ONE, 1, Warranted { command: COMMAND.0.to_vec().into(), ..good() }),
+            ("said to be sealed and is not", ONE, 1, Warranted { sealed: true, ..good() }),
+            ("no warrant", ONE, 1, Warranted { warrant: Bytes::new(), ..good() }),
+            ("a command's warrant", ONE, 1, Warranted { warrant: command.warrant.clone(), ..good() }),
+            ("a command", ONE, 1, command),
+        ] {
+            assert!(at(&h, endpoint, now_ms, w).is_err(), "{what}");
+        }
+        let free = Free { query: 1, command: COMMAND.0.to_vec() };
+        let reply = CoreReply { call: 1, answer: Some(core_reply::Answer::Free(free)) };
+        let asked = Some(endpoint_hash(ONE));
+        let out = ask_at(&h, Subject::Enrolment(PHONE), asked, 1, reply);
+        assert_eq!(out, Err(NotLetOut::WrongRoute), "a free query");
+    }
+
+    #[test]
+    fn a_declaration_answers_nothing_but_a_request_for_declarations() {
+        let h = house();
+        let tokens = || core_reply::Answer::Warranted(told(&warrant(), &h.vault, 200, b"tokens"));
+        assert_eq!(ask(&h, Subject::Enrolment(PHONE), 1, tokens()), Err(NotLetOut::WrongRoute));
+        assert_eq!(ask(&h, Subject::Link(LinkHash([1; 32])), 1, tokens()), Err(NotLetOut::WrongRoute));
+    }
+
+    #[test]
+    fn a_declaration_that_is_sealed_to_the_door_is_opened_and_then_checked() {
+        let h = house();
+        let seal = |bytes: &[u8]| {
+            let aad = sha256(b"one");
+            let rng = SystemRandom::new();
+            to::seal(&h.delivery.public(), to::INFO_DELIVERY, aad.as_bytes(), bytes, &rng).unwrap()
+        };
+        let sealed = |bytes: &[u8]| Warranted {
+            body: seal(bytes).into(),
+            sealed: true,
+            ..told(&warrant(), &h.vault, 200, b"")
+        };
+        assert_eq!(&at(&h, ONE, 1, sealed(b"one")).unwrap().body[..], b"one");
+        assert!(at(&h, ONE, 1, sealed(b"two")).is_err());
+        assert_eq!(at(&h, TWO, 1, sealed(b"one")), Err(NotLetOut::Sealed));
+    }
 }

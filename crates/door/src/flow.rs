@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use model::{Clock, LinkHash, SystemClock};
+use model::{Clock, Digest, LinkHash, SystemClock};
 use order::Subject;
 use rpc::proto::{
     CoreReply, CoreRequest, DeviceBody, ReadReply, ReadRequest, ScepAnswer, ScepOperation, ScepQuery,
@@ -150,10 +150,11 @@ impl Flow {
         let phone = phone.or_else(|| signed_by(&reply));
         match reply.what {
             Some(read_reply::What::Observed(observed)) => {
+                let Ok(endpoint) = asked_at(&reply.endpoint) else { return self.unlisted() };
                 let Some(phone) = phone else { return self.unlisted() };
                 let what = core_request::What::Observed(observed);
                 let reply = self.ask_core(Some(phone), what).await;
-                self.let_out(Subject::Enrolment(phone.enrolment), reply)
+                self.let_out(Subject::Enrolment(phone.enrolment), endpoint, reply)
             }
             Some(read_reply::What::Refused(r)) => {
                 let enrolment = phone.map(|p| p.enrolment.to_string()).unwrap_or_default();
@@ -169,7 +170,7 @@ impl Flow {
         let link = LinkHash(order::sha256(secret.as_bytes()).0);
         let what = core_request::What::Profile(link.0.to_vec().into());
         let reply = self.ask_core(None, what).await;
-        self.let_out(Subject::Link(link), reply)
+        self.let_out(Subject::Link(link), None, reply)
     }
 
     async fn scep(&self, operation: ScepOperation, message: Bytes) -> Outgoing {
@@ -220,11 +221,12 @@ impl Flow {
         Outgoing::plain(503)
     }
 
-    fn let_out(&self, subject: Subject, reply: Option<CoreReply>) -> Outgoing {
+    fn let_out(&self, subject: Subject, endpoint: Option<Digest>, reply: Option<CoreReply>) -> Outgoing {
         let Some(reply) = reply else { return Outgoing::plain(503) };
         let now_ms = SystemClock.now_ms();
         let statement = self.walls.trust.current(now_ms);
-        let against = Check { subject, statement: statement.as_deref(), delivery: &self.delivery, now_ms };
+        let statement = statement.as_deref();
+        let against = Check { subject, endpoint, statement, delivery: &self.delivery, now_ms };
         match check(reply, &against) {
             Ok(out) => out,
             Err(NotLetOut::Unlisted) => self.unlisted(),
@@ -258,6 +260,14 @@ impl Flow {
 fn signed_by(reply: &ReadReply) -> Option<Phone> {
     let enrolment = rpc::enrolment_id(&reply.enrolment).ok()?;
     Some(Phone { enrolment, certificate: rpc::digest(&reply.certificate).ok()? })
+}
+
+/// The reader's word on where a phone asked: nothing, or a hash.
+fn asked_at(endpoint: &[u8]) -> Result<Option<Digest>, ()> {
+    if endpoint.is_empty() {
+        return Ok(None);
+    }
+    Digest::try_from(endpoint).map(Some).map_err(|_| ())
 }
 
 /// How much of a body that is too large is read and thrown away, and for how long.

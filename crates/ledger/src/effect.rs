@@ -2,8 +2,8 @@
 
 use minicbor::{Decode, Encode};
 use model::{
-    CommandId, CommandKind, Compartment, Digest, EnrolmentId, Group, KeyId, LinkHash, OrderId, PersonId,
-    Role, StandingTemplate, TimeMs,
+    CommandId, CommandKind, Compartment, DeclarationId, DeclarationKind, Digest, EnrolmentId, Group, KeyId,
+    LinkHash, OrderId, PersonId, Role, SetName, StandingTemplate, TimeMs,
 };
 
 use crate::words::{PersonalSealed, SigningPublicKey};
@@ -188,4 +188,52 @@ pub enum Effect {
         #[n(0)]
         order: OrderId,
     },
+    /// Each target's set of that name is now this one; what it held of it before is gone from it.
+    #[n(20)]
+    DeclarationsSet {
+        /// The set's name.
+        #[n(0)]
+        set: SetName,
+        /// All of it; empty: the set is gone.
+        #[n(1)]
+        declarations: Vec<Declared>,
+        /// The phones.
+        #[n(2)]
+        targets: Vec<EnrolmentId>,
+        /// It counts as erasure.
+        #[n(3)]
+        erasing: bool,
+        /// The `DeclarativeManagement` command that has the phones look.
+        #[n(4)]
+        command: CommandId,
+        /// SHA-256 of that command's bytes.
+        #[n(5)]
+        answer_digest: Digest,
+        /// Until when that command may be given. The set itself stands until another replaces it.
+        #[n(6)]
+        expires_at_ms: TimeMs,
+    },
+}
+
+/// One declaration of a set, without its content.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Declared {
+    /// What it is for.
+    #[n(0)]
+    pub kind: DeclarationKind,
+    /// Its identifier.
+    #[n(1)]
+    pub identifier: DeclarationId,
+    /// Its `Type`, one of the vault's own table.
+    #[n(2)]
+    pub declared_type: String,
+    /// Its `ServerToken`: SHA-256 over type, identifier and payload. The phone reads it as hexadecimal.
+    #[n(3)]
+    pub token: Digest,
+    /// SHA-256 of the bytes that the phone fetches.
+    #[n(4)]
+    pub answer_digest: Digest,
+    /// It has effect: a configuration that an activation names, or any other kind.
+    #[n(5)]
+    pub in_force: bool,
 }

@@ -7,7 +7,7 @@
 use minicbor::{Decode, Encode};
 use model::{CommandId, Digest, EnrolmentId, KeyId, OrderId, PersonId, TimeMs};
 
-pub use crate::effect::Effect;
+pub use crate::effect::{Declared, Effect};
 use crate::error::EntryError;
 pub use crate::words::{Opaque, PersonalSealed, ReasonKey, RefusalCode, SigningPublicKey};
 

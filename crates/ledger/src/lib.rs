@@ -24,7 +24,7 @@ mod words;
 
 pub use disk::{Disk, FileDisk};
 pub use entry::{
-    Body, Effect, Entry, Opaque, PersonalSealed, ReasonKey, RefusalCode, SigningPublicKey, Witness,
+    Body, Declared, Effect, Entry, Opaque, PersonalSealed, ReasonKey, RefusalCode, SigningPublicKey, Witness,
 };
 pub use error::{Damage, EntryError, LedgerError};
 pub use frame::{FILE_NAME, Position, Record};

@@ -37,11 +37,13 @@ pub enum CommandKind {
     ShutDownDevice,
     #[n(12)]
     Settings,
+    #[n(40)]
+    DeclarativeManagement,
 }
 
 impl CommandKind {
     /// Every kind.
-    pub const ALL: [CommandKind; 12] = [
+    pub const ALL: [CommandKind; 13] = [
         Self::InstallProfile,
         Self::RemoveProfile,
         Self::DeviceLock,
@@ -54,6 +56,7 @@ impl CommandKind {
         Self::RestartDevice,
         Self::ShutDownDevice,
         Self::Settings,
+        Self::DeclarativeManagement,
     ];
 
     /// Apple's `RequestType`.
@@ -72,6 +75,7 @@ impl CommandKind {
             Self::RestartDevice => "RestartDevice",
             Self::ShutDownDevice => "ShutDownDevice",
             Self::Settings => "Settings",
+            Self::DeclarativeManagement => "DeclarativeManagement",
         }
     }
 
@@ -149,6 +153,10 @@ pub enum Command {
         #[n(0)]
         items: Vec<Setting>,
     },
+    /// Turns declarative management on, or has the phone look for new declarations. Without `Data`: the
+    /// phone then asks for the tokens itself, so one command's bytes serve every phone.
+    #[n(40)]
+    DeclarativeManagement,
 }
 
 impl Command {
@@ -168,6 +176,7 @@ impl Command {
             Self::RestartDevice { .. } => CommandKind::RestartDevice,
             Self::ShutDownDevice => CommandKind::ShutDownDevice,
             Self::Settings { .. } => CommandKind::Settings,
+            Self::DeclarativeManagement => CommandKind::DeclarativeManagement,
         }
     }
 }

@@ -209,9 +209,52 @@ fn compartment_of(last: &str) -> Option<Compartment> {
     })
 }
 
+/// Items of declarative management's status that may stand in the clear, by their whole path (Apple's
+/// schema, `declarative/status/*.yaml`). Sorted.
+const STATUS_CLEAR: &[&str] = &[
+    "device.model.family",
+    "device.model.identifier",
+    "device.model.marketing-name",
+    "device.model.number",
+    "device.operating-system.build-version",
+    "device.operating-system.family",
+    "device.operating-system.marketing-name",
+    "device.operating-system.supplemental.build-version",
+    "device.operating-system.supplemental.extra-version",
+    "device.operating-system.version",
+    "device.power.battery-health",
+    "passcode.is-compliant",
+    "passcode.is-present",
+    "softwareupdate.beta-enrollment",
+    "softwareupdate.device-id",
+    "softwareupdate.failure-reason.count",
+    "softwareupdate.failure-reason.reason",
+    "softwareupdate.failure-reason.timestamp",
+    "softwareupdate.install-reason.declaration-id",
+    "softwareupdate.install-state",
+    "softwareupdate.pending-version.build-version",
+    "softwareupdate.pending-version.os-version",
+];
+
+/// The class of an item of declarative management's status, by its whole path.
+#[must_use]
+pub fn classify_status(path: &str) -> FieldClass {
+    if STATUS_CLEAR.binary_search(&path).is_ok() {
+        return FieldClass::Clear;
+    }
+    FieldClass::Sealed(match path.split('.').next() {
+        Some("account") => Compartment::Identity,
+        Some("device") if path.starts_with("device.identifier.") => Compartment::Hardware,
+        _ => Compartment::Other,
+    })
+}
+
 /// The class of the field `name`; only its last path segment that is not a number counts.
 #[must_use]
 pub fn classify(name: &str) -> FieldClass {
+    if STATUS_CLEAR.binary_search(&name).is_ok() {
+        return FieldClass::Clear;
+    }
     let last = name.rsplit('.').find(|s| !s.bytes().all(|b| b.is_ascii_digit())).unwrap_or(name);
     if let Some(c) = compartment_of(last) {
         return FieldClass::Sealed(c);
@@ -278,6 +321,20 @@ mod tests {
         assert_eq!(classify("ServiceSubscriptions.0.PhoneNumber"), FieldClass::Sealed(Compartment::Contact));
         assert_eq!(classify("EthernetMACs.1"), FieldClass::Sealed(Compartment::Hardware));
         assert_eq!(classify("SecurityInfo.PasscodePresent"), FieldClass::Clear);
+    }
+
+    #[test]
+    fn a_status_item_is_clear_by_its_whole_path_alone() {
+        assert!(STATUS_CLEAR.is_sorted());
+        assert_eq!(classify("device.operating-system.version"), FieldClass::Clear);
+        assert_eq!(classify_status("softwareupdate.install-state"), FieldClass::Clear);
+        for sealed in ["x.device.operating-system.version", "device.operating-system.version.x", "version"] {
+            assert_eq!(classify_status(sealed), FieldClass::Sealed(Compartment::Other), "{sealed}");
+            assert_ne!(classify(sealed), FieldClass::Clear, "{sealed}");
+        }
+        let sealed = |path: &str, c| assert_eq!(classify_status(path), FieldClass::Sealed(c), "{path}");
+        sealed("device.identifier.serial-number", Compartment::Hardware);
+        sealed("account.list.mail.incoming", Compartment::Identity);
     }
 
     #[test]

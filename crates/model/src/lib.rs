@@ -7,6 +7,7 @@
 
 pub mod clock;
 pub mod command;
+pub mod declaration;
 pub mod field;
 pub mod id;
 pub mod person;
@@ -14,7 +15,8 @@ pub mod standing;
 
 pub use clock::{Clock, SystemClock, TimeMs};
 pub use command::{Command, CommandKind, CommandSecrets, Setting};
-pub use field::{Compartment, FieldClass, SealedRow, classify};
+pub use declaration::{DeclarationId, DeclarationIdError, DeclarationKind, SetName, SetNameError};
+pub use field::{Compartment, FieldClass, SealedRow, classify, classify_status};
 pub use id::{CommandId, Digest, EnrolmentId, KeyId, LinkHash, OrderId, ParseIdError, PersonId};
 pub use person::{Group, GroupError, Role};
 pub use standing::StandingTemplate;

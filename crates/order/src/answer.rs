@@ -12,7 +12,7 @@ macro_rules! sealed_debug {
         }
     )*};
 }
-sealed_debug!(InviteSecrets, JoinSecrets, SearchSecrets, InviteAnswer, OpenedField);
+sealed_debug!(InviteSecrets, JoinSecrets, SearchSecrets, InviteAnswer, OpenedField, DeclarationSecrets);
 
 /// Whom an invitation is for. Sealed to the vault.
 #[derive(Clone, PartialEq, Eq, Encode, Decode)]
@@ -82,4 +82,16 @@ pub struct OpenAnswer {
     /// In the order that was asked; what the phone never reported is absent.
     #[n(0)]
     pub fields: Vec<OpenedField>,
+}
+
+/// A set of declarations. Sealed to the vault.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+pub struct DeclarationSecrets {
+    /// A JSON array of objects with `Type`, `Identifier` and `Payload`; empty to take the set away.
+    #[n(0)]
+    #[cbor(with = "minicbor::bytes")]
+    pub declarations: Vec<u8>,
+    /// When the order counts as erasure: the holder's name as the person typed it.
+    #[n(1)]
+    pub holder_name: Option<String>,
 }

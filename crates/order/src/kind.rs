@@ -2,7 +2,8 @@
 
 use minicbor::{Decode, Encode};
 use model::{
-    Command, Compartment, Digest, EnrolmentId, Group, OrderId, PersonId, Role, StandingTemplate, TimeMs,
+    Command, Compartment, Digest, EnrolmentId, Group, OrderId, PersonId, Role, SetName, StandingTemplate,
+    TimeMs,
 };
 use serde::{Deserialize, Serialize};
 
@@ -228,6 +229,14 @@ pub enum OrderKind {
         #[n(0)]
         order: OrderId,
     },
+    /// Makes this set of declarations the one of that name on every target; what the targets' set of
+    /// that name held before is gone from it. Sealed: [`crate::DeclarationSecrets`].
+    #[n(20)]
+    SetDeclarations {
+        /// Which of the phones' sets.
+        #[n(0)]
+        set: SetName,
+    },
 }
 
 impl OrderKind {
@@ -250,6 +259,7 @@ impl OrderKind {
             Self::EndSession { .. } => "end_session",
             Self::MakeStanding { .. } => "make_standing",
             Self::EndStanding { .. } => "end_standing",
+            Self::SetDeclarations { .. } => "set_declarations",
         }
     }
 

@@ -15,6 +15,7 @@
 
 mod answer;
 mod bytes;
+mod declarations;
 mod free;
 mod kind;
 mod refusal;
@@ -23,8 +24,14 @@ mod signature;
 mod statement;
 mod warrant;
 
-pub use answer::{InviteAnswer, InviteSecrets, JoinSecrets, OpenAnswer, OpenedField, SearchSecrets};
+pub use answer::{
+    DeclarationSecrets, InviteAnswer, InviteSecrets, JoinSecrets, OpenAnswer, OpenedField, SearchSecrets,
+};
 pub use bytes::{BytesError, decode, encode};
+pub use declarations::{
+    DeclarationAnswer, DeclarationsError, DeclarationsWarrant, DeclaredAnswer, SignedDeclarations,
+    endpoint_hash,
+};
 pub use free::FreeQuery;
 pub use kind::{ApiScope, Order, OrderKind, PersonKey};
 pub use refusal::Refusal;

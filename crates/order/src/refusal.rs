@@ -71,11 +71,21 @@ pub enum Refusal {
     CertificateNotDue = 52,
     #[error("the certificate has run out; invite the phone's holder again")]
     CertificateRunOut = 53,
+    #[error("a declaration can't be used as it stands; 'matron declarations check' says which and why")]
+    BadDeclaration = 40,
+    #[error("a phone named in the order has a declaration of the same identifier in another set")]
+    DeclarationTaken = 41,
+    #[error("a phone named in the order would hold more declarations than one phone may (200)")]
+    TooManyDeclarations = 42,
+    #[error("no declarations were ever set for this phone")]
+    NoDeclarations = 43,
+    #[error("a set of declarations is not called back but replaced: set another one, or an empty one")]
+    SetStands = 44,
 }
 
 impl Refusal {
     /// Every refusal, in the order of its number.
-    pub const ALL: [Refusal; 33] = [
+    pub const ALL: [Refusal; 38] = [
         Self::Unreadable,
         Self::BadSignature,
         Self::UnknownSigner,
@@ -109,6 +119,11 @@ impl Refusal {
         Self::StandingCapReached,
         Self::CertificateNotDue,
         Self::CertificateRunOut,
+        Self::BadDeclaration,
+        Self::DeclarationTaken,
+        Self::TooManyDeclarations,
+        Self::NoDeclarations,
+        Self::SetStands,
     ];
 
     /// Its number in the ledger and on the wire.

@@ -63,6 +63,12 @@ pub fn rule(role: Role, kind: &OrderKind, erasing: bool) -> Option<Rule> {
             WardManager => Some(OWN_GROUP),
             Auditor => None,
         },
+        // What is taken away with a set counts as erasure (the vault's judgement), one phone at a time.
+        OrderKind::SetDeclarations { .. } => match role {
+            Administrator | Engineer if erasing => Some(Rule { most_targets: 1, ..EVERYWHERE }),
+            Administrator | Engineer => Some(EVERYWHERE),
+            ServiceDesk | WardManager | Auditor => None,
+        },
         OrderKind::Command { command } => match role {
             Administrator | Engineer if erasing => Some(Rule { most_targets: 1, ..EVERYWHERE }),
             Administrator | Engineer if is_disruptive(command.kind()) => {
@@ -116,6 +122,17 @@ mod tests {
         for role in Role::ALL {
             let may = matches!(role, Role::Administrator | Role::Engineer);
             assert_eq!(rule(role, &erase(), true).is_some(), may, "{role:?}");
+        }
+    }
+
+    #[test]
+    fn only_administrators_and_engineers_set_declarations() {
+        let kind = OrderKind::SetDeclarations { set: model::SetName::new("policy").unwrap() };
+        for role in Role::ALL {
+            let may = matches!(role, Role::Administrator | Role::Engineer);
+            let most = |erasing| rule(role, &kind, erasing).map(|r| r.most_targets);
+            assert_eq!(most(true), may.then_some(1), "{role:?}");
+            assert_eq!(most(false), may.then_some(crate::Order::MOST_TARGETS), "{role:?}");
         }
     }
 

@@ -17,7 +17,7 @@ use crate::fields::Sealing;
 use crate::keys::Keys;
 use crate::reason::{Counters, Refusal};
 use crate::signed::{self, Signer};
-use crate::{Config, Error, observe, scep};
+use crate::{Config, Error, declared, observe, scep};
 
 /// Bodies up to this are worth no thread of their own: a millisecond at most.
 const INLINE_BODY_BYTES: usize = 64 << 10;
@@ -79,9 +79,11 @@ impl Desk {
         let asked =
             |order_key| scep::Asked { keys: &self.keys, order_key, admit: self.admit, rng: &self.rng };
         let order_key = || self.statement().map(|s| PublicKey(s.order_key.0));
-        let mut signer = None;
+        let (mut signer, mut endpoint) = (None, Bytes::new());
         let what = match &request.what {
-            Some(Asked::Device(device)) => self.device(&request.enrolment, device, &mut signer),
+            Some(Asked::Device(device)) => {
+                self.device(&request.enrolment, device, &mut signer, &mut endpoint)
+            }
             Some(Asked::Scep(query)) => {
                 self.counters.count("scep_query");
                 scep::query(query, &asked(order_key()))
@@ -92,7 +94,7 @@ impl Desk {
             }
             None => Err(Refusal::bad("unknown_request")),
         };
-        let reply = self.reply(request.call, what);
+        let reply = ReadReply { endpoint, ..self.reply(request.call, what) };
         match signer {
             None => reply,
             Some(Signer { enrolment, certificate }) => ReadReply {
@@ -145,12 +147,14 @@ impl Desk {
         Ok(statement)
     }
 
-    /// `signer` is filled in when the message says by its signature whose it is.
+    /// `signer` is filled in when the message says by its signature whose it is, `endpoint` with the hash of
+    /// where declarations were asked for.
     fn device(
         &self,
         enrolment: &[u8],
         device: &proto::DeviceBody,
         signer: &mut Option<Signer>,
+        endpoint: &mut Bytes,
     ) -> Result<What, Refusal> {
         if device.body.len() > self.largest_body_bytes {
             return Err(Refusal::too_large("too_large"));
@@ -177,6 +181,7 @@ impl Desk {
         let observed = observe::observe(&message, &mut sealing)?;
         drop(lane);
         self.counters.count(observe::kind(&observed));
+        *endpoint = declared::endpoint_of(&message);
         Ok(What::Observed(Bytes::from(observed.encode_to_vec())))
     }
 

@@ -126,7 +126,7 @@ impl Sealing<'_> {
     }
 }
 
-fn clear(field: &Field) -> ClearField {
+pub(crate) fn clear(field: &Field) -> ClearField {
     let mut value = String::new();
     json::push_value(&mut value, &field.value);
     ClearField { name: field.name.clone(), value }

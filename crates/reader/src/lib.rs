@@ -29,6 +29,7 @@
 
 mod config;
 mod content;
+mod declared;
 mod desk;
 mod error;
 mod fields;

@@ -5,9 +5,9 @@ use apple::report::Status;
 use model::EnrolmentId;
 use rpc::proto::{self, observed::What};
 
-use crate::content;
 use crate::fields::{Sealing, Sorted, plain_text};
 use crate::reason::Refusal;
+use crate::{content, declared};
 
 /// Under this the same phone has the same tag in every enrolment, so that core sees a phone come back.
 const ANY_ENROLMENT: EnrolmentId = EnrolmentId([0; 16]);
@@ -58,6 +58,7 @@ fn what(message: &Message, sealing: &mut Sealing<'_>) -> Result<What, Refusal> {
                 content: content::content(report, sealing)?,
             })
         }
+        Message::DeclarativeManagement(m) => declared::what(m, sealing)?,
         Message::Unknown { message_type, .. } => other(message_type),
         known => other(known.kind()),
     })
@@ -82,6 +83,8 @@ pub(crate) fn kind(observed: &proto::Observed) -> &'static str {
         Some(What::CheckOut(_)) => "check_out",
         Some(What::UserAuthenticate(_)) => "user_authenticate",
         Some(What::Report(_)) => "report",
+        Some(What::DeclarationsAsked(_)) => "declarations_asked",
+        Some(What::StatusReport(_)) => "status_report",
         Some(What::Other(_)) | None => "other",
     }
 }

@@ -29,8 +29,10 @@ pub const REASONS: &[&str] = &[
     "unknown_message",
     "unknown_status",
     "no_identity",
+    "not_json",
     "malformed",
     "bad_topic",
+    "bad_endpoint",
     "too_many_fields",
     "no_enrolment",
     "unknown_request",
@@ -103,6 +105,7 @@ impl From<Malformed> for Refusal {
             Malformed::UnknownMessage => "unknown_message",
             Malformed::UnknownStatus => "unknown_status",
             Malformed::NoIdentity => "no_identity",
+            Malformed::NotJson => "not_json",
             _ => "malformed",
         })
     }
@@ -166,6 +169,7 @@ mod tests {
             Malformed::UnknownMessage,
             Malformed::UnknownStatus,
             Malformed::NoIdentity,
+            Malformed::NotJson,
         ];
         for why in all {
             let refusal = Refusal::from(why);

@@ -10,6 +10,7 @@ mod lists;
 
 pub(crate) use act::read_profile;
 
+use crate::declared::Declared;
 use crate::handset::Handset;
 use crate::report::{Status, error_chain};
 use plist::{Dictionary, Value};
@@ -65,6 +66,10 @@ pub(crate) struct Life {
     /// Installed by management, the enrolment profile first.
     #[n(9)]
     pub(crate) profiles: Vec<Installed>,
+    /// Declarative management.
+    #[n(20)]
+    #[cbor(default)]
+    pub(crate) declared: Declared,
 }
 
 /// What a phone knows of itself besides.
@@ -165,6 +170,12 @@ pub(crate) fn answer(own: &Own<'_>, life: &mut Life, request_type: &str, command
         "RestartDevice" => supervised(own, request_type, || Reply::then(After::Restart)),
         "ShutDownDevice" => supervised(own, request_type, || Reply::then(After::Off)),
         "Settings" => act::settings(own, life, command),
+        "DeclarativeManagement" => {
+            // With tokens or without: it looks once the conversation is over.
+            life.declared.on = true;
+            life.declared.due = true;
+            Reply::ok()
+        }
         // UserList among them: it is for shared iPads and Macs.
         _ => not_valid(request_type),
     }

@@ -33,6 +33,7 @@
 //! Bytes from a server are read as from a stranger: bounded, no recursion, refused with a [`Fault`].
 
 mod answer;
+mod declared;
 mod dice;
 mod enrol;
 mod error;

@@ -294,6 +294,19 @@ impl Phone {
         message: Dictionary,
         step: Step,
     ) -> Result<(), Failure> {
+        match self.ask(connection, message, step).await?.status {
+            200 => Ok(()),
+            status => Err(Fault::Status(status).at(step)),
+        }
+    }
+
+    /// Sends a check-in message and gives the answer, whatever its status.
+    pub(crate) async fn ask(
+        &mut self,
+        connection: &mut Connection,
+        message: Dictionary,
+        step: Step,
+    ) -> Result<Response, Failure> {
         const KIND: &str = "application/x-apple-aspen-mdm-checkin";
         let body = write(message, self.handset().binary).map_err(|f| f.at(step))?;
         let identity = self.identity()?;
@@ -303,10 +316,7 @@ impl Phone {
         } else {
             identity.connect(&check_in).await?.request("PUT", target(&check_in), Some(KIND), &body).await
         };
-        match sent.map_err(|f| f.at(step))?.status {
-            200 => Ok(()),
-            status => Err(Fault::Status(status).at(step)),
-        }
+        sent.map_err(|f| f.at(step))
     }
 }
 

@@ -111,6 +111,9 @@ impl Phone {
                 self.confirm(id);
             }
             if reply.body.is_empty() {
+                if self.life.declared.on {
+                    self.sync_declarations(connection).await.map_err(|failure| failure.fault)?;
+                }
                 let ending = if last == Status::NotNow { Ending::PutOff } else { Ending::Quiet };
                 return Ok(Talk { commands, repeated, ending });
             }

@@ -289,6 +289,24 @@ impl Tx<'_> {
         Ok(true)
     }
 
+    /// A sealed row that this source said is no longer so.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn drop_sealed_from(
+        &self,
+        slot: Slot,
+        source: FieldSource<'_>,
+        name: &str,
+    ) -> Result<(), StoreError> {
+        let said = self.one(
+            "SELECT 1 FROM sealed_rows WHERE slot = ?1 AND name = ?2 AND source = ?3",
+            params![slot.0, name, source],
+            |_| Ok(()),
+        )?;
+        if said.is_some() { self.drop_sealed(slot, name) } else { Ok(()) }
+    }
+
     fn drop_sealed(&self, slot: Slot, name: &str) -> Result<(), StoreError> {
         self.run("DELETE FROM sealed_rows WHERE slot = ?1 AND name = ?2", params![slot.0, name])?;
         self.run("DELETE FROM index_due WHERE slot = ?1 AND name = ?2", params![slot.0, name])?;

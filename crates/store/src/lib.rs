@@ -11,6 +11,7 @@
 //! value. Only `core` uses it.
 
 mod certificate;
+mod declarations;
 mod device;
 mod enrolment;
 mod error;
@@ -31,6 +32,7 @@ mod writer;
 pub use certificate::{
     CertificateItem, CertificateState, NewCertificate, RenewalWindow, RenewedRecord, StandingRecord,
 };
+pub use declarations::{DeclarationState, DeclarationsKept, NewSet, SetItem, StatusError, WantedDeclaration};
 pub use device::{DeviceFilter, DeviceItem, DeviceSort};
 pub use enrolment::{EnrolmentRecord, EnrolmentState, Invitation, NewInvitation, PushState, Slot};
 pub use error::StoreError;

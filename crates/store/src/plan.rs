@@ -182,3 +182,11 @@ fn no_statement_is_planned_again_whatever_is_bound() {
         .collect();
     assert!(again.is_empty(), "{again:?}");
 }
+
+#[test]
+fn a_phones_declarations_are_found_by_its_slot() {
+    assert!(
+        searches(crate::declarations::KEPT).contains("SEARCH declaration_warrants USING INTEGER PRIMARY KEY")
+    );
+    assert!(searches(crate::declarations::WANTED).contains("SEARCH p USING PRIMARY KEY (slot=?)"));
+}

@@ -31,7 +31,13 @@ const LARGEST_BATCH_BYTES: usize = 16 << 20;
 fn size_of_entry(body: &Body) -> usize {
     1024 + match body {
         // A target is 17 bytes of the order, and at most 90 more in its effect.
-        Body::OrderAccepted { bytes, .. } => bytes.0.len() * 7,
+        Body::OrderAccepted { bytes, effect, .. } => {
+            let declared = match effect {
+                ledger::Effect::DeclarationsSet { declarations, .. } => declarations.len() * 256,
+                _ => 0,
+            };
+            bytes.0.len() * 7 + declared
+        }
         Body::GrantUsed { opened, .. } => opened.iter().map(|(_, name)| name.len() + 24).sum(),
         Body::CertificateIssued { certificate, .. } | Body::ServerCertificateIssued { certificate } => {
             certificate.0.len()

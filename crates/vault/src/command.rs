@@ -31,11 +31,11 @@ pub(crate) struct PreparedCommand {
 }
 
 /// Bytes before they are sealed to the door.
-struct Built {
-    phone: Option<EnrolmentId>,
-    command: CommandId,
-    bytes: Zeroizing<Vec<u8>>,
-    digest: Digest,
+pub(crate) struct Built {
+    pub(crate) phone: Option<EnrolmentId>,
+    pub(crate) command: CommandId,
+    pub(crate) bytes: Zeroizing<Vec<u8>>,
+    pub(crate) digest: Digest,
 }
 
 fn secrets(arguments_bytes: &[u8]) -> Result<CommandSecrets, Refusal> {
@@ -56,7 +56,13 @@ fn is_secret(command: &Command, s: &CommandSecrets) -> bool {
 impl Chamber {
     /// Whether the order counts as erasure, by its content.
     pub(crate) fn judge(&self, order: &Order, arguments_bytes: &[u8]) -> Result<bool, Refusal> {
-        let OrderKind::Command { command } = &order.kind else { return Ok(false) };
+        let command = match &order.kind {
+            OrderKind::Command { command } => command,
+            OrderKind::SetDeclarations { set } => {
+                return self.judge_declarations(order, set, arguments_bytes);
+            }
+            _ => return Ok(false),
+        };
         let secrets = secrets(arguments_bytes)?;
         Ok(harm::judge_command(command, &secrets).is_erasing())
     }
@@ -71,6 +77,11 @@ impl Chamber {
     ) -> Result<Consequence, Refusal> {
         let secrets = secrets(arguments_bytes)?;
         self.check_targets(order)?;
+        // A phone that has no declarations has nothing to look for.
+        let has_some = |t: &EnrolmentId| self.state.declared.of(t).is_some();
+        if *command == Command::DeclarativeManagement && !order.targets.iter().all(has_some) {
+            return Err(Refusal::NoDeclarations);
+        }
         if erasing {
             let [target] = order.targets[..] else { return Err(Refusal::ErasesTooMany) };
             self.check_holder(&target, secrets.holder_name.as_deref())?;
@@ -89,7 +100,7 @@ impl Chamber {
             per_phone,
         };
         let commands = self.prepare(built, order, is_secret(command, &secrets))?;
-        Ok(Consequence { effect, answer: None, commands, erasing })
+        Ok(Consequence { commands, erasing, ..Consequence::of(effect) })
     }
 
     /// The same bytes and fresh warrants for an order that was accepted before.
@@ -118,7 +129,7 @@ impl Chamber {
         Ok(Consequence { commands, erasing, ..Consequence::of(Effect::Recalled { order: order.id }) })
     }
 
-    fn check_targets(&self, order: &Order) -> Result<(), Refusal> {
+    pub(crate) fn check_targets(&self, order: &Order) -> Result<(), Refusal> {
         if order.targets.is_empty() {
             return Err(Refusal::BadArgument);
         }
@@ -132,7 +143,7 @@ impl Chamber {
     }
 
     /// The name that the person typed against the invitation's: same words, whatever their case.
-    fn check_holder(&self, target: &EnrolmentId, typed: Option<&str>) -> Result<(), Refusal> {
+    pub(crate) fn check_holder(&self, target: &EnrolmentId, typed: Option<&str>) -> Result<(), Refusal> {
         let enrolment = self.state.enrolments.get(target).ok_or(Refusal::UnknownEnrolment)?;
         let holder = self
             .people_keys
@@ -184,7 +195,7 @@ impl Chamber {
     }
 
     /// Seals what is secret to the door and signs the warrants.
-    fn prepare(
+    pub(crate) fn prepare(
         &self,
         built: Vec<Built>,
         order: &Order,
@@ -257,7 +268,7 @@ impl Chamber {
     }
 }
 
-fn refusal_of(error: &apple::CommandError) -> Refusal {
+pub(crate) fn refusal_of(error: &apple::CommandError) -> Refusal {
     match error {
         apple::CommandError::Profile(_) => Refusal::BadProfile,
         _ => Refusal::BadArgument,

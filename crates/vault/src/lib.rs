@@ -11,6 +11,8 @@
 mod certificate;
 mod chamber;
 mod command;
+mod declarations;
+mod declared;
 mod derive;
 mod error;
 mod grant;

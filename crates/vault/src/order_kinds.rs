@@ -151,7 +151,9 @@ impl Chamber {
                 }))
             }
             OrderKind::Command { command } => self.command(order, command, arguments_bytes, rows, erasing),
+            OrderKind::SetDeclarations { set } => self.set_declarations(order, set, arguments_bytes, erasing),
             OrderKind::Recall { order } => match self.state.commanded.get(order) {
+                Some(_) if self.state.declared.is_set_by(order) => Err(Refusal::SetStands),
                 Some(c) if !c.recalled && self.now_ms < c.expires_at_ms => {
                     Ok(Consequence::of(Effect::Recalled { order: *order }))
                 }
@@ -308,6 +310,11 @@ impl Chamber {
             OrderKind::Command { command } => {
                 let arguments_bytes = self.open_arguments(order, &submitted.sealed_arguments)?;
                 let c = self.command_again(order, command, &arguments_bytes, &submitted.rows)?;
+                Ok(Consequence { effect: nothing().effect, ..c })
+            }
+            OrderKind::SetDeclarations { .. } => {
+                let arguments_bytes = self.open_arguments(order, &submitted.sealed_arguments)?;
+                let c = self.declarations_again(order, &arguments_bytes)?;
                 Ok(Consequence { effect: nothing().effect, ..c })
             }
             _ => Ok(nothing()),

@@ -19,6 +19,7 @@ use tonic::{Request, Response, Status};
 use crate::Error;
 use crate::chamber::{Chamber, Door, NotDurable, start};
 use crate::command::PreparedCommand;
+use crate::declarations::PhoneDeclarations;
 use crate::rows::invited;
 use crate::submit::Submitted;
 
@@ -92,6 +93,8 @@ pub async fn run(
 
 /// The most rows that are indexed in one call: everyone else waits while it is done.
 const MOST_INDEXED: usize = 1_000;
+/// The most phones whose declarations are told in one call.
+const MOST_DECLARED: usize = 100;
 /// The most of core's words in one call.
 const MOST_WORDS: usize = 1_000;
 
@@ -150,6 +153,36 @@ impl Vault for Room {
             sealed_answer: o.sealed_answer,
             commands: commands.collect(),
             erasing: o.erasing,
+            declarations: o
+                .declarations
+                .into_iter()
+                .map(|d| proto::DeclarationBody { digest: d.digest.0.to_vec(), sealed_body: d.sealed_body })
+                .collect(),
+        }))
+    }
+
+    async fn declarations(
+        &self,
+        request: Request<proto::DeclarationsRequest>,
+    ) -> Result<Response<proto::DeclarationsAnswer>, Status> {
+        let asked = request.into_inner().enrolments;
+        if asked.len() > MOST_DECLARED {
+            return Err(Status::invalid_argument("more phones than are told at once"));
+        }
+        let phones: Vec<EnrolmentId> =
+            asked.iter().map(|e| rpc::enrolment_id(e).map_err(invalid)).collect::<Result<_, _>>()?;
+        let made = self.door.decide(move |c| c.declarations(&phones)).await.map_err(not_durable)?;
+        let to = |p: PhoneDeclarations| proto::PhoneDeclarations {
+            enrolment: p.enrolment.0.to_vec(),
+            warrant: encode(&p.warrant),
+            tokens: p.tokens,
+            items: p.items,
+        };
+        Ok(Response::new(match made {
+            Ok(phones) => {
+                proto::DeclarationsAnswer { refusal: 0, phones: phones.into_iter().map(to).collect() }
+            }
+            Err(r) => proto::DeclarationsAnswer { refusal: number(Some(r)), phones: vec![] },
         }))
     }
 

@@ -12,6 +12,7 @@ use model::{
 };
 
 use crate::Error;
+use crate::declared::DeclaredState;
 use crate::standing::{Renewal, Standing};
 
 /// A person who signs orders.
@@ -129,6 +130,7 @@ pub(crate) struct State {
     /// The session that an order granted.
     granted: HashMap<OrderId, Digest>,
     pub(crate) commanded: HashMap<OrderId, Commanded>,
+    pub(crate) declared: DeclaredState,
     pub(crate) api_keys: HashMap<Digest, TimeMs>,
     pub(crate) standing: HashMap<OrderId, Standing>,
     pub(crate) decided: HashMap<OrderId, Decided>,
@@ -159,6 +161,7 @@ impl State {
             }
             Body::OrderAccepted { order, digest, person, effect, .. } => {
                 self.decided.insert(*order, Decided { digest: *digest, refusal: 0, position, at_ms });
+                self.declared.apply(*order, position, at_ms, effect);
                 self.take_effect(*order, *person, effect);
             }
             Body::OrderRefused { order, digest, reason, .. } => {
@@ -304,6 +307,22 @@ impl State {
                 if let Some(s) = self.standing.get_mut(order) {
                     s.ended = true;
                 }
+            }
+            // The set itself is taken in by `DeclaredState`; this is the command that has phones look.
+            Effect::DeclarationsSet { command, answer_digest, erasing, targets, expires_at_ms, .. } => {
+                let mut targets = targets.clone();
+                targets.sort_unstable();
+                let commanded = Commanded {
+                    command: *command,
+                    kind: CommandKind::DeclarativeManagement,
+                    digest: *answer_digest,
+                    erasing: *erasing,
+                    targets,
+                    per_phone: HashMap::new(),
+                    expires_at_ms: *expires_at_ms,
+                    recalled: false,
+                };
+                self.commanded.insert(order, commanded);
             }
         }
     }

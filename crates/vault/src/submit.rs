@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::chamber::Chamber;
 use crate::command::PreparedCommand;
+use crate::declarations::DeclarationBody;
 
 /// Clocks of administrators' machines may be this far ahead.
 const CLOCK_GRACE_MS: i64 = 5 * model::clock::MINUTE_MS;
@@ -34,6 +35,7 @@ pub(crate) struct Outcome {
     pub(crate) position: u64,
     pub(crate) sealed_answer: Vec<u8>,
     pub(crate) commands: Vec<PreparedCommand>,
+    pub(crate) declarations: Vec<DeclarationBody>,
     pub(crate) erasing: bool,
 }
 
@@ -42,12 +44,13 @@ pub(crate) struct Consequence {
     pub(crate) effect: Effect,
     pub(crate) answer: Option<Zeroizing<Vec<u8>>>,
     pub(crate) commands: Vec<PreparedCommand>,
+    pub(crate) declarations: Vec<DeclarationBody>,
     pub(crate) erasing: bool,
 }
 
 impl Consequence {
     pub(crate) fn of(effect: Effect) -> Self {
-        Self { effect, answer: None, commands: Vec::new(), erasing: false }
+        Self { effect, answer: None, commands: Vec::new(), declarations: Vec::new(), erasing: false }
     }
 }
 
@@ -135,9 +138,13 @@ impl Chamber {
         let again = Outcome { order: id, position: before.position, ..Outcome::default() };
         match self.again(verified, before.at_ms, submitted) {
             Ok(c) => match self.seal_answer(verified.order(), c.answer.as_deref()) {
-                Ok(sealed_answer) => {
-                    Outcome { sealed_answer, commands: c.commands, erasing: c.erasing, ..again }
-                }
+                Ok(sealed_answer) => Outcome {
+                    sealed_answer,
+                    commands: c.commands,
+                    declarations: c.declarations,
+                    erasing: c.erasing,
+                    ..again
+                },
                 Err(_) => again,
             },
             // What could be shown once can't be made again (an opened row that core lost, say).
@@ -268,6 +275,7 @@ impl Chamber {
             position,
             sealed_answer,
             commands: consequence.commands,
+            declarations: consequence.declarations,
             erasing: consequence.erasing,
         }
     }

@@ -52,7 +52,7 @@ impl Rule {
 }
 
 /// A user name before the host would make one host look like another.
-fn is_plain_https(url: &str) -> bool {
+pub(crate) fn is_plain_https(url: &str) -> bool {
     let Some(rest) = url.strip_prefix("https://") else { return false };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);

@@ -213,5 +213,13 @@ fn effect_summary(effect: &Effect) -> (&'static str, Value) {
             json!({ "template": template, "cap_an_hour": cap_an_hour, "expires_at_ms": expires_at_ms }),
         ),
         Effect::StandingEnded { order } => ("standing_ended", json!({ "order": order })),
+        Effect::DeclarationsSet { set, declarations, targets, erasing, .. } => (
+            "declarations_set",
+            json!({ "set": set, "erasing": erasing, "targets": targets,
+                    "declarations": declarations.iter().map(|d| json!({
+                        "kind": d.kind, "identifier": d.identifier, "type": d.declared_type,
+                        "token": d.token, "answer_digest": d.answer_digest, "in_force": d.in_force,
+                    })).collect::<Vec<_>>() }),
+        ),
     }
 }

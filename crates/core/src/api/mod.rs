@@ -7,6 +7,7 @@
 mod access;
 mod certificates;
 mod commands;
+mod declarations;
 mod devices;
 mod health;
 mod ledger;
@@ -123,6 +124,7 @@ fn all() -> Routes {
         .guarded::<Commands>(routes!(orders::get_order))
         .guarded::<Devices>(routes!(devices::list_devices))
         .guarded::<Devices>(routes!(devices::get_device))
+        .guarded::<Devices>(routes!(declarations::get_declarations))
         .guarded::<Commands>(routes!(commands::list_device_commands))
         .guarded::<Commands>(routes!(commands::list_commands))
         .guarded::<Commands>(routes!(commands::get_command))

@@ -98,6 +98,7 @@ pub(crate) fn authenticate(
                 tx.end(old.slot, Some(enrolment), now_ms)?;
             }
             tx.authenticate(slot, &tag, now_ms)?;
+            tx.forget_declaration_states(slot)?;
             let to_index = fields.keep(tx, slot, "Authenticate", true, now_ms)?;
             let replaced = before.map(|b| b.enrolment);
             tx.say(&order::encode(&Body::Authenticated { enrolment, replaced }))?;

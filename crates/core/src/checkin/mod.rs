@@ -3,6 +3,7 @@
 //! one write, and its answer leaves after the commit.
 
 mod begin;
+mod declared;
 mod delivery;
 mod renewal;
 mod report;
@@ -209,14 +210,19 @@ fn observed(room: &Arc<Room>, enrolment: EnrolmentId, certificate: &[u8], bytes:
             begin::check_out(room, enrolment, standing, now_ms, reply);
         }
         Said::UserAuthenticate(_) => reply.plain(410),
+        Said::DeclarationsAsked(asked) => {
+            room.counters.declarations_asked.inc();
+            declared::asked(room, enrolment, standing, asked, now_ms, reply);
+        }
+        Said::StatusReport(report) => {
+            room.counters.status_report.inc();
+            declared::status(room, standing, report, now_ms, reply);
+        }
         Said::Other(other) => {
             room.counters.other.inc();
             // These ask for something that core does not have to give.
             // (A 200 to SetBootstrapToken would say that it is kept.)
-            let asks = matches!(
-                other.message_type.as_str(),
-                "GetToken" | "DeclarativeManagement" | "SetBootstrapToken"
-            );
+            let asks = matches!(other.message_type.as_str(), "GetToken" | "SetBootstrapToken");
             reply.plain(if asks { 400 } else { 200 });
         }
     }

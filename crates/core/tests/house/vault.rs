@@ -30,6 +30,8 @@ pub struct State {
     pub words: Vec<Body>,
     pub submissions: Vec<proto::Submission>,
     pub warrants_asked: usize,
+    pub declared: Vec<proto::PhoneDeclarations>,
+    pub declarations_asked: usize,
     pub warrant_life_ms: TimeMs,
     pub refuse: Option<Refusal>,
     pub opened: Vec<(EnrolmentId, String)>,
@@ -86,6 +88,8 @@ impl FakeVault {
             words: vec![],
             submissions: vec![],
             warrants_asked: 0,
+            declared: vec![],
+            declarations_asked: 0,
             warrant_life_ms: model::clock::DAY_MS,
             refuse: None,
             opened: vec![],
@@ -360,6 +364,20 @@ impl Vault for FakeVault {
             enrolment: e,
         });
         Ok(Response::new(proto::WarrantsAnswer { refusal: 0, warrants: warrants.collect() }))
+    }
+
+    /// What was put there for the phone.
+    async fn declarations(
+        &self,
+        r: Request<proto::DeclarationsRequest>,
+    ) -> Result<Response<proto::DeclarationsAnswer>, Status> {
+        let mut state = self.lock();
+        state.declarations_asked += 1;
+        let asked = r.into_inner().enrolments;
+        let phones: Vec<_> =
+            state.declared.iter().filter(|p| asked.contains(&p.enrolment)).cloned().collect();
+        let refusal = if phones.is_empty() { u32::from(Refusal::NoDeclarations.number()) } else { 0 };
+        Ok(Response::new(proto::DeclarationsAnswer { refusal, phones }))
     }
 
     /// A search's `sealed_search` is `field:term`.

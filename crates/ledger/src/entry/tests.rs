@@ -1,6 +1,6 @@
 use super::*;
 use model::Group;
-use model::{CommandKind, Compartment, LinkHash, Role};
+use model::{CommandKind, Compartment, DeclarationId, DeclarationKind, LinkHash, Role, SetName};
 use proptest::prelude::*;
 
 fn key(n: u8) -> SigningPublicKey {
@@ -55,6 +55,22 @@ fn effects() -> Vec<Effect> {
         },
         Effect::ApiKeyRevoked { hash: Digest([14; 32]) },
         Effect::SessionEnded { session: Digest([8; 32]) },
+        Effect::DeclarationsSet {
+            set: SetName::new("ward-policy").unwrap(),
+            declarations: vec![Declared {
+                kind: DeclarationKind::Configuration,
+                identifier: DeclarationId::new("org.example.passcode").unwrap(),
+                declared_type: "com.apple.configuration.passcode.settings".into(),
+                token: Digest([15; 32]),
+                answer_digest: Digest([16; 32]),
+                in_force: true,
+            }],
+            targets: vec![phone],
+            erasing: false,
+            command: CommandId([17; 16]),
+            answer_digest: Digest([18; 32]),
+            expires_at_ms: 1,
+        },
     ]
 }
 
@@ -168,7 +184,7 @@ fn the_encoding_of_every_kind_is_what_it_was_in_version_1() {
     assert_eq!(hex, format!("86010005{}{zero}01{}{one}{}{two}", "5820", "8201825820", "5820"));
 }
 
-const GOLDEN: &str = "b5e3eeac412eb56a54a79633bed2037abcfc56226d60e23c68bc1c73ca79a82d";
+const GOLDEN: &str = "ea1105afde80314d08bac763c4bd8e039173cd8c40e2d54045eb7a633693cf9b";
 
 #[test]
 fn another_form_of_the_same_entry_is_refused() {

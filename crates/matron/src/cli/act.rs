@@ -12,7 +12,7 @@ use serde_json::json;
 use super::desk::Desk;
 use super::failure::{CliError, Result, failed, usage};
 use super::place::{self, Draft, Placed};
-use super::{devices, follow, show};
+use super::{declarations, devices, follow, show};
 
 /// The largest profile that is sent, in bytes.
 const LARGEST_PROFILE_BYTES: u64 = 4 << 20;
@@ -38,6 +38,8 @@ pub(crate) enum ActCommand {
     RemoveProfile(RemoveProfile),
     /// Change settings.
     Settings(Settings),
+    /// Update the system by a deadline: a declaration that the phone holds by itself (iOS 17 or newer).
+    UpdateOs(declarations::UpdateOs),
 }
 
 /// What every such order has.
@@ -45,16 +47,16 @@ pub(crate) enum ActCommand {
 pub(crate) struct How {
     /// Why. Auditors read it; no names or numbers here.
     #[arg(long)]
-    reason: Option<String>,
+    pub(crate) reason: Option<String>,
     /// How many days the order waits for a phone that is off, 1 to 30.
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u8).range(1..=30))]
-    days: u8,
+    pub(crate) days: u8,
     /// Wait so many seconds for the phones' answers.
     #[arg(long, value_name = "SECONDS")]
-    wait: Option<u64>,
+    pub(crate) wait: Option<u64>,
     /// Don't ask.
     #[arg(long, short)]
-    yes: bool,
+    pub(crate) yes: bool,
 }
 
 #[derive(Debug, Args)]
@@ -249,6 +251,7 @@ pub(crate) fn run(desk: &Desk, command: ActCommand) -> Result<()> {
             order_all(desk, &[r.id], command, secrets, r.how)
         }
         ActCommand::Settings(s) => settings(desk, s),
+        ActCommand::UpdateOs(u) => declarations::update_os(desk, u),
     }
 }
 
@@ -299,7 +302,7 @@ fn sealed_words(secrets: &CommandSecrets) -> Vec<(&'static str, String)> {
 }
 
 /// Why it counts as erasure.
-fn erasing_because(harm: &Harm) -> Vec<String> {
+pub(crate) fn erasing_because(harm: &Harm) -> Vec<String> {
     let Harm::Erasing { because } = harm else { return Vec::new() };
     let finding = |f: &harm::Finding| {
         let key = if f.key.is_empty() { String::new() } else { format!(".{}", f.key) };
@@ -366,7 +369,7 @@ fn order_all(
     tell(desk, &placed, kind.request_type(), phones.len(), how.wait)
 }
 
-fn tell(desk: &Desk, placed: &Placed, name: &str, phones: usize, wait: Option<u64>) -> Result<()> {
+pub(crate) fn tell(desk: &Desk, placed: &Placed, name: &str, phones: usize, wait: Option<u64>) -> Result<()> {
     if !desk.reach.json {
         show::print(&format!(
             "Accepted: order {}, ledger entry {}. {name} goes to {} at the next check-in.\n",

@@ -46,6 +46,7 @@ pub(crate) fn kind_of(body: &Body) -> &'static str {
             Effect::SessionEnded { .. } => "session_ended",
             Effect::StandingMade { .. } => "standing_made",
             Effect::StandingEnded { .. } => "standing_ended",
+            Effect::DeclarationsSet { .. } => "declarations_set",
         },
         Body::OrderRefused { .. } => "order_refused",
         Body::GrantUsed { .. } => "grant_used",

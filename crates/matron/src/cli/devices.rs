@@ -355,6 +355,9 @@ fn show_one(desk: &Desk, id: &str) -> Result<()> {
         let clear: Vec<_> = d.clear.iter().map(|(k, v)| (k.as_str(), text(v))).collect();
         out.push_str(&format!("\nIn the clear\n{}", show::facts(&clear)));
     }
+    if let Some(update) = update_in_words(&d.clear) {
+        out.push_str(&format!("\nSystem update, as the phone reports it\n  {update}\n"));
+    }
     if !detail.sealed_fields.is_empty() {
         let rows = detail.sealed_fields.iter().map(|f| {
             let mask = if f.mask.is_empty() { "sealed".to_owned() } else { f.mask.clone() };
@@ -372,6 +375,21 @@ fn show_one(desk: &Desk, id: &str) -> Result<()> {
         out.push_str(&format!("\n{}", show::table(&["REPORT", "CONFIRMED"], rows)));
     }
     show::print(&out)
+}
+
+/// How an update by declaration goes on, in the phone's own words (`softwareupdate.*`).
+fn update_in_words(clear: &BTreeMap<String, Value>) -> Option<String> {
+    let of = |name: &str| clear.get(&format!("softwareupdate.{name}")).map(text).filter(|t| !t.is_empty());
+    let mut out = of("install-state")?;
+    let (version, build) = (of("pending-version.os-version"), of("pending-version.build-version"));
+    if let Some(version) = version {
+        out.push_str(&format!(": {version}{}", build.map(|b| format!(" ({b})")).unwrap_or_default()));
+    }
+    if let Some(count) = of("failure-reason.count").filter(|c| c != "0") {
+        let why = of("failure-reason.reason").map(|r| format!(": {r}")).unwrap_or_default();
+        out.push_str(&format!("; failed {count} times{why}"));
+    }
+    Some(show::line(&out))
 }
 
 fn query(desk: &Desk, q: &Query) -> Result<()> {

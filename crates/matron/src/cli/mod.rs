@@ -8,6 +8,7 @@ mod acme;
 mod act;
 mod admin;
 mod chain;
+mod declarations;
 mod desk;
 mod devices;
 pub(crate) mod failure;
@@ -88,6 +89,8 @@ pub(crate) enum CliCommand {
     Certificates(At<standing::Certificates>),
     /// Standing orders: what the vault may do by itself, such as renewing certificates.
     Standing(Of<standing::StandingCommand>),
+    /// Declarations: policies, subscriptions and deadlines that phones hold by themselves.
+    Declarations(Of<declarations::DeclarationsCommand>),
     /// Commands on their way to phones.
     Commands(Of<records::CommandsCommand>),
     /// Orders: what was asked, by whom, why, and what came of it.
@@ -122,6 +125,7 @@ pub(crate) fn run(command: CliCommand) -> ExitCode {
             (json(&c.reach), at(c.reach, |d| standing::certificates(d, c.command)))
         }
         CliCommand::Standing(c) => (json(&c.reach), at(c.reach, |d| standing::run(d, c.command))),
+        CliCommand::Declarations(c) => (json(&c.reach), at(c.reach, |d| declarations::run(d, c.command))),
         CliCommand::Commands(c) => (json(&c.reach), at(c.reach, |d| records::commands(d, c.command))),
         CliCommand::Orders(c) => (json(&c.reach), at(c.reach, |d| records::orders(d, c.command))),
         CliCommand::Ledger(c) => (json(&c.reach), at(c.reach, |d| history::run(d, c.command))),

@@ -88,6 +88,9 @@ pub(crate) fn what(kind: &OrderKind) -> String {
         OrderKind::EndStanding { order } => {
             format!("end standing order {order}: the vault does nothing more by itself under it")
         }
+        OrderKind::SetDeclarations { set } => {
+            format!("replace the set of declarations '{set}': what it held before is taken away")
+        }
     }
 }
 
@@ -137,6 +140,7 @@ fn command_in_words(command: &Command) -> String {
             );
         }
         Command::ShutDownDevice => "switch the phone off",
+        Command::DeclarativeManagement => "have the phone look for new declarations",
         Command::Settings { items } => {
             let items: Vec<_> = items.iter().map(setting_in_words).collect();
             return format!("settings: {} (Settings)", items.join(", "));
@@ -261,6 +265,7 @@ mod tests {
             OrderKind::EndApiKey { hash },
             OrderKind::EndSession { session: hash },
             OrderKind::EndStanding { order: OrderId([6; 16]) },
+            OrderKind::SetDeclarations { set: model::SetName::new("ward-policy").unwrap() },
             OrderKind::Command { command: Command::InstallProfile },
             OrderKind::Command { command: Command::RemoveProfile { identifier: "org.example.wifi".into() } },
             OrderKind::Command {

@@ -8,6 +8,7 @@ mod acme;
 mod admin;
 mod balancer;
 mod bodies;
+mod declared;
 mod disks;
 mod hung;
 mod orders;

@@ -167,6 +167,11 @@ impl Running {
     }
 
     pub async fn ask(&mut self, enrolment: &[u8], what: Asked) -> What {
+        self.reply(enrolment, what).await.what.unwrap()
+    }
+
+    /// The whole reply.
+    pub async fn reply(&mut self, enrolment: &[u8], what: Asked) -> ReadReply {
         self.next += 1;
         let request = ReadRequest { call: self.next, enrolment: enrolment.to_vec().into(), what: Some(what) };
         self.requests.send(request).await.unwrap();
@@ -174,7 +179,7 @@ impl Running {
             tokio::time::timeout(Duration::from_secs(20), self.replies.message()).await.unwrap().unwrap();
         let reply = reply.unwrap();
         assert_eq!(reply.call, self.next);
-        reply.what.unwrap()
+        reply
     }
 
     pub async fn device(&mut self, body: impl Into<Vec<u8>>) -> What {
