@@ -98,6 +98,10 @@ pub(crate) struct Chamber {
     /// The last certificate that the door was given anew, and the one that it follows.
     pub(crate) server_renewed: Option<(Digest, Vec<u8>)>,
     clock: Arc<dyn Clock>,
+    /// The log says once that the clock is behind.
+    clock_told: bool,
+    /// `passed_ms` of the clock when it was last looked at.
+    ticked_ms: TimeMs,
     ledger: FileLedger,
     pending: Vec<Body>,
     pending_bytes: usize,
@@ -161,7 +165,9 @@ impl Chamber {
         publics.push(CompartmentPublic { compartment: Compartment::Push, epoch: 1, key: keys.file.push_key });
         let sealer = Sealer::new(keys.file.sender_key.clone(), publics);
         let people_keys = PersonKeys::load(dir)?;
-        let now_ms = clock.now_ms();
+        let (clock_ms, ticked_ms) = (clock.now_ms(), clock.passed_ms());
+        let mut state = state;
+        let now_ms = state.time_ms(clock_ms, clock_ms);
         Ok(Self {
             config,
             keys,
@@ -173,6 +179,8 @@ impl Chamber {
             now_ms,
             server_renewed: None,
             clock,
+            clock_told: false,
+            ticked_ms,
             ledger,
             pending: Vec::new(),
             pending_bytes: 0,
@@ -208,7 +216,20 @@ impl Chamber {
 
     /// Looks at the clock: everything in a batch is decided at one moment.
     pub(crate) fn tick(&mut self) {
-        self.now_ms = self.clock.now_ms();
+        let clock_ms = self.clock.now_ms();
+        let passed_ms = self.clock.passed_ms();
+        let now_ms = self.state.time_ms(clock_ms, self.now_ms + (passed_ms - self.ticked_ms));
+        // A few milliseconds are the two clocks' rounding.
+        let behind = now_ms > clock_ms + 1000 || clock_ms < self.now_ms - model::clock::DAY_MS;
+        if behind && !self.clock_told {
+            tracing::warn!(
+                clock.behind_ms = self.now_ms - clock_ms,
+                "the clock was set back; it prolongs nothing"
+            );
+        }
+        self.clock_told = behind;
+        self.ticked_ms = passed_ms;
+        self.now_ms = now_ms;
     }
 
     /// A file that an order needed could not be written. The order is not decided: nothing of this

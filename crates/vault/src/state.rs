@@ -113,6 +113,8 @@ pub(crate) struct Decided {
 
 /// What has run out is kept so long, in case a clock was wrong; then its lists are dropped.
 const KEPT_MS: TimeMs = 30 * model::clock::DAY_MS;
+/// A clock that is behind by more was set on purpose.
+const CLOCK_TRUSTED_MS: TimeMs = model::clock::DAY_MS;
 /// What has run out is looked for once in so many entries.
 const SWEEP_EVERY: u64 = 256;
 
@@ -120,6 +122,8 @@ const SWEEP_EVERY: u64 = 256;
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) entries: u64,
+    /// When the newest entry was written.
+    last_at_ms: TimeMs,
     pub(crate) root_key: Option<SigningPublicKey>,
     pub(crate) first_token: Option<SigningPublicKey>,
     pub(crate) people: HashMap<PersonId, Person>,
@@ -146,11 +150,31 @@ pub(crate) fn open_ledger(dir: &Path) -> Result<(FileLedger, State), Error> {
 }
 
 impl State {
+    /// The time to decide by, when the clock shows `clock_ms` and it can't be earlier than `floor_ms` by what was
+    /// decided before and has passed since. A clock set back by up to a day prolongs nothing; one that is set back
+    /// by more counts (it was perhaps wrong before), and every session ends.
+    pub(crate) fn time_ms(&mut self, clock_ms: TimeMs, floor_ms: TimeMs) -> TimeMs {
+        let floor_ms = floor_ms.max(self.last_at_ms);
+        if clock_ms >= floor_ms {
+            return clock_ms;
+        }
+        if floor_ms - clock_ms <= CLOCK_TRUSTED_MS {
+            return floor_ms;
+        }
+        self.sessions.clear();
+        clock_ms
+    }
+
     /// Takes in the next entry, which was written at `at_ms`. Nothing else may count here, or a replay
     /// would come to another state.
     pub(crate) fn apply(&mut self, body: &Body, at_ms: TimeMs) {
         let position = self.entries;
         self.entries += 1;
+        if at_ms < self.last_at_ms - CLOCK_TRUSTED_MS {
+            // As when it was decided: see `time_ms`.
+            self.sessions.clear();
+        }
+        self.last_at_ms = at_ms;
         if position.is_multiple_of(SWEEP_EVERY) {
             self.sweep(at_ms - KEPT_MS);
         }

@@ -10,6 +10,7 @@ mod balancer;
 mod bodies;
 mod declared;
 mod disks;
+mod floods;
 mod hung;
 mod orders;
 mod others;
