@@ -10,14 +10,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(crate) struct Arrivals {
     most: usize,
     most_each: usize,
-    now: Mutex<HashMap<IpAddr, usize>>,
+    now: Mutex<Now>,
 }
 
-/// One that arrives; given back when dropped.
+#[derive(Debug, Default)]
+struct Now {
+    all: usize,
+    each: HashMap<IpAddr, usize>,
+}
+
+/// One that arrives; its place is given back when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Arrival {
     arrivals: Arc<Arrivals>,
-    from: IpAddr,
+    from: Option<IpAddr>,
 }
 
 impl Arrivals {
@@ -27,33 +33,47 @@ impl Arrivals {
         Arc::new(Self { most, most_each: most / 2, now: Mutex::default() })
     }
 
-    /// A place for one more from this address, if there is one.
-    pub(crate) fn enter(self: &Arc<Self>, from: IpAddr) -> Option<Arrival> {
-        let from = network_of(from);
+    /// A place for one more, if there is one.
+    pub(crate) fn enter(self: &Arc<Self>) -> Option<Arrival> {
         let mut now = self.lock();
-        if now.values().sum::<usize>() >= self.most {
+        if now.all >= self.most {
             return None;
         }
-        let here = now.entry(from).or_default();
-        if *here >= self.most_each {
-            return None;
-        }
-        *here += 1;
-        Some(Arrival { arrivals: self.clone(), from })
+        now.all += 1;
+        Some(Arrival { arrivals: self.clone(), from: None })
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+    fn lock(&self) -> MutexGuard<'_, Now> {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Arrival {
+    /// Says whose it is. False: that address has as many as one may have. A load balancer's own are nobody's.
+    #[must_use]
+    pub(crate) fn is_of(&mut self, from: IpAddr) -> bool {
+        let from = network_of(from);
+        let mut now = self.arrivals.lock();
+        let here = now.each.entry(from).or_default();
+        if *here >= self.arrivals.most_each {
+            return false;
+        }
+        *here += 1;
+        self.from = Some(from);
+        true
     }
 }
 
 impl Drop for Arrival {
     fn drop(&mut self) {
         let mut now = self.arrivals.lock();
-        if let Some(here) = now.get_mut(&self.from) {
-            *here -= 1;
+        now.all = now.all.saturating_sub(1);
+        if let Some(from) = self.from
+            && let Some(here) = now.each.get_mut(&from)
+        {
+            *here = here.saturating_sub(1);
             if *here == 0 {
-                now.remove(&self.from);
+                now.each.remove(&from);
             }
         }
     }
@@ -75,26 +95,32 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn taken(arrivals: &Arc<Arrivals>, from: &str) -> Option<Arrival> {
+        arrivals.enter().and_then(|mut a| a.is_of(ip(from)).then_some(a))
+    }
+
     #[test]
     fn one_address_has_half_of_the_places_at_most_and_gives_them_back() {
         let arrivals = Arrivals::beside(80);
-        let mut first: Vec<_> = std::iter::from_fn(|| arrivals.enter(ip("192.0.2.1"))).collect();
+        let mut first: Vec<_> = std::iter::from_fn(|| taken(&arrivals, "192.0.2.1")).collect();
         assert_eq!(first.len(), 10);
-        assert!(arrivals.enter(ip("::ffff:192.0.2.1")).is_none(), "the same address, written otherwise");
-        let second: Vec<_> = std::iter::from_fn(|| arrivals.enter(ip("192.0.2.2"))).collect();
+        assert!(taken(&arrivals, "::ffff:192.0.2.1").is_none(), "the same address, written otherwise");
+        let second: Vec<_> = std::iter::from_fn(|| taken(&arrivals, "192.0.2.2")).collect();
         assert_eq!(second.len(), 10);
-        assert!(arrivals.enter(ip("192.0.2.3")).is_none(), "all places are taken");
+        assert!(arrivals.enter().is_none(), "all places are taken");
         first.pop();
-        assert!(arrivals.enter(ip("192.0.2.3")).is_some());
+        assert!(taken(&arrivals, "192.0.2.3").is_some());
         drop((first, second));
-        assert!(arrivals.lock().is_empty());
+        let now = arrivals.lock();
+        assert!(now.all == 0 && now.each.is_empty());
     }
 
     #[test]
     fn a_host_with_a_whole_ipv6_network_counts_once() {
         let arrivals = Arrivals::beside(64);
-        let of_one_host = (0..100).filter_map(|n| arrivals.enter(ip(&format!("2001:db8:1:2::{n:x}"))));
-        assert_eq!(of_one_host.collect::<Vec<_>>().len(), 8);
-        assert!(arrivals.enter(ip("2001:db8:1:3::1")).is_some());
+        let of_one_host: Vec<_> =
+            (0..100).filter_map(|n| taken(&arrivals, &format!("2001:db8:1:2::{n:x}"))).collect();
+        assert_eq!(of_one_host.len(), 8);
+        assert!(taken(&arrivals, "2001:db8:1:3::1").is_some());
     }
 }

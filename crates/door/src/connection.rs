@@ -20,6 +20,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::acme::ACME_TLS;
 use crate::answer::{Outgoing, OutgoingKind};
+use crate::arrivals::{Arrival, Arrivals};
 use crate::counters::Counters;
 use crate::flow::Flow;
 use crate::proxy::{BadProxyHeader, Network, read_proxy_header};
@@ -36,6 +37,8 @@ pub(crate) struct Limits {
 
 /// How long someone without a phone's certificate may be silent.
 const STRANGERS_IDLE: Duration = Duration::from_secs(20);
+/// How long the end of a connection that was only a handshake may take.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// How long an answer may get on not a byte.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -67,6 +70,7 @@ pub(crate) async fn accept(listener: TcpListener, entrance: Arc<Entrance>, mut s
     let limits = entrance.limits;
     let places = Arc::new(Semaphore::new(limits.connections));
     let strangers = Arc::new(Semaphore::new(limits.strangers()));
+    let arrivals = Arrivals::beside(limits.connections);
     loop {
         let (stream, peer) = tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -80,14 +84,17 @@ pub(crate) async fn accept(listener: TcpListener, entrance: Arc<Entrance>, mut s
             },
             () = stopped(&mut stop) => break,
         };
-        let Ok(place) = places.clone().try_acquire_owned() else {
+        // Behind a load balancer whoever it is turns out later.
+        let known = entrance.proxy_from.is_none() && matches!(entrance.ends, Ends::Here(_));
+        let arrival = arrivals.enter().and_then(|mut a| (!known || a.is_of(peer.ip())).then_some(a));
+        let Some(arrival) = arrival else {
             Counters::add(&entrance.flow.walls.counters.connections_refused);
             continue;
         };
-        let (entrance, stop, strangers) = (entrance.clone(), stop.clone(), strangers.clone());
+        let (entrance, stop) = (entrance.clone(), stop.clone());
+        let (places, strangers) = (places.clone(), strangers.clone());
         tokio::spawn(async move {
-            connection(stream, peer, &entrance, strangers, stop).await;
-            drop(place);
+            connection(stream, peer, arrival, &entrance, &places, strangers, stop).await;
         });
     }
     drop(listener);
@@ -107,6 +114,8 @@ enum NoHandshake {
     TooLong,
     #[error("its address is none of phones.proxy_from")]
     NotTheBalancer,
+    #[error("its address has too many connections that are only arriving")]
+    TooMany,
     #[error(transparent)]
     Proxy(#[from] BadProxyHeader),
     #[error(transparent)]
@@ -116,7 +125,9 @@ enum NoHandshake {
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
+    mut arrival: Arrival,
     entrance: &Entrance,
+    places: &Semaphore,
     strangers: Arc<Semaphore>,
     stop: watch::Receiver<bool>,
 ) {
@@ -124,7 +135,7 @@ async fn connection(
     let counters = &entrance.flow.walls.counters;
     let mut client = peer.ip();
     let made = tokio::time::timeout(entrance.limits.handshake_timeout, async {
-        begin(stream, peer, entrance, &mut client).await
+        begin(stream, peer, &mut arrival, entrance, &mut client).await
     });
     let begun = made.await.unwrap_or(Err(NoHandshake::TooLong));
     let (mut stream, who) = match begun {
@@ -139,9 +150,12 @@ async fn connection(
         && tls.get_ref().1.alpn_protocol() == Some(ACME_TLS)
     {
         // A certificate authority validates (RFC 8737): the handshake was the answer.
-        let _ = tls.shutdown().await;
+        let _ = tokio::time::timeout(FAREWELL, tls.shutdown()).await;
         return;
     }
+    // It has arrived: from here on it sits on one of the connections' places.
+    drop(arrival);
+    let Ok(_place) = places.try_acquire() else { return Counters::add(&counters.connections_refused) };
     Counters::add(&counters.connections);
     match stream {
         Begun::Tls(tls) => serve(*tls, who, entrance, strangers, stop).await,
@@ -160,6 +174,7 @@ enum Begun {
 async fn begin(
     mut stream: TcpStream,
     peer: SocketAddr,
+    arrival: &mut Arrival,
     entrance: &Entrance,
     client: &mut IpAddr,
 ) -> Result<(Begun, Who), NoHandshake> {
@@ -169,6 +184,9 @@ async fn begin(
         }
         if let Some(told) = read_proxy_header(&mut stream).await? {
             *client = told.ip();
+            if !arrival.is_of(*client) {
+                return Err(NoHandshake::TooMany);
+            }
         }
     }
     match &entrance.ends {

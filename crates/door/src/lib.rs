@@ -11,6 +11,7 @@
 
 mod acme;
 mod answer;
+mod arrivals;
 mod connection;
 mod counters;
 mod error;
