@@ -4,7 +4,7 @@
 //! the same bytes, so that a warrant's digest stays true. Source: `mdm/commands/*.yaml`.
 
 use crate::plist_guard::{self, Node};
-use crate::{CommandError, Malformed, profile};
+use crate::{CommandError, Malformed, app, profile, raw};
 use model::{Command, CommandId, CommandSecrets, Setting};
 use plist::{Dictionary, Value};
 
@@ -38,8 +38,16 @@ pub fn build(
     unlock_token: Option<&[u8]>,
 ) -> Result<Vec<u8>, CommandError> {
     check_taken(command, secrets, unlock_token)?;
+    if let Command::Raw { request_type } = command {
+        let bytes = secrets.raw.as_deref().ok_or(CommandError::Missing("the raw command"))?;
+        let (named, body) = raw::read(bytes)?;
+        if named != request_type {
+            return Err(crate::RawError::NoRequestType.into());
+        }
+        return written(id, body);
+    }
     let mut body = Dictionary::new();
-    body.insert("RequestType".into(), command.kind().request_type().into());
+    body.insert("RequestType".into(), command.request_type().into());
     match command {
         Command::InstallProfile => {
             let bytes = secrets.profile.as_deref().ok_or(CommandError::Missing("a profile"))?;
@@ -76,7 +84,30 @@ pub fn build(
         Command::Settings { items } => {
             body.insert("Settings".into(), Value::Array(settings(items, secrets)?));
         }
+        Command::InstallApplication { identifier, source, remove_with_management, no_backup, take_over } => {
+            app::identifier(identifier)?;
+            app::install(&mut body, source, (*remove_with_management, *no_backup, *take_over), secrets)?;
+        }
+        Command::RemoveApplication { identifier } => {
+            body.insert("Identifier".into(), app::identifier(identifier)?);
+        }
+        Command::ManagedApplicationConfiguration { identifiers }
+        | Command::ManagedApplicationAttributes { identifiers } => {
+            body.insert("Identifiers".into(), Value::Array(app::identifiers(identifiers, false)?));
+        }
+        Command::ManagedApplicationFeedback { identifiers, delete_feedback } => {
+            body.insert("Identifiers".into(), Value::Array(app::identifiers(identifiers, false)?));
+            put_flag(&mut body, "DeleteFeedback", *delete_feedback);
+        }
+        Command::ValidateApplications { identifiers } => {
+            let identifiers = app::identifiers(identifiers, true)?;
+            if !identifiers.is_empty() {
+                body.insert("Identifiers".into(), Value::Array(identifiers));
+            }
+        }
         Command::DisableLostMode
+        | Command::ClearActivationLockBypassCode
+        | Command::Raw { .. }
         | Command::DeviceLocation
         | Command::PlayLostModeSound
         | Command::ShutDownDevice
@@ -137,10 +168,7 @@ pub fn parse(bytes: &[u8]) -> Result<(CommandId, String, Dictionary), Malformed>
 /// An unsupervised iPhone refuses this command, or one of its settings.
 #[must_use]
 pub fn needs_supervision(command: &Command) -> bool {
-    match command {
-        Command::Settings { items } => items.iter().any(Setting::needs_supervision),
-        _ => command.kind().needs_supervision(),
-    }
+    command.needs_supervision()
 }
 
 /// Refuses what this command would drop silently.
@@ -152,7 +180,16 @@ fn check_taken(
     let shows_text = matches!(command, Command::DeviceLock | Command::EnableLostMode);
     let takes_pin = matches!(command, Command::DeviceLock | Command::EraseDevice { .. });
     let names_device = matches!(command, Command::Settings { items } if items.contains(&Setting::DeviceName));
+    let configures_app = match command {
+        Command::InstallApplication { .. } => true,
+        Command::Settings { items } => {
+            items.iter().any(|i| matches!(i, Setting::ApplicationConfiguration { .. }))
+        }
+        _ => false,
+    };
     let given = [
+        (secrets.app_configuration.is_some(), configures_app, "app settings"),
+        (secrets.raw.is_some(), matches!(command, Command::Raw { .. }), "raw command"),
         (secrets.profile.is_some(), matches!(command, Command::InstallProfile), "profile"),
         (secrets.message.is_some(), shows_text, "message"),
         (secrets.phone_number.is_some(), shows_text, "phone number"),
@@ -203,7 +240,9 @@ fn settings(items: &[Setting], secrets: &CommandSecrets) -> Result<Vec<Value>, C
     }
     let mut names = Vec::new();
     let mut out = Vec::new();
+    let nothing = || Value::Dictionary(Dictionary::new());
     for setting in items {
+        let mut about = None;
         let (name, key, value): (&str, &str, Value) = match setting {
             Setting::Bluetooth { enabled } => ("Bluetooth", "Enabled", (*enabled).into()),
             Setting::DataRoaming { enabled } => ("DataRoaming", "Enabled", (*enabled).into()),
@@ -214,6 +253,17 @@ fn settings(items: &[Setting], secrets: &CommandSecrets) -> Result<Vec<Value>, C
                 ("DeviceName", "DeviceName", line("the device name", name, MAX_DEVICE_NAME_CHARS)?.into())
             }
             Setting::TimeZone { name } => ("TimeZone", "TimeZone", time_zone(name)?.into()),
+            Setting::ApplicationConfiguration { identifier } => {
+                about = Some(app::identifier(identifier)?);
+                // Without a Configuration, the app's is taken away.
+                let settings = app::configuration(secrets)?.map(Value::Dictionary);
+                ("ApplicationConfiguration", "Configuration", settings.unwrap_or_else(nothing))
+            }
+            Setting::ApplicationAttributes { identifier, attributes } => {
+                about = Some(app::identifier(identifier)?);
+                let attributes = app::attributes(attributes)?;
+                ("ApplicationAttributes", "Attributes", Value::Dictionary(attributes))
+            }
         };
         // Twice the same setting in one command: which of the two counts is anyone's guess.
         if names.contains(&name) {
@@ -222,7 +272,13 @@ fn settings(items: &[Setting], secrets: &CommandSecrets) -> Result<Vec<Value>, C
         names.push(name);
         let mut item = Dictionary::new();
         item.insert("Item".into(), name.into());
-        item.insert(key.into(), value);
+        if let Some(identifier) = about {
+            item.insert("Identifier".into(), identifier);
+        }
+        // Of an app's settings and attributes, none at all means: take them away.
+        if !(name.starts_with("Application") && value == nothing()) {
+            item.insert(key.into(), value);
+        }
         out.push(Value::Dictionary(item));
     }
     Ok(out)

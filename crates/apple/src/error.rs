@@ -84,7 +84,7 @@ pub enum Malformed {
 
 /// The administrator asked for a command that can't be sent as it stands. Names the argument and what
 /// to do, never its content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommandError {
     /// An argument that this command needs.
@@ -111,12 +111,70 @@ pub enum CommandError {
     /// Too many settings, or one setting twice.
     #[error("settings: between 1 and 16 items, each at most once")]
     BadSettings,
+    /// No `https://host…`.
+    #[error("{0} must be an https address without a user name in it")]
+    BadUrl(&'static str),
+    /// Not what a bundle identifier looks like.
+    #[error("an app's identifier has letters, digits, dots and hyphens only, such as org.example.pager")]
+    BadAppIdentifier,
+    /// No app named, too many, or one twice.
+    #[error("name between 1 and {0} apps, each once")]
+    BadAppList(usize),
+    /// An app's settings that are no dictionary, or too large.
+    #[error(
+        "an app's settings are a property list whose outermost value is a dictionary, of at most {0} bytes"
+    )]
+    BadAppConfiguration(usize),
+    /// A raw command was refused.
+    #[error("the raw command was refused: {0}")]
+    Raw(#[from] RawError),
     /// The profile can't be read; it is sent only as what was read.
     #[error("the profile was refused: {0}")]
     Profile(#[from] Malformed),
     /// The property list couldn't be written: our fault.
     #[error("the command couldn't be written")]
     Unwritable,
+}
+
+/// A raw command that does not fit Apple's schema. Names keys of the schema, or at most 64 plain characters
+/// of an unknown one; never a value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RawError {
+    /// The bytes can't be read.
+    #[error("{0}")]
+    Unreadable(Malformed),
+    /// No `RequestType`, or another than the order says.
+    #[error("RequestType is missing or not the one that was ordered")]
+    NoRequestType,
+    /// There is a typed command or query for it.
+    #[error("{request_type} has a command of its own: use '{instead}'")]
+    HasItsOwnCommand {
+        /// The request type.
+        request_type: String,
+        /// What to use.
+        instead: &'static str,
+    },
+    /// No iPhone knows it.
+    #[error("{0} is no request type that an iPhone takes")]
+    UnknownRequestType(String),
+    /// A key that the schema doesn't have.
+    #[error("the key {0} is not in Apple's schema of this command")]
+    UnknownKey(String),
+    /// A key that it can't do without.
+    #[error("the key {0} is missing")]
+    MissingKey(String),
+    /// A key with a value of another type.
+    #[error("the key {key} must be {must_be}")]
+    WrongType {
+        /// The key, with its path.
+        key: String,
+        /// In words.
+        must_be: &'static str,
+    },
+    /// A value that is none of the listed ones, or too long.
+    #[error("the key {0} has a value that Apple's schema doesn't list, or one too long")]
+    BadValue(String),
 }
 
 /// The operator's configuration makes no valid enrolment profile.

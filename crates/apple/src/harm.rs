@@ -17,6 +17,7 @@ pub use allow::{Rule, mild_keys};
 
 use crate::Malformed;
 use crate::profile::{self, ENROLMENT_IDENTIFIER};
+use crate::raw;
 use allow::{COMMON_KEYS, MildPayload, TOP_LEVEL_KEYS};
 use model::{Command, CommandSecrets, Setting};
 use plist::{Dictionary, Value};
@@ -63,6 +64,9 @@ pub enum Why {
     /// The payload's type is not on the list.
     #[error("this type of payload is not on the list of mild ones")]
     UnlistedType,
+    /// The raw command is not on the list.
+    #[error("this raw command is not on the list of mild ones")]
+    UnlistedCommand,
     /// The key is not on the list.
     #[error("this key is not on the list of mild ones")]
     UnlistedKey,
@@ -125,9 +129,11 @@ pub fn judge(profile_bytes: &[u8]) -> Result<Harm, Malformed> {
 ///
 /// Mild is what destroys nothing, leaves management in place and hands nothing to others: locking without
 /// a PIN, lost mode and its end, location, sound, restart, shutting down, and each setting that
-/// [`Setting`] knows (on/off switches, a name, a time zone). `ClearPasscode` is mild in this sense: who may
+/// [`Setting`] knows (on/off switches, a name, a time zone, an app's settings; not through which VPN an app
+/// speaks), installing an app and asking about apps. `ClearPasscode` is mild in this sense: who may
 /// clear one is a matter of roles. Erasing are `EraseDevice`; `RemoveProfile` of anything, since it may
-/// be management or a policy; a lock with a PIN; and `InstallProfile` of what [`judge`] says, or of what
+/// be management or a policy; `RemoveApplication`, since an app's data go with it; a raw command that is not on
+/// the short list of mild ones ([`raw::MILD`]); a lock with a PIN; and `InstallProfile` of what [`judge`] says, or of what
 /// can't be read.
 #[must_use]
 pub fn judge_command(command: &Command, secrets: &CommandSecrets) -> Harm {
@@ -145,6 +151,15 @@ pub fn judge_command(command: &Command, secrets: &CommandSecrets) -> Harm {
         },
         Command::RemoveProfile { .. } => erasing("", Why::RemovesManagement),
         Command::EraseDevice { .. } => erasing("", Why::Erases),
+        // With an app go its data.
+        Command::RemoveApplication { .. } => erasing("", Why::Erases),
+        Command::Raw { request_type } => {
+            if raw::MILD.contains(&request_type.as_str()) {
+                Harm::Mild
+            } else {
+                erasing(request_type, Why::UnlistedCommand)
+            }
+        }
         Command::DeviceLock if secrets.pin.is_some() => erasing("PIN", Why::LocksOut),
         Command::Settings { items } => {
             // Exhaustive, so that a new setting is decided upon here.
@@ -154,7 +169,11 @@ pub fn judge_command(command: &Command, secrets: &CommandSecrets) -> Harm {
                 | Setting::VoiceRoaming { .. }
                 | Setting::PersonalHotspot { .. }
                 | Setting::DeviceName
-                | Setting::TimeZone { .. } => true,
+                | Setting::TimeZone { .. }
+                // An app's own settings, as anyone may give them who may install the app.
+                | Setting::ApplicationConfiguration { .. } => true,
+                // Where an app's traffic goes is not.
+                Setting::ApplicationAttributes { attributes, .. } => attributes.vpn_uuid.is_none(),
             };
             if items.iter().all(mild) { Harm::Mild } else { erasing("Settings", Why::UnlistedKey) }
         }
@@ -167,7 +186,13 @@ pub fn judge_command(command: &Command, secrets: &CommandSecrets) -> Harm {
         | Command::RestartDevice { .. }
         | Command::ShutDownDevice
         // What the phone then finds was judged with its set.
-        | Command::DeclarativeManagement => Harm::Mild,
+        | Command::DeclarativeManagement
+        | Command::InstallApplication { .. }
+        | Command::ClearActivationLockBypassCode
+        | Command::ManagedApplicationConfiguration { .. }
+        | Command::ManagedApplicationFeedback { .. }
+        | Command::ManagedApplicationAttributes { .. }
+        | Command::ValidateApplications { .. } => Harm::Mild,
     }
 }
 

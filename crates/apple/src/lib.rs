@@ -11,6 +11,8 @@
 //! | [`message`] | one message from a phone: [`message::parse`] | reader |
 //! | [`checkin`], [`report`] | the messages' types | reader |
 //! | [`command`] | a typed command as bytes, and back | vault, simulate |
+//! | [`app`], [`raw`] | commands about apps; commands without a type here, against a closed table | vault, matron |
+//! | [`returned`] | answers to `GetBootstrapToken` and `GetToken` | vault, simulate |
 //! | [`profile`] | the enrolment profile; reading and rewriting any profile | vault, simulate, matron |
 //! | [`json`] | JSON, read strictly and within bounds | the two below |
 //! | [`declaration`] | sets of declarations: read, judged, as bytes for phones | vault, simulate, matron |
@@ -33,6 +35,7 @@
 //! Apple's device-management schema (YAML, `mdm/checkin`, `mdm/commands`, `mdm/profiles`; iOS 18.1 and
 //! newer), Apple's `PropertyList-1.0.dtd`, RFC 8894, RFC 5652. Tests read the schema where it is at hand.
 
+pub mod app;
 pub mod checkin;
 pub mod cms;
 pub mod command;
@@ -45,9 +48,11 @@ pub mod message;
 pub mod plist_guard;
 pub mod profile;
 pub mod push_request;
+pub mod raw;
 pub mod report;
+pub mod returned;
 pub mod scep;
 pub mod status;
 pub mod x509;
 
-pub use error::{CommandError, Malformed, ProfileError};
+pub use error::{CommandError, Malformed, ProfileError, RawError};

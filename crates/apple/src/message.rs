@@ -214,6 +214,10 @@ impl<'a> Keys<'a> {
         self.0.iter().any(|(k, _)| k == key)
     }
 
+    pub(crate) fn find(&self, key: &str) -> Option<&Node<'a>> {
+        self.0.iter().find(|(k, _)| k == key).map(|(_, node)| node)
+    }
+
     pub(crate) fn take(&mut self, key: &str) -> Option<Node<'a>> {
         let at = self.0.iter().position(|(k, _)| k == key)?;
         Some(self.0.remove(at).1)

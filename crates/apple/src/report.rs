@@ -62,6 +62,20 @@ pub enum Answer {
     CertificateList,
     /// `Latitude`, `Longitude`, ….
     DeviceLocation,
+    /// Fields begin with `AvailableOSUpdates.`.
+    AvailableOSUpdates,
+    /// Fields begin with `OSUpdateStatus.`.
+    OSUpdateStatus,
+    /// `GlobalRestrictions.…`; each yes or no of `restrictedBool` also stands as `Restrictions.allowCamera`.
+    Restrictions,
+    /// `ActivationLockBypassCode`.
+    ActivationLockBypassCode,
+    /// Fields begin with `ApplicationConfigurations.`.
+    ManagedApplicationConfiguration,
+    /// Fields begin with `ManagedApplicationFeedback.`.
+    ManagedApplicationFeedback,
+    /// Fields begin with `ApplicationAttributes.`.
+    ManagedApplicationAttributes,
     /// Something else.
     Other,
 }
@@ -126,6 +140,20 @@ const LISTS: [(&str, Answer); 4] = [
     ("CertificateList", Answer::CertificateList),
 ];
 
+/// Answers told by a key that stands in no other, in the order in which they are looked for.
+const BY_KEY: [(&str, Answer); 7] = [
+    ("AvailableOSUpdates", Answer::AvailableOSUpdates),
+    ("OSUpdateStatus", Answer::OSUpdateStatus),
+    ("GlobalRestrictions", Answer::Restrictions),
+    ("ActivationLockBypassCode", Answer::ActivationLockBypassCode),
+    ("ApplicationConfigurations", Answer::ManagedApplicationConfiguration),
+    ("ManagedApplicationFeedback", Answer::ManagedApplicationFeedback),
+    ("ApplicationAttributes", Answer::ManagedApplicationAttributes),
+];
+
+/// Most restrictions that are also told by themselves; iOS has some 200.
+const MAX_RESTRICTIONS: usize = 512;
+
 /// Longest `CommandUUID` that is kept.
 const MAX_UUID_BYTES: usize = 128;
 
@@ -157,6 +185,13 @@ impl Report {
         }
         if answer == Answer::Nothing && keys.has("Latitude") && keys.has("Longitude") {
             answer = Answer::DeviceLocation;
+        }
+        if answer == Answer::Nothing {
+            let found = BY_KEY.into_iter().find(|(key, _)| keys.has(key));
+            answer = found.map_or(Answer::Nothing, |(_, kind)| kind);
+        }
+        if answer == Answer::Restrictions {
+            fields.extend(restrictions(&keys));
         }
         let rest = keys.into_fields()?;
         if answer == Answer::Nothing && !rest.is_empty() {
@@ -192,6 +227,26 @@ impl Report {
         }
         out
     }
+}
+
+/// `GlobalRestrictions.restrictedBool.<name>.value` as `Restrictions.<name>`. All of it stays where it was too.
+fn restrictions(keys: &Keys<'_>) -> Vec<Field> {
+    fn of<'n, 'a>(node: &'n Node<'a>, key: &str) -> Option<&'n Node<'a>> {
+        let Node::Dict(pairs) = node else { return None };
+        pairs.iter().find(|(k, _)| k == key).map(|(_, v)| v)
+    }
+    let all = keys.find("GlobalRestrictions").and_then(|all| of(all, "restrictedBool"));
+    let Some(Node::Dict(named)) = all else { return Vec::new() };
+    let plain = |name: &str| name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric());
+    let known = named.iter().take(MAX_RESTRICTIONS).filter(|(name, _)| plain(name));
+    known
+        .filter_map(|(name, of_it)| match of(of_it, "value") {
+            Some(Node::Bool(b)) => {
+                Some(Field { name: format!("Restrictions.{name}"), value: FieldValue::Bool(*b) })
+            }
+            _ => None,
+        })
+        .collect()
 }
 
 /// A run of bytes behind its length, so that no two lists of runs look alike.

@@ -3,8 +3,9 @@
 
 mod schema;
 
-use apple::{CommandError, Malformed, command};
-use model::{Command, CommandId, CommandKind, CommandSecrets, Setting};
+use apple::raw::{COMMANDS, Kind, TYPED};
+use apple::{CommandError, Malformed, RawError, command};
+use model::{AppAttributes, AppSource, Command, CommandId, CommandKind, CommandSecrets, Setting};
 use plist::{Dictionary, Value};
 use proptest::prelude::*;
 
@@ -30,6 +31,45 @@ fn all_settings() -> Command {
             Setting::PersonalHotspot { enabled: false },
             Setting::DeviceName,
             Setting::TimeZone { name: "Europe/London".into() },
+        ],
+    }
+}
+
+const APP: &str = "org.example.hospital.pager";
+const APP_SETTINGS: &[u8] =
+    b"<plist version=\"1.0\"><dict><key>Server</key><string>pager.example.org</string></dict></plist>";
+const RAW: &[u8] =
+    b"<plist version=\"1.0\"><dict><key>RequestType</key><string>UserConfigured</string></dict></plist>";
+
+fn raw(request_type: &str) -> Command {
+    Command::Raw { request_type: request_type.into() }
+}
+
+fn manifest(url: &str) -> AppSource {
+    AppSource::Manifest { url: url.into() }
+}
+
+fn install(source: AppSource) -> Command {
+    let identifier = APP.into();
+    Command::InstallApplication {
+        identifier,
+        source,
+        remove_with_management: true,
+        no_backup: true,
+        take_over: true,
+    }
+}
+
+fn app_settings() -> Command {
+    let attributes = AppAttributes {
+        vpn_uuid: Some("0A0B0C0D-0E0F-4000-8000-000000000010".into()),
+        removable: Some(false),
+        tap_to_pay_screen_lock: Some(true),
+    };
+    Command::Settings {
+        items: vec![
+            Setting::ApplicationConfiguration { identifier: APP.into() },
+            Setting::ApplicationAttributes { identifier: APP.into(), attributes },
         ],
     }
 }
@@ -73,13 +113,33 @@ fn every_command() -> Vec<(Command, CommandSecrets, Option<&'static [u8]>)> {
         (Command::ShutDownDevice, secrets(), None),
         (Command::DeclarativeManagement, secrets(), None),
         (all_settings(), with(|s| s.device_name = Some("Ward 7 phone".into())), None),
+        (app_settings(), with(|s| s.app_configuration = Some(APP_SETTINGS.to_vec())), None),
+        (app_settings(), secrets(), None),
+        (install(manifest("https://apps.example.org/pager.plist")), secrets(), None),
+        (
+            install(AppSource::Store { id: 123_456_789, licensed: true }),
+            with(|s| s.app_configuration = Some(APP_SETTINGS.to_vec())),
+            None,
+        ),
+        (Command::RemoveApplication { identifier: APP.into() }, secrets(), None),
+        (Command::ClearActivationLockBypassCode, secrets(), None),
+        (Command::ManagedApplicationConfiguration { identifiers: vec![APP.into()] }, secrets(), None),
+        (
+            Command::ManagedApplicationFeedback { identifiers: vec![APP.into()], delete_feedback: true },
+            secrets(),
+            None,
+        ),
+        (Command::ManagedApplicationAttributes { identifiers: vec![APP.into()] }, secrets(), None),
+        (Command::ValidateApplications { identifiers: vec![] }, secrets(), None),
+        (Command::ValidateApplications { identifiers: vec![APP.into()] }, secrets(), None),
+        (raw("UserConfigured"), with(|s| s.raw = Some(RAW.to_vec())), None),
     ]
 }
 
 fn built(command: &Command, secrets: &CommandSecrets, token: Option<&[u8]>) -> Dictionary {
     let bytes = command::build(ID, command, secrets, token).unwrap_or_else(|e| panic!("{command:?}: {e}"));
     let (id, request_type, body) = command::parse(&bytes).unwrap();
-    assert_eq!((id, request_type.as_str()), (ID, command.kind().request_type()));
+    assert_eq!((id, request_type.as_str()), (ID, command.request_type()));
     body
 }
 
@@ -112,6 +172,14 @@ fn schema_file(kind: CommandKind) -> &'static str {
         CommandKind::ShutDownDevice => "device.shutdown",
         CommandKind::Settings => "settings",
         CommandKind::DeclarativeManagement => "declarativemanagement",
+        CommandKind::InstallApplication => "application.install",
+        CommandKind::RemoveApplication => "application.remove",
+        CommandKind::ClearActivationLockBypassCode => "device.activationlock.clearbypasscode",
+        CommandKind::ManagedApplicationConfiguration => "managed.application.configuration",
+        CommandKind::ManagedApplicationFeedback => "managed.application.feedback",
+        CommandKind::ManagedApplicationAttributes => "managed.application.attributes",
+        CommandKind::ValidateApplications => "application.validate",
+        CommandKind::Raw => "user.configured",
     }
 }
 
@@ -134,7 +202,7 @@ fn every_built_command_is_what_apples_schema_says() {
                 schema::check(name, &item, &key.subkeys);
             }
         } else {
-            schema::check(command.kind().request_type(), &body, &keys);
+            schema::check(command.request_type(), &body, &keys);
         }
     }
 }
@@ -156,13 +224,72 @@ fn supervision_is_needed_where_apples_schema_says_so() {
                         Setting::PersonalHotspot { .. } => "PersonalHotspot",
                         Setting::DeviceName => "DeviceName",
                         Setting::TimeZone { .. } => "TimeZone",
+                        Setting::ApplicationConfiguration { .. } => "ApplicationConfiguration",
+                        Setting::ApplicationAttributes { .. } => "ApplicationAttributes",
                     };
                     let key = keys[0].subkeys.iter().find(|k| k.name == name).expect(name);
                     assert_eq!(command::needs_supervision(&one), key.supervised, "{name}");
                 }
-                assert!(command::needs_supervision(&command));
+                assert_eq!(
+                    command::needs_supervision(&command),
+                    items.iter().any(Setting::needs_supervision)
+                );
             }
             _ => assert_eq!(command::needs_supervision(&command), supervised, "{command:?}"),
+        }
+    }
+}
+
+#[test]
+fn the_table_of_raw_commands_is_apples_schema_without_what_has_a_command_of_its_own() {
+    let Some(files) = schema::files("commands") else { return };
+    let mut known = Vec::new();
+    for file in files {
+        let Some(doc) = schema::load(&format!("commands/{file}")) else { return };
+        let request_type = doc["payload"]["requesttype"].as_str().unwrap().to_owned();
+        let ios = &doc["payload"]["supportedOS"]["iOS"];
+        let on_iphones = ios["introduced"].as_str() != Some("n/a");
+        let ours = COMMANDS.iter().find(|c| c.request_type == request_type);
+        let typed = TYPED.iter().any(|(t, _)| *t == request_type);
+        assert_eq!(ours.is_some() || typed, on_iphones, "{request_type}");
+        known.push(request_type.clone());
+        let Some(ours) = ours else { continue };
+        let supervised = ios["supervised"].as_bool() == Some(true);
+        assert_eq!(model::command::RAW_SUPERVISED.contains(&ours.request_type), supervised, "{request_type}");
+        check_raw_keys(&request_type, ours.keys, &schema::keys(&doc, "payloadkeys"));
+    }
+    for (typed, _) in TYPED {
+        assert!(known.iter().any(|k| k == typed), "{typed}");
+    }
+}
+
+fn check_raw_keys(at: &str, ours: &[apple::raw::Key], theirs: &[schema::Key]) {
+    let names = |of: Vec<&str>| of.into_iter().map(str::to_owned).collect::<std::collections::BTreeSet<_>>();
+    assert_eq!(
+        names(ours.iter().map(|k| k.name).collect()),
+        names(theirs.iter().map(|k| k.name.as_str()).collect()),
+        "{at}"
+    );
+    for key in ours {
+        let at = format!("{at}.{}", key.name);
+        let their = theirs.iter().find(|k| k.name == key.name).unwrap();
+        assert_eq!(key.required, their.required, "{at}");
+        match key.kind {
+            Kind::Text(allowed) => {
+                assert_eq!(their.kind, "<string>", "{at}");
+                assert_eq!(
+                    names(allowed.to_vec()),
+                    names(their.allowed.iter().map(String::as_str).collect()),
+                    "{at}"
+                );
+            }
+            Kind::Integer(..) => assert_eq!(their.kind, "<integer>", "{at}"),
+            Kind::Bool => assert_eq!(their.kind, "<boolean>", "{at}"),
+            Kind::Data => assert_eq!(their.kind, "<data>", "{at}"),
+            Kind::Dictionaries(keys) => {
+                assert_eq!(their.kind, "<array>", "{at}");
+                check_raw_keys(&at, keys, &their.subkeys[0].subkeys);
+            }
         }
     }
 }
@@ -245,6 +372,52 @@ fn what_a_command_needs_or_does_not_take_is_named_in_the_refusal() {
             CommandError::Unexpected("device name"),
         ),
         (zone("Europe London"), secrets(), None, CommandError::BadCharacter("the time zone")),
+        (
+            install(manifest("http://apps.example.org/pager.plist")),
+            secrets(),
+            None,
+            CommandError::BadUrl("the manifest's address"),
+        ),
+        (
+            install(manifest("https://apps.example.org@example.net/pager.plist")),
+            secrets(),
+            None,
+            CommandError::BadUrl("the manifest's address"),
+        ),
+        (
+            Command::RemoveApplication { identifier: "org.example pager".into() },
+            secrets(),
+            None,
+            CommandError::BadAppIdentifier,
+        ),
+        (
+            Command::ManagedApplicationFeedback {
+                identifiers: vec![APP.into(), APP.into()],
+                delete_feedback: false,
+            },
+            secrets(),
+            None,
+            CommandError::BadAppList(64),
+        ),
+        (
+            app_settings(),
+            with(|s| s.app_configuration = Some(b"<plist><array/></plist>".to_vec())),
+            None,
+            CommandError::BadAppConfiguration(256 << 10),
+        ),
+        (
+            Command::RemoveApplication { identifier: APP.into() },
+            with(|s| s.app_configuration = Some(APP_SETTINGS.to_vec())),
+            None,
+            CommandError::Unexpected("app settings"),
+        ),
+        (raw("UserConfigured"), secrets(), None, CommandError::Missing("the raw command")),
+        (
+            raw("DeviceConfigured"),
+            with(|s| s.raw = Some(RAW.to_vec())),
+            None,
+            CommandError::Raw(RawError::NoRequestType),
+        ),
         (
             Command::DisableLostMode,
             with(|s| s.profile = Some(vec![])),

@@ -239,6 +239,7 @@ fn project(
         | Body::PhoneRefused { .. }
         | Body::CertificateTaken { .. }
         | Body::StandingUsed { .. }
+        | Body::GivenBack { .. }
         | Body::ServerCertificateIssued { .. } => {}
     }
     keep_rows(tx, at_ms, rows, entries)
@@ -306,7 +307,7 @@ fn project_effect(
             remembered.push(Remember::SessionEnded(session));
         }
         // A command's bytes and warrants come with the order's outcome.
-        Effect::Opened { .. } | Effect::Commanded { .. } => {}
+        Effect::Opened { .. } | Effect::Commanded { .. } | Effect::ServiceTokenSet { .. } => {}
         // See `renewal::project`.
         Effect::StandingMade { .. } | Effect::StandingEnded { .. } => {}
         // Taken in by `declarations::project`; its bytes come with the order's outcome.

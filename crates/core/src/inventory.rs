@@ -89,6 +89,8 @@ pub(crate) struct Content {
     pub change_tag: Vec<u8>,
     pub fields: Fields,
     pub apps: Vec<App>,
+    /// Of managed apps: Apple's word for where they stand.
+    pub statuses: Vec<(String, String)>,
 }
 
 /// What keeping a report came to.
@@ -105,11 +107,18 @@ impl Content {
             return None;
         }
         let apps = c.apps.into_iter().take(MOST_APPS);
-        let apps = apps
-            .filter(|a| a.identifier.len() + a.version.len() + a.short_version.len() <= LONGEST_CLEAR_BYTES);
+        let fits = |a: &rpc::proto::App| {
+            a.identifier.len() + a.version.len() + a.short_version.len() + a.status.len()
+                <= LONGEST_CLEAR_BYTES
+        };
+        let apps: Vec<_> = apps.filter(fits).collect();
+        let said = apps.iter().filter(|a| !a.status.is_empty());
+        let statuses = said.map(|a| (a.identifier.clone(), a.status.clone())).collect();
         Some(Self {
             fields: Fields::of(c.clear, c.sealed, counters),
+            statuses,
             apps: apps
+                .into_iter()
                 .map(|a| App { identifier: a.identifier, version: a.version, short_version: a.short_version })
                 .collect(),
             kind: c.kind,
@@ -122,7 +131,9 @@ impl Content {
         if !self.change_tag.is_empty() && tx.same_report(slot, &self.kind, &self.change_tag, at_ms)? {
             return Ok(Kept::default());
         }
-        let to_index = self.fields.keep(tx, slot, &self.kind, true, at_ms)?;
+        // What has no kind of its own comes from many commands: one says nothing of what another told.
+        let whole = self.kind != "Other";
+        let to_index = self.fields.keep(tx, slot, &self.kind, whole, at_ms)?;
         if !self.apps.is_empty() || self.kind.ends_with("ApplicationList") {
             tx.put_apps(slot, &self.kind, &self.apps)?;
         }

@@ -15,6 +15,7 @@ mod access;
 mod acme;
 mod api;
 pub mod bulk;
+mod apps;
 mod checkin;
 mod config;
 mod counters;

@@ -9,6 +9,7 @@ use rpc::proto::{CommandBytes, Outcome, PhoneRow, Submission};
 use serde::{Deserialize, Serialize};
 use store::{Decision, NewCommand, NewOrder, OrderRecord, OrderState, StoreError, Tx};
 
+use crate::apps;
 use crate::checkin::{ask_vault, warrant_expiry};
 use crate::room::Room;
 
@@ -131,9 +132,7 @@ fn recorded(known: &OrderRecord) -> Option<(Decided, Vec<u8>)> {
 /// whether it is supervised is given the benefit of the doubt.
 fn needs_supervision(room: &Room, order: &Order) -> Result<()> {
     let OrderKind::Command { command } = &order.kind else { return Ok(()) };
-    let needs = command.kind().needs_supervision()
-        || matches!(command, Command::Settings { items } if items.iter().any(model::Setting::needs_supervision));
-    if !needs {
+    if !command.needs_supervision() {
         return Ok(());
     }
     let without = |e: &EnrolmentId| room.fleet.find(*e).is_some_and(|p| p.supervised == Some(false));
@@ -226,9 +225,15 @@ async fn carry_out(
     };
     let (id, expires_at_ms) = (order.id, order.expires_at_ms);
     let request_type = match &order.kind {
-        OrderKind::Command { command } => command.kind().request_type(),
-        OrderKind::SetDeclarations { .. } => model::CommandKind::DeclarativeManagement.request_type(),
-        _ => "",
+        OrderKind::Command { command } => command.request_type().to_owned(),
+        OrderKind::SetDeclarations { .. } => {
+            model::CommandKind::DeclarativeManagement.request_type().to_owned()
+        }
+        _ => String::new(),
+    };
+    let app = match &order.kind {
+        OrderKind::Command { command } => apps::wanted(command).map(|(app, there)| (app.to_owned(), there)),
+        _ => None,
     };
     let bodies = if accepted { outcome.declarations } else { Vec::new() };
     let made = if accepted { outcome.commands } else { Vec::new() };
@@ -250,14 +255,14 @@ async fn carry_out(
                 let new = |command| NewCommand {
                     command,
                     order: Some(id),
-                    request_type: request_type.to_owned(),
+                    request_type: request_type.clone(),
                     query: None,
                     body: c.body.clone(),
                     sealed: c.sealed,
                     created_at_ms: now_ms,
                     expires_at_ms,
                 };
-                insert(tx, &c, new, &mut reached)?;
+                insert(tx, &c, new, app.as_ref(), &mut reached)?;
             }
             Ok(reached)
         })
@@ -275,10 +280,12 @@ fn insert(
     tx: &Tx<'_>,
     c: &CommandBytes,
     new: impl FnOnce(CommandId) -> NewCommand,
+    app: Option<&(String, bool)>,
     reached: &mut Vec<EnrolmentId>,
 ) -> std::result::Result<(), StoreError> {
     let Ok(command) = rpc::command_id(&c.command) else { return Ok(()) };
-    let number = tx.put_command(&new(command))?;
+    let new = new(command);
+    let number = tx.put_command(&new)?;
     for w in &c.warrants {
         let (Ok(enrolment), Some(expiry)) = (rpc::enrolment_id(&w.enrolment), warrant_expiry(&w.warrant))
         else {
@@ -286,6 +293,9 @@ fn insert(
         };
         let Some(e) = tx.find_enrolment(enrolment)?.filter(|e| !e.state.is_over()) else { continue };
         if tx.queue(e.slot, number, Some((&w.warrant, expiry)))? {
+            if let Some((identifier, there)) = app {
+                tx.request_app(e.slot, identifier, *there, number, new.created_at_ms)?;
+            }
             reached.push(enrolment);
         }
     }

@@ -6,7 +6,7 @@ use model::{
     LinkHash, OrderId, PersonId, Role, SetName, StandingTemplate, TimeMs,
 };
 
-use crate::words::{PersonalSealed, SigningPublicKey};
+use crate::words::{Opaque, PersonalSealed, SigningPublicKey};
 
 /// What an accepted order did to the vault's state.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -167,6 +167,16 @@ pub enum Effect {
         /// SHA-256 of the session's secret.
         #[n(0)]
         session: Digest,
+    },
+    /// Phones that ask for this service's token get this one from here on, or none.
+    #[n(13)]
+    ServiceTokenSet {
+        /// Apple's `TokenServiceType`.
+        #[n(0)]
+        service: String,
+        /// The token, sealed by the vault to its own order key with `service` beside it; empty: none.
+        #[n(1)]
+        sealed: Opaque,
     },
     /// The vault may act by itself from here on, within a template.
     #[n(30)]

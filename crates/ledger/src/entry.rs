@@ -159,7 +159,16 @@ pub enum Body {
         #[n(1)]
         reason: RefusalCode,
     },
-
+    /// A phone asked for what is kept for it and got it, sealed to the door; written before it leaves.
+    #[n(10)]
+    GivenBack {
+        /// The phone.
+        #[n(0)]
+        enrolment: EnrolmentId,
+        /// `BootstrapToken`, or the service whose token it was.
+        #[n(1)]
+        what: String,
+    },
     /// The vault acted for a phone under a standing order, written before the command leaves.
     #[n(12)]
     StandingUsed {
@@ -261,6 +270,7 @@ impl Body {
             | Self::GrantUsed { .. }
             | Self::CertificateIssued { .. }
             | Self::CertificateRefused { .. }
+            | Self::GivenBack { .. }
             | Self::StandingUsed { .. }
             | Self::ServerCertificateIssued { .. } => Witness::Vault,
             Self::Authenticated { .. }

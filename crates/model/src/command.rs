@@ -6,6 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::app::{AppAttributes, AppSource};
+
 /// Which command, without its arguments: the `RequestType`.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, minicbor::Encode, minicbor::Decode,
@@ -39,11 +41,28 @@ pub enum CommandKind {
     Settings,
     #[n(40)]
     DeclarativeManagement,
+    #[n(13)]
+    InstallApplication,
+    #[n(14)]
+    RemoveApplication,
+    #[n(15)]
+    ClearActivationLockBypassCode,
+    #[n(16)]
+    ManagedApplicationConfiguration,
+    #[n(17)]
+    ManagedApplicationFeedback,
+    #[n(18)]
+    ManagedApplicationAttributes,
+    #[n(19)]
+    ValidateApplications,
+    /// Whatever else Apple's schema has; the order names its `RequestType`.
+    #[n(20)]
+    Raw,
 }
 
 impl CommandKind {
     /// Every kind.
-    pub const ALL: [CommandKind; 13] = [
+    pub const ALL: [CommandKind; 21] = [
         Self::InstallProfile,
         Self::RemoveProfile,
         Self::DeviceLock,
@@ -57,9 +76,17 @@ impl CommandKind {
         Self::ShutDownDevice,
         Self::Settings,
         Self::DeclarativeManagement,
+        Self::InstallApplication,
+        Self::RemoveApplication,
+        Self::ClearActivationLockBypassCode,
+        Self::ManagedApplicationConfiguration,
+        Self::ManagedApplicationFeedback,
+        Self::ManagedApplicationAttributes,
+        Self::ValidateApplications,
+        Self::Raw,
     ];
 
-    /// Apple's `RequestType`.
+    /// Apple's `RequestType`; of [`CommandKind::Raw`] see [`Command::request_type`].
     #[must_use]
     pub fn request_type(self) -> &'static str {
         match self {
@@ -76,6 +103,14 @@ impl CommandKind {
             Self::ShutDownDevice => "ShutDownDevice",
             Self::Settings => "Settings",
             Self::DeclarativeManagement => "DeclarativeManagement",
+            Self::InstallApplication => "InstallApplication",
+            Self::RemoveApplication => "RemoveApplication",
+            Self::ClearActivationLockBypassCode => "ClearActivationLockBypassCode",
+            Self::ManagedApplicationConfiguration => "ManagedApplicationConfiguration",
+            Self::ManagedApplicationFeedback => "ManagedApplicationFeedback",
+            Self::ManagedApplicationAttributes => "ManagedApplicationAttributes",
+            Self::ValidateApplications => "ValidateApplications",
+            Self::Raw => "Raw",
         }
     }
 
@@ -90,6 +125,7 @@ impl CommandKind {
                 | Self::PlayLostModeSound
                 | Self::RestartDevice
                 | Self::ShutDownDevice
+                | Self::ClearActivationLockBypassCode
         )
     }
 }
@@ -157,9 +193,106 @@ pub enum Command {
     /// phone then asks for the tokens itself, so one command's bytes serve every phone.
     #[n(40)]
     DeclarativeManagement,
+    /// Installs an app, or updates it. A phone acknowledges before the app is there.
+    /// [`CommandSecrets::app_configuration`] holds its settings, when it gets any.
+    #[n(13)]
+    InstallApplication {
+        /// Its bundle identifier: by it the installation is confirmed. It is not sent.
+        #[n(0)]
+        identifier: String,
+        /// Where it comes from.
+        #[n(1)]
+        source: AppSource,
+        /// It goes when management goes (`ManagementFlags` 1).
+        #[n(2)]
+        remove_with_management: bool,
+        /// Its data stay out of backups (`ManagementFlags` 4).
+        #[n(3)]
+        no_backup: bool,
+        /// An app that the user installed becomes a managed one (`ChangeManagementState`).
+        #[n(4)]
+        take_over: bool,
+    },
+    /// Removes a managed app, with its data.
+    #[n(14)]
+    RemoveApplication {
+        /// Its bundle identifier.
+        #[n(0)]
+        identifier: String,
+    },
+    /// Makes the phone forget its Activation Lock bypass code, so that it makes another.
+    #[n(15)]
+    ClearActivationLockBypassCode,
+    /// Asks for managed apps' settings; the answer is sealed into `secret`.
+    #[n(16)]
+    ManagedApplicationConfiguration {
+        /// Of these apps.
+        #[n(0)]
+        identifiers: Vec<String>,
+    },
+    /// Asks for what managed apps have to tell; the answer is sealed into `secret`.
+    #[n(17)]
+    ManagedApplicationFeedback {
+        /// Of these apps.
+        #[n(0)]
+        identifiers: Vec<String>,
+        /// The apps' feedback is deleted once it was read.
+        #[n(1)]
+        delete_feedback: bool,
+    },
+    /// Asks for managed apps' attributes.
+    #[n(18)]
+    ManagedApplicationAttributes {
+        /// Of these apps.
+        #[n(0)]
+        identifiers: Vec<String>,
+    },
+    /// Has the phone check the provisioning profiles of in-house apps anew; none named: of all managed ones.
+    #[n(19)]
+    ValidateApplications {
+        /// Of these apps.
+        #[n(0)]
+        identifiers: Vec<String>,
+    },
+    /// A command that has no type here: its dictionary is [`CommandSecrets::raw`].
+    #[n(20)]
+    Raw {
+        /// The `RequestType` that the dictionary must carry.
+        #[n(0)]
+        request_type: String,
+    },
 }
 
+/// `RequestType`s of raw commands that an unsupervised iPhone refuses.
+pub const RAW_SUPERVISED: &[&str] = &[
+    "ClearRestrictionsPassword",
+    "DeviceConfigured",
+    "RequestUnlockToken",
+    "ScheduleOSUpdate",
+    "StopMirroring",
+    "UserConfigured",
+];
+
 impl Command {
+    /// Apple's `RequestType`.
+    #[must_use]
+    pub fn request_type(&self) -> &str {
+        match self {
+            Self::Raw { request_type } => request_type,
+            _ => self.kind().request_type(),
+        }
+    }
+
+    /// An unsupervised iPhone refuses it, or a part of it.
+    #[must_use]
+    pub fn needs_supervision(&self) -> bool {
+        match self {
+            Self::Settings { items } => items.iter().any(Setting::needs_supervision),
+            Self::Raw { request_type } => RAW_SUPERVISED.contains(&request_type.as_str()),
+            _ => self.kind().needs_supervision(),
+        }
+    }
+
     /// Which command this is.
     #[must_use]
     pub fn kind(&self) -> CommandKind {
@@ -177,6 +310,14 @@ impl Command {
             Self::ShutDownDevice => CommandKind::ShutDownDevice,
             Self::Settings { .. } => CommandKind::Settings,
             Self::DeclarativeManagement => CommandKind::DeclarativeManagement,
+            Self::InstallApplication { .. } => CommandKind::InstallApplication,
+            Self::RemoveApplication { .. } => CommandKind::RemoveApplication,
+            Self::ClearActivationLockBypassCode => CommandKind::ClearActivationLockBypassCode,
+            Self::ManagedApplicationConfiguration { .. } => CommandKind::ManagedApplicationConfiguration,
+            Self::ManagedApplicationFeedback { .. } => CommandKind::ManagedApplicationFeedback,
+            Self::ManagedApplicationAttributes { .. } => CommandKind::ManagedApplicationAttributes,
+            Self::ValidateApplications { .. } => CommandKind::ValidateApplications,
+            Self::Raw { .. } => CommandKind::Raw,
         }
     }
 }
@@ -223,6 +364,24 @@ pub enum Setting {
         #[n(0)]
         name: String,
     },
+    /// `ApplicationConfiguration`: a managed app's settings are [`CommandSecrets::app_configuration`]; without
+    /// them, those it has are taken away. One app a command.
+    #[n(7)]
+    ApplicationConfiguration {
+        /// The app's bundle identifier.
+        #[n(0)]
+        identifier: String,
+    },
+    /// `ApplicationAttributes`: what a managed app is like from now on.
+    #[n(8)]
+    ApplicationAttributes {
+        /// The app's bundle identifier.
+        #[n(0)]
+        identifier: String,
+        /// Its attributes, all of them.
+        #[n(1)]
+        attributes: AppAttributes,
+    },
 }
 
 impl Setting {
@@ -258,6 +417,15 @@ pub struct CommandSecrets {
     /// An order that destroys: the holder's name as the person typed it, compared with the invitation's.
     #[n(6)]
     pub holder_name: Option<String>,
+    /// `InstallApplication`, `Settings` with `ApplicationConfiguration`: a property list whose outermost
+    /// value is the dictionary that the app reads.
+    #[n(7)]
+    #[cbor(with = "minicbor::bytes")]
+    pub app_configuration: Option<Vec<u8>>,
+    /// `Raw`: a property list, the `Command` dictionary.
+    #[n(8)]
+    #[cbor(with = "minicbor::bytes")]
+    pub raw: Option<Vec<u8>>,
 }
 
 impl std::fmt::Debug for CommandSecrets {

@@ -5,6 +5,7 @@
 //! Encoding: everything that is signed or kept is CBOR (RFC 8949) by `minicbor`, with integer keys
 //! that are never reused. JSON (serde) is for people and for the API only.
 
+pub mod app;
 pub mod clock;
 pub mod command;
 pub mod declaration;
@@ -13,6 +14,7 @@ pub mod id;
 pub mod person;
 pub mod standing;
 
+pub use app::{AppAttributes, AppSource, is_app_identifier};
 pub use clock::{Clock, SystemClock, TimeMs};
 pub use command::{Command, CommandKind, CommandSecrets, Setting};
 pub use declaration::{DeclarationId, DeclarationIdError, DeclarationKind, SetName, SetNameError};

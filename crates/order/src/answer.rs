@@ -12,7 +12,8 @@ macro_rules! sealed_debug {
         }
     )*};
 }
-sealed_debug!(InviteSecrets, JoinSecrets, SearchSecrets, InviteAnswer, OpenedField, DeclarationSecrets);
+sealed_debug!(InviteSecrets, JoinSecrets, SearchSecrets, ServiceTokenSecrets, InviteAnswer, OpenedField);
+sealed_debug!(DeclarationSecrets);
 
 /// Whom an invitation is for. Sealed to the vault.
 #[derive(Clone, PartialEq, Eq, Encode, Decode)]
@@ -42,6 +43,15 @@ pub struct SearchSecrets {
     /// As the person typed it.
     #[n(1)]
     pub term: String,
+}
+
+/// A service's token, as phones get it. Sealed to the vault.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+pub struct ServiceTokenSecrets {
+    /// `TokenData`.
+    #[n(0)]
+    #[cbor(with = "minicbor::bytes")]
+    pub token: Vec<u8>,
 }
 
 /// What an accepted invitation gives back.

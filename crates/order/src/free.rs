@@ -34,6 +34,10 @@ pub enum FreeQuery {
     UserList,
     #[n(11)]
     ManagedMediaList,
+    #[n(12)]
+    ActivationLockBypassCode,
+    #[n(13)]
+    Restrictions,
 }
 
 /// What `DeviceInformation` asks for.
@@ -89,7 +93,7 @@ const DEVICE_INFORMATION: &[&str] = &[
 
 impl FreeQuery {
     /// Every free query.
-    pub const ALL: [FreeQuery; 11] = [
+    pub const ALL: [FreeQuery; 13] = [
         Self::DeviceInformation,
         Self::SecurityInfo,
         Self::InstalledApplicationList,
@@ -101,6 +105,8 @@ impl FreeQuery {
         Self::OSUpdateStatus,
         Self::UserList,
         Self::ManagedMediaList,
+        Self::ActivationLockBypassCode,
+        Self::Restrictions,
     ];
 
     /// Its stable number on the wire and in the database.
@@ -130,6 +136,8 @@ impl FreeQuery {
             Self::OSUpdateStatus => "OSUpdateStatus",
             Self::UserList => "UserList",
             Self::ManagedMediaList => "ManagedMediaList",
+            Self::ActivationLockBypassCode => "ActivationLockBypassCode",
+            Self::Restrictions => "Restrictions",
         }
     }
 

@@ -209,6 +209,14 @@ pub enum OrderKind {
         #[n(0)]
         session: Digest,
     },
+    /// The token that phones get when they ask for this service's (`GetToken`). Sealed:
+    /// [`crate::ServiceTokenSecrets`]; without them, none is given any more.
+    #[n(14)]
+    SetServiceToken {
+        /// Apple's `TokenServiceType`, such as `com.apple.maid`.
+        #[n(0)]
+        service: String,
+    },
     /// A standing order: the vault acts by itself within a template, so often in an hour, until then.
     #[n(30)]
     MakeStanding {
@@ -257,6 +265,7 @@ impl OrderKind {
             Self::MakeApiKey { .. } => "make_api_key",
             Self::EndApiKey { .. } => "end_api_key",
             Self::EndSession { .. } => "end_session",
+            Self::SetServiceToken { .. } => "set_service_token",
             Self::MakeStanding { .. } => "make_standing",
             Self::EndStanding { .. } => "end_standing",
             Self::SetDeclarations { .. } => "set_declarations",

@@ -26,6 +26,7 @@ mod warrant;
 
 pub use answer::{
     DeclarationSecrets, InviteAnswer, InviteSecrets, JoinSecrets, OpenAnswer, OpenedField, SearchSecrets,
+    ServiceTokenSecrets,
 };
 pub use bytes::{BytesError, decode, encode};
 pub use declarations::{

@@ -63,6 +63,16 @@ pub enum Refusal {
     LedgerUnavailable = 28,
     #[error("the order names more phones than this role may command at once; make several orders")]
     TooManyPhones = 29,
+    #[error("the phone asked for what is kept for it more often than it is given in an hour")]
+    AskedTooOften = 30,
+    #[error("no token is kept for that service; 'matron service-token set' keeps one")]
+    NoServiceToken = 31,
+    #[error("the raw command does not fit Apple's schema; 'matron devices command' says which key")]
+    BadRawCommand = 32,
+    #[error("this request type has a command of its own; use that one instead of a raw command")]
+    HasItsOwnCommand = 33,
+    #[error("the app's settings can't be read: a property list whose outermost value is a dictionary")]
+    BadAppConfiguration = 34,
     #[error("there is no such standing order, or it has ended or run out; an administrator makes a new one")]
     NoSuchStanding = 50,
     #[error("the standing order has done as much as it may in this hour; it goes on in the next")]
@@ -115,6 +125,11 @@ impl Refusal {
         Self::BadReason,
         Self::LedgerUnavailable,
         Self::TooManyPhones,
+        Self::AskedTooOften,
+        Self::NoServiceToken,
+        Self::BadRawCommand,
+        Self::HasItsOwnCommand,
+        Self::BadAppConfiguration,
         Self::NoSuchStanding,
         Self::StandingCapReached,
         Self::CertificateNotDue,

@@ -3,7 +3,7 @@
 //! Scope: a role is either held to its holder's group or reaches every phone. Signers and
 //! cooling-off stand in the table already; until several signers exist every row says one.
 
-use model::{CommandKind, Role, TimeMs};
+use model::{AppSource, Command, CommandKind, Role, Setting, TimeMs};
 
 use crate::OrderKind;
 
@@ -43,6 +43,7 @@ pub fn rule(role: Role, kind: &OrderKind, erasing: bool) -> Option<Rule> {
         | OrderKind::RemovePerson { .. }
         | OrderKind::MakeApiKey { .. }
         | OrderKind::EndApiKey { .. }
+        | OrderKind::SetServiceToken { .. }
         | OrderKind::MakeStanding { .. }
         | OrderKind::EndStanding { .. } => (role == Administrator).then_some(EVERYWHERE),
         // For oneself: another key, a session, its end.
@@ -71,29 +72,51 @@ pub fn rule(role: Role, kind: &OrderKind, erasing: bool) -> Option<Rule> {
         },
         OrderKind::Command { command } => match role {
             Administrator | Engineer if erasing => Some(Rule { most_targets: 1, ..EVERYWHERE }),
-            Administrator | Engineer if is_disruptive(command.kind()) => {
+            Administrator | Engineer if is_disruptive(command) => {
                 Some(Rule { most_targets: DISRUPTIVE_TARGETS, ..EVERYWHERE })
             }
             Administrator | Engineer => Some(EVERYWHERE),
             _ if erasing => None,
-            ServiceDesk => service_desk(command.kind()).then_some(DESK),
+            ServiceDesk => service_desk(command).then_some(DESK),
             WardManager => ward_manager(command.kind()).then_some(OWN_GROUP),
             Auditor => None,
         },
     }
 }
 
-/// Commands after which the holder can't work until someone helps.
-fn is_disruptive(kind: CommandKind) -> bool {
-    matches!(kind, CommandKind::EnableLostMode | CommandKind::ShutDownDevice | CommandKind::ClearPasscode)
+/// Commands after which the holder can't work until someone helps; and those that put code or settings of
+/// someone's choice on a phone, where one stolen signature must not reach the fleet in one order.
+fn is_disruptive(command: &Command) -> bool {
+    match command {
+        Command::EnableLostMode
+        | Command::ShutDownDevice
+        | Command::ClearPasscode
+        | Command::InstallApplication { .. }
+        | Command::ClearActivationLockBypassCode
+        | Command::Raw { .. } => true,
+        Command::Settings { items } => items.iter().any(|i| {
+            matches!(i, Setting::ApplicationConfiguration { .. } | Setting::ApplicationAttributes { .. })
+        }),
+        _ => false,
+    }
 }
 
-fn service_desk(kind: CommandKind) -> bool {
-    ward_manager(kind)
-        || matches!(
-            kind,
-            CommandKind::ClearPasscode | CommandKind::RestartDevice | CommandKind::InstallProfile
-        )
+fn service_desk(command: &Command) -> bool {
+    match command {
+        // From the App Store alone: an in-house app is code of whoever keeps its manifest.
+        Command::InstallApplication { source, .. } => matches!(source, AppSource::Store { .. }),
+        _ => {
+            ward_manager(command.kind())
+                || matches!(
+                    command.kind(),
+                    CommandKind::ClearPasscode
+                        | CommandKind::RestartDevice
+                        | CommandKind::InstallProfile
+                        | CommandKind::ValidateApplications
+                        | CommandKind::ManagedApplicationAttributes
+                )
+        }
+    }
 }
 
 fn ward_manager(kind: CommandKind) -> bool {
@@ -110,7 +133,6 @@ fn ward_manager(kind: CommandKind) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::Command;
 
     fn erase() -> OrderKind {
         let command = Command::EraseDevice { preserve_data_plan: false, disallow_proximity_setup: false };
@@ -151,6 +173,40 @@ mod tests {
         assert_eq!(most(Role::ServiceDesk, &lost, false), Some(10));
         assert_eq!(most(Role::WardManager, &lost, false), Some(10));
         assert_eq!(most(Role::Engineer, &erase(), true), Some(1));
+    }
+
+    #[test]
+    fn the_service_desk_installs_apps_of_the_store_and_no_code_from_elsewhere() {
+        let install = |source| {
+            let command = Command::InstallApplication {
+                identifier: "org.example.pager".into(),
+                source,
+                remove_with_management: true,
+                no_backup: false,
+                take_over: false,
+            };
+            OrderKind::Command { command }
+        };
+        let store = install(AppSource::Store { id: 1, licensed: true });
+        let manifest = install(AppSource::Manifest { url: "https://apps.example.org/m.plist".into() });
+        assert!(rule(Role::ServiceDesk, &store, false).is_some());
+        assert!(rule(Role::ServiceDesk, &manifest, false).is_none());
+        assert!(rule(Role::WardManager, &store, false).is_none());
+        assert_eq!(rule(Role::Engineer, &manifest, false).map(|r| r.most_targets), Some(100));
+    }
+
+    #[test]
+    fn raw_commands_and_app_settings_are_for_administrators_and_engineers_and_few_phones() {
+        let raw = OrderKind::Command { command: Command::Raw { request_type: "StopMirroring".into() } };
+        let items = vec![Setting::ApplicationConfiguration { identifier: "org.example.pager".into() }];
+        let settings = OrderKind::Command { command: Command::Settings { items } };
+        for kind in [&raw, &settings] {
+            for role in Role::ALL {
+                let may = matches!(role, Role::Administrator | Role::Engineer);
+                let most = rule(role, kind, false).map(|r| r.most_targets);
+                assert_eq!(most, may.then_some(100), "{role:?}");
+            }
+        }
     }
 
     #[test]

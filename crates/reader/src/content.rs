@@ -29,6 +29,13 @@ pub(crate) fn content(
         Answer::ProfileList => "ProfileList",
         Answer::CertificateList => "CertificateList",
         Answer::DeviceLocation => "DeviceLocation",
+        Answer::AvailableOSUpdates => "AvailableOSUpdates",
+        Answer::OSUpdateStatus => "OSUpdateStatus",
+        Answer::Restrictions => "Restrictions",
+        Answer::ActivationLockBypassCode => "ActivationLockBypassCode",
+        Answer::ManagedApplicationConfiguration => "ManagedApplicationConfiguration",
+        Answer::ManagedApplicationFeedback => "ManagedApplicationFeedback",
+        Answer::ManagedApplicationAttributes => "ManagedApplicationAttributes",
         Answer::Other => "Other",
     };
     let items = normalised_items(&report.items);
@@ -74,7 +81,15 @@ fn app(item: &Item) -> Option<proto::App> {
     let identifier = word("Identifier");
     let fits = !identifier.is_empty()
         && identifier.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
-    fits.then(|| proto::App { identifier, version: word("Version"), short_version: word("ShortVersion") })
+    // Apple's words for it are letters alone; a managed app's list has them.
+    let status = word("Status");
+    let status = if status.bytes().all(|b| b.is_ascii_alphabetic()) { status } else { String::new() };
+    fits.then(|| proto::App {
+        identifier,
+        version: word("Version"),
+        short_version: word("ShortVersion"),
+        status,
+    })
 }
 
 /// The links of the error chain: codes, and domains that look like one. A code that is none of Apple's

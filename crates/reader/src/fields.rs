@@ -20,7 +20,10 @@ const OTHER_KEYS: &str = "OtherKeys";
 
 /// Structures whose fields may stand in the clear, where their own names may. A `Version` inside anything
 /// else is not the one on the list.
-const LISTED: &[&str] = &["SecurityInfo", "ServiceSubscriptions"];
+const LISTED: &[&str] =
+    &["SecurityInfo", "ServiceSubscriptions", "AvailableOSUpdates", "OSUpdateStatus", "Restrictions"];
+/// Structures that hold whatever an app's maker puts into them, passwords among it: one row each, in `secret`.
+const APPS_OWN: &[&str] = &["ApplicationConfigurations", "ManagedApplicationFeedback"];
 /// Dictionaries of Apple's schema inside which a field keeps a name of its own.
 const CONTAINERS: &[&str] = &["ManagementStatus", "OSUpdateSettings", "MDMOptions", "FirewallSettings"];
 
@@ -157,6 +160,9 @@ fn place(name: &str, value: &FieldValue) -> Place {
     if top == "ErrorChain" {
         return Place::Packed(Compartment::Other, top.to_owned());
     }
+    if APPS_OWN.contains(&top) {
+        return Place::Packed(Compartment::Secret, top.to_owned());
+    }
     let nested = name.len() > top.len();
     let fits = match value {
         FieldValue::Text(text) => plain_text(text),
@@ -238,6 +244,28 @@ mod tests {
         );
         assert_eq!(place("EthernetMACs.1", &text("00:00:5e:00:53:01")), Place::Sealed(Compartment::Hardware));
         assert_eq!(place("NewInOS27", &text("x")), Place::Sealed(Compartment::Other));
+    }
+
+    #[test]
+    fn which_update_waits_and_which_restrictions_hold_may_be_seen_and_what_apps_are_told_may_not() {
+        assert_eq!(place("AvailableOSUpdates.0.Version", &text("18.2")), Place::Clear);
+        assert_eq!(place("OSUpdateStatus.0.IsDownloaded", &FieldValue::Bool(true)), Place::Clear);
+        assert_eq!(place("Restrictions.allowCamera", &FieldValue::Bool(false)), Place::Clear);
+        assert_eq!(
+            place("Restrictions.allowSomethingNew", &FieldValue::Bool(false)),
+            Place::Packed(Compartment::Other, "Restrictions".into())
+        );
+        assert_eq!(
+            place("GlobalRestrictions.restrictedBool.allowCamera.value", &FieldValue::Bool(false)),
+            Place::Packed(Compartment::Other, "GlobalRestrictions".into())
+        );
+        let secret = Place::Packed(Compartment::Secret, "ApplicationConfigurations".into());
+        for name in
+            ["Configuration.Server", "Configuration.Version", "Configuration.PhoneNumber", "Identifier"]
+        {
+            assert_eq!(place(&format!("ApplicationConfigurations.0.{name}"), &text("x")), secret, "{name}");
+        }
+        assert_eq!(place("ActivationLockBypassCode", &text("x")), Place::Sealed(Compartment::Escrow));
     }
 
     #[test]

@@ -33,6 +33,7 @@ pub const REASONS: &[&str] = &[
     "malformed",
     "bad_topic",
     "bad_endpoint",
+    "bad_service",
     "too_many_fields",
     "no_enrolment",
     "unknown_request",

@@ -24,6 +24,9 @@ pub const INFO_DELIVERY: &[u8] = b"matron/delivery/1";
 /// SCEP challenge and CSR, sealed by reader to the vault in Auth mode.
 pub const INFO_SCEP: &[u8] = b"matron/scep/1";
 
+/// A service's token, sealed by the vault to itself, to be kept in its ledger.
+pub const INFO_SERVICE_TOKEN: &[u8] = b"matron/service-token/1";
+
 /// The most that is sealed at once.
 pub const MAX_MESSAGE_BYTES: usize = 64 << 20;
 

@@ -5,6 +5,7 @@
 //! request type isn't valid.
 
 mod act;
+mod apps;
 mod device;
 mod lists;
 
@@ -70,6 +71,14 @@ pub(crate) struct Life {
     #[n(20)]
     #[cbor(default)]
     pub(crate) declared: Declared,
+    /// Installed or removed by command, beside those that the handset came with.
+    #[n(10)]
+    #[cbor(default)]
+    pub(crate) apps: Vec<apps::Ordered>,
+    /// How often its Activation Lock bypass code was cleared: each time it makes another.
+    #[n(11)]
+    #[cbor(default)]
+    pub(crate) bypass_code: u32,
 }
 
 /// What a phone knows of itself besides.
@@ -151,7 +160,22 @@ pub(crate) fn answer(own: &Own<'_>, life: &mut Life, request_type: &str, command
         "DeviceInformation" => device::information(own, life, command),
         "SecurityInfo" => device::security(life),
         "InstalledApplicationList" => lists::apps(own, command),
-        "ManagedApplicationList" => lists::managed_apps(own, command),
+        "ManagedApplicationList" => apps::list(own, life, command),
+        "InstallApplication" => apps::install(life, command),
+        "RemoveApplication" => apps::remove(own, life, command),
+        "ManagedApplicationConfiguration" => apps::configurations(life, command),
+        "ManagedApplicationFeedback" => apps::feedback(life, command),
+        "ManagedApplicationAttributes" => apps::attributes(life, command),
+        "ValidateApplications" => Reply::ok(),
+        "ActivationLockBypassCode" => supervised(own, request_type, || device::bypass_code(own, life)),
+        "ClearActivationLockBypassCode" => supervised(own, request_type, || {
+            life.bypass_code += 1;
+            Reply::ok()
+        }),
+        "Restrictions" => device::restrictions(),
+        "StopMirroring" | "UserConfigured" | "DeviceConfigured" | "ClearRestrictionsPassword" => {
+            supervised(own, request_type, Reply::ok)
+        }
         "ProfileList" => lists::profiles(life),
         "CertificateList" => lists::certificates(own),
         "ProvisioningProfileList" => Reply::list("ProvisioningProfileList", Vec::new()),
@@ -247,6 +271,7 @@ mod tests {
             (FreeQuery::AvailableOSUpdates, "system.update.available"),
             (FreeQuery::OSUpdateStatus, "system.update.status"),
             (FreeQuery::ManagedMediaList, "media.managed.list"),
+            (FreeQuery::Restrictions, "device.restrictions.list"),
         ] {
             let Some(doc) = schema::load(&format!("commands/{file}")) else { return };
             let keys = schema::keys(&doc, "responsekeys");

@@ -37,6 +37,7 @@ mod declared;
 mod dice;
 mod enrol;
 mod error;
+mod escrow;
 mod fleet;
 mod handset;
 mod http;

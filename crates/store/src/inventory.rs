@@ -118,7 +118,9 @@ impl View<'_> {
     /// When the database refuses.
     pub fn apps(&self, slot: Slot) -> Result<Vec<App>, StoreError> {
         self.all(
-            "SELECT DISTINCT identifier, version, short_version FROM apps WHERE slot = ?1 ORDER BY identifier",
+            "SELECT DISTINCT identifier, version, short_version FROM apps a WHERE slot = ?1
+             AND NOT (version = '' AND EXISTS (SELECT 1 FROM apps o WHERE o.slot = a.slot
+             AND o.source <> a.source AND o.identifier = a.identifier)) ORDER BY identifier",
             [slot.0],
             |r| Ok(App { identifier: r.get(0)?, version: r.get(1)?, short_version: r.get(2)? }),
         )

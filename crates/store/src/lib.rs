@@ -10,6 +10,7 @@
 //! What the store holds of a phone is sealed where it is personal; it has no key and never sees a
 //! value. Only `core` uses it.
 
+mod app_request;
 mod certificate;
 mod declarations;
 mod device;
@@ -26,9 +27,11 @@ mod queue;
 mod schema;
 mod search;
 mod tx;
+mod user_channel;
 mod view;
 mod writer;
 
+pub use app_request::{AppRequest, AppRequestState};
 pub use certificate::{
     CertificateItem, CertificateState, NewCertificate, RenewalWindow, RenewedRecord, StandingRecord,
 };

@@ -112,6 +112,12 @@ fn the_list_of_certificates_and_those_due_walk_the_index_of_their_ends() {
 }
 
 #[test]
+fn apps_that_are_to_be_looked_after_are_found_by_their_time() {
+    let p = plan(crate::app_request::DUE);
+    assert!(p.contains("app_requests_due") && !p.contains("SCAN e"), "{p}");
+}
+
+#[test]
 fn the_list_of_phones_walks_an_index_in_its_order() {
     let by = |f: DeviceFilter| searches(&f.sql());
     assert!(

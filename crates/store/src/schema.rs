@@ -12,8 +12,12 @@ use rusqlite::Connection;
 
 use crate::StoreError;
 
-const VERSIONS: &[&str] =
-    &[include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql")];
+const VERSIONS: &[&str] = &[
+    include_str!("schema/1.sql"),
+    include_str!("schema/2.sql"),
+    include_str!("schema/3.sql"),
+    include_str!("schema/4.sql"),
+];
 
 /// The newest version that this build knows.
 pub(crate) fn newest() -> u32 {

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use aws_lc_rs::rand::SystemRandom;
-use ledger::{Body, FileLedger, LedgerReader, PersonKeys};
+use ledger::{Body, Effect, FileLedger, LedgerReader, PersonKeys};
 use model::{Clock, Compartment, Digest, EnrolmentId, TimeMs};
 use order::SignedStatement;
 use seal::{CompartmentPublic, Opener, Sealer};
@@ -33,7 +33,8 @@ fn size_of_entry(body: &Body) -> usize {
         // A target is 17 bytes of the order, and at most 90 more in its effect.
         Body::OrderAccepted { bytes, effect, .. } => {
             let declared = match effect {
-                ledger::Effect::DeclarationsSet { declarations, .. } => declarations.len() * 256,
+                Effect::DeclarationsSet { declarations, .. } => declarations.len() * 256,
+                Effect::ServiceTokenSet { sealed, .. } => sealed.0.len(),
                 _ => 0,
             };
             bytes.0.len() * 7 + declared

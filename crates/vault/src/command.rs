@@ -51,6 +51,8 @@ fn is_secret(command: &Command, s: &CommandSecrets) -> bool {
         || s.footnote.is_some()
         || s.pin.is_some()
         || s.device_name.is_some()
+        || s.app_configuration.is_some()
+        || s.raw.is_some()
 }
 
 impl Chamber {
@@ -271,6 +273,9 @@ impl Chamber {
 pub(crate) fn refusal_of(error: &apple::CommandError) -> Refusal {
     match error {
         apple::CommandError::Profile(_) => Refusal::BadProfile,
+        apple::CommandError::BadAppConfiguration(_) => Refusal::BadAppConfiguration,
+        apple::CommandError::Raw(apple::RawError::HasItsOwnCommand { .. }) => Refusal::HasItsOwnCommand,
+        apple::CommandError::Raw(_) => Refusal::BadRawCommand,
         _ => Refusal::BadArgument,
     }
 }

@@ -15,6 +15,7 @@ mod declarations;
 mod declared;
 mod derive;
 mod error;
+mod give_back;
 mod grant;
 mod install;
 mod keys;

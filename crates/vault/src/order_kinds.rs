@@ -191,6 +191,7 @@ impl Chamber {
                 }
                 Ok(Consequence::of(Effect::SessionEnded { session: *session }))
             }
+            OrderKind::SetServiceToken { service } => self.set_service_token(order, service, arguments_bytes),
             OrderKind::MakeStanding { template, cap_an_hour, expires_at_ms } => {
                 self.make_standing(order, *template, *cap_an_hour, *expires_at_ms)
             }

@@ -20,6 +20,7 @@ use crate::Error;
 use crate::chamber::{Chamber, Door, NotDurable, start};
 use crate::command::PreparedCommand;
 use crate::declarations::PhoneDeclarations;
+use crate::give_back::Asked;
 use crate::rows::invited;
 use crate::submit::Submitted;
 
@@ -227,6 +228,28 @@ impl Vault for Room {
                 expires_at_ms: a.expires_at_ms,
             },
             Err(r) => proto::ActAnswer { refusal: number(Some(r)), ..Default::default() },
+        }))
+    }
+
+    async fn give_back(
+        &self,
+        request: Request<proto::GiveBackRequest>,
+    ) -> Result<Response<proto::GiveBackAnswer>, Status> {
+        let r = request.into_inner();
+        let enrolment = rpc::enrolment_id(&r.enrolment).map_err(invalid)?;
+        let asked = match r.what {
+            Some(proto::give_back_request::What::BootstrapToken(row)) => {
+                Asked::Bootstrap(rpc::row_from(row).map_err(invalid)?)
+            }
+            Some(proto::give_back_request::What::Service(service)) => Asked::Service(service),
+            None => return Err(Status::invalid_argument("nothing is asked for")),
+        };
+        let made = self.door.decide(move |c| c.give_back(enrolment, asked)).await.map_err(not_durable)?;
+        Ok(Response::new(match made {
+            Ok((warrant, sealed_body)) => {
+                proto::GiveBackAnswer { refusal: 0, warrant: encode(&warrant), sealed_body }
+            }
+            Err(r) => proto::GiveBackAnswer { refusal: number(Some(r)), ..Default::default() },
         }))
     }
 

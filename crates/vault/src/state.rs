@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use apple::x509::Certificate;
-use ledger::{Body, Effect, FileLedger, PersonalSealed, SigningPublicKey};
+use ledger::{Body, Effect, FileLedger, Opaque, PersonalSealed, SigningPublicKey};
 use model::{
     CommandId, CommandKind, Compartment, Digest, EnrolmentId, Group, KeyId, LinkHash, OrderId, PersonId,
     Role, TimeMs,
@@ -13,6 +13,7 @@ use model::{
 
 use crate::Error;
 use crate::declared::DeclaredState;
+use crate::give_back::Given;
 use crate::standing::{Renewal, Standing};
 
 /// A person who signs orders.
@@ -137,6 +138,9 @@ pub(crate) struct State {
     pub(crate) declared: DeclaredState,
     pub(crate) api_keys: HashMap<Digest, TimeMs>,
     pub(crate) standing: HashMap<OrderId, Standing>,
+    /// What phones get when they ask for a service's token, sealed to the vault itself.
+    pub(crate) service_tokens: HashMap<String, Opaque>,
+    pub(crate) given: HashMap<EnrolmentId, Given>,
     pub(crate) decided: HashMap<OrderId, Decided>,
     pub(crate) refused_orders: u64,
 }
@@ -223,6 +227,9 @@ impl State {
                     let (standing, number, expires_at_ms) = (*standing, *number, *expires_at_ms);
                     e.renewal = Some(Renewal { standing, number, expires_at_ms });
                 }
+            }
+            Body::GivenBack { enrolment, .. } => {
+                self.given.entry(*enrolment).or_insert_with(Given::none).once_more(at_ms);
             }
             // Core's word changes nothing that the vault decides by.
             Body::KeysStated { .. }
@@ -324,6 +331,13 @@ impl State {
             Effect::SessionEnded { session } => {
                 self.sessions.remove(session);
             }
+            Effect::ServiceTokenSet { service, sealed } => {
+                if sealed.0.is_empty() {
+                    self.service_tokens.remove(service);
+                } else {
+                    self.service_tokens.insert(service.clone(), sealed.clone());
+                }
+            }
             Effect::StandingMade { template, cap_an_hour, expires_at_ms } => {
                 self.standing.insert(order, Standing::new(*template, *cap_an_hour, *expires_at_ms));
             }
@@ -359,6 +373,7 @@ impl State {
             c.per_phone = HashMap::new();
         }
         self.standing.values_mut().for_each(|s| s.sweep(before_ms));
+        self.given.retain(|_, g| !g.is_before(before_ms));
         self.sessions.retain(|_, s| s.expires_at_ms >= before_ms);
         let sessions = &self.sessions;
         self.granted.retain(|_, s| sessions.contains_key(s));

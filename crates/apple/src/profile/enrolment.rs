@@ -139,7 +139,8 @@ impl EnrolmentProfile {
         payload.insert("SignMessage".into(), self.sign_message.into());
         payload.insert("AccessRights".into(), ALL_RIGHTS.into());
         payload.insert("CheckOutWhenRemoved".into(), true.into());
-        let capabilities = ["com.apple.mdm.per-user-connections", "com.apple.mdm.bootstraptoken"];
+        let capabilities =
+            ["com.apple.mdm.per-user-connections", "com.apple.mdm.bootstraptoken", "com.apple.mdm.token"];
         payload.insert(
             "ServerCapabilities".into(),
             Value::Array(capabilities.into_iter().map(Value::from).collect()),

@@ -31,6 +31,20 @@ pub fn load(path: &str) -> Option<Yaml> {
     Some(YamlLoader::load_from_str(&text).expect(path).remove(0))
 }
 
+/// The names of the documents in `mdm/<folder>`, or `None` when the schema isn't there.
+pub fn files(folder: &str) -> Option<Vec<String>> {
+    let root =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/apple-device-management/mdm");
+    let Ok(dir) = std::fs::read_dir(root.join(folder)) else {
+        eprintln!("SKIPPED: Apple's schema is not at {}; {folder} was not checked", root.display());
+        return None;
+    };
+    let name = |f: std::fs::DirEntry| Some(f.file_name().to_str()?.strip_suffix(".yaml")?.to_owned());
+    let mut names: Vec<String> = dir.flatten().filter_map(name).collect();
+    names.sort();
+    Some(names)
+}
+
 pub fn keys(doc: &Yaml, name: &str) -> Vec<Key> {
     doc[name].as_vec().map(|keys| keys.iter().map(key).collect()).unwrap_or_default()
 }

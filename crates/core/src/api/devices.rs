@@ -9,7 +9,10 @@ use model::{Compartment, EnrolmentId, SealedRow};
 use rpc::proto::{GrantUse, PhoneRow};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use store::{DeviceFilter, DeviceItem, DeviceSort, EnrolmentState, PushState, Slot, StoreError, View};
+use store::{
+    AppRequest, AppRequestState, DeviceFilter, DeviceItem, DeviceSort, EnrolmentState, PushState, Slot,
+    StoreError, View,
+};
 use utoipa::{IntoParams, ToSchema};
 
 use super::access::{Devices, Permit};
@@ -84,6 +87,40 @@ pub(crate) struct DeviceApp {
     short_version: String,
 }
 
+/// An app that an order installs or removes, as far as the phone has confirmed.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ManagedApp {
+    identifier: String,
+    /// requested, installing, installed, removing, removed or failed.
+    state: &'static str,
+    /// Of a failure: Apple's word for it, or the error's domain and code.
+    reason: Option<String>,
+    requested_at_ms: i64,
+    /// When the phone's own list last showed it there, or gone.
+    confirmed_at_ms: Option<i64>,
+}
+
+impl From<AppRequest> for ManagedApp {
+    fn from(a: AppRequest) -> Self {
+        let state = match (a.state, a.wanted) {
+            (AppRequestState::Requested, _) => "requested",
+            (AppRequestState::UnderWay, true) => "installing",
+            (AppRequestState::UnderWay, false) => "removing",
+            (AppRequestState::Confirmed, true) => "installed",
+            (AppRequestState::Confirmed, false) => "removed",
+            (AppRequestState::Failed, _) => "failed",
+        };
+        let confirmed = a.state == AppRequestState::Confirmed;
+        Self {
+            identifier: a.identifier,
+            state,
+            reason: Some(a.reason).filter(|r| !r.is_empty()),
+            requested_at_ms: a.requested_at_ms,
+            confirmed_at_ms: confirmed.then_some(a.changed_at_ms),
+        }
+    }
+}
+
 /// When a phone last confirmed a kind of report.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct DeviceReport {
@@ -107,6 +144,9 @@ pub(crate) struct DeviceDetail {
     #[serde(flatten)]
     device: Device,
     apps: Vec<DeviceApp>,
+    managed_apps: Vec<ManagedApp>,
+    /// How many users of a shared iPad have a channel of their own.
+    user_channels: u32,
     reports: Vec<DeviceReport>,
     sealed_fields: Vec<SealedField>,
     #[schema(value_type = Option<String>)]
@@ -327,6 +367,8 @@ pub(crate) async fn get_device(
                     short_version: a.short_version,
                 })
                 .collect(),
+            managed_apps: v.app_requests(item.slot)?.into_iter().map(ManagedApp::from).collect(),
+            user_channels: u32::try_from(v.user_channels(item.slot)?.len()).unwrap_or(u32::MAX),
             reports: v
                 .reports(item.slot)?
                 .into_iter()

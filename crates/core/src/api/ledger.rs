@@ -166,6 +166,9 @@ fn summary(body: &Body) -> (&'static str, Value) {
             json!({ "standing": standing, "enrolment": enrolment, "command": command.to_string(),
                     "expires_at_ms": expires_at_ms }),
         ),
+        Body::GivenBack { enrolment, what } => {
+            ("given_back", json!({ "enrolment": enrolment, "what": what }))
+        }
         Body::ServerCertificateIssued { certificate } => {
             ("server_certificate_issued", json!({ "certificate": order::sha256(&certificate.0) }))
         }
@@ -208,6 +211,9 @@ fn effect_summary(effect: &Effect) -> (&'static str, Value) {
         ),
         Effect::ApiKeyRevoked { hash } => ("api_key_revoked", json!({ "hash": hash })),
         Effect::SessionEnded { .. } => ("session_ended", json!({})),
+        Effect::ServiceTokenSet { service, sealed } => {
+            ("service_token_set", json!({ "service": service, "given": !sealed.0.is_empty() }))
+        }
         Effect::StandingMade { template, cap_an_hour, expires_at_ms } => (
             "standing_made",
             json!({ "template": template, "cap_an_hour": cap_an_hour, "expires_at_ms": expires_at_ms }),

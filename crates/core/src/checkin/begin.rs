@@ -99,6 +99,9 @@ pub(crate) fn authenticate(
             }
             tx.authenticate(slot, &tag, now_ms)?;
             tx.forget_declaration_states(slot)?;
+            for user in tx.user_channels(slot)? {
+                tx.drop_user_channel(slot, &user, now_ms)?;
+            }
             let to_index = fields.keep(tx, slot, "Authenticate", true, now_ms)?;
             let replaced = before.map(|b| b.enrolment);
             tx.say(&order::encode(&Body::Authenticated { enrolment, replaced }))?;

@@ -5,8 +5,10 @@
 mod begin;
 mod declared;
 mod delivery;
+mod escrow;
 mod renewal;
 mod report;
+mod users;
 
 pub(crate) use delivery::{renew_warrants, warrant_expiry};
 
@@ -154,24 +156,18 @@ pub(crate) fn handle(room: &Arc<Room>, request: CoreRequest, reply: ReplyTo) {
 }
 
 fn observed(room: &Arc<Room>, enrolment: EnrolmentId, certificate: &[u8], bytes: &[u8], reply: ReplyTo) {
-    let Ok(Observed { udid_tag, user_channel, what: Some(said) }) = Observed::decode(bytes) else {
+    let Ok(Observed { udid_tag, user_channel, user_tag, what: Some(said) }) = Observed::decode(bytes) else {
         room.counters.unreadable.inc();
         return reply.plain(400);
     };
-    if user_channel {
-        // Users of a shared device are not managed; the device itself is.
-        room.counters.other.inc();
-        return match said {
-            Said::UserAuthenticate(_) => reply.plain(410),
-            _ => reply.plain(200),
-        };
-    }
     if udid_tag.len() != 16 {
         room.counters.unreadable.inc();
         return reply.plain(400);
     }
     let now_ms = room.now_ms();
     let spoke = match &said {
+        // Whatever a user says, it is not what the device's queue waits for.
+        _ if user_channel => Spoke::Other,
         Said::Report(r) if r.status == ReportStatus::Idle as i32 => Spoke::Idle,
         Said::Report(r) if r.status == ReportStatus::NotNow as i32 => Spoke::NotNow,
         _ => Spoke::Other,
@@ -184,6 +180,10 @@ fn observed(room: &Arc<Room>, enrolment: EnrolmentId, certificate: &[u8], bytes:
         }
     };
     renewal::shown(room, enrolment, &standing, now_ms);
+    if user_channel {
+        room.counters.other.inc();
+        return users::said(room, enrolment, standing, &user_tag, said, now_ms, reply);
+    }
     match said {
         Said::Report(_) if spoke == Spoke::Idle => {
             room.counters.idle.inc();
@@ -218,12 +218,21 @@ fn observed(room: &Arc<Room>, enrolment: EnrolmentId, certificate: &[u8], bytes:
             room.counters.status_report.inc();
             declared::status(room, standing, report, now_ms, reply);
         }
-        Said::Other(other) => {
+        Said::SetBootstrapToken(t) => {
+            room.counters.escrow.inc();
+            escrow::set_bootstrap_token(room, &standing, t, now_ms, reply);
+        }
+        Said::GetBootstrapToken(_) => {
+            room.counters.escrow.inc();
+            tokio::spawn(escrow::get_bootstrap_token(room.clone(), enrolment, standing, reply));
+        }
+        Said::GetToken(t) => {
+            room.counters.escrow.inc();
+            tokio::spawn(escrow::get_token(room.clone(), enrolment, standing, t.service, reply));
+        }
+        Said::Other(_) => {
             room.counters.other.inc();
-            // These ask for something that core does not have to give.
-            // (A 200 to SetBootstrapToken would say that it is kept.)
-            let asks = matches!(other.message_type.as_str(), "GetToken" | "SetBootstrapToken");
-            reply.plain(if asks { 400 } else { 200 });
+            reply.plain(200);
         }
     }
 }

@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use ledger::Body;
 use model::{CommandId, EnrolmentId, TimeMs};
+use order::FreeQuery;
 use rpc::proto::{Report, ReportStatus};
-use store::{CommandState, EnrolmentState, ErrorLink, Offer, StoreError, Tx};
+use store::{CommandState, EnrolmentState, ErrorLink, Offer, Slot, StoreError, Tx};
 
 use super::delivery::{Given, give, pick};
 use super::{ReplyTo, UNAVAILABLE};
+use crate::apps;
 use crate::fleet::Standing;
 use crate::inventory::{Content, Kept};
+use crate::queries::queue_queries;
 use crate::room::Room;
 
 /// The longest error chain that is kept.
@@ -85,8 +88,9 @@ pub(crate) fn report(
     let offer = offer(&standing, now_ms);
     let slot = standing.slot;
     let after = room.clone();
+    let within = room.clone();
     room.store.write_then(
-        move |tx| write(tx, enrolment, &standing, &said, offer),
+        move |tx| write(&within, tx, enrolment, &standing, &said, offer),
         move |out| match out {
             Ok(w) => {
                 if !w.known {
@@ -123,6 +127,7 @@ pub(crate) fn report(
 }
 
 fn write(
+    room: &Room,
     tx: &Tx<'_>,
     enrolment: EnrolmentId,
     standing: &Standing,
@@ -156,6 +161,13 @@ fn write(
                     && done.warranted
                     && end == CommandState::Acknowledged
                     && done.request_type == "EraseDevice";
+                if done.was_open && done.warranted && apps::is_about_an_app(&done.request_type) {
+                    let why = (end == CommandState::Error).then(|| apps::reason(&said.errors));
+                    if tx.app_answered(slot, done.number, why.as_deref(), offer.now_ms)? {
+                        let list = [FreeQuery::ManagedApplicationList];
+                        queue_queries(room, tx, &[(slot, enrolment)], &list, offer.now_ms)?;
+                    }
+                }
                 // What a phone says unasked, or twice, is not kept.
                 if done.was_open
                     && let Some(content) = &said.content
@@ -163,6 +175,13 @@ fn write(
                     if end == CommandState::Acknowledged {
                         out.kept = content.keep(tx, slot, offer.now_ms)?;
                         out.supervised = content.fields.supervised();
+                        if content.kind == FreeQuery::ManagedApplicationList.request_type() {
+                            tx.apps_listed(slot, &content.statuses, offer.now_ms)?;
+                        }
+                        if out.supervised == Some(true) && bypass_code_wanted(tx, enrolment, slot, offer)? {
+                            let code = [FreeQuery::ActivationLockBypassCode];
+                            queue_queries(room, tx, &[(slot, enrolment)], &code, offer.now_ms)?;
+                        }
                     } else {
                         content.fields.keep(tx, slot, "ErrorChain", false, offer.now_ms)?;
                     }
@@ -178,6 +197,22 @@ fn write(
         out.given = pick(tx, slot, offer)?;
     }
     Ok(out)
+}
+
+/// A supervised phone tells its Activation Lock bypass code for 15 days (Apple's
+/// `device.activationlock.bypasscode.yaml`); whoever lacks it then can't unlock the phone of someone who left.
+fn bypass_code_wanted(
+    tx: &Tx<'_>,
+    enrolment: EnrolmentId,
+    slot: Slot,
+    offer: Offer,
+) -> Result<bool, StoreError> {
+    const TOLD_FOR_MS: TimeMs = 15 * model::clock::DAY_MS;
+    if tx.find_sealed(slot, "ActivationLockBypassCode")?.is_some() {
+        return Ok(false);
+    }
+    let device = tx.find_device(enrolment)?;
+    Ok(device.is_some_and(|d| offer.now_ms - d.enrolled_at_ms < TOLD_FOR_MS))
 }
 
 /// A text cut to so many bytes, between two characters.

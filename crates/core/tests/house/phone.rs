@@ -60,7 +60,7 @@ impl House {
     }
 
     pub async fn says(&self, phone: &Phone, said: Said) -> Answer {
-        let observed = Observed { udid_tag: phone.tag.clone(), user_channel: false, what: Some(said) };
+        let observed = Observed { udid_tag: phone.tag.clone(), what: Some(said), ..Observed::default() };
         self.ask_core(&phone.enrolment.0, What::Observed(observed.encode_to_vec().into())).await
     }
 

@@ -294,6 +294,14 @@ impl Vault for FakeVault {
         Ok(Response::new(rpc::proto::ActAnswer { refusal, ..Default::default() }))
     }
 
+    async fn give_back(
+        &self,
+        _: Request<rpc::proto::GiveBackRequest>,
+    ) -> Result<Response<rpc::proto::GiveBackAnswer>, Status> {
+        let refusal = u32::from(order::Refusal::NoServiceToken.number());
+        Ok(Response::new(rpc::proto::GiveBackAnswer { refusal, ..Default::default() }))
+    }
+
     async fn renew_server(
         &self,
         _: Request<rpc::proto::ServerCertificate>,

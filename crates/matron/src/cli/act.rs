@@ -63,9 +63,9 @@ pub(crate) struct How {
 pub(crate) struct Plain {
     /// Enrolment ids, or their first 6 digits or more.
     #[arg(required = true)]
-    ids: Vec<String>,
+    pub(crate) ids: Vec<String>,
     #[command(flatten)]
-    how: How,
+    pub(crate) how: How,
 }
 
 #[derive(Debug, Args)]
@@ -295,6 +295,10 @@ fn sealed_words(secrets: &CommandSecrets) -> Vec<(&'static str, String)> {
     add("footnote", &secrets.footnote);
     add("device name", &secrets.device_name);
     add("holder", &secrets.holder_name);
+    for (name, bytes) in [("app settings", &secrets.app_configuration), ("command", &secrets.raw)] {
+        let text = |b: &Vec<u8>| format!("{} bytes, SHA-256 {}", b.len(), order::sha256(b));
+        out.extend(bytes.as_ref().map(|b| (name, text(b))));
+    }
     if let Some(profile) = &secrets.profile {
         out.push(("profile", format!("{} bytes, SHA-256 {}", profile.len(), order::sha256(profile))));
     }
@@ -311,7 +315,7 @@ pub(crate) fn erasing_because(harm: &Harm) -> Vec<String> {
     because.iter().map(finding).collect()
 }
 
-fn order_all(
+pub(crate) fn order_all(
     desk: &Desk,
     ids: &[String],
     command: Command,
@@ -335,12 +339,12 @@ fn order_all(
         }
     }
     let kind = command.kind();
-    if kind.needs_supervision()
+    let request_type = command.request_type().to_owned();
+    if command.needs_supervision()
         && let Some(p) = phones.iter().find(|p| p.supervised == Some(false))
     {
         return Err(failed(format!(
-            "{} needs supervision, and phone {} is not supervised; leave it out",
-            kind.request_type(),
+            "{request_type} needs supervision, and phone {} is not supervised; leave it out",
             p.enrolment
         )));
     }
@@ -366,7 +370,13 @@ fn order_all(
         draft = draft.sealing(&secrets);
     }
     let placed = draft.place(desk, how.yes)?;
-    tell(desk, &placed, kind.request_type(), phones.len(), how.wait)
+    tell(desk, &placed, &request_type, phones.len(), how.wait)?;
+    if super::words::is_confirmed_later(kind) && !desk.reach.json {
+        show::print(
+            "Acknowledged is not yet done: 'matron devices show' says what the phone has confirmed.\n",
+        )?;
+    }
+    Ok(())
 }
 
 pub(crate) fn tell(desk: &Desk, placed: &Placed, name: &str, phones: usize, wait: Option<u64>) -> Result<()> {

@@ -44,6 +44,7 @@ pub(crate) fn kind_of(body: &Body) -> &'static str {
             Effect::ApiKeyMade { .. } => "api_key_made",
             Effect::ApiKeyRevoked { .. } => "api_key_revoked",
             Effect::SessionEnded { .. } => "session_ended",
+            Effect::ServiceTokenSet { .. } => "service_token_set",
             Effect::StandingMade { .. } => "standing_made",
             Effect::StandingEnded { .. } => "standing_ended",
             Effect::DeclarationsSet { .. } => "declarations_set",
@@ -58,6 +59,7 @@ pub(crate) fn kind_of(body: &Body) -> &'static str {
         Body::CommandFinished { .. } => "command_finished",
         Body::PhoneRefused { .. } => "phone_refused",
         Body::StandingUsed { .. } => "standing_used",
+        Body::GivenBack { .. } => "given_back",
         Body::ServerCertificateIssued { .. } => "server_certificate_issued",
         Body::CertificateTaken { .. } => "certificate_taken",
     }

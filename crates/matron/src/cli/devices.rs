@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::act::{self, ActCommand};
+use super::apps::{self, AppCommand};
 use super::desk::{Desk, shaped, to_base64};
 use super::failure::{CliError, Result, failed, usage};
 use super::place::{self, Beside, Draft, opened};
@@ -32,6 +33,8 @@ pub(crate) enum DevicesCommand {
     Commands(records::OfDevice),
     #[command(flatten)]
     Act(ActCommand),
+    #[command(flatten)]
+    App(AppCommand),
 }
 
 #[derive(Debug, Args)]
@@ -155,6 +158,14 @@ struct App {
 }
 
 #[derive(Deserialize)]
+struct ManagedApp {
+    identifier: String,
+    state: String,
+    reason: Option<String>,
+    confirmed_at_ms: Option<TimeMs>,
+}
+
+#[derive(Deserialize)]
 struct Report {
     kind: String,
     at_ms: TimeMs,
@@ -173,6 +184,8 @@ struct Detail {
     #[serde(flatten)]
     device: Device,
     apps: Vec<App>,
+    #[serde(default)]
+    managed_apps: Vec<ManagedApp>,
     reports: Vec<Report>,
     sealed_fields: Vec<SealedField>,
     replaced_by: Option<EnrolmentId>,
@@ -289,6 +302,7 @@ pub(crate) fn run(desk: &Desk, command: DevicesCommand) -> Result<()> {
         DevicesCommand::Search(s) => search(desk, s),
         DevicesCommand::Commands(c) => records::of_device(desk, c),
         DevicesCommand::Act(a) => act::run(desk, a),
+        DevicesCommand::App(a) => apps::run(desk, a),
     }
 }
 
@@ -365,6 +379,14 @@ fn show_one(desk: &Desk, id: &str) -> Result<()> {
         });
         let table = show::table(&["FIELD", "COMPARTMENT", "MASK", "SINCE"], rows);
         out.push_str(&format!("\nSealed ('matron devices reveal' opens them)\n{table}"));
+    }
+    if !detail.managed_apps.is_empty() {
+        let rows = detail.managed_apps.iter().map(|a| {
+            let why = a.reason.as_ref().map(|r| format!(": {}", show::line(r))).unwrap_or_default();
+            let state = format!("{}{why}", show::line(&a.state));
+            vec![a.identifier.clone(), state, show::maybe_time(a.confirmed_at_ms)]
+        });
+        out.push_str(&format!("\n{}", show::table(&["ORDERED APP", "STATE", "CONFIRMED"], rows)));
     }
     if !detail.apps.is_empty() {
         let rows = detail.apps.iter().map(|a| vec![a.identifier.clone(), a.short_version.clone()]);

@@ -199,6 +199,9 @@ fn body_in_words(body: &Body) -> String {
                 short(enrolment)
             )
         }
+        Body::GivenBack { enrolment, what } => {
+            format!("phone {} got back what is kept for it: {}", short(enrolment), show::line(what))
+        }
         Body::ServerCertificateIssued { .. } => "the door's own certificate was renewed".into(),
         Body::CertificateTaken { enrolment, .. } => {
             format!("phone {} came with its renewed certificate", short(enrolment))

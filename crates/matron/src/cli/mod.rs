@@ -7,6 +7,7 @@
 mod acme;
 mod act;
 mod admin;
+mod apps;
 mod chain;
 mod declarations;
 mod desk;
@@ -21,6 +22,7 @@ mod people;
 mod place;
 mod records;
 pub(crate) mod show;
+mod service_token;
 mod simulate;
 mod standing;
 mod words;
@@ -91,6 +93,8 @@ pub(crate) enum CliCommand {
     Standing(Of<standing::StandingCommand>),
     /// Declarations: policies, subscriptions and deadlines that phones hold by themselves.
     Declarations(Of<declarations::DeclarationsCommand>),
+    /// Tokens that phones get when they ask for a service's (GetToken).
+    ServiceToken(Of<service_token::ServiceTokenCommand>),
     /// Commands on their way to phones.
     Commands(Of<records::CommandsCommand>),
     /// Orders: what was asked, by whom, why, and what came of it.
@@ -126,6 +130,7 @@ pub(crate) fn run(command: CliCommand) -> ExitCode {
         }
         CliCommand::Standing(c) => (json(&c.reach), at(c.reach, |d| standing::run(d, c.command))),
         CliCommand::Declarations(c) => (json(&c.reach), at(c.reach, |d| declarations::run(d, c.command))),
+        CliCommand::ServiceToken(c) => (json(&c.reach), at(c.reach, |d| service_token::run(d, c.command))),
         CliCommand::Commands(c) => (json(&c.reach), at(c.reach, |d| records::commands(d, c.command))),
         CliCommand::Orders(c) => (json(&c.reach), at(c.reach, |d| records::orders(d, c.command))),
         CliCommand::Ledger(c) => (json(&c.reach), at(c.reach, |d| history::run(d, c.command))),

@@ -1,6 +1,6 @@
 //! An order in words, decoded from the very bytes that are signed.
 
-use model::{Command, CommandKind, Compartment, Setting, StandingTemplate};
+use model::{AppSource, Command, CommandKind, Compartment, Setting, StandingTemplate};
 use order::{ApiScope, BytesError, Order, OrderKind, SignedOrder, key_id};
 
 use super::place::Beside;
@@ -75,6 +75,9 @@ pub(crate) fn what(kind: &OrderKind) -> String {
         }
         OrderKind::EndApiKey { hash } => format!("end the API key with hash {hash}"),
         OrderKind::EndSession { .. } => "end a session and its grant".into(),
+        OrderKind::SetServiceToken { service } => {
+            format!("the token that phones get when they ask for {}'s", line(service))
+        }
         OrderKind::MakeStanding { template, cap_an_hour, expires_at_ms } => {
             let StandingTemplate::RenewCertificates { before_ms } = template;
             format!(
@@ -145,8 +148,47 @@ fn command_in_words(command: &Command) -> String {
             let items: Vec<_> = items.iter().map(setting_in_words).collect();
             return format!("settings: {} (Settings)", items.join(", "));
         }
+        Command::InstallApplication { identifier, source, .. } => {
+            let from = match source {
+                AppSource::Manifest { url } => format!("by the manifest {}", line(url)),
+                AppSource::Store { id, .. } => format!("from the App Store, number {id}"),
+            };
+            return format!("install the app {} {from} (InstallApplication)", line(identifier));
+        }
+        Command::RemoveApplication { identifier } => {
+            return format!("REMOVE the app {} with its data (RemoveApplication)", line(identifier));
+        }
+        Command::ClearActivationLockBypassCode => "another Activation Lock bypass code",
+        Command::ManagedApplicationConfiguration { identifiers } => {
+            return about_apps("ask for the settings of", identifiers, command);
+        }
+        Command::ManagedApplicationFeedback { identifiers, delete_feedback } => {
+            let what = if *delete_feedback {
+                "ask for and delete the feedback of"
+            } else {
+                "ask for the feedback of"
+            };
+            return about_apps(what, identifiers, command);
+        }
+        Command::ManagedApplicationAttributes { identifiers } => {
+            return about_apps("ask for the attributes of", identifiers, command);
+        }
+        Command::ValidateApplications { identifiers } => {
+            return about_apps("check the provisioning profiles of", identifiers, command);
+        }
+        Command::Raw { request_type } => {
+            return format!("the raw command given ({})", line(request_type));
+        }
     };
     format!("{text} ({})", command.kind().request_type())
+}
+
+fn about_apps(what: &str, identifiers: &[String], command: &Command) -> String {
+    let apps = match identifiers {
+        [] => "all managed apps".to_owned(),
+        some => some.iter().map(|i| line(i)).collect::<Vec<_>>().join(", "),
+    };
+    format!("{what} {apps} ({})", command.request_type())
 }
 
 fn setting_in_words(item: &Setting) -> String {
@@ -158,7 +200,23 @@ fn setting_in_words(item: &Setting) -> String {
         Setting::PersonalHotspot { enabled } => switch("personal hotspot", *enabled),
         Setting::DeviceName => "another name for the device".into(),
         Setting::TimeZone { name } => format!("time zone {name}"),
+        Setting::ApplicationConfiguration { identifier } => {
+            format!("the settings of the app {}", line(identifier))
+        }
+        Setting::ApplicationAttributes { identifier, attributes } => {
+            let mut what = Vec::new();
+            what.extend(attributes.vpn_uuid.as_ref().map(|uuid| format!("VPN {}", line(uuid))));
+            what.extend(attributes.removable.map(|b| format!("removable {b}")));
+            what.extend(attributes.tap_to_pay_screen_lock.map(|b| format!("screen lock after payment {b}")));
+            let what = if what.is_empty() { "none".to_owned() } else { what.join(", ") };
+            format!("the attributes of the app {}: {what}", line(identifier))
+        }
     }
+}
+
+/// Whether an acknowledgement is not yet the end of it.
+pub(crate) fn is_confirmed_later(kind: CommandKind) -> bool {
+    matches!(kind, CommandKind::InstallApplication | CommandKind::RemoveApplication)
 }
 
 /// Whether the command waits for the phone's owner to be there at all.

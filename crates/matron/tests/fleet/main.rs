@@ -7,11 +7,13 @@ mod acme;
 #[path = "../../src/bench/admin.rs"]
 mod admin;
 mod balancer;
+mod apps;
 mod bodies;
 mod declared;
 mod disks;
 mod floods;
 mod hung;
+mod keeping;
 mod orders;
 mod others;
 mod push;

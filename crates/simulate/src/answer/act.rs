@@ -184,6 +184,9 @@ fn setting(own: &Own<'_>, life: &mut Life, name: &str, item: &Dictionary) -> Res
     }
     match name {
         "Bluetooth" => drop(enabled()?),
+        "ApplicationConfiguration" | "ApplicationAttributes" => {
+            super::apps::set(life, name, &text("Identifier")?, item).map_err(|()| BAD)?;
+        }
         "DataRoaming" => life.roaming = Some(enabled()?),
         "VoiceRoaming" => life.voice_roaming = Some(enabled()?),
         "PersonalHotspot" => life.hotspot = Some(enabled()?),

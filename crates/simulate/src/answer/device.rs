@@ -163,3 +163,27 @@ pub(super) fn security(life: &Life) -> Reply {
     info.insert("ManagementStatus".to_owned(), Value::Dictionary(status));
     Reply::done(dict([("SecurityInfo", Value::Dictionary(info))]))
 }
+
+/// The Activation Lock bypass code, as Apple writes it: six groups of letters and digits.
+pub(super) fn bypass_code(own: &Own<'_>, life: &Life) -> Reply {
+    const LETTERS: &[u8; 32] = b"0123456789ACDEFGHJKLMNPQRTUVWXYZ";
+    let mut dice = Dice::of(own.seed, own.index, 500 + u64::from(life.bypass_code));
+    let mut letter = || {
+        let at = usize::try_from(dice.below(32)).unwrap_or(0);
+        LETTERS.get(at).map_or('0', |l| char::from(*l))
+    };
+    let mut group = |n: usize| (0..n).map(|_| letter()).collect::<String>();
+    let code = [5, 5, 4, 4, 4, 4].map(&mut group).join("-");
+    Reply::done(dict([("ActivationLockBypassCode", code.into())]))
+}
+
+/// What restrictions hold: none that a profile brought.
+pub(super) fn restrictions() -> Reply {
+    let value = |b: bool| Value::Dictionary(dict([("value", b.into())]));
+    let bools = dict([("allowCamera", value(true)), ("allowScreenShot", value(true))]);
+    let all = dict([("restrictedBool", Value::Dictionary(bools))]);
+    Reply::done(dict([
+        ("GlobalRestrictions", Value::Dictionary(all)),
+        ("ProfileRestrictions", Value::Dictionary(Dictionary::new())),
+    ]))
+}

@@ -7,7 +7,7 @@ use apple::x509::Certificate;
 use plist::{Dictionary, Value};
 
 /// Do the command's `Identifiers` ask for this app? They ask for all when there are none.
-fn asked(command: &Dictionary, app: &App) -> bool {
+pub(super) fn asked(command: &Dictionary, app: &App) -> bool {
     match command.get("Identifiers").and_then(Value::as_array) {
         Some(list) if !list.is_empty() => list.iter().any(|id| id.as_string() == Some(app.identifier)),
         _ => true,
@@ -35,23 +35,6 @@ pub(super) fn apps(own: &Own<'_>, command: &Dictionary) -> Reply {
         ]))
     });
     Reply::list("InstalledApplicationList", items.collect())
-}
-
-pub(super) fn managed_apps(own: &Own<'_>, command: &Dictionary) -> Reply {
-    let mut list = Dictionary::new();
-    for app in own.handset.apps.iter().filter(|app| app.managed && asked(command, app)) {
-        let item = dict([
-            ("Status", "Managed".into()),
-            ("ManagementFlags", 1i64.into()),
-            ("UnusedRedemptionCode", "".into()),
-            ("HasConfiguration", false.into()),
-            ("HasFeedback", false.into()),
-            ("IsValidated", true.into()),
-            ("ExternalVersionIdentifier", (app.size_bytes % 900_000_000).into()),
-        ]);
-        list.insert(app.identifier.to_owned(), Value::Dictionary(item));
-    }
-    Reply::done(dict([("ManagedApplicationList", Value::Dictionary(list))]))
 }
 
 pub(super) fn profiles(life: &Life) -> Reply {
