@@ -2,6 +2,7 @@
 //! restart finds.
 
 mod declarations;
+mod give_back;
 mod hostile;
 mod renewal;
 

@@ -71,6 +71,7 @@ fn effects() -> Vec<Effect> {
             answer_digest: Digest([18; 32]),
             expires_at_ms: 1,
         },
+        Effect::ServiceTokenSet { service: "com.apple.maid".into(), sealed: Opaque(vec![15; 60]) },
     ]
 }
 
@@ -92,6 +93,7 @@ pub(crate) fn bodies() -> Vec<Body> {
             opened: vec![(phone, "ServiceSubscriptions.0.PhoneNumber".into())],
             searches: 2,
         },
+        Body::GivenBack { enrolment: phone, what: "BootstrapToken".into() },
         Body::CertificateIssued {
             enrolment: phone,
             key_digest: Digest([7; 32]),

@@ -324,6 +324,27 @@ mod tests {
             OrderKind::EndSession { session: hash },
             OrderKind::EndStanding { order: OrderId([6; 16]) },
             OrderKind::SetDeclarations { set: model::SetName::new("ward-policy").unwrap() },
+            OrderKind::SetServiceToken { service: "com.apple.maid".into() },
+            OrderKind::Command {
+                command: Command::InstallApplication {
+                    identifier: "org.example.pager".into(),
+                    source: AppSource::Manifest { url: "https://apps.example.org/pager.plist".into() },
+                    remove_with_management: true,
+                    no_backup: false,
+                    take_over: false,
+                },
+            },
+            OrderKind::Command {
+                command: Command::RemoveApplication { identifier: "org.example.pager".into() },
+            },
+            OrderKind::Command {
+                command: Command::ManagedApplicationFeedback {
+                    identifiers: vec!["org.example.pager".into(), "org.example.rota".into()],
+                    delete_feedback: true,
+                },
+            },
+            OrderKind::Command { command: Command::ValidateApplications { identifiers: vec![] } },
+            OrderKind::Command { command: Command::Raw { request_type: "StopMirroring".into() } },
             OrderKind::Command { command: Command::InstallProfile },
             OrderKind::Command { command: Command::RemoveProfile { identifier: "org.example.wifi".into() } },
             OrderKind::Command {
@@ -335,6 +356,14 @@ mod tests {
                         Setting::Bluetooth { enabled: true },
                         Setting::TimeZone { name: "Europe/London".into() },
                         Setting::DeviceName,
+                        Setting::ApplicationConfiguration { identifier: "org.example.pager".into() },
+                        Setting::ApplicationAttributes {
+                            identifier: "org.example.pager".into(),
+                            attributes: model::AppAttributes {
+                                removable: Some(false),
+                                ..model::AppAttributes::default()
+                            },
+                        },
                     ],
                 },
             },

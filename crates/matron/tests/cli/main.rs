@@ -1,8 +1,9 @@
 //! The command line against a real house, straight and through a proxy that loses, alters or ages
 //! what the server says.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails loudly")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails loudly")]
 
+mod commands;
 mod proxy;
 
 use std::os::unix::fs::PermissionsExt;
