@@ -14,8 +14,8 @@
 mod access;
 mod acme;
 mod api;
-pub mod bulk;
 mod apps;
+pub mod bulk;
 mod checkin;
 mod config;
 mod counters;

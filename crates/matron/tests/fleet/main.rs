@@ -6,8 +6,8 @@
 mod acme;
 #[path = "../../src/bench/admin.rs"]
 mod admin;
-mod balancer;
 mod apps;
+mod balancer;
 mod bodies;
 mod declared;
 mod disks;
