@@ -35,7 +35,9 @@ pub(crate) fn reason(errors: &[ErrorLink]) -> String {
 /// Asks phones for their lists of managed apps where one is due.
 pub(crate) async fn check(room: &Arc<Room>) -> Result<(), StoreError> {
     let now_ms = room.now_ms();
-    let due = room.store.read(move |v| v.app_checks_due(now_ms, AT_ONCE)).await?;
+    let mut due = room.store.read(move |v| v.app_checks_due(now_ms, AT_ONCE)).await?;
+    due.sort_unstable_by_key(|(slot, _)| slot.0);
+    due.dedup_by_key(|(slot, _)| slot.0);
     if due.is_empty() {
         return Ok(());
     }

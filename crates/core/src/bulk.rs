@@ -79,13 +79,13 @@ impl Shape {
         now_ms: TimeMs,
         dice: &Dice,
     ) -> Result<u64, StoreError> {
-        let seen_ms = if n % SILENT == 0 { now_ms - 30 * model::clock::DAY_MS } else { now_ms };
+        let seen_ms = if n.is_multiple_of(SILENT) { now_ms - 30 * model::clock::DAY_MS } else { now_ms };
         tx.authenticate(slot, &dice.bytes(16)?, seen_ms)?;
         tx.enrol(slot, seen_ms, now_ms + model::clock::DAY_MS)?;
         tx.set_push(slot, PushState::Ok)?;
         let os = OS_VERSIONS.get(n % OS_VERSIONS.len()).copied();
         let model = MODELS.get(n % MODELS.len()).copied();
-        tx.describe(slot, Some(n % 2 == 0), os, model)?;
+        tx.describe(slot, Some(n.is_multiple_of(2)), os, model)?;
         tx.put_clear(slot, SOURCE, &self.clear, false, seen_ms)?;
         let mut updates = Vec::with_capacity(self.sealed.len());
         for row in &self.sealed {

@@ -93,7 +93,7 @@ impl View<'_> {
         )
     }
 
-    /// Phones that are to be asked for their list of managed apps.
+    /// Phones that are to be asked for their list of managed apps; one stands there for each of its apps.
     ///
     /// # Errors
     /// When the database refuses.
@@ -102,8 +102,7 @@ impl View<'_> {
     }
 }
 
-pub(crate) const DUE: &str =
-    "SELECT DISTINCT a.slot, e.enrolment FROM app_requests a INDEXED BY app_requests_due
+pub(crate) const DUE: &str = "SELECT a.slot, e.enrolment FROM app_requests a INDEXED BY app_requests_due
     JOIN enrolments e ON e.slot = a.slot WHERE a.check_due_at_ms <= ?1 LIMIT ?2";
 
 impl Tx<'_> {

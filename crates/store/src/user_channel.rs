@@ -15,11 +15,14 @@ impl View<'_> {
     /// # Errors
     /// When the database refuses.
     pub fn user_channels(&self, slot: Slot) -> Result<Vec<String>, StoreError> {
-        self.all(
-            "SELECT DISTINCT source FROM sealed_rows WHERE slot = ?1 AND name >= ?2 AND name < ?3",
+        let mut sources: Vec<String> = self.all(
+            "SELECT source FROM sealed_rows WHERE slot = ?1 AND name >= ?2 AND name < ?3",
             params![slot.0, FROM, TO],
             |r| r.get(0),
-        )
+        )?;
+        sources.sort_unstable();
+        sources.dedup();
+        Ok(sources)
     }
 }
 
