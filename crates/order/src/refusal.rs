@@ -95,7 +95,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every refusal, in the order of its number.
-    pub const ALL: [Refusal; 38] = [
+    pub const ALL: [Refusal; 43] = [
         Self::Unreadable,
         Self::BadSignature,
         Self::UnknownSigner,

@@ -147,6 +147,7 @@ fn app(element: &Element) -> Option<proto::StatusApp> {
             identifier: identifier.clone(),
             version: word("version"),
             short_version: word("short-version"),
+            status: String::new(),
         }),
         removed: element.removed,
     })

@@ -132,7 +132,6 @@ fn what(message: &Message, sealing: &mut Sealing<'_>) -> Result<What, Refusal> {
         }
         Message::GetToken(_) => return Err(Refusal::bad("bad_service")),
         Message::Unknown { message_type, .. } => other(message_type),
-        known => other(known.kind()),
     })
 }
 

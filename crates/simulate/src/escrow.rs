@@ -10,7 +10,7 @@ use plist::{Dictionary, Value};
 const SHARED: &str = "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF";
 
 impl Phone {
-    async fn ask(
+    async fn send_as(
         &mut self,
         connection: &mut Connection,
         message: Dictionary,
@@ -27,7 +27,7 @@ impl Phone {
         connection: &mut Connection,
         message: Dictionary,
     ) -> Result<Response, Failure> {
-        self.ask(connection, message, "application/x-apple-aspen-mdm-checkin").await
+        self.send_as(connection, message, "application/x-apple-aspen-mdm-checkin").await
     }
 
     /// `SetBootstrapToken`; an empty one clears what the server keeps. Gives the answer's status.
@@ -98,7 +98,7 @@ impl Phone {
         message.insert("UserShortName".into(), short_name.into());
         message.extend(besides);
         let kind = if is_report { crate::talk::REPORT_TYPE } else { "application/x-apple-aspen-mdm-checkin" };
-        let answer = self.ask(connection, message, kind).await?;
+        let answer = self.send_as(connection, message, kind).await?;
         Ok((answer.status, answer.body.to_vec()))
     }
 }
