@@ -51,11 +51,12 @@ fn config_of(room: &str, data: &Path, base_url: &str) -> Value {
         "door" => json!({
             "data_dir": dir, "tls_certificate": null, "tls_key": null, "largest_body_bytes": 4_194_304,
             "body_timeout_ms": 30_000, "idle_timeout_ms": 120_000, "connections": 20_000,
+            "tls_reload_ms": 30_000, "tls_ends": "Here", "proxy_from": null,
         }),
         "vault" => json!({
             "data_dir": dir, "base_url": base_url, "organization": "Example Hospital",
             "topic": "com.apple.mgmt.External.matron-without-push", "unsigned_profiles": false,
-            "admit_old_algorithms": false,
+            "admit_old_algorithms": false, "certificate_days": 730, "sign_messages": false,
         }),
         _ => json!({ "data_dir": dir }),
     }

@@ -172,7 +172,7 @@ mod tests {
         let public: Vec<_> =
             all.iter().filter(|r| matches!(r.access, Access::Public(_))).map(|r| r.path.as_str()).collect();
         assert_eq!(public, ["/healthz", "/api/v1/statement", "/api/v1/openapi.json", "/api/v1/orders"]);
-        assert_eq!(all.len(), 22);
+        assert_eq!(all.len(), 23);
     }
 
     #[test]
