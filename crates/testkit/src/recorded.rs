@@ -89,6 +89,7 @@ impl Recorded {
             let config = json!({
                 "room": config_of(room, data, base_url),
                 "log": { "filter": "trace", "json": true },
+                "journal": false,
             });
             control.send(&ToRoom::Start { config }, &[])?;
             let listener = match room {
