@@ -631,11 +631,13 @@ mod tests {
             ("acme.contact=ops@example.org", "acme.contact"),
             ("acme.directory=http://acme.example.org/d", "acme.directory"),
             ("acme.trust_anchor=/nowhere.pem", "acme.trust_anchor"),
-            ("phones.tls_ends=load_balancer", "tls_ends"),
         ] {
             let e = format!("{:#}", with(set).unwrap_err());
             assert!(e.contains(key), "{set}: {e}");
         }
+        let behind = ["phones.tls_ends=load_balancer", "phones.listen=127.0.0.1:8443"];
+        let e = Config::read(&place(&[good[0], good[1], behind[0], behind[1]])).unwrap_err();
+        assert!(format!("{e:#}").contains("tls_ends"), "{e:#}");
     }
 
     #[test]

@@ -192,7 +192,7 @@ async fn an_authority_that_fails_leaves_the_old_certificate_and_health_says_why(
     assert!(health["warnings"].to_string().contains("by ACME"), "{health}");
     let metrics = house.ward.admin.text("/metrics").await.unwrap();
     assert!(metrics.contains("matron_core_acme_failures 1"), "{metrics}");
-    assert!(metrics.contains("matron_core_tls_certificate_expires_at_seconds"));
+    assert!(metrics.contains("matron_core_tls_certificate_expires_timestamp_seconds"));
 
     house.authority.behave(|m| m.out_of_order = false);
     house.renew().await;

@@ -44,6 +44,12 @@ async fn a_phone_renews_its_certificate_in_time_and_a_vault_killed_in_between_lo
     until("the phone to be asked", || async move { certificates(ward_ref).await[0]["state"] == "asked" })
         .await;
     ward.house.kill_room("vault").unwrap();
+    // A phone whose certificate request fails gives the profile up, and is asked again after some hours.
+    until("the vault to be back", || async move {
+        let health = ward_ref.admin.call("GET", "/api/v1/health", None).await;
+        health.is_ok_and(|h| h["vault"]["answers"] == true)
+    })
+    .await;
     // It comes, is told to renew, and fetches its certificate from a vault that was just killed.
     let renewing = Arc::new(tokio::sync::Mutex::new(&mut phone));
     until("the phone to have renewed", || {

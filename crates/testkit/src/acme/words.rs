@@ -7,13 +7,18 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 
 /// An answer under way.
-#[derive(Debug)]
 pub(super) struct Said {
     status: u16,
     kind: &'static str,
     body: Vec<u8>,
     location: Option<String>,
     retry_after_s: Option<u32>,
+}
+
+impl std::fmt::Debug for Said {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.status, String::from_utf8_lossy(&self.body))
+    }
 }
 
 impl Said {
