@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::corpus::{self, Plan};
@@ -45,8 +46,12 @@ fn intrusion() -> Vec<(i64, String)> {
 }
 
 /// Writes the bundle into `dir` and returns its path.
+///
+/// # Errors
+/// When the folder can't be made, or there is one that is not this user's own: in a folder for
+/// everyone's temporary files another could have laid a link there.
 pub fn write(dir: &Path) -> io::Result<PathBuf> {
-    fs::create_dir_all(dir)?;
+    own_folder(dir)?;
     let mut log = Vec::new();
     let plan = Plan {
         bytes: 500_000,
@@ -84,6 +89,41 @@ pub fn write(dir: &Path) -> io::Result<PathBuf> {
     Ok(path)
 }
 
+fn own_folder(dir: &Path) -> io::Result<()> {
+    match fs::DirBuilder::new().mode(0o700).create(dir) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+        made => return made,
+    }
+    let found = fs::symlink_metadata(dir)?;
+    if found.is_dir() && found.uid() == fs::metadata("/proc/self")?.uid() {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        io::ErrorKind::PermissionDenied,
+        format!("{} is there already and is not your folder; set TMPDIR to one of your own", dir.display()),
+    ))
+}
+
 fn clock(line: &[u8]) -> Vec<u8> {
     line.split(|b| *b == b' ').nth(3).unwrap_or_default().to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_link_in_the_bundles_place_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (there, link) = (dir.path().join("there"), dir.path().join("link"));
+        fs::create_dir(&there).unwrap();
+        std::os::unix::fs::symlink(&there, &link).unwrap();
+        let refused = write(&link).unwrap_err();
+        assert!(refused.to_string().contains("TMPDIR"), "{refused}");
+        assert!(fs::read_dir(&there).unwrap().next().is_none());
+        // One's own is written again.
+        write(&there).unwrap();
+        write(&there).unwrap();
+    }
 }
