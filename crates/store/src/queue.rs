@@ -264,6 +264,9 @@ impl View<'_> {
             wheres.push("(:number IS NULL OR (q.number, q.slot) < (:number, :after_slot))");
             order = "q.number DESC, q.slot DESC";
         } else {
+            // Begins at the newest; left to itself the planner would begin elsewhere and sort them all.
+            from = "FROM queue q INDEXED BY queue_by_number CROSS JOIN commands c ON c.number = q.number
+                CROSS JOIN enrolments e ON e.slot = q.slot";
             wheres.push("(:number IS NULL OR (q.number, q.slot) < (:number, :after_slot))");
             order = "q.number DESC, q.slot DESC";
         }
