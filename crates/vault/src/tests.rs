@@ -1,6 +1,7 @@
 //! The vault without its walls: orders, invitations, certificates, commands, grants, and what a
 //! restart finds.
 
+mod clock;
 mod declarations;
 mod give_back;
 mod hostile;
@@ -603,78 +604,6 @@ fn a_grant_opens_no_more_than_its_budget_and_a_restart_gives_nothing_back() {
     house.clock.advance(HOUR_MS + MINUTE_MS);
     let one = row(&house, phones[1]);
     assert_eq!(house.durable(|c| c.use_grant(&session, &[one], b"")).err(), Some(Refusal::GrantExhausted));
-}
-
-#[test]
-fn a_clock_set_back_prolongs_no_grant_and_one_set_back_for_good_ends_all() {
-    let (mut house, key) = House::joined();
-    let phone = house.enrolled(&key, "P", "ward-7");
-    let session = Digest([5; 32]);
-    let kind = OrderKind::Grant {
-        session,
-        records: 9,
-        searches: 0,
-        compartments: vec![Compartment::Identity],
-        valid_ms: HOUR_MS,
-    };
-    let (signed, sealed) = house.order(&key, kind, vec![], None);
-    assert_eq!(house.submit(&signed, &sealed, vec![]).refusal, None);
-    let open = |h: &mut House| {
-        let row = (phone, h.row(phone, "DeviceName", Compartment::Identity, b"a phone"));
-        h.durable(|c| c.use_grant(&session, &[row], b"")).map(|used| used.records_left)
-    };
-    assert_eq!(open(&mut house).ok(), Some(8));
-    // Past the grant's end, then back to before it: also over a restart.
-    house.clock.advance(HOUR_MS + MINUTE_MS);
-    assert_eq!(open(&mut house).err(), Some(Refusal::GrantExhausted));
-    house.person(&key, 7, Role::Auditor, None);
-    house.clock.advance(-2 * HOUR_MS);
-    assert_eq!(open(&mut house).err(), Some(Refusal::GrantExhausted));
-    let mut house = house.restart();
-    assert_eq!(open(&mut house).err(), Some(Refusal::GrantExhausted));
-
-    // Set back before the grant's end: it ends when its hour has passed all the same.
-    house.clock.advance(3 * HOUR_MS);
-    let (mut house, key) = House::joined();
-    let phone = house.enrolled(&key, "P", "ward-7");
-    let kind = OrderKind::Grant {
-        session,
-        records: 9,
-        searches: 0,
-        compartments: vec![Compartment::Identity],
-        valid_ms: HOUR_MS,
-    };
-    let (signed, sealed) = house.order(&key, kind, vec![], None);
-    assert_eq!(house.submit(&signed, &sealed, vec![]).refusal, None);
-    let open = |h: &mut House| {
-        let row = (phone, h.row(phone, "DeviceName", Compartment::Identity, b"a phone"));
-        h.durable(|c| c.use_grant(&session, &[row], b"")).map(|used| used.records_left)
-    };
-    house.clock.advance(-12 * HOUR_MS);
-    assert_eq!(open(&mut house).ok(), Some(8));
-    house.clock.advance(HOUR_MS + MINUTE_MS);
-    assert_eq!(open(&mut house).err(), Some(Refusal::GrantExhausted));
-
-    // A clock that ran ten years ahead for a while stops nobody afterwards, but for the sessions.
-    let (mut house, key) = House::joined();
-    let phone = house.enrolled(&key, "P", "ward-7");
-    let kind = OrderKind::Grant {
-        session,
-        records: 9,
-        searches: 0,
-        compartments: vec![Compartment::Identity],
-        valid_ms: HOUR_MS,
-    };
-    let (signed, sealed) = house.order(&key, kind, vec![], None);
-    assert_eq!(house.submit(&signed, &sealed, vec![]).refusal, None);
-    house.clock.advance(3650 * DAY_MS);
-    house.durable(|c| c.statement());
-    house.clock.advance(-3650 * DAY_MS);
-    let row = (phone, house.row(phone, "DeviceName", Compartment::Identity, b"a phone"));
-    let opened = house.durable(|c| c.use_grant(&session, &[row], b""));
-    assert_eq!(opened.err(), Some(Refusal::GrantExhausted));
-    let mut house = house.restart();
-    assert!(!house.invite(&key, "Q", "ward-7").link_secret.is_empty());
 }
 
 #[test]
