@@ -5,6 +5,7 @@ mod first_start;
 mod systemd;
 
 use std::collections::HashMap;
+use std::io::Write;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,8 @@ use crate::rooms::Room;
 
 /// How long rooms may take to finish what is under way.
 const DRAIN: Duration = Duration::from_secs(12);
+/// How long rooms whose supervisor was killed are waited for: they finish what is under way too.
+const ORPHANS: Duration = Duration::from_secs(30);
 /// The longest pause before a room that keeps dying is started again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
@@ -160,13 +163,36 @@ fn shown(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MOST_SHOWN_CHARS).collect()
 }
 
-/// One Matron a data folder.
+/// One Matron a data folder. The rooms inherit the lock with its descriptor, so that it is free when
+/// the last of them has ended: those of a supervisor that was killed are waited for.
 fn lock(data: &Path) -> Result<std::fs::File> {
+    use rustix::fs::{FlockOperation, flock};
     let path = data.join("lock");
-    let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
-    if rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
-        bail!("another 'matron serve' runs on {}; stop it first", data.display());
+    let open = std::fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path);
+    let mut file = open.with_context(|| format!("the lock {}", path.display()))?;
+    let until = Instant::now() + ORPHANS;
+    let mut told = false;
+    while flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let supervisor = std::fs::read_to_string(&path).unwrap_or_default();
+        if supervisor.is_empty() || Path::new("/proc").join(&supervisor).exists() {
+            bail!("another 'matron serve' runs on {}; stop it first", data.display());
+        }
+        if Instant::now() > until {
+            bail!(
+                "rooms of an earlier Matron still run on {} though their supervisor is gone; end them \
+                 (pkill -f 'matron room'), then start again",
+                data.display()
+            );
+        }
+        if !told {
+            told = true;
+            println!("rooms of an earlier Matron are still ending; waiting for them");
+        }
+        std::thread::sleep(Duration::from_millis(100));
     }
+    file.set_len(0)?;
+    file.write_all(std::process::id().to_string().as_bytes())?;
+    rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty())?;
     Ok(file)
 }
 

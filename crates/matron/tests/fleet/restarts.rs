@@ -88,13 +88,7 @@ async fn kill_9_of_rooms_at_random_under_load_loses_and_doubles_nothing_acknowle
         killed += dead;
         if victims == ["the supervisor"] {
             ward.house.kill().unwrap();
-            // Rooms of the dead supervisor may hold their listeners and files for some seconds; whoever
-            // supervises it (systemd) tries again.
-            let ended = Instant::now() + Duration::from_secs(30);
-            while let Err(e) = ward.house.run() {
-                assert!(Instant::now() < ended, "{e}");
-                tokio::time::sleep(Duration::from_millis(500)).await;
-            }
+            ward.house.run().unwrap();
             killed += 1;
         }
         tokio::time::sleep(Duration::from_millis(u64::try_from(next(&mut seed, 300)).unwrap())).await;
