@@ -39,7 +39,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use aws_lc_rs::rand::SystemRandom;
-use model::{Clock, SystemClock, TimeMs};
+use model::{Clock, SteadyClock, SystemClock, TimeMs};
 use room::{Following, Room};
 use rpc::control::{ControlEnd, RoomEvent, ToSupervisor};
 use rpc::pair::PeerSlot;
@@ -77,7 +77,7 @@ pub async fn run(
     control: ControlEnd,
     events: UnboundedReceiver<RoomEvent>,
 ) -> Result<(), Error> {
-    run_by(config, Arc::new(SystemClock), control, events).await
+    run_by(config, Arc::new(SteadyClock::new(SystemClock)), control, events).await
 }
 
 /// [`run`] by another clock.
@@ -144,9 +144,9 @@ pub async fn run_by(
 }
 
 fn open(config: Config, clock: Arc<dyn Clock>) -> Result<Arc<Room>, Error> {
-    let now_ms = clock.now_ms();
     let not_installed = |source| Error::NotInstalled { path: config.data_dir.clone(), source };
-    let trust = Trust::open(&config.data_dir, now_ms).map_err(not_installed)?;
+    let trust = Trust::open(&config.data_dir, &*clock).map_err(not_installed)?;
+    let now_ms = clock.now_ms();
     let store = Store::open(&config.data_dir.join(DATABASE_FILE))?;
     let (phones, renewed, people, sessions, keys, at) = store.read_now(|v| {
         Ok((

@@ -84,7 +84,11 @@ async fn index_some(room: &Room) -> Result<bool, StoreError> {
         .await
 }
 
-/// Keeps the newest key statement, and hands it to door and courier: at the start, every hour, and to
+/// How often the vault is asked for its statement. It makes a new one once a day; this often, since a clock
+/// that jumps ends one at any moment, and without one no phone is served.
+const STATEMENT_PERIOD: Duration = Duration::from_secs(10);
+
+/// Keeps the newest key statement, and hands it to door and courier: at the start, again and again, and to
 /// each that was started anew.
 pub(crate) async fn statements(room: Arc<Room>) {
     let mut vaults = room.vault.changes();
@@ -99,7 +103,7 @@ pub(crate) async fn statements(room: Arc<Room>) {
         let door = doors.borrow_and_update().clone();
         let courier = couriers.borrow_and_update().clone();
         hand_on(&room, door, courier).await;
-        let pause = if fetched { Duration::from_secs(3600) } else { Duration::from_secs(5) };
+        let pause = if fetched { STATEMENT_PERIOD } else { Duration::from_secs(5) };
         fetch = tokio::select! {
             c = vaults.changed() => { if c.is_err() { return } true }
             c = doors.changed() => { if c.is_err() { return } !fetched }
@@ -113,7 +117,7 @@ async fn fetch_statement(room: &Room) -> bool {
     let asked =
         ask_vault(room, "statement", |mut v| async move { v.current_statement(StatementRequest {}).await });
     let Ok(statement) = asked.await else { return false };
-    let believed = room.trust.believe(&statement, room.now_ms());
+    let believed = room.trust.believe(&statement, &*room.clock);
     if !believed.refused.is_empty() {
         tracing::error!(reason = believed.refused, "the vault's key statement is not believed");
         return false;

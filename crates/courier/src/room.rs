@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use model::{Clock, SystemClock, TimeMs};
+use model::{Clock, SteadyClock, SystemClock, TimeMs};
 use rpc::control::{ControlEnd, RoomEvent, ToSupervisor};
 use rpc::pair::{LARGEST_MESSAGE_BYTES, PeerIncoming};
 use rpc::proto::courier_server::{Courier, CourierServer};
@@ -42,7 +42,7 @@ pub async fn run(
     control: ControlEnd,
     events: UnboundedReceiver<RoomEvent>,
 ) -> Result<(), Error> {
-    run_with_clock(config, control, events, Arc::new(SystemClock)).await
+    run_with_clock(config, control, events, Arc::new(SteadyClock::new(SystemClock))).await
 }
 
 /// [`run`], by a clock that the caller moves.
@@ -56,7 +56,7 @@ pub async fn run_with_clock(
     clock: Arc<dyn Clock>,
 ) -> Result<(), Error> {
     config.check()?;
-    let trust = Trust::open(&config.data_dir, clock.now_ms()).map_err(|source| Error::File {
+    let trust = Trust::open(&config.data_dir, &*clock).map_err(|source| Error::File {
         path: config.data_dir.join("root.pub"),
         verb: "read",
         source,
@@ -281,7 +281,7 @@ impl Courier for Room {
     }
 
     async fn believe(&self, request: Request<proto::Statement>) -> Result<Response<proto::Believed>, Status> {
-        Ok(Response::new(self.0.trust.believe(request.get_ref(), self.0.clock.now_ms())))
+        Ok(Response::new(self.0.trust.believe(request.get_ref(), &*self.0.clock)))
     }
 
     async fn health(&self, _: Request<CourierHealthRequest>) -> Result<Response<CourierHealth>, Status> {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use model::{Clock, Digest, LinkHash, SystemClock};
+use model::{Clock, Digest, LinkHash};
 use order::Subject;
 use rpc::proto::{
     CoreReply, CoreRequest, DeviceBody, ReadReply, ReadRequest, ScepAnswer, ScepOperation, ScepQuery,
@@ -223,7 +223,7 @@ impl Flow {
 
     fn let_out(&self, subject: Subject, endpoint: Option<Digest>, reply: Option<CoreReply>) -> Outgoing {
         let Some(reply) = reply else { return Outgoing::plain(503) };
-        let now_ms = SystemClock.now_ms();
+        let now_ms = self.walls.clock.now_ms();
         let statement = self.walls.trust.current(now_ms);
         let statement = statement.as_deref();
         let against = Check { subject, endpoint, statement, delivery: &self.delivery, now_ms };

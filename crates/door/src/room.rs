@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Clock, SystemClock};
+use model::{SteadyClock, SystemClock};
 use rpc::control::{ControlEnd, RoomEvent, ToSupervisor};
 use rpc::pair;
 use rpc::proto::door_server::DoorServer;
@@ -77,7 +77,8 @@ pub async fn run(
     control: ControlEnd,
     mut events: mpsc::UnboundedReceiver<RoomEvent>,
 ) -> Result<(), Error> {
-    let trust = Trust::open(&config.data_dir, SystemClock.now_ms())
+    let clock = SteadyClock::new(SystemClock);
+    let trust = Trust::open(&config.data_dir, &clock)
         .map_err(|e| Error::files("pinned root key", &config.data_dir, e))?;
     let served = served::open(&config)?;
     let acme = match config.acme.clone() {
@@ -93,7 +94,7 @@ pub async fn run(
         }
         TlsEnds::LoadBalancer { ca: None } => Ends::Behind(None),
     };
-    let walls = Walls::new(trust, Duration::from_secs(10), served.clone(), acme);
+    let walls = Walls::new(trust, clock, Duration::from_secs(10), served.clone(), acme);
     let renewing = match PemFiles::of(&config) {
         Some(files) => {
             let period = Duration::from_millis(config.tls_reload_ms);

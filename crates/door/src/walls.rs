@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use model::{Clock, SystemClock};
+use model::{Clock, SteadyClock, SystemClock};
 use rpc::CallStream;
 use rpc::pair::{self, PeerSlot};
 use rpc::proto::door_server::Door;
@@ -33,6 +33,8 @@ pub(crate) struct Walls {
     pub(crate) core: CallStream<CoreRequest, CoreReply>,
     pub(crate) reader_slot: PeerSlot,
     pub(crate) trust: Trust,
+    /// By which warrants and statements run out: setting the host's clock back prolongs none.
+    pub(crate) clock: SteadyClock<SystemClock>,
     pub(crate) counters: Counters,
     served: Arc<Served>,
     acme: Option<Acme>,
@@ -42,6 +44,7 @@ pub(crate) struct Walls {
 impl Walls {
     pub(crate) fn new(
         trust: Trust,
+        clock: SteadyClock<SystemClock>,
         patience: Duration,
         served: Arc<Served>,
         acme: Option<Acme>,
@@ -51,6 +54,7 @@ impl Walls {
             core: CallStream::new(patience),
             reader_slot: PeerSlot::default(),
             trust,
+            clock,
             counters: Counters::default(),
             served,
             acme,
@@ -101,7 +105,7 @@ impl Walls {
     }
 
     async fn believe_both(&self, statement: Statement) -> Believed {
-        let believed = self.trust.believe(&statement, SystemClock.now_ms());
+        let believed = self.trust.believe(&statement, &self.clock);
         if !believed.refused.is_empty() {
             return believed;
         }

@@ -15,7 +15,7 @@ pub mod person;
 pub mod standing;
 
 pub use app::{AppAttributes, AppSource, is_app_identifier};
-pub use clock::{Clock, SystemClock, TimeMs};
+pub use clock::{Clock, SteadyClock, SystemClock, TimeMs};
 pub use command::{Command, CommandKind, CommandSecrets, Setting};
 pub use declaration::{DeclarationId, DeclarationIdError, DeclarationKind, SetName, SetNameError};
 pub use field::{Compartment, FieldClass, SealedRow, classify, classify_status};

@@ -129,8 +129,8 @@ impl SignedStatement {
         if s.epoch < newest_epoch {
             return Err(StatementError::GoesBack);
         }
-        // An hour of grace for clocks that differ between two hosts.
-        if now_ms >= s.expires_at_ms || now_ms < s.made_at_ms.saturating_sub(model::clock::HOUR_MS) {
+        // One that was made later than it is here says that this clock is behind.
+        if now_ms >= s.expires_at_ms || now_ms < s.made_at_ms.saturating_sub(model::clock::SET_BACK_MS) {
             return Err(StatementError::Expired);
         }
         Ok(TrustedStatement(s))

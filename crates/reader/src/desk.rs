@@ -50,7 +50,7 @@ impl Desk {
     /// [`Error::File`] or [`Error::BadFile`] when it is not usable.
     pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         Ok(Self {
-            keys: Keys::open(&config.data_dir, clock.now_ms())?,
+            keys: Keys::open(&config.data_dir, &*clock)?,
             clock,
             rng: SystemRandom::new(),
             admit: if config.admit_old_algorithms { Algorithms::AdmitOld } else { Algorithms::Strong },
@@ -123,9 +123,8 @@ impl Desk {
     /// Believes a key statement, or says why not.
     #[must_use]
     pub fn believe(&self, statement: &proto::Statement) -> proto::Believed {
-        let now_ms = self.clock.now_ms();
-        let believed = self.keys.trust.believe(statement, now_ms);
-        if let Some(statement) = self.keys.trust.current(now_ms) {
+        let believed = self.keys.trust.believe(statement, &*self.clock);
+        if let Some(statement) = self.keys.trust.current(self.clock.now_ms()) {
             if statement.reader_key.0 != self.keys.sender.public().0 {
                 tracing::error!(
                     "the key statement names another reader's key: nothing is read until it names ours"

@@ -14,7 +14,7 @@ use std::path::Path;
 use apple::scep::RaKey;
 use apple::x509::{RsaSigner, Signer};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use model::TimeMs;
+use model::Clock;
 use rpc::install::{Installed, ReaderPublic};
 use rpc::trust::{Trust, write_file};
 use seal::{ChangeTagKey, KeyPairSecret};
@@ -80,12 +80,12 @@ pub fn install(dir: &Path, installed: &Installed) -> Result<(), Error> {
 
 impl Keys {
     /// Reads the folder.
-    pub fn open(dir: &Path, now_ms: TimeMs) -> Result<Self, Error> {
+    pub fn open(dir: &Path, clock: &dyn Clock) -> Result<Self, Error> {
         let ra = RaKey::new(ra_signer(dir)?, read(dir, RA_CERTIFICATE)?.to_vec())
             .map_err(|e| bad(dir, RA_CERTIFICATE, e))?;
         let ca_certificate = read(dir, CA_CERTIFICATE)?.to_vec();
         apple::x509::Certificate::parse(&ca_certificate).map_err(|e| bad(dir, CA_CERTIFICATE, e))?;
-        let trust = Trust::open(dir, now_ms).map_err(|source| Error::File {
+        let trust = Trust::open(dir, clock).map_err(|source| Error::File {
             path: dir.join("root.pub"),
             verb: "read",
             source,

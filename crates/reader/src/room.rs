@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Clock, SystemClock};
+use model::{Clock, SteadyClock, SystemClock};
 use rpc::control::{ControlEnd, RoomEvent, ToSupervisor};
 use rpc::pair::{LARGEST_MESSAGE_BYTES, PeerIncoming};
 use rpc::proto::reader_server::{Reader, ReaderServer};
@@ -33,7 +33,7 @@ pub async fn run(
     control: ControlEnd,
     events: UnboundedReceiver<RoomEvent>,
 ) -> Result<(), Error> {
-    run_with_clock(config, control, events, Arc::new(SystemClock)).await
+    run_with_clock(config, control, events, Arc::new(SteadyClock::new(SystemClock))).await
 }
 
 /// [`run`], by a clock that the caller moves.

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
-use model::TimeMs;
+use model::{Clock, TimeMs};
 use order::{SignedStatement, StatementError, TrustedStatement};
 
 use crate::proto;
@@ -50,15 +50,15 @@ impl Trust {
     }
 
     /// Opens what was installed. A kept statement that has run out is passed over: the vault's
-    /// next one will come.
+    /// next one will come. One that counts says how late it is at least.
     ///
     /// # Errors
     /// When the pinned root key can't be read.
-    pub fn open(dir: &Path, now_ms: TimeMs) -> io::Result<Self> {
+    pub fn open(dir: &Path, clock: &dyn Clock) -> io::Result<Self> {
         let root = fs::read(dir.join(ROOT_FILE))?;
         let trust = Self { dir: dir.to_owned(), root, current: RwLock::new(None) };
         if let Ok(kept) = fs::read(dir.join(STATEMENT_FILE)) {
-            let _ = trust.take(&kept, now_ms);
+            let _ = trust.take(&kept, clock);
         }
         Ok(trust)
     }
@@ -76,21 +76,22 @@ impl Trust {
         current.clone().filter(|s| now_ms < s.expires_at_ms)
     }
 
-    fn take(&self, signed: &[u8], now_ms: TimeMs) -> Result<(u32, bool), StatementError> {
+    fn take(&self, signed: &[u8], clock: &dyn Clock) -> Result<(u32, bool), StatementError> {
         let signed: SignedStatement = order::decode(signed)?;
         let mut current = self.current.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         let newest = current.as_ref().map_or(0, |s| s.epoch);
-        let trusted = signed.verify(&self.root, now_ms, newest)?;
+        let trusted = signed.verify(&self.root, clock.now_ms(), newest)?;
+        clock.not_before(trusted.made_at_ms);
         let epoch = trusted.epoch;
         let fresh = current.as_ref().is_none_or(|s| ***s != *trusted);
         *current = Some(Arc::new(trusted));
         Ok((epoch, fresh))
     }
 
-    /// Believes a statement, or says why not, and keeps it.
+    /// Believes a statement, or says why not, and keeps it. It is not earlier than the statement says.
     #[must_use]
-    pub fn believe(&self, statement: &proto::Statement, now_ms: TimeMs) -> proto::Believed {
-        match self.take(&statement.signed, now_ms) {
+    pub fn believe(&self, statement: &proto::Statement, clock: &dyn Clock) -> proto::Believed {
+        match self.take(&statement.signed, clock) {
             Ok((epoch, fresh)) => {
                 if fresh && let Err(e) = write_file(&self.dir, STATEMENT_FILE, &statement.signed, false) {
                     tracing::warn!(error = %e, "the key statement could not be kept");

@@ -115,7 +115,7 @@ pub(crate) struct Decided {
 /// What has run out is kept so long, in case a clock was wrong; then its lists are dropped.
 const KEPT_MS: TimeMs = 30 * model::clock::DAY_MS;
 /// A clock that is behind by more was set on purpose.
-const CLOCK_TRUSTED_MS: TimeMs = model::clock::DAY_MS;
+const CLOCK_TRUSTED_MS: TimeMs = model::clock::SET_BACK_MS;
 /// What has run out is looked for once in so many entries.
 const SWEEP_EVERY: u64 = 256;
 

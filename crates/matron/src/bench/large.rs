@@ -188,7 +188,7 @@ pub(crate) async fn around(
     })?;
     followed(admin, entries).await?;
     let ready_after_ms = u64::try_from(house.ready_after.as_millis()).unwrap_or(u64::MAX);
-    admin.search_under_a_grant(500).await?;
+    admin.sign_in(500).await?;
     let lists = lists(admin, like).await?;
     let rooms = house.data().join("rooms");
     let rss: u64 = house.rss_bytes().values().sum();

@@ -9,6 +9,7 @@ mod admin;
 mod apps;
 mod balancer;
 mod bodies;
+mod clocks;
 mod declared;
 mod disks;
 mod floods;
