@@ -83,7 +83,8 @@ impl Admin {
         let key = Ed25519Secret::from_seed(random(&rng)?).context("a key")?;
         let session = String::new();
         let person_key = key.person_key();
-        let mut admin = Self { address: address.to_owned(), rng, key: token_key, statement, session, ahead_ms: 0 };
+        let mut admin =
+            Self { address: address.to_owned(), rng, key: token_key, statement, session, ahead_ms: 0 };
         let secrets = encode(&JoinSecrets { name: "Bench".into() });
         admin.order(OrderKind::JoinFirst { key: person_key }, vec![], Some(&secrets)).await?;
         admin.key = key;

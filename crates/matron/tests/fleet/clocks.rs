@@ -52,15 +52,18 @@ impl Moved {
         std::fs::write(at("shift.c"), SHIFT).unwrap();
         let define = format!("-DOFFSET_FILE=\"{}\"", at("offset").display());
         let (source, library, binary) = (at("shift.c"), at("shift.so"), at("matron"));
-        run("cc", &[
-            "-shared".as_ref(),
-            "-fPIC".as_ref(),
-            "-O1".as_ref(),
-            define.as_ref(),
-            "-o".as_ref(),
-            library.as_ref(),
-            source.as_ref(),
-        ]);
+        run(
+            "cc",
+            &[
+                "-shared".as_ref(),
+                "-fPIC".as_ref(),
+                "-O1".as_ref(),
+                define.as_ref(),
+                "-o".as_ref(),
+                library.as_ref(),
+                source.as_ref(),
+            ],
+        );
         std::fs::copy(env!("CARGO_BIN_EXE_matron"), &binary).unwrap();
         // Rooms are started without an environment, so the library is needed by the program itself.
         run("patchelf", &["--add-needed".as_ref(), library.as_ref(), binary.as_ref()]);
