@@ -131,3 +131,13 @@ fn assess(args: &assess::cli::Args) -> ExitCode {
     let code = assess::cli::run(&args, &mut std::io::stdin(), &mut std::io::stdout(), &mut std::io::stderr());
     ExitCode::from(code)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_and_flag_fits_with_the_others() {
+        Matron::command().debug_assert();
+    }
+}

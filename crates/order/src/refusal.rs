@@ -31,7 +31,7 @@ pub enum Refusal {
     OutOfScope = 12,
     #[error("an order that erases touches one phone only until several signers exist")]
     ErasesTooMany = 13,
-    #[error("the holder's name typed in the order is not the name on the invitation")]
+    #[error("the order erases, and the holder's name in it is missing or is not the name on the invitation (--name)")]
     WrongHolder = 14,
     #[error("the first administrator has already joined; the one-time token is spent")]
     TokenSpent = 15,

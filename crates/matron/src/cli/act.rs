@@ -39,6 +39,7 @@ pub(crate) enum ActCommand {
     /// Change settings.
     Settings(Settings),
     /// Update the system by a deadline: a declaration that the phone holds by itself (iOS 17 or newer).
+    #[command(disable_version_flag = true)]
     UpdateOs(declarations::UpdateOs),
 }
 

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails loudly")]
 
 mod commands;
+mod declarations;
 mod proxy;
 
 use std::os::unix::fs::PermissionsExt;
@@ -90,6 +91,12 @@ fn blanked(text: &str) -> String {
         }
     }
     let mut out: String = blank.into_iter().collect();
+    if let Some(at) = out.find("Last status report: ").map(|n| n + 20)
+        && out[at..].contains(" ago")
+    {
+        let end = out[at..].find('\n').map_or(out.len(), |n| at + n);
+        out.replace_range(at..end, "a moment ago");
+    }
     while let Some(at) = out.find("https://localhost:") {
         let end = out[at + 18..].find(|c: char| !c.is_ascii_digit()).map_or(out.len(), |n| at + 18 + n);
         out.replace_range(at..end, "https://HOUSE");
