@@ -31,7 +31,9 @@ pub enum Refusal {
     OutOfScope = 12,
     #[error("an order that erases touches one phone only until several signers exist")]
     ErasesTooMany = 13,
-    #[error("the order erases, and the holder's name in it is missing or is not the name on the invitation (--name)")]
+    #[error(
+        "the order erases, and the holder's name in it is missing or is not the name on the invitation (--name)"
+    )]
     WrongHolder = 14,
     #[error("the first administrator has already joined; the one-time token is spent")]
     TokenSpent = 15,
