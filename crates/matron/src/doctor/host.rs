@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use model::{Clock, SystemClock, TimeMs};
 
-use super::{Check, files, rooms};
+use super::{Check, acme, files, rooms};
 use crate::Place;
 use crate::certificate::{days_left, facts, fits, read_chain, read_file, read_key};
 use crate::cli::show;
@@ -18,7 +18,7 @@ pub(super) struct Host<'a> {
     place: &'a Place,
     pub(super) data: PathBuf,
     /// None when it can't be read; the first check says why.
-    config: Option<Config>,
+    pub(super) config: Option<Config>,
     now_ms: TimeMs,
     deep: bool,
     /// The process that runs on this data folder.
@@ -36,6 +36,7 @@ const CHECKS: &[fn(&Host<'_>) -> Vec<Check>] = &[
     ledger_holds,
     statement,
     tls_certificate,
+    acme::checks,
     house_certificates,
     push_certificate,
     push_service,
@@ -256,7 +257,7 @@ fn statement(host: &Host<'_>) -> Vec<Check> {
 }
 
 /// How a certificate that will run out is told.
-fn until(
+pub(super) fn until(
     id: &'static str,
     what: &str,
     not_after_ms: TimeMs,
