@@ -26,7 +26,7 @@ mod opening;
 mod probe;
 mod room;
 
-pub use acme::{AcmeChallengeKind, AcmeConfig, AcmeDirectory, probe_acme};
+pub use acme::{AcmeChallengeKind, AcmeConfig};
 pub use config::Config;
 pub use error::Error;
 pub use keys::{install, prepare};

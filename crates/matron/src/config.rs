@@ -22,6 +22,7 @@ pub(crate) struct Config {
     pub(crate) enrolment: Enrolment,
     pub(crate) inventory: Inventory,
     pub(crate) log: Log,
+    pub(crate) sandbox: Sandbox,
 }
 
 /// Where the phones' TLS ends.
@@ -139,6 +140,18 @@ pub(crate) struct Log {
     pub(crate) json: bool,
 }
 
+/// What the kernel holds the rooms to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Sandbox {
+    /// Layers that are not put in force.
+    pub(crate) danger_without: Vec<sandbox::Layer>,
+    /// The courier resolves names over UDP, where no TCP port 53 is reachable.
+    pub(crate) dns_over_udp: bool,
+    /// Started as root, each room runs as a user of its own: this and the room's name.
+    pub(crate) user_prefix: Option<String>,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -151,6 +164,7 @@ impl Default for Config {
             enrolment: Enrolment::default(),
             inventory: Inventory::default(),
             log: Log::default(),
+            sandbox: Sandbox::default(),
         }
     }
 }

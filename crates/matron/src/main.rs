@@ -4,6 +4,7 @@
 //! five processes of this same binary ([`rooms`]), one a room. The rest of the command line speaks
 //! to a running Matron through its HTTP API.
 
+mod allowed;
 mod bench;
 mod certificate;
 mod cli;

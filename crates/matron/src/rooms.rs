@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::ValueEnum;
 use model::{Clock, SystemClock};
-use rpc::control::{ControlEnd, Entered, RoomEvent, ToSupervisor, enter};
+use rpc::control::{ControlEnd, Entered, RoomEvent, ToSupervisor, introduced};
 use rpc::install::{Installed, VaultWants};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -46,6 +46,17 @@ impl Room {
             Self::Courier => "courier",
         }
     }
+
+    /// As the sandbox calls it.
+    pub(crate) fn held_as(self) -> sandbox::Room {
+        match self {
+            Self::Door => sandbox::Room::Door,
+            Self::Reader => sandbox::Room::Reader,
+            Self::Core => sandbox::Room::Core,
+            Self::Vault => sandbox::Room::Vault,
+            Self::Courier => sandbox::Room::Courier,
+        }
+    }
 }
 
 /// A step of the first start.
@@ -64,6 +75,8 @@ pub(crate) struct Started<C> {
     pub(crate) log: crate::config::Log,
     /// Standard error leads into systemd's journal.
     pub(crate) journal: bool,
+    /// What the kernel lets it do.
+    pub(crate) sandbox: sandbox::Allowed,
 }
 
 fn log(room: Room, log: &crate::config::Log, journal: bool) {
@@ -130,9 +143,20 @@ where
     E: std::error::Error + Send + Sync + 'static,
     F: Future<Output = Result<(), E>>,
 {
-    let Entered { config: started, control, events, mut pings } =
-        enter::<Started<C>>().context("this is a room of Matron")?;
-    log(room, &started.log, started.journal);
+    let introduced = introduced::<Started<C>>().context("this is a room of Matron")?;
+    log(room, &introduced.config.log, introduced.config.journal);
+    // Before there is a second thread, and before a neighbour or a listener is handed in.
+    let held = sandbox::enter(room.held_as(), &introduced.config.sandbox).inspect_err(|e| {
+        let _ = introduced.control.send(&ToSupervisor::Failed { why: e.to_string() }, &[]);
+    })?;
+    tracing::info!(
+        room = room.name(),
+        sandbox.filters = held.filters,
+        sandbox.landlock = held.landlock,
+        sandbox.memory_locked = held.memory_locked,
+        "the kernel holds the room"
+    );
+    let Entered { config: started, control, events, mut pings } = introduced.enter()?;
     let mut builder = match threads {
         1 => tokio::runtime::Builder::new_current_thread(),
         _ => tokio::runtime::Builder::new_multi_thread(),

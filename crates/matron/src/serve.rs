@@ -3,6 +3,7 @@
 
 mod first_start;
 mod systemd;
+mod users;
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -76,7 +77,9 @@ pub(crate) fn serve(place: &Place) -> Result<()> {
     let config = Config::read(place)?;
     let data = std::path::absolute(&place.data).context("the data folder")?;
     std::fs::create_dir_all(&data).with_context(|| format!("the data folder {}", data.display()))?;
+    sandbox::keep_descriptors();
     let _lock = lock(&data)?;
+    hold(&config)?;
     let handed = systemd::handed_sockets()?;
     let phones = listener(handed.phones, "phones", config.phones.listen)?;
     let administrators = listener(handed.administrators, "administrators", config.administrators.listen)?;
@@ -95,6 +98,7 @@ pub(crate) fn serve(place: &Place) -> Result<()> {
         }
         make(&config, &data)?;
     }
+    users::give(&config, &data)?;
     allow_connections(config.phones.connections);
     println!("phones          {} (as {})", phones.local_addr()?, config.base_url);
     println!("administrators  {}", administrators.local_addr()?);
@@ -111,7 +115,22 @@ pub(crate) fn init(place: &Place) -> Result<()> {
     if data.join("rooms").exists() {
         bail!("{}: there is a Matron in this folder already; nothing was changed", data.display());
     }
-    make(&config, &data)
+    make(&config, &data)?;
+    users::give(&config, &data)
+}
+
+/// What the kernel has to be able to do for the rooms, said before anything is made; and the supervisor's own part.
+fn hold(config: &Config) -> Result<()> {
+    sandbox::check(&config.sandbox.danger_without)?;
+    sandbox::close_to_others()?;
+    let without: Vec<&str> = config.sandbox.danger_without.iter().map(|l| l.name()).collect();
+    if !without.is_empty() {
+        eprintln!(
+            "matron: sandbox.danger_without: the rooms run without {}; who takes one is not held to it",
+            without.join(", ")
+        );
+    }
+    Ok(())
 }
 
 fn make(config: &Config, data: &Path) -> Result<()> {
@@ -168,8 +187,10 @@ fn shown(text: &str) -> String {
 fn lock(data: &Path) -> Result<std::fs::File> {
     use rustix::fs::{FlockOperation, flock};
     let path = data.join("lock");
-    let open = std::fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path);
-    let mut file = open.with_context(|| format!("the lock {}", path.display()))?;
+    let writing = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    let mut written = writing.with_context(|| format!("the lock {}", path.display()))?;
+    // What the rooms inherit can't be written through.
+    let file = std::fs::File::open(&path).with_context(|| format!("the lock {}", path.display()))?;
     let until = Instant::now() + ORPHANS;
     let mut told = false;
     while flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
@@ -190,8 +211,8 @@ fn lock(data: &Path) -> Result<std::fs::File> {
         }
         std::thread::sleep(Duration::from_millis(100));
     }
-    file.set_len(0)?;
-    file.write_all(std::process::id().to_string().as_bytes())?;
+    written.set_len(0)?;
+    written.write_all(std::process::id().to_string().as_bytes())?;
     rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty())?;
     Ok(file)
 }
@@ -273,10 +294,15 @@ impl Supervisor {
 
     fn start(&mut self, room: Room) -> Result<()> {
         let (control, theirs) = pair().context("a control pair")?;
-        let child = Command::new(this_program()?)
+        let mut command = Command::new(this_program()?);
+        if let Some((uid, gid)) = users::of(&self.rooms_dir.join(room.name()))? {
+            command.uid(uid).gid(gid);
+        }
+        let child = command
             .args(["room", room.name()])
             .env_clear()
             .envs(std::env::var_os("RUST_BACKTRACE").map(|v| ("RUST_BACKTRACE", v)))
+            .envs(self.config.resolver_of(room))
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::null())
             // A Ctrl-C in the terminal is the supervisor's: it tells the rooms in their order.
@@ -286,7 +312,12 @@ impl Supervisor {
             .with_context(|| format!("the {} could not be started", room.name()))?;
         self.generation += 1;
         let generation = self.generation;
-        let start = serde_json::json!({ "room": self.room_config(room)?, "log": self.config.log, "journal": self.journal });
+        let start = serde_json::json!({
+            "room": self.room_config(room)?,
+            "log": self.config.log,
+            "journal": self.journal,
+            "sandbox": self.config.allowed(room, &self.rooms_dir),
+        });
         // A room that has died meanwhile takes nothing; why it did comes as an event.
         let _ = control.send(&ToRoom::Start { config: start }, &[]);
         for (name, listener) in self.listeners.get(&room).into_iter().flatten() {
@@ -463,6 +494,16 @@ impl Supervisor {
     }
 }
 
+/// How a room ended. What the sandbox ends is no crash.
+fn ending(status: std::process::ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt;
+    if status.signal() == Some(rustix::process::Signal::SYS.as_raw()) {
+        return "the kernel ended it: it made a system call that no room makes; treat the room as taken"
+            .into();
+    }
+    status.to_string()
+}
+
 async fn wait_for(
     mut child: Child,
     room: Room,
@@ -477,7 +518,7 @@ async fn wait_for(
     };
     let how = tokio::select! {
         status = child.wait() => match status {
-            Ok(status) => status.to_string(),
+            Ok(status) => ending(status),
             Err(e) => e.to_string(),
         },
         () = forced => {

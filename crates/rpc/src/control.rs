@@ -160,7 +160,7 @@ pub enum RoomEvent {
     Stop,
 }
 
-/// What [`enter`] hands a room.
+/// What [`Introduced::enter`] hands a room.
 #[derive(Debug)]
 pub struct Entered<C> {
     /// Its configuration.
@@ -173,22 +173,43 @@ pub struct Entered<C> {
     pub pings: tokio::sync::mpsc::Receiver<()>,
 }
 
-/// A room's first word with the supervisor: waits for the configuration, then reads control
-/// messages on a thread of its own.
+/// What the supervisor says first, heard before anything else is begun.
+#[derive(Debug)]
+pub struct Introduced<C> {
+    /// The room's configuration.
+    pub config: C,
+    /// For [`ControlEnd::send`].
+    pub control: ControlEnd,
+}
+
+/// A room's first word with the supervisor: waits for the configuration. No thread is started, so that the
+/// room can still narrow itself as a whole; then [`Introduced::enter`].
 ///
 /// # Errors
 /// When standard input is no control pair, or the configuration is not the room's.
-pub fn enter<C: for<'d> Deserialize<'d>>() -> io::Result<Entered<C>> {
+pub fn introduced<C: for<'d> Deserialize<'d>>() -> io::Result<Introduced<C>> {
     let control = ControlEnd::from_stdin()?;
     let config = match control.receive::<ToRoom>()? {
         Some((ToRoom::Start { config }, _)) => serde_json::from_value(config).map_err(io::Error::other)?,
         _ => return Err(io::Error::other("a room is started by 'matron serve', not by hand")),
     };
-    let (tx, events) = tokio::sync::mpsc::unbounded_channel();
-    let (pinged, pings) = tokio::sync::mpsc::channel(1);
-    let reading = control.try_clone()?;
-    std::thread::Builder::new().name("control".into()).spawn(move || read_control(&reading, &tx, &pinged))?;
-    Ok(Entered { config, control, events, pings })
+    Ok(Introduced { config, control })
+}
+
+impl<C> Introduced<C> {
+    /// From here on control messages are read, on a thread of its own.
+    ///
+    /// # Errors
+    /// When the kernel has no more descriptors or threads.
+    pub fn enter(self) -> io::Result<Entered<C>> {
+        let Self { config, control } = self;
+        let (tx, events) = tokio::sync::mpsc::unbounded_channel();
+        let (pinged, pings) = tokio::sync::mpsc::channel(1);
+        let reading = control.try_clone()?;
+        let read = move || read_control(&reading, &tx, &pinged);
+        std::thread::Builder::new().name("control".into()).spawn(read)?;
+        Ok(Entered { config, control, events, pings })
+    }
 }
 
 fn read_control(

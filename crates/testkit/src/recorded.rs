@@ -90,6 +90,7 @@ impl Recorded {
                 "room": config_of(room, data, base_url),
                 "log": { "filter": "trace", "json": true },
                 "journal": false,
+                "sandbox": { "folder": data.join("rooms").join(room) },
             });
             control.send(&ToRoom::Start { config }, &[])?;
             let listener = match room {

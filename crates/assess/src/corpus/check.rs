@@ -45,10 +45,7 @@ pub struct Checked {
 }
 
 /// What the plan's layout needs.
-///
-/// # Errors
-/// When a built-in rule can't be read.
-pub fn setup(plan: &Plan) -> Result<Setup, String> {
+pub(super) fn setup(plan: &Plan) -> Result<Setup, String> {
     let rules = RuleSet::embedded()?;
     let indicators = Indicators::builtin();
     let mut literals = rules.literals();

@@ -2,13 +2,18 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::sync::mpsc::{Receiver, sync_channel};
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use super::sniff::Shape;
-use super::streams::{Limited, with_readahead};
 use super::{Allowance, Content, Reading, tar};
 use crate::finding::{InputKind, ReadState};
 use crate::fold::inert;
 
+/// Largest JSON document that is read as one.
+const MAX_DOCUMENT_BYTES: u64 = 16 << 20;
 /// Most members of a zip.
 const MAX_ZIP_MEMBERS: u64 = 50_000;
 /// Memory that one decompressor may ask for.
@@ -83,7 +88,7 @@ impl Reading<'_> {
         };
         let start = allowance.unpacked;
         let mut limited = Limited { inner: decoder, left: start, of: allowance.of };
-        if depth == 0 && self.options.threads > 1 {
+        if depth == 0 {
             // The decompressor gets a thread of its own.
             let left = with_readahead(&mut limited, |r| {
                 let mut own = Allowance { unpacked: start, of: allowance.of };
@@ -242,6 +247,262 @@ fn zip_members(file: &mut File) -> io::Result<u64> {
         return Ok(short);
     }
     Ok(memchr::memmem::rfind(&end, b"PK\x06\x06").map_or(short, |z| number(z + 32, 8)))
+}
+
+/// Stops a decompressor that gives more than was allowed.
+struct Limited<R> {
+    inner: R,
+    left: u64,
+    of: u64,
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.left == 0 {
+            return Err(io::Error::other(format!(
+                "it unpacks to more than {} bytes, far more than a log of its size would (a bomb?); raise --max-unpacked if it is right",
+                self.of
+            )));
+        }
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buf.len());
+        let n = self.inner.read(buf.get_mut(..most).unwrap_or_default())?;
+        self.left -= n as u64;
+        Ok(n)
+    }
+}
+
+/// Runs `f` on a reader that another thread fills.
+fn with_readahead<R: Read + Send, T>(reader: &mut R, f: impl FnOnce(&mut (dyn Read + Send)) -> T) -> T {
+    std::thread::scope(|scope| {
+        let (send, receive) = sync_channel::<io::Result<Vec<u8>>>(4);
+        scope.spawn(move || {
+            loop {
+                let mut block = vec![0u8; 128 * 1024];
+                let mut have = 0;
+                let end = loop {
+                    let Some(free) = block.get_mut(have..).filter(|b| !b.is_empty()) else { break None };
+                    match reader.read(free) {
+                        Ok(0) => break Some(None),
+                        Ok(n) => have += n,
+                        Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                        Err(e) => break Some(Some(e)),
+                    }
+                };
+                block.truncate(have);
+                if have > 0 && send.send(Ok(block)).is_err() {
+                    return;
+                }
+                match end {
+                    None => {}
+                    Some(None) => return,
+                    Some(Some(e)) => {
+                        let _ = send.send(Err(e));
+                        return;
+                    }
+                }
+            }
+        });
+        f(&mut Received { from: receive, block: Vec::new(), at: 0 })
+    })
+}
+
+struct Received {
+    from: Receiver<io::Result<Vec<u8>>>,
+    block: Vec<u8>,
+    at: usize,
+}
+
+impl Read for Received {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.at >= self.block.len() {
+            match self.from.recv() {
+                Ok(Ok(b)) => {
+                    self.block = b;
+                    self.at = 0;
+                }
+                Ok(Err(e)) => return Err(e),
+                Err(_) => return Ok(0),
+            }
+        }
+        let have = self.block.get(self.at..).unwrap_or_default();
+        let n = have.len().min(buf.len());
+        if let (Some(to), Some(from)) = (buf.get_mut(..n), have.get(..n)) {
+            to.copy_from_slice(from);
+        }
+        self.at += n;
+        Ok(n)
+    }
+}
+
+/// Counts and, if asked, hashes what passes.
+pub(super) struct Hashed<'a> {
+    inner: &'a mut (dyn Read + Send),
+    hash: Option<Sha256>,
+    bytes: u64,
+    fault: Option<io::Error>,
+}
+
+impl<'a> Hashed<'a> {
+    pub(super) fn new(inner: &'a mut (dyn Read + Send), hash: bool) -> Self {
+        Self { inner, hash: hash.then(Sha256::new), bytes: 0, fault: None }
+    }
+
+    pub(super) fn take_error(&mut self) -> Option<io::Error> {
+        let mut b = [0u8; 1];
+        self.read(&mut b).err()
+    }
+
+    /// Reads what was left unread, so that the digest is that of all of it.
+    pub(super) fn finish(mut self) -> (u64, Option<String>, Option<io::Error>) {
+        if self.fault.is_none() {
+            let mut buf = vec![0u8; 1 << 16];
+            loop {
+                match self.read(&mut buf) {
+                    Ok(0) => break,
+                    Err(e) if e.kind() != io::ErrorKind::Interrupted => break,
+                    _ => {}
+                }
+            }
+        }
+        // Of a content that could not be read to its end there is no digest.
+        let digest = if self.fault.is_some() { None } else { self.hash.map(|h| hex(&h.finalize())) };
+        (self.bytes, digest, self.fault)
+    }
+}
+
+impl Read for Hashed<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self.inner.read(buf) {
+            Ok(n) => {
+                self.bytes += n as u64;
+                if let Some(h) = &mut self.hash {
+                    h.update(buf.get(..n).unwrap_or_default());
+                }
+                Ok(n)
+            }
+            Err(e) => {
+                if e.kind() != io::ErrorKind::Interrupted {
+                    self.fault = Some(io::Error::new(e.kind(), e.to_string()));
+                }
+                Err(e)
+            }
+        }
+    }
+}
+
+/// Bytes as lower-case hex.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut s, b| {
+        let _ = write!(s, "{b:02x}");
+        s
+    })
+}
+
+/// UTF-16 to UTF-8; what is not a character becomes U+FFFD.
+pub(super) struct Utf16<'a> {
+    inner: &'a mut (dyn Read + Send),
+    little: bool,
+    out: Vec<u8>,
+    at: usize,
+    odd: Option<u8>,
+    high: Option<u16>,
+}
+
+impl<'a> Utf16<'a> {
+    pub(super) fn new(inner: &'a mut (dyn Read + Send), little: bool) -> Self {
+        Self { inner, little, out: Vec::new(), at: 0, odd: None, high: None }
+    }
+}
+
+impl Read for Utf16<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        while self.at >= self.out.len() {
+            let mut raw = [0u8; 32 * 1024];
+            let n = self.inner.read(&mut raw)?;
+            if n == 0 {
+                return Ok(0);
+            }
+            self.out.clear();
+            self.at = 0;
+            let mut units: Vec<u16> = self.high.take().into_iter().collect();
+            for b in raw.get(..n).unwrap_or_default() {
+                match self.odd.take() {
+                    None => self.odd = Some(*b),
+                    Some(a) if self.little => units.push(u16::from_le_bytes([a, *b])),
+                    Some(a) => units.push(u16::from_be_bytes([a, *b])),
+                }
+            }
+            if units.last().is_some_and(|u| (0xD800..0xDC00).contains(u)) {
+                self.high = units.pop();
+            }
+            for c in char::decode_utf16(units) {
+                let c = c.unwrap_or(char::REPLACEMENT_CHARACTER);
+                if c != '\u{feff}' {
+                    let mut b = [0u8; 4];
+                    self.out.extend_from_slice(c.encode_utf8(&mut b).as_bytes());
+                }
+            }
+        }
+        let have = self.out.get(self.at..).unwrap_or_default();
+        let n = have.len().min(buf.len());
+        if let (Some(to), Some(from)) = (buf.get_mut(..n), have.get(..n)) {
+            to.copy_from_slice(from);
+        }
+        self.at += n;
+        Ok(n)
+    }
+}
+
+/// Objects of a JSON document, one a line; and whether they look like an audit log.
+pub(super) fn json_lines(reader: &mut dyn Read) -> Result<(Vec<u8>, bool), String> {
+    let mut text = Vec::new();
+    reader.take(MAX_DOCUMENT_BYTES + 1).read_to_end(&mut text).map_err(|e| e.to_string())?;
+    if text.len() as u64 > MAX_DOCUMENT_BYTES {
+        return Err(format!(
+            "one JSON document of more than {MAX_DOCUMENT_BYTES} bytes: export it as JSON lines (one object a line)"
+        ));
+    }
+    let text_ = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
+    let mut out = Vec::new();
+    let mut objects = 0u64;
+    for doc in serde_json::Deserializer::from_slice(text_).into_iter::<Value>() {
+        let doc = doc.map_err(|e| format!("it begins like JSON, but: {e}"))?;
+        records(&doc, &mut out, &mut objects);
+    }
+    let first = out.split(|b| *b == b'\n').next().unwrap_or_default();
+    let audit = crate::line::parse_json(first, &crate::line::FieldMap::default())
+        .is_some_and(|l| !l.extra.is_empty());
+    Ok((out, audit))
+}
+
+fn records(v: &Value, out: &mut Vec<u8>, objects: &mut u64) {
+    let list = match v {
+        Value::Array(a) => Some(a),
+        Value::Object(o) => ["records", "value", "results", "events", "data", "logs", "hits"]
+            .iter()
+            .find_map(|k| match o.get(*k) {
+                Some(Value::Array(a)) => Some(a),
+                Some(Value::Object(inner)) => inner.get("hits").and_then(Value::as_array),
+                _ => None,
+            }),
+        _ => None,
+    };
+    match list {
+        Some(a) => {
+            for x in a.iter().filter(|x| x.is_object()) {
+                let _ = serde_json::to_writer(&mut *out, x);
+                out.push(b'\n');
+                *objects += 1;
+            }
+        }
+        None if v.is_object() => {
+            let _ = serde_json::to_writer(&mut *out, v);
+            out.push(b'\n');
+            *objects += 1;
+        }
+        None => {}
+    }
 }
 
 /// A member that is a folder, for the list of contents.

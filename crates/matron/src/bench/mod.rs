@@ -48,6 +48,9 @@ pub(crate) struct BenchArgs {
     /// Where the scratch house's folder is made (default: the system's temporary folder).
     #[arg(long)]
     dir: Option<PathBuf>,
+    /// Without seccomp and Landlock, to see what they cost.
+    #[arg(long)]
+    without_sandbox: bool,
 }
 
 /// Queries of one refill; each phone gets all of them.
@@ -89,6 +92,8 @@ struct Figures {
     /// Idle check-ins beside bare rustls and hyper.
     idle_beside_echo: Compared,
     phones: u32,
+    /// Whether the kernel held the rooms to their tasks.
+    sandbox: bool,
     /// With --enrolled.
     large: Option<Large>,
     release_build: bool,
@@ -118,7 +123,10 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
     std::fs::create_dir_all(&dir).with_context(|| format!("the scratch folder {}", dir.display()))?;
     load::allow_connections(args.connections).map_err(|e| anyhow::anyhow!("{e}"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let done = Scratch::start(&dir).and_then(|house| runtime.block_on(run(args, house)));
+    let without = r#"sandbox.danger_without=["seccomp", "landlock"]"#;
+    let settings = args.without_sandbox.then(|| without.to_owned());
+    let done = Scratch::start(&dir, settings.into_iter().collect())
+        .and_then(|house| runtime.block_on(run(args, house)));
     let _ = std::fs::remove_dir_all(&dir);
     let figures = done?;
     if args.json {
@@ -210,6 +218,7 @@ async fn run(args: &BenchArgs, mut house: Scratch) -> Result<Figures> {
         cold,
         idle_beside_echo: beside,
         phones: args.phones,
+        sandbox: !args.without_sandbox,
         large,
         release_build: !cfg!(debug_assertions),
     })
@@ -237,6 +246,9 @@ fn print(f: &Figures) {
     );
     if !f.release_build {
         println!("NOTE: a debug build; figures count only from 'cargo build --release'");
+    }
+    if !f.sandbox {
+        println!("NOTE: without the sandbox");
     }
     println!();
     let loads = [

@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 pub(crate) struct Scratch {
     child: Child,
     dir: PathBuf,
+    settings: Vec<String>,
     phones: SocketAddr,
     pub(crate) token: String,
     pub(crate) administrators: SocketAddr,
@@ -26,19 +27,25 @@ fn free() -> Result<SocketAddr> {
 
 impl Scratch {
     /// Starts a new one.
-    pub(crate) fn start(dir: &Path) -> Result<Self> {
-        Self::start_at(dir, free()?, free()?)
+    pub(crate) fn start(dir: &Path, settings: Vec<String>) -> Result<Self> {
+        Self::start_at(dir, settings, free()?, free()?)
     }
 
     /// Stops it, lets `meanwhile` work on its data folder, and starts it again at the same addresses.
     pub(crate) fn restarted<T>(self, meanwhile: impl FnOnce(&Path) -> Result<T>) -> Result<(Self, T)> {
         let (dir, phones, administrators) = (self.dir.clone(), self.phones, self.administrators);
+        let settings = self.settings.clone();
         drop(self);
         let done = meanwhile(&dir.join("data"))?;
-        Ok((Self::start_at(&dir, phones, administrators)?, done))
+        Ok((Self::start_at(&dir, settings, phones, administrators)?, done))
     }
 
-    fn start_at(dir: &Path, phones: SocketAddr, administrators: SocketAddr) -> Result<Self> {
+    fn start_at(
+        dir: &Path,
+        settings: Vec<String>,
+        phones: SocketAddr,
+        administrators: SocketAddr,
+    ) -> Result<Self> {
         let began = Instant::now();
         let mut child = Command::new(std::env::current_exe()?)
             .arg("serve")
@@ -50,6 +57,7 @@ impl Scratch {
             .args(["--set", "log.filter=warn"])
             // More than any bench opens, and within the limit of files that most systems set.
             .args(["--set", "phones.connections=8192"])
+            .args(settings.iter().flat_map(|s| ["--set", s.as_str()]))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -73,7 +81,7 @@ impl Scratch {
         // Read on, so that it never waits for us.
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
         let ready_after = began.elapsed();
-        Ok(Self { child, dir: dir.to_owned(), phones, token, administrators, ready_after })
+        Ok(Self { child, dir: dir.to_owned(), settings, phones, token, administrators, ready_after })
     }
 
     /// Its data folder.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use model::{Clock, SystemClock, TimeMs};
 
-use super::{Check, acme, files, rooms};
+use super::{Check, files, held, rooms};
 use crate::Place;
 use crate::certificate::{days_left, facts, fits, read_chain, read_file, read_key};
 use crate::cli::show;
@@ -18,11 +18,18 @@ pub(super) struct Host<'a> {
     place: &'a Place,
     pub(super) data: PathBuf,
     /// None when it can't be read; the first check says why.
-    pub(super) config: Option<Config>,
+    config: Option<Config>,
     now_ms: TimeMs,
     deep: bool,
     /// The process that runs on this data folder.
     holder: Option<u32>,
+}
+
+impl Host<'_> {
+    /// What the configuration does without.
+    fn without(&self) -> &[sandbox::Layer] {
+        self.config.as_ref().map_or(&[], |c| c.sandbox.danger_without.as_slice())
+    }
 }
 
 /// In the order they are told.
@@ -31,12 +38,12 @@ const CHECKS: &[fn(&Host<'_>) -> Vec<Check>] = &[
     files::folder,
     files::disk,
     house,
+    held_rooms,
     open_files,
     database,
     ledger_holds,
     statement,
     tls_certificate,
-    acme::checks,
     house_certificates,
     push_certificate,
     push_service,
@@ -257,7 +264,7 @@ fn statement(host: &Host<'_>) -> Vec<Check> {
 }
 
 /// How a certificate that will run out is told.
-pub(super) fn until(
+fn until(
     id: &'static str,
     what: &str,
     not_after_ms: TimeMs,
@@ -468,51 +475,12 @@ fn clock(host: &Host<'_>) -> Vec<Check> {
     }]
 }
 
-fn kernel(_: &Host<'_>) -> Vec<Check> {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let release = release.trim();
-    let lsm = std::fs::read_to_string("/sys/kernel/security/lsm").ok();
-    let actions = std::fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail").unwrap_or_default();
-    let landlock = match lsm {
-        Some(list) if list.split(',').any(|l| l.trim() == "landlock") => Check::ok(
-            "kernel.landlock",
-            format!(
-                "on (kernel {release}{})",
-                landlock_abi(release).map(|n| format!(", ABI {n} by its version")).unwrap_or_default()
-            ),
-        ),
-        Some(_) => Check::warn(
-            "kernel.landlock",
-            format!("off (kernel {release})"),
-            "a later release holds each room to its own files with it; nothing uses it yet",
-            "add landlock to the kernel's lsm= list",
-        ),
-        None => Check::skipped(
-            "kernel.landlock",
-            format!("kernel {release}; /sys/kernel/security can't be read here"),
-        ),
-    };
-    let seccomp = if actions.split_whitespace().any(|a| a == "kill_process") {
-        Check::ok("kernel.seccomp", "filters can be used")
-    } else {
-        Check::warn(
-            "kernel.seccomp",
-            "the kernel offers no filters",
-            "a later release holds each room to its system calls with it; nothing uses it yet",
-            "use a kernel with CONFIG_SECCOMP_FILTER",
-        )
-    };
-    vec![landlock, seccomp]
+fn kernel(host: &Host<'_>) -> Vec<Check> {
+    held::kernel(host.without())
 }
 
-/// The ABI that came with a kernel (Landlock's documentation, "Previous limitations").
-fn landlock_abi(release: &str) -> Option<u32> {
-    let mut parts = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
-    let version = (parts.next()?.ok()?, parts.next()?.ok()?);
-    [((6, 12), 6), ((6, 10), 5), ((6, 7), 4), ((6, 2), 3), ((5, 19), 2), ((5, 13), 1)]
-        .into_iter()
-        .find(|(since, _)| version >= *since)
-        .map(|(_, abi)| abi)
+fn held_rooms(host: &Host<'_>) -> Vec<Check> {
+    host.holder.map(|pid| held::checks(pid, host.without())).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -551,13 +519,5 @@ mod tests {
         std::fs::create_dir_all(dir.path().join("rooms/vault")).unwrap();
         std::fs::write(dir.path().join("rooms/vault").join(ledger::FILE_NAME), b"no ledger").unwrap();
         assert_eq!(of(&checks(&place(dir.path()), false), "ledger").verdict, Verdict::Fail);
-    }
-
-    #[test]
-    fn a_kernels_version_tells_its_landlock() {
-        assert_eq!(landlock_abi("6.12.9-amd64"), Some(6));
-        assert_eq!(landlock_abi("6.1.0-18-amd64"), Some(2));
-        assert_eq!(landlock_abi("5.10.0"), None);
-        assert_eq!(landlock_abi("?"), None);
     }
 }
