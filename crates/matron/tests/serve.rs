@@ -214,3 +214,78 @@ fn a_layer_is_left_out_only_by_its_name_and_that_is_said() {
         .unwrap();
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("landlock_tcp"), "{wrong:?}");
 }
+
+/// A script that starts `matron` where /etc/passwd has a user for each room, in a mount namespace of its own, and
+/// lets those users through to the data folder. `None`, where that is not allowed.
+fn with_users(dir: &std::path::Path) -> Option<std::path::PathBuf> {
+    use std::os::unix::fs::PermissionsExt;
+    let (script, passwd) = (dir.join("with-users"), dir.join("passwd"));
+    let mut users = std::fs::read_to_string("/etc/passwd").unwrap();
+    for (uid, room) in (64_001..).zip(ROOMS) {
+        users.push_str(&format!("house-{room}:x:{uid}:{uid}::/:/usr/sbin/nologin\n"));
+    }
+    std::fs::write(&passwd, users).unwrap();
+    let within = format!("mount --bind {} /etc/passwd && exec", passwd.display());
+    let text = format!(
+        "#!/bin/sh\nchmod 711 \"$(dirname \"$3\")\"\nexec unshare --mount sh -c '{within} {} \"$@\"' sh \"$@\"\n",
+        env!("CARGO_BIN_EXE_matron")
+    );
+    std::fs::write(&script, text).unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut probe = std::process::Command::new("unshare");
+    probe.args(["--mount", "sh", "-c"]).arg(format!("{within} true"));
+    let may = probe.status().is_ok_and(|s| s.success());
+    // The rooms' users have to reach the program.
+    let reached = std::path::Path::new(env!("CARGO_BIN_EXE_matron"))
+        .ancestors()
+        .skip(1)
+        .all(|folder| std::fs::metadata(folder).unwrap().permissions().mode() & 0o001 != 0);
+    if !may || !reached {
+        eprintln!("SKIPPED: users of their own need root, and a program that they can reach");
+        return None;
+    }
+    Some(script)
+}
+
+#[test]
+fn started_as_root_each_room_is_a_user_of_its_own_and_its_folder_is_its_users() {
+    use std::os::unix::fs::MetadataExt;
+    let dir = tempfile::tempdir().unwrap();
+    let Some(script) = with_users(dir.path()) else { return };
+    let mut house = House::start(script, &["sandbox.user_prefix=house-"]).unwrap();
+    let check = |house: &House| {
+        for (uid, room) in (64_001..).zip(ROOMS) {
+            let pid = house.pid(room).unwrap();
+            let uids = format!("{uid}\t{uid}\t{uid}\t{uid}");
+            assert_eq!(status(pid, "Uid"), uids, "{room}");
+            assert_eq!(status(pid, "Gid"), uids, "{room}");
+            assert_eq!(status(pid, "Groups"), "", "{room}");
+            let folder = std::fs::metadata(house.room_dir(room)).unwrap();
+            assert_eq!((folder.uid(), folder.mode() & 0o077), (uid, 0), "{room}");
+            // Closed to its own user's other processes.
+            assert_eq!(std::fs::metadata(format!("/proc/{pid}/environ")).unwrap().uid(), 0, "{room}");
+        }
+    };
+    check(&house);
+    for room in ROOMS {
+        let before = house.pid(room);
+        house.kill_room(room).unwrap();
+        wait_for(room, || house.pid(room).is_some_and(|p| Some(p) != before));
+    }
+    house.stop().unwrap();
+    house.run().unwrap();
+    check(&house);
+    let data = house.data();
+    let doctor =
+        ["doctor", "--json", "--data", data.to_str().unwrap(), "--set", "sandbox.user_prefix=house-"];
+    let out = house.matron(&doctor).unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap_or_else(|_| panic!("{out:?}"));
+    let checks = report["checks"].as_array().unwrap();
+    for id in ["data", "sandbox.users", "sandbox.vault", "sandbox.door", "database", "ledger"] {
+        let check = checks.iter().find(|c| c["id"] == id).unwrap();
+        assert_eq!(check["verdict"], "ok", "{check:#}");
+    }
+    assert!(!checks.iter().any(|c| c["id"] == "data.owner"), "{checks:#?}");
+    let users = checks.iter().find(|c| c["id"] == "sandbox.users").unwrap();
+    assert!(users["found"].as_str().unwrap().contains("of its own"), "{users:#}");
+}

@@ -25,11 +25,22 @@ pub(super) fn folder(host: &Host<'_>) -> Vec<Check> {
     let mut open = Vec::new();
     let mut foreign = Vec::new();
     let mut unseen = 0usize;
+    let rooms = host.data.join("rooms");
+    let uid = |folder: PathBuf| std::fs::metadata(folder).map_or(of.uid(), |m| m.uid());
+    let courier = uid(rooms.join("courier"));
+    // A room's files are its folder's owner's; the push certificate is the courier's.
+    let owner = |path: &Path| match path.strip_prefix(&rooms).ok().and_then(|p| p.components().next()) {
+        Some(room) => uid(rooms.join(room)),
+        None if path.starts_with(host.data.join("push")) => courier,
+        None => of.uid(),
+    };
     look(
         &host.data,
         &mut |path, m| {
             let inside_room = path.components().any(|c| c.as_os_str() == "rooms" || c.as_os_str() == "push");
-            if inside_room && m.is_dir() && m.mode() & 0o077 != 0 {
+            // Rooms with users of their own pass through it, and see nothing of it.
+            let others = if *path == rooms { 0o066 } else { 0o077 };
+            if inside_room && m.is_dir() && m.mode() & others != 0 {
                 open.push(path.to_owned());
             }
             let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -37,7 +48,7 @@ pub(super) fn folder(host: &Host<'_>) -> Vec<Check> {
             if m.is_file() && secret && m.mode() & 0o077 != 0 {
                 open.push(path.to_owned());
             }
-            if m.uid() != of.uid() {
+            if m.uid() != owner(path) {
                 foreign.push(path.to_owned());
             }
         },

@@ -10,7 +10,7 @@ use crate::cli::failure::{Result, failed};
 /// The folder, and who owns what is written there.
 pub(crate) struct Folder {
     dir: PathBuf,
-    /// The data folder's owner: root may run this for the user that Matron runs as.
+    /// The courier's folder's owner, or the data folder's: root may run this for the user that reads it.
     owner: Option<(u32, u32)>,
 }
 
@@ -18,7 +18,8 @@ impl Folder {
     /// The push folder of a data folder. Nothing is made yet.
     pub(crate) fn of(data: &Path) -> Result<Self> {
         let data = std::path::absolute(data).map_err(failed)?;
-        let owner = fs::metadata(&data).ok().map(|m| (m.uid(), m.gid()));
+        let courier = fs::metadata(data.join("rooms/courier")).or_else(|_| fs::metadata(&data));
+        let owner = courier.ok().map(|m| (m.uid(), m.gid()));
         Ok(Self { dir: data.join("push"), owner })
     }
 
@@ -56,7 +57,7 @@ impl Folder {
         }
         chown(path, Some(uid), Some(gid)).map_err(|e| {
             failed(format!(
-                "{}: it can't be given to the data folder's owner (uid {uid}): {e}",
+                "{}: it can't be given to the user that reads it (uid {uid}): {e}",
                 path.display()
             ))
         })

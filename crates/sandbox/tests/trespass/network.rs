@@ -1,6 +1,7 @@
 //! Ways out: TCP, datagrams, socket paths, abstract sockets.
 
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
 
@@ -68,4 +69,54 @@ fn no_room_reaches_a_socket_path_or_an_abstract_socket() {
             tried(room, &landlock_alone(&house.allowed(room)), &[Act::ConnectAbstract(name.clone())]);
         assert_eq!(scoped, [PERMISSION], "{}: Landlock's scope", room.name());
     }
+}
+
+/// Answers each question for an IPv4 address with 192.0.2.7 and others with none (RFC 1035, 4.2.2: by TCP).
+fn answer_names(mut asked: TcpStream) -> std::io::Result<()> {
+    loop {
+        let mut length = [0; 2];
+        asked.read_exact(&mut length)?;
+        let mut message = vec![0; usize::from(u16::from_be_bytes(length))];
+        asked.read_exact(&mut message)?;
+        let end = 12 + message[12..].iter().position(|b| *b == 0).unwrap() + 5;
+        let wants_ipv4 = message[end - 4..end - 2] == [0, 1];
+        let mut reply = message[..end].to_vec();
+        reply[2..12].copy_from_slice(&[0x81, 0x80, 0, 1, 0, u8::from(wants_ipv4), 0, 0, 0, 0]);
+        if wants_ipv4 {
+            reply.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 7]);
+        }
+        asked.write_all(&u16::try_from(reply.len()).unwrap().to_be_bytes())?;
+        asked.write_all(&reply)?;
+    }
+}
+
+#[test]
+fn the_courier_resolves_names_by_tcp_within_its_room() {
+    let server = "127.0.7.53";
+    let Ok(listener) = TcpListener::bind((server, 53)) else {
+        eprintln!("SKIPPED: port 53 needs root");
+        return;
+    };
+    std::thread::spawn(move || listener.incoming().flatten().for_each(|c| drop(answer_names(c))));
+    let house = House::new();
+    let config = house.at("resolv.conf");
+    std::fs::write(&config, format!("nameserver {server}\noptions timeout:1 attempts:1\n")).unwrap();
+    let mut allowed = house.allowed(Room::Courier);
+    allowed.connects = vec![53];
+    allowed.reads.extend(["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"].map(PathBuf::from));
+    let resolve = |variable: &str| {
+        let inner = command(Room::Courier, &allowed, &[Act::Resolve("push.example.org".into())]);
+        let within = format!("mount --bind {} /etc/resolv.conf && exec \"$@\"", config.display());
+        let mut outer = Command::new("unshare");
+        outer.args(["--mount", "sh", "-c", &within, "sh"]).arg(inner.get_program()).args(inner.get_args());
+        outer.env("RES_OPTIONS", variable).output().unwrap()
+    };
+    let by_tcp = resolve("use-vc");
+    if String::from_utf8_lossy(&by_tcp.stderr).contains("unshare failed") {
+        eprintln!("SKIPPED: a mount namespace needs root");
+        return;
+    }
+    assert_eq!(String::from_utf8_lossy(&by_tcp.stdout), "[1]\n", "{by_tcp:?}");
+    // Not by datagrams: it can make none.
+    assert_eq!(String::from_utf8_lossy(&resolve("").stdout), "[-1]\n");
 }

@@ -51,6 +51,8 @@ pub enum Act {
     FastOpen(u16),
     /// The same by a listener that was handed in and is shut down first.
     ListenerFastOpen(u16),
+    /// Looks a name up, as the courier does: how many addresses it has.
+    Resolve(String),
     ConnectPath(PathBuf),
     ConnectAbstract(String),
     /// A datagram to a socket path.

@@ -8,7 +8,7 @@ mod act;
 
 use std::ffi::CString;
 use std::io::{Error, Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, ToSocketAddrs};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -194,6 +194,10 @@ fn act(act: &Act, listener: &TcpListener) -> i64 {
             unsafe { libc::shutdown(listener.as_raw_fd(), libc::SHUT_RD) };
             fast_open(listener.as_raw_fd(), *port)
         }
+        Act::Resolve(name) => match (name.as_str(), 443).to_socket_addrs() {
+            Ok(found) => i64::try_from(found.count()).unwrap_or(i64::MAX),
+            Err(_) => -1,
+        },
         Act::ConnectPath(at) => connect_unix(at.as_os_str().as_bytes()),
         Act::ConnectAbstract(name) => connect_unix(format!("\0{name}").as_bytes()),
         Act::DatagramTo(at) => datagram(at),
