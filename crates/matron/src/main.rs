@@ -81,7 +81,13 @@ enum Command {
     Room { room: rooms::Room },
     /// Started by the first `serve`, never by hand.
     #[command(hide = true)]
-    Install { room: rooms::Room, step: rooms::Step, dir: PathBuf },
+    Install {
+        room: rooms::Room,
+        step: rooms::Step,
+        dir: PathBuf,
+        #[arg(long)]
+        without: Vec<sandbox::Layer>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -116,7 +122,7 @@ fn main() -> ExitCode {
             .map_err(anyhow::Error::from),
         Command::Bare(args) => bench::bare::serve(&args),
         Command::Room { room } => rooms::run(room),
-        Command::Install { room, step, dir } => rooms::install(room, step, &dir),
+        Command::Install { room, step, dir, without } => rooms::install(room, step, &dir, &without),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

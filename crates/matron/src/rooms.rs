@@ -189,8 +189,11 @@ fn read_json<T: DeserializeOwned>() -> Result<T> {
     Ok(serde_json::from_str(&text)?)
 }
 
-/// One step of a room's installation: JSON on standard input and output, public material alone.
-pub(crate) fn install(room: Room, step: Step, dir: &Path) -> Result<()> {
+/// One step of a room's installation: JSON on standard input and output, public material alone. Held as the room
+/// will be: in its folder.
+pub(crate) fn install(room: Room, step: Step, dir: &Path, without: &[sandbox::Layer]) -> Result<()> {
+    let allowed = sandbox::Allowed { without: without.to_vec(), ..sandbox::Allowed::only(dir) };
+    sandbox::enter(room.held_as(), &allowed)?;
     let said = match (room, step) {
         (Room::Door, Step::Keys) => serde_json::to_string(&door::prepare(dir)?)?,
         (Room::Reader, Step::Keys) => serde_json::to_string(&reader::prepare(dir)?)?,

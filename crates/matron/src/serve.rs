@@ -1,6 +1,7 @@
 //! The supervisor: holds no key, binds the listeners, starts the rooms, hands each the descriptors
 //! it needs, starts again what died, and lets everything finish at the end.
 
+mod ending;
 mod first_start;
 mod systemd;
 mod users;
@@ -494,16 +495,6 @@ impl Supervisor {
     }
 }
 
-/// How a room ended. What the sandbox ends is no crash.
-fn ending(status: std::process::ExitStatus) -> String {
-    use std::os::unix::process::ExitStatusExt;
-    if status.signal() == Some(rustix::process::Signal::SYS.as_raw()) {
-        return "the kernel ended it: it made a system call that no room makes; treat the room as taken"
-            .into();
-    }
-    status.to_string()
-}
-
 async fn wait_for(
     mut child: Child,
     room: Room,
@@ -518,7 +509,7 @@ async fn wait_for(
     };
     let how = tokio::select! {
         status = child.wait() => match status {
-            Ok(status) => ending(status),
+            Ok(status) => ending::ending(status),
             Err(e) => e.to_string(),
         },
         () = forced => {

@@ -3,7 +3,8 @@
 //! A room calls [`enter`] when it knows its configuration, has one thread, and has read no byte from outside.
 //! From then on it sees its own folder and what its configuration names ([`Allowed`]), makes the system calls
 //! that its code needs ([`calls`]), connects to the configured ports if it is the courier, and starts nothing.
-//! None of it can be undone by the process, nor by what it starts. Why each rule is as it is:
+//! None of it can be undone by the process, nor by what it starts. Any program that stands in a room's stead is held
+//! the same: the supervisor's first message on standard input carries the [`Allowed`] under `sandbox`. Why each rule is as it is:
 //! docs/decisions/0022-sandbox.md.
 
 #![forbid(unsafe_code)]
@@ -101,6 +102,14 @@ impl Layer {
             Self::LandlockTruncate | Self::LandlockTcp => Some(Self::Landlock),
             Self::Seccomp | Self::Landlock => None,
         }
+    }
+}
+
+impl std::str::FromStr for Layer {
+    type Err = &'static str;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|l| l.name() == name).ok_or("no such layer of the sandbox")
     }
 }
 
@@ -251,7 +260,7 @@ mod tests {
                 serde::de::value::Error,
             >::new(layer.name()))
             .unwrap();
-            assert_eq!(read, layer);
+            assert_eq!((read, layer.name().parse()), (layer, Ok(layer)));
         }
     }
 }

@@ -182,7 +182,9 @@ fn version(pid: u32) -> Check {
             "what this program knows of formats may differ from the one that runs",
             "use the binary that runs",
         ),
-        _ => Check::skipped(id, format!("{here}; the running one can't be looked at by this user")),
+        _ => {
+            Check::skipped(id, format!("{here}; the running one is closed to its own user: root can compare"))
+        }
     }
 }
 

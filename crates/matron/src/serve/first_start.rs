@@ -23,13 +23,14 @@ pub(super) fn install(config: &Config, data: &Path, show: impl FnOnce(&str)) -> 
     }
     make_private(&unfinished)?;
     let dir = |room: Room| unfinished.join(room.name());
+    let one_shot = |room, step, dir: &Path, input: &str| one_shot(config, room, step, dir, input);
     for room in Room::ALL {
         make_private(&dir(room))?;
     }
     let wants = VaultWants {
-        door: keys_of(Room::Door, &dir(Room::Door))?,
-        reader: keys_of(Room::Reader, &dir(Room::Reader))?,
-        courier: keys_of(Room::Courier, &dir(Room::Courier))?,
+        door: keys_of(config, Room::Door, &dir(Room::Door))?,
+        reader: keys_of(config, Room::Reader, &dir(Room::Reader))?,
+        courier: keys_of(config, Room::Courier, &dir(Room::Courier))?,
         tls_names: config.tls_names(),
     };
     one_shot(Room::Core, "keys", &dir(Room::Core), "")?;
@@ -60,16 +61,18 @@ fn make_private(dir: &Path) -> Result<()> {
         .with_context(|| format!("the folder {} could not be made", dir.display()))
 }
 
-fn keys_of<T: DeserializeOwned>(room: Room, dir: &Path) -> Result<T> {
-    let said = one_shot(room, "keys", dir, "")?;
+fn keys_of<T: DeserializeOwned>(config: &Config, room: Room, dir: &Path) -> Result<T> {
+    let said = one_shot(config, room, "keys", dir, "")?;
     serde_json::from_str(&said).with_context(|| format!("the {}'s installation", room.name()))
 }
 
 /// Runs a room's one-shot child.
-fn one_shot(room: Room, step: &str, dir: &Path, input: &str) -> Result<String> {
+fn one_shot(config: &Config, room: Room, step: &str, dir: &Path, input: &str) -> Result<String> {
+    let without = config.sandbox.danger_without.iter().flat_map(|l| ["--without", l.name()]);
     let mut child = Command::new(super::this_program()?)
         .args(["install", room.name(), step])
         .arg(dir)
+        .args(without)
         .env_clear()
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

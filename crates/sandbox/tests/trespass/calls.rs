@@ -81,3 +81,14 @@ fn no_room_runs_a_program_and_none_makes_a_process_or_a_namespace() {
         assert_eq!(tried(room, &allowed, &[Act::Thread, Act::Thread]), [0, 0]);
     }
 }
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn the_32_bit_interface_is_no_way_round_the_filters() {
+    let house = House::new();
+    for room in Room::ALL {
+        let signal = run(room, &house.allowed(room), &[Act::OldInterface]).status.signal();
+        // A kernel without that interface ends whoever tries it by itself.
+        assert!([Some(libc::SIGSYS), Some(libc::SIGSEGV)].contains(&signal), "{}: {signal:?}", room.name());
+    }
+}

@@ -24,6 +24,8 @@ pub enum Act {
         number: i64,
         with: [i64; 6],
     },
+    /// A harmless call by 32-bit x86's interface, which has numbers of its own.
+    OldInterface,
     /// Opens to read; a folder to list.
     Read(PathBuf),
     List(PathBuf),
