@@ -152,6 +152,13 @@ impl AccessTable {
         self.write().keys.remove(hash);
     }
 
+    /// Sessions and API keys of before a restore.
+    pub fn end_all(&self) {
+        let mut inner = self.write();
+        inner.sessions.clear();
+        inner.keys.clear();
+    }
+
     pub fn drop_expired(&self, now_ms: TimeMs) {
         let mut inner = self.write();
         inner.sessions.retain(|_, s| now_ms < s.expires_at_ms);

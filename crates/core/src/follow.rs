@@ -181,6 +181,7 @@ pub(crate) enum Remember {
     Key(ApiKeyRecord),
     KeyEnded(Digest),
     Certificates(RenewedRecord),
+    Restored,
     RenewalDue,
 }
 
@@ -201,6 +202,7 @@ fn remember(room: &Room, r: Remember) {
         Remember::SessionEnded(hash) => room.access.end_session(&hash),
         Remember::Key(k) => room.access.put_key(k),
         Remember::KeyEnded(hash) => room.access.end_key(&hash),
+        Remember::Restored => room.access.end_all(),
         Remember::Certificates(known) => room.fleet.know_certificates(known),
         Remember::RenewalDue => room.renewal_due.notify_one(),
     }
@@ -225,6 +227,11 @@ fn project(
             {
                 remembered.push(Remember::Issued(enrolment));
             }
+        }
+        Body::Restored { .. } => {
+            let withdrawn = tx.restored(at_ms)?;
+            remembered.push(Remember::Restored);
+            remembered.extend(withdrawn.into_iter().map(Remember::Withdrawn));
         }
         // Nothing of core's follows from these; what phones said core knew first.
         Body::Genesis { .. }
@@ -305,6 +312,12 @@ fn project_effect(
         Effect::SessionEnded { session } => {
             tx.end_session(session)?;
             remembered.push(Remember::SessionEnded(session));
+        }
+        Effect::RestoreConfirmed { complete, without, .. } => {
+            for person in without.into_iter().filter(|_| complete) {
+                tx.remove_person(person, at_ms)?;
+                remembered.push(Remember::PersonLeft(person));
+            }
         }
         // A command's bytes and warrants come with the order's outcome.
         Effect::Opened { .. } | Effect::Commanded { .. } | Effect::ServiceTokenSet { .. } => {}

@@ -15,6 +15,7 @@ mod access;
 mod acme;
 mod api;
 mod apps;
+mod back_up;
 pub mod bulk;
 mod checkin;
 mod config;
@@ -31,6 +32,7 @@ mod submit;
 mod tasks;
 
 pub use api::{Access, RouteInfo, routes};
+pub use back_up::{BACKED_UP, back_up, find_test_row, restored};
 pub use config::{Config, ConfigError};
 pub use error::Error;
 pub use store::Examined;

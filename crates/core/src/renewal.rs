@@ -185,7 +185,12 @@ async fn ask(
             );
             return Ok(false);
         }
-        (_, Some(Refusal::NoSuchStanding | Refusal::LedgerUnavailable) | None) => return Ok(false),
+        (
+            _,
+            Some(Refusal::NoSuchStanding | Refusal::LedgerUnavailable | Refusal::RestoredUnconfirmed) | None,
+        ) => {
+            return Ok(false);
+        }
         // The vault's own record of this phone says otherwise; the others go on.
         (n, _) => {
             tracing::warn!(enrolment.id = %enrolment, refusal = n, "the vault does not ask this phone to renew");

@@ -18,6 +18,7 @@
 
 mod acme;
 mod apns;
+mod back_up;
 mod config;
 mod error;
 mod identity;
@@ -27,6 +28,7 @@ mod probe;
 mod room;
 
 pub use acme::{AcmeChallengeKind, AcmeConfig};
+pub use back_up::{BACKED_UP, PUSH_CERTIFICATE, PUSH_KEY, back_up};
 pub use config::Config;
 pub use error::Error;
 pub use keys::{install, prepare};

@@ -12,6 +12,7 @@
 mod acme;
 mod answer;
 mod arrivals;
+mod back_up;
 mod connection;
 mod counters;
 mod error;
@@ -27,6 +28,7 @@ mod tls;
 mod walls;
 
 pub use acme::{AcmeChallengeKind, AcmeConfig};
+pub use back_up::{BACKED_UP, back_up};
 pub use error::Error;
 pub use install::{install, prepare};
 pub use proxy::{BadProxyHeader, Network, NotANetwork, read_proxy_header};

@@ -198,6 +198,19 @@ pub enum Effect {
         #[n(0)]
         order: OrderId,
     },
+    /// An administrator confirmed that the house was restored.
+    #[n(70)]
+    RestoreConfirmed {
+        /// Where the restore stands in the ledger.
+        #[n(0)]
+        restored: u64,
+        /// Whom it removes: people who were removed since the backup was made.
+        #[n(1)]
+        without: Vec<PersonId>,
+        /// Enough administrators have confirmed the same: it is in force from here on.
+        #[n(2)]
+        complete: bool,
+    },
     /// Each target's set of that name is now this one; what it held of it before is gone from it.
     #[n(20)]
     DeclarationsSet {

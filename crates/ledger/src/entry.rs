@@ -198,6 +198,20 @@ pub enum Body {
         #[n(0)]
         certificate: Opaque,
     },
+    /// The house was restored from a backup. Sessions, API keys and invitations that were open end
+    /// here, and nothing is opened or commanded until administrators confirm it.
+    #[n(28)]
+    Restored {
+        /// SHA-256 of the backup's manifest.
+        #[n(0)]
+        manifest: Digest,
+        /// When the backup was made.
+        #[n(1)]
+        made_at_ms: TimeMs,
+        /// How many entries the backup's ledger had.
+        #[n(2)]
+        entries: u64,
+    },
 
     /// Core's word: a phone's `Authenticate`.
     #[n(32)]
@@ -272,7 +286,8 @@ impl Body {
             | Self::CertificateRefused { .. }
             | Self::GivenBack { .. }
             | Self::StandingUsed { .. }
-            | Self::ServerCertificateIssued { .. } => Witness::Vault,
+            | Self::ServerCertificateIssued { .. }
+            | Self::Restored { .. } => Witness::Vault,
             Self::Authenticated { .. }
             | Self::TokenUpdated { .. }
             | Self::CheckedOut { .. }

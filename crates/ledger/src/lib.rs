@@ -18,6 +18,7 @@ pub mod entry;
 mod error;
 mod frame;
 mod personal;
+pub mod snapshot;
 mod store;
 mod verify;
 mod words;

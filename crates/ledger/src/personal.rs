@@ -225,6 +225,29 @@ fn record(kind: u8, subject: Subject, key: &[u8; 32]) -> Zeroizing<[u8; RECORD_B
     out
 }
 
+/// The file's header and its whole records. A last one that is half there is left out, as at
+/// [`PersonKeys::load`].
+pub(crate) fn whole_records(dir: &Path) -> Result<Zeroizing<Vec<u8>>, LedgerError> {
+    let path = dir.join(KEYS_FILE_NAME);
+    let bytes = Zeroizing::new(std::fs::read(&path).map_err(io_error("can't read", &path))?);
+    let Some((header, records)) = bytes.split_at_checked(HEADER_BYTES).filter(|(h, _)| h.starts_with(MAGIC))
+    else {
+        return Err(LedgerError::NotOurs { path });
+    };
+    let mut out = Zeroizing::new(Vec::with_capacity(bytes.len()));
+    out.extend_from_slice(header);
+    let mut records = records.chunks(RECORD_BYTES).enumerate().peekable();
+    while let Some((index, record)) = records.next() {
+        if read_record(record).is_some() {
+            out.extend_from_slice(record);
+        } else if records.peek().is_some() {
+            let (index, offset) = (index as u64, out.len() as u64);
+            return Err(LedgerError::Corrupt { path, index, offset, why: Damage::Check });
+        }
+    }
+    Ok(out)
+}
+
 /// The subject, and the key unless it says that it was erased; `None` when the check differs.
 #[allow(clippy::type_complexity)]
 fn read_record(bytes: &[u8]) -> Option<(Subject, Option<Zeroizing<[u8; 32]>>)> {

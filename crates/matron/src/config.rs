@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use backup::Recipients;
 use serde::{Deserialize, Serialize};
 
 use crate::Place;
+use crate::rooms::Room;
 
 /// The whole configuration, as the file has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +23,7 @@ pub(crate) struct Config {
     pub(crate) push: Push,
     pub(crate) enrolment: Enrolment,
     pub(crate) inventory: Inventory,
+    pub(crate) backup: Backup,
     pub(crate) log: Log,
     pub(crate) sandbox: Sandbox,
 }
@@ -130,6 +133,14 @@ pub(crate) struct Inventory {
     pub(crate) query_life_hours: u32,
 }
 
+/// Backups.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Backup {
+    /// To whom backups are encrypted: public keys of age (`age1…`), whose secret halves are kept elsewhere.
+    pub(crate) recipients: Vec<String>,
+}
+
 /// Logging, to standard error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -163,6 +174,7 @@ impl Default for Config {
             push: Push::default(),
             enrolment: Enrolment::default(),
             inventory: Inventory::default(),
+            backup: Backup::default(),
             log: Log::default(),
             sandbox: Sandbox::default(),
         }
@@ -390,6 +402,9 @@ impl Config {
                 bail!("{key}: there is no file {}", path.display());
             }
         }
+        if !self.backup.recipients.is_empty() {
+            Recipients::parse(&self.backup.recipients)?;
+        }
         self.check_acme()?;
         self.core(Path::new("")).check()?;
         Ok(())
@@ -458,6 +473,17 @@ impl Config {
             names.push("127.0.0.1".into());
         }
         names
+    }
+
+    /// A room's part, as its process reads it.
+    pub(crate) fn of(&self, room: Room, rooms_dir: &Path) -> Result<serde_json::Value> {
+        Ok(match room {
+            Room::Door => serde_json::to_value(self.door(rooms_dir))?,
+            Room::Reader => serde_json::to_value(self.reader(rooms_dir))?,
+            Room::Core => serde_json::to_value(self.core(rooms_dir))?,
+            Room::Vault => serde_json::to_value(self.vault(rooms_dir))?,
+            Room::Courier => serde_json::to_value(self.courier(rooms_dir))?,
+        })
     }
 
     pub(crate) fn door(&self, dir: &Path) -> door::Config {
@@ -603,6 +629,7 @@ mod tests {
             ("inventory.history_days=0", "history_days"),
             ("acme.directory=https://acme.example.org/d", "acme.agree_to_terms"),
             ("acme.challenge=dns-01", "challenge"),
+            ("backup.recipients=[\"age1made-up\"]", "backup.recipients"),
         ] {
             let e = format!("{:#}", Config::read(&place(&[set])).unwrap_err());
             assert!(e.contains(key), "{set}: {e}");

@@ -5,6 +5,7 @@
 //! to a running Matron through its HTTP API.
 
 mod allowed;
+mod backups;
 mod bench;
 mod certificate;
 mod cli;
@@ -59,6 +60,10 @@ enum Command {
     Push(push::PushCommand),
     /// Is all well here? With --phone-ready: would an iPhone connect? Looks and changes nothing.
     Doctor(Box<doctor::Doctor>),
+    /// A backup, encrypted to the recipients in the configuration; the house goes on meanwhile.
+    Backup(backups::BackupArgs),
+    /// A house from a backup, in an empty data folder; with --rehearse only a try, in a folder of its own.
+    Restore(backups::RestoreArgs),
     #[command(flatten)]
     Administrator(cli::CliCommand),
     /// Was our Ivanti EPMM hit, what could have been taken, and what to do now. Needs no server.
@@ -79,7 +84,10 @@ enum Command {
     /// Started by `serve`, never by hand.
     #[command(hide = true)]
     Room { room: rooms::Room },
-    /// Started by the first `serve`, never by hand.
+    /// Started by `backup`, never by hand.
+    #[command(hide = true)]
+    BackUp { room: rooms::Room },
+    /// Started by the first `serve` and by `restore`, never by hand.
     #[command(hide = true)]
     Install {
         room: rooms::Room,
@@ -107,6 +115,8 @@ fn main() -> ExitCode {
         Command::Setup(args) => return setup::run(*args),
         Command::Push(command) => return push::run(command),
         Command::Doctor(args) => return doctor::run(&args),
+        Command::Backup(args) => return backups::back_up(&args),
+        Command::Restore(args) => return backups::restore(&args),
         Command::Administrator(command) => return cli::run(command),
         Command::Assess(args) => return assess(&args),
         Command::Bench(args) => bench::bench(&args),
@@ -122,6 +132,7 @@ fn main() -> ExitCode {
             .map_err(anyhow::Error::from),
         Command::Bare(args) => bench::bare::serve(&args),
         Command::Room { room } => rooms::run(room),
+        Command::BackUp { room } => rooms::back_up(room),
         Command::Install { room, step, dir, without } => rooms::install(room, step, &dir, &without),
     };
     match done {

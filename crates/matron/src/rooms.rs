@@ -1,12 +1,13 @@
 //! The five rooms as processes of this binary, and their one-shot children of the first start.
 
+use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::ValueEnum;
 use model::{Clock, SystemClock};
-use rpc::control::{ControlEnd, Entered, RoomEvent, ToSupervisor, introduced};
+use rpc::control::{ControlEnd, Entered, RoomEvent, ToRoom, ToSupervisor, introduced};
 use rpc::install::{Installed, VaultWants};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -59,13 +60,32 @@ impl Room {
     }
 }
 
-/// A step of the first start.
+/// A step of the first start, or of a restore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Step {
     /// Makes the room's keys and says their public halves.
     Keys,
     /// Takes what the room has to trust.
     Trust,
+    /// Looks at the room's restored folder, and takes note that it was restored.
+    Restored,
+    /// Core: says a sealed row of its database, for a rehearsal.
+    TestRecord,
+    /// Vault: tries its keys on that row.
+    TryRecord,
+}
+
+impl Step {
+    /// As the command line has it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Keys => "keys",
+            Self::Trust => "trust",
+            Self::Restored => "restored",
+            Self::TestRecord => "test-record",
+            Self::TryRecord => "try-record",
+        }
+    }
 }
 
 /// What a room is started with: its own part of the configuration, and how to log.
@@ -125,21 +145,65 @@ where
 /// Runs a room; standard input is its control pair.
 pub(crate) fn run(room: Room) -> Result<()> {
     match room {
-        Room::Door => enter_and(room, 2, door::run),
-        Room::Reader => enter_and(room, 1, reader::run),
-        Room::Core => enter_and(room, 2, core_room::run),
-        Room::Vault => enter_and(room, 1, vault::run),
-        Room::Courier => enter_and(room, 1, courier::run),
+        Room::Door => enter_and(room, 2, door::back_up, door::run),
+        Room::Reader => enter_and(room, 1, reader::back_up, reader::run),
+        Room::Core => enter_and(room, 2, core_room::back_up, core_room::run),
+        Room::Vault => enter_and(room, 1, vault::back_up, vault::run),
+        Room::Courier => enter_and(room, 1, courier::back_up, courier::run),
     }
+}
+
+/// How a room writes its part of a backup.
+type BackUp<C> = fn(&C, &backup::Request, File) -> Result<backup::Made, backup::BackupError>;
+
+/// Writes a part, and says what came of it.
+fn back_up_as_asked<C>(
+    config: &C,
+    request: serde_json::Value,
+    out: File,
+    back_up: BackUp<C>,
+) -> ToSupervisor {
+    let made = serde_json::from_value(request)
+        .map_err(|e| e.to_string())
+        .and_then(|request| back_up(config, &request, out).map_err(|e| e.to_string()))
+        .and_then(|made| serde_json::to_value(made).map_err(|e| e.to_string()));
+    match made {
+        Ok(made) => ToSupervisor::BackedUp { made, refused: String::new() },
+        Err(refused) => ToSupervisor::BackedUp { made: serde_json::Value::Null, refused },
+    }
+}
+
+/// Writes a room's part while the house does not run; standard input is a control pair.
+pub(crate) fn back_up(room: Room) -> Result<()> {
+    match room {
+        Room::Door => back_up_once(room, door::back_up),
+        Room::Reader => back_up_once(room, reader::back_up),
+        Room::Core => back_up_once(room, core_room::back_up),
+        Room::Vault => back_up_once(room, vault::back_up),
+        Room::Courier => back_up_once(room, courier::back_up),
+    }
+}
+
+fn back_up_once<C: DeserializeOwned>(room: Room, back_up: BackUp<C>) -> Result<()> {
+    let control = ControlEnd::from_stdin()?;
+    let by_hand = "this is started by 'matron backup', not by hand";
+    let Some((ToRoom::Start { config }, _)) = control.receive()? else { bail!(by_hand) };
+    let started: Started<C> = serde_json::from_value(config)?;
+    sandbox::enter(room.held_as(), &started.sandbox)?;
+    let Some((ToRoom::BackUp { request }, mut out)) = control.receive()? else { bail!(by_hand) };
+    let out = File::from(out.pop().context(by_hand)?);
+    control.send(&back_up_as_asked(&started.room, request, out, back_up), &[])?;
+    Ok(())
 }
 
 fn enter_and<C, E, F>(
     room: Room,
     threads: usize,
+    back_up: BackUp<C>,
     run: impl FnOnce(C, ControlEnd, UnboundedReceiver<RoomEvent>) -> F,
 ) -> Result<()>
 where
-    C: DeserializeOwned,
+    C: DeserializeOwned + Clone + Send + 'static,
     E: std::error::Error + Send + Sync + 'static,
     F: Future<Output = Result<(), E>>,
 {
@@ -156,7 +220,7 @@ where
         sandbox.memory_locked = held.memory_locked,
         "the kernel holds the room"
     );
-    let Entered { config: started, control, events, mut pings } = introduced.enter()?;
+    let Entered { config: started, control, events, mut pings, mut backups } = introduced.enter()?;
     let mut builder = match threads {
         1 => tokio::runtime::Builder::new_current_thread(),
         _ => tokio::runtime::Builder::new_multi_thread(),
@@ -170,6 +234,17 @@ where
     runtime.spawn(async move {
         while pings.recv().await.is_some() {
             let _ = alive.send(&ToSupervisor::Alive, &[]);
+        }
+    });
+    let (of_backups, said) = (started.room.clone(), control.try_clone()?);
+    runtime.spawn(async move {
+        while let Some((request, out)) = backups.recv().await {
+            let config = of_backups.clone();
+            // It reads files from end to end: the room goes on with its work.
+            let part = move || back_up_as_asked(&config, request, out, back_up);
+            if let Ok(answer) = tokio::task::spawn_blocking(part).await {
+                let _ = said.send(&answer, &[]);
+            }
         }
     });
     let done = runtime.block_on(run(started.room, control, events));
@@ -219,6 +294,27 @@ pub(crate) fn install(room: Room, step: Step, dir: &Path, without: &[sandbox::La
             core_room::install(dir, &read_json::<Installed>()?).map(|()| String::new())?
         }
         (Room::Vault, Step::Trust) => bail!("the vault made what the others trust"),
+        (Room::Core, Step::Restored) => {
+            serde_json::to_string(&core_room::restored(dir, SystemClock.now_ms())?)?
+        }
+        (Room::Vault, Step::Restored) => {
+            serde_json::to_string(&vault::restored(dir, &read_json()?, SystemClock.now_ms())?)?
+        }
+        (Room::Core, Step::TestRecord) => {
+            let found = core_room::find_test_row(dir)?;
+            serde_json::to_string(&found.map(|(enrolment, row)| vault::TestRecord {
+                enrolment,
+                name: row.name,
+                compartment: u32::from(row.compartment.number()),
+                wrapped_key: row.wrapped_key,
+                ciphertext: row.ciphertext,
+                mask: row.mask,
+            }))?
+        }
+        (Room::Vault, Step::TryRecord) => serde_json::to_string(&vault::try_record(dir, &read_json()?)?)?,
+        (_, Step::Restored | Step::TestRecord | Step::TryRecord) => {
+            bail!("the {} has no such step", room.name())
+        }
     };
     println!("{said}");
     Ok(())

@@ -1,6 +1,7 @@
 //! The supervisor: holds no key, binds the listeners, starts the rooms, hands each the descriptors
 //! it needs, starts again what died, and lets everything finish at the end.
 
+mod backups;
 mod ending;
 mod first_start;
 mod systemd;
@@ -13,7 +14,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -35,7 +36,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// The most characters of a room's last words that are shown.
 const MOST_SHOWN_CHARS: usize = 2000;
-/// The most messages one life of a room may send: it says that it is ready, and why it ends.
+/// The most messages one life of a room may send: it says that it is ready, and why it ends; and once a
+/// backup that it is asked for.
 const MOST_SAID: usize = 16;
 
 /// How often a room is asked whether it is alive.
@@ -48,6 +50,9 @@ enum Event {
     Said(Room, u64, ToSupervisor),
     Died(Room, u64, String),
     StartAgain(Room),
+    /// A room is to write its part of a backup into this file.
+    AskPart(Room, serde_json::Value, std::fs::File),
+    BackupEnded(crate::backups::Name, Result<()>),
 }
 
 struct Living {
@@ -57,6 +62,8 @@ struct Living {
     ready: bool,
     /// When it last answered, in milliseconds since it was started.
     answered_ms: Arc<AtomicU64>,
+    /// How many messages it may send in this life.
+    may_say: Arc<AtomicUsize>,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
 }
 
@@ -70,6 +77,7 @@ struct Supervisor {
     generation: u64,
     /// Standard error leads into the journal.
     journal: bool,
+    backup: Option<backups::UnderWay>,
     events: mpsc::UnboundedSender<Event>,
 }
 
@@ -81,6 +89,8 @@ pub(crate) fn serve(place: &Place) -> Result<()> {
     sandbox::keep_descriptors();
     let _lock = lock(&data)?;
     hold(&config)?;
+    look_for_a_restore(&data)?;
+    let _ = std::fs::remove_file(data.join(crate::backups::REQUEST_FILE));
     let handed = systemd::handed_sockets()?;
     let phones = listener(handed.phones, "phones", config.phones.listen)?;
     let administrators = listener(handed.administrators, "administrators", config.administrators.listen)?;
@@ -113,6 +123,7 @@ pub(crate) fn init(place: &Place) -> Result<()> {
     let data = std::path::absolute(&place.data).context("the data folder")?;
     std::fs::create_dir_all(&data).with_context(|| format!("the data folder {}", data.display()))?;
     let _lock = lock(&data)?;
+    look_for_a_restore(&data)?;
     if data.join("rooms").exists() {
         bail!("{}: there is a Matron in this folder already; nothing was changed", data.display());
     }
@@ -173,7 +184,7 @@ fn allow_connections(connections: usize) {
 
 /// This program's file, also when an upgrade has replaced it: a room that is started again must speak as
 /// its neighbours do.
-fn this_program() -> Result<PathBuf> {
+pub(crate) fn this_program() -> Result<PathBuf> {
     let path = std::env::current_exe().context("the path of this program")?;
     Ok(if path.exists() { path } else { PathBuf::from("/proc/self/exe") })
 }
@@ -218,6 +229,31 @@ fn lock(data: &Path) -> Result<std::fs::File> {
     Ok(file)
 }
 
+/// The same lock, if nobody has it: for what works on a house that does not run.
+pub(crate) fn try_lock(data: &Path) -> Result<Option<std::fs::File>> {
+    use rustix::fs::{FlockOperation, flock};
+    let path = data.join("lock");
+    let open = std::fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path);
+    let file = open.with_context(|| format!("the lock {}", path.display()))?;
+    Ok(flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok().then_some(file))
+}
+
+/// Refuses to begin a new house where a restore was not finished, and clears up after one that was.
+fn look_for_a_restore(data: &Path) -> Result<()> {
+    let work = data.join("restore.unfinished");
+    if !work.exists() {
+        return Ok(());
+    }
+    if !data.join("rooms").exists() {
+        bail!(
+            "{}: a restore into this folder was not finished; run 'matron restore' again, or remove {}",
+            data.display(),
+            work.display()
+        );
+    }
+    std::fs::remove_dir_all(&work).with_context(|| format!("{}", work.display()))
+}
+
 async fn supervise(
     config: Config,
     rooms_dir: PathBuf,
@@ -240,6 +276,7 @@ async fn supervise(
         failures: HashMap::new(),
         generation: 0,
         journal: systemd::to_journal(),
+        backup: None,
         events: tx,
     };
     for room in Room::ALL {
@@ -254,7 +291,10 @@ async fn supervise(
     loop {
         tokio::select! {
             Some(event) = events.recv() => supervisor.take(event)?,
-            _ = ping.tick() => supervisor.ping(),
+            _ = ping.tick() => {
+                supervisor.ping();
+                supervisor.look_for_a_backup_request();
+            }
             () = tick(&mut sign_of_life) => systemd::alive(),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
@@ -314,7 +354,7 @@ impl Supervisor {
         self.generation += 1;
         let generation = self.generation;
         let start = serde_json::json!({
-            "room": self.room_config(room)?,
+            "room": self.config.of(room, &self.rooms_dir)?,
             "log": self.config.log,
             "journal": self.journal,
             "sandbox": self.config.allowed(room, &self.rooms_dir),
@@ -327,10 +367,12 @@ impl Supervisor {
         }
         let started = Instant::now();
         let answered_ms = Arc::new(AtomicU64::new(0));
-        self.listen_to(room, generation, &control, started, answered_ms.clone())?;
+        let may_say = Arc::new(AtomicUsize::new(MOST_SAID));
+        self.listen_to(room, generation, &control, started, (answered_ms.clone(), may_say.clone()))?;
         let (stop, stopped) = tokio::sync::oneshot::channel();
         tokio::spawn(wait_for(child, room, generation, stopped, self.events.clone()));
-        let living = Living { control, generation, started, ready: false, answered_ms, stop: Some(stop) };
+        let living =
+            Living { control, generation, started, ready: false, answered_ms, may_say, stop: Some(stop) };
         self.living.insert(room, living);
         for (a, b) in Room::PAIRS {
             if a == room || b == room {
@@ -338,17 +380,6 @@ impl Supervisor {
             }
         }
         Ok(())
-    }
-
-    fn room_config(&self, room: Room) -> Result<serde_json::Value> {
-        let dir = &self.rooms_dir;
-        Ok(match room {
-            Room::Door => serde_json::to_value(self.config.door(dir))?,
-            Room::Reader => serde_json::to_value(self.config.reader(dir))?,
-            Room::Core => serde_json::to_value(self.config.core(dir))?,
-            Room::Vault => serde_json::to_value(self.config.vault(dir))?,
-            Room::Courier => serde_json::to_value(self.config.courier(dir))?,
-        })
     }
 
     /// Gives two living neighbours a fresh pair. One that has just died gets its own when it is back.
@@ -366,12 +397,12 @@ impl Supervisor {
         generation: u64,
         control: &ControlEnd,
         started: Instant,
-        answered_ms: Arc<AtomicU64>,
+        (answered_ms, may_say): (Arc<AtomicU64>, Arc<AtomicUsize>),
     ) -> Result<()> {
         let (control, events) = (control.try_clone()?, self.events.clone());
         std::thread::Builder::new().name(format!("from {}", room.name())).spawn(move || {
             let mut said = 0;
-            while said < MOST_SAID {
+            while said < may_say.load(Ordering::Relaxed) {
                 match control.receive::<ToSupervisor>() {
                     Ok(Some((ToSupervisor::Alive, _))) => {
                         answered_ms.store(since(started), Ordering::Relaxed)
@@ -421,6 +452,13 @@ impl Supervisor {
                 }
             }
             Event::Said(_, _, ToSupervisor::Alive) => {}
+            Event::Said(room, generation, said @ ToSupervisor::BackedUp { .. }) => {
+                if self.living.get(&room).is_some_and(|l| l.generation == generation) {
+                    self.part_said(room, said);
+                }
+            }
+            Event::AskPart(room, request, out) => self.ask_part(room, request, out),
+            Event::BackupEnded(name, done) => self.backup_ended(&name, done),
             Event::Said(room, _, ToSupervisor::Failed { why }) => {
                 let why = shown(&why);
                 if !self.was_ready.contains_key(&room) {
@@ -435,6 +473,7 @@ impl Supervisor {
                 let lived = l.started.elapsed();
                 let ready = l.ready;
                 self.living.remove(&room);
+                self.part_answered(room, Err(anyhow::anyhow!("it died meanwhile")));
                 if !self.was_ready.contains_key(&room) {
                     bail!("the {} ended before it was ready ({how}); see its lines above", room.name());
                 }
@@ -543,6 +582,7 @@ mod tests {
             failures: HashMap::new(),
             generation: 5,
             journal: false,
+            backup: None,
             events: tx.clone(),
         };
         for (generation, room) in (1..).zip(Room::ALL) {
@@ -553,6 +593,7 @@ mod tests {
                 started: Instant::now(),
                 ready: true,
                 answered_ms: Arc::default(),
+                may_say: Arc::default(),
                 stop: None,
             };
             supervisor.living.insert(room, living);

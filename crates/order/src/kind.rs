@@ -237,6 +237,20 @@ pub enum OrderKind {
         #[n(0)]
         order: OrderId,
     },
+    /// Confirms that the house was restored from this backup, as two administrators (or the only one)
+    /// have to before anything is opened or commanded again.
+    #[n(70)]
+    ConfirmRestore {
+        /// SHA-256 of the backup's manifest.
+        #[n(0)]
+        manifest: Digest,
+        /// When the backup was made, as the administrator was shown it.
+        #[n(1)]
+        made_at_ms: TimeMs,
+        /// People who were removed since, and are removed again with it.
+        #[n(2)]
+        without: Vec<PersonId>,
+    },
     /// Makes this set of declarations the one of that name on every target; what the targets' set of
     /// that name held before is gone from it. Sealed: [`crate::DeclarationSecrets`].
     #[n(20)]
@@ -269,6 +283,7 @@ impl OrderKind {
             Self::MakeStanding { .. } => "make_standing",
             Self::EndStanding { .. } => "end_standing",
             Self::SetDeclarations { .. } => "set_declarations",
+            Self::ConfirmRestore { .. } => "confirm_restore",
         }
     }
 

@@ -91,13 +91,20 @@ pub enum Refusal {
     TooManyDeclarations = 42,
     #[error("no declarations were ever set for this phone")]
     NoDeclarations = 43,
+    #[error(
+        "the house was restored from a backup: nothing is opened, searched or commanded until two administrators \
+         (or the only one) have confirmed it with 'matron confirm-restore'"
+    )]
+    RestoredUnconfirmed = 85,
+    #[error("there is no restore to confirm, or it is another one than the order names")]
+    NoSuchRestore = 86,
     #[error("a set of declarations is not called back but replaced: set another one, or an empty one")]
     SetStands = 44,
 }
 
 impl Refusal {
     /// Every refusal, in the order of its number.
-    pub const ALL: [Refusal; 43] = [
+    pub const ALL: [Refusal; 45] = [
         Self::Unreadable,
         Self::BadSignature,
         Self::UnknownSigner,
@@ -141,6 +148,8 @@ impl Refusal {
         Self::TooManyDeclarations,
         Self::NoDeclarations,
         Self::SetStands,
+        Self::RestoredUnconfirmed,
+        Self::NoSuchRestore,
     ];
 
     /// Its number in the ledger and on the wire.

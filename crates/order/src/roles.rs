@@ -45,7 +45,8 @@ pub fn rule(role: Role, kind: &OrderKind, erasing: bool) -> Option<Rule> {
         | OrderKind::EndApiKey { .. }
         | OrderKind::SetServiceToken { .. }
         | OrderKind::MakeStanding { .. }
-        | OrderKind::EndStanding { .. } => (role == Administrator).then_some(EVERYWHERE),
+        | OrderKind::EndStanding { .. }
+        | OrderKind::ConfirmRestore { .. } => (role == Administrator).then_some(EVERYWHERE),
         // For oneself: another key, a session, its end.
         OrderKind::AddKey { .. } | OrderKind::EndSession { .. } => Some(EVERYWHERE),
         OrderKind::Grant { records, searches, .. } => match role {

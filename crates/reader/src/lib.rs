@@ -27,6 +27,7 @@
 //! in the clear is always covered (`BatteryLevel` and `LastCloudBackupDate` too), so that a list never shows
 //! a value that the phone has since corrected.
 
+mod back_up;
 mod config;
 mod content;
 mod declared;
@@ -41,6 +42,7 @@ mod room;
 mod scep;
 mod signed;
 
+pub use back_up::{BACKED_UP, back_up};
 pub use config::Config;
 pub use desk::Desk;
 pub use error::Error;

@@ -4,6 +4,7 @@
 //! one JSON message with the descriptors that belong to it (SCM_RIGHTS, unix(7)). When the
 //! supervisor dies, the room reads the end of the stream and stops.
 
+use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::TcpListener;
@@ -40,6 +41,11 @@ pub enum ToRoom {
     },
     /// Answer with [`ToSupervisor::Alive`], from where the room does its work.
     Ping,
+    /// Write your part of a backup into the file that comes with the message (one descriptor).
+    BackUp {
+        /// `backup::Request`: to whom, and what is there already.
+        request: serde_json::Value,
+    },
     /// Finish what is under way, and exit.
     Stop,
 }
@@ -57,6 +63,13 @@ pub enum ToSupervisor {
     },
     /// The answer to [`ToRoom::Ping`].
     Alive,
+    /// The answer to [`ToRoom::BackUp`].
+    BackedUp {
+        /// `backup::Made`; null when it was not.
+        made: serde_json::Value,
+        /// Why not; empty when it was.
+        refused: String,
+    },
 }
 
 /// One end of a control pair.
@@ -171,6 +184,8 @@ pub struct Entered<C> {
     pub events: tokio::sync::mpsc::UnboundedReceiver<RoomEvent>,
     /// One for each [`ToRoom::Ping`]; at most one waits.
     pub pings: tokio::sync::mpsc::Receiver<()>,
+    /// One for each [`ToRoom::BackUp`], with its file.
+    pub backups: tokio::sync::mpsc::UnboundedReceiver<(serde_json::Value, File)>,
 }
 
 /// What the supervisor says first, heard before anything else is begun.
@@ -205,10 +220,11 @@ impl<C> Introduced<C> {
         let Self { config, control } = self;
         let (tx, events) = tokio::sync::mpsc::unbounded_channel();
         let (pinged, pings) = tokio::sync::mpsc::channel(1);
+        let (asked, backups) = tokio::sync::mpsc::unbounded_channel();
         let reading = control.try_clone()?;
-        let read = move || read_control(&reading, &tx, &pinged);
+        let read = move || read_control(&reading, &tx, &pinged, &asked);
         std::thread::Builder::new().name("control".into()).spawn(read)?;
-        Ok(Entered { config, control, events, pings })
+        Ok(Entered { config, control, events, pings, backups })
     }
 }
 
@@ -216,6 +232,7 @@ fn read_control(
     control: &ControlEnd,
     tx: &tokio::sync::mpsc::UnboundedSender<RoomEvent>,
     pinged: &tokio::sync::mpsc::Sender<()>,
+    backups: &tokio::sync::mpsc::UnboundedSender<(serde_json::Value, File)>,
 ) {
     loop {
         let (message, mut fds) = match control.receive::<ToRoom>() {
@@ -229,6 +246,10 @@ fn read_control(
             (ToRoom::Peer { room }, Some(fd)) => RoomEvent::Peer(room, UnixStream::from(fd)),
             (ToRoom::Listener { name }, Some(fd)) => RoomEvent::Listener(name, TcpListener::from(fd)),
             (ToRoom::Stop, _) => RoomEvent::Stop,
+            (ToRoom::BackUp { request }, Some(fd)) => {
+                let _ = backups.send((request, File::from(fd)));
+                continue;
+            }
             (ToRoom::Ping, _) => {
                 // One that still waits will be answered; more would say nothing new.
                 let _ = pinged.try_send(());

@@ -51,7 +51,7 @@ pub struct SealedUpdate {
     pub indexed: bool,
 }
 
-fn sealed_row(r: &Row<'_>) -> rusqlite::Result<SealedRow> {
+pub(crate) fn sealed_row(r: &Row<'_>) -> rusqlite::Result<SealedRow> {
     Ok(SealedRow {
         name: r.get(0)?,
         compartment: coded(r, 1, Compartment::from_number)?,

@@ -24,6 +24,7 @@ mod people;
 #[cfg(test)]
 mod plan;
 mod queue;
+mod restore;
 mod schema;
 mod search;
 mod tx;
@@ -47,6 +48,7 @@ pub use people::{ApiKeyRecord, PersonRecord, SessionRecord};
 pub use queue::{
     CommandFilter, CommandItem, CommandState, ErrorLink, Finished, NewCommand, Next, Offer, WarrantDue,
 };
+pub use restore::{copy, position};
 pub use search::IndexItem;
 pub use tx::Tx;
 pub use view::View;

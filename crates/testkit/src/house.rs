@@ -140,6 +140,36 @@ impl House {
         self.data().join("ca.pem")
     }
 
+    /// Leaves everything behind: what is started next is on another, empty disk, at the same addresses.
+    ///
+    /// # Errors
+    /// When no folder can be made.
+    pub fn move_out(&mut self) -> Result<(), HouseError> {
+        self.stop()?;
+        self.dir = TempDir::new()?;
+        Ok(())
+    }
+
+    /// Runs a command of the host against this house's data folder, with its settings.
+    ///
+    /// # Errors
+    /// When the binary can't be run.
+    pub fn on_host(&self, arguments: &[&str]) -> Result<Output, HouseError> {
+        Ok(self.host_command(arguments).output()?)
+    }
+
+    /// The same, not yet started.
+    #[must_use]
+    pub fn host_command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.args(arguments).arg("--data").arg(self.data());
+        for s in &self.settings {
+            command.arg("--set").arg(s);
+        }
+        command.env("NO_COLOR", "1").stdin(Stdio::null());
+        command
+    }
+
     /// Where phones connect.
     #[must_use]
     pub fn phones(&self) -> SocketAddr {

@@ -247,6 +247,7 @@ impl Chamber {
         order: &model::OrderId,
         phones: &[EnrolmentId],
     ) -> Result<Vec<(EnrolmentId, SignedWarrant)>, Refusal> {
+        self.check_budgets_are_confirmed()?;
         if phones.len() > MOST_WARRANTS {
             return Err(Refusal::BadArgument);
         }

@@ -158,6 +158,7 @@ impl Chamber {
 
     /// What these phones may be told today, each endpoint with its status and digest.
     pub(crate) fn declarations(&self, phones: &[EnrolmentId]) -> Result<Vec<PhoneDeclarations>, Refusal> {
+        self.check_budgets_are_confirmed()?;
         phones.iter().map(|p| self.declarations_of(*p)).collect()
     }
 

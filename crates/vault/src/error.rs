@@ -26,6 +26,9 @@ pub enum Error {
         "the ledger's first entry names another root key than the key file holds; they don't belong together"
     )]
     ForeignLedger,
+    /// The operator's: what was restored does not belong together.
+    #[error("the restored vault: {0}; take another backup")]
+    Restore(String),
     /// Ours: a key or certificate could not be made.
     #[error("a key or certificate could not be made: {0}")]
     Making(String),

@@ -67,6 +67,7 @@ impl Chamber {
         enrolment: EnrolmentId,
         asked: Asked,
     ) -> Result<(SignedWarrant, Vec<u8>), Refusal> {
+        self.check_budgets_are_confirmed()?;
         let known = self.state.enrolments.get(&enrolment).is_some_and(|e| e.issued.is_some() && !e.withdrawn);
         if !known {
             return Err(Refusal::UnknownEnrolment);

@@ -31,6 +31,7 @@ impl Chamber {
         rows: &[(EnrolmentId, SealedRow)],
         sealed_search: &[u8],
     ) -> Result<Granted, Refusal> {
+        self.check_budgets_are_confirmed()?;
         let s = self.state.sessions.get(session).cloned().ok_or(Refusal::GrantExhausted)?;
         if self.now_ms >= s.expires_at_ms || rows.len() > MOST_ROWS {
             return Err(Refusal::GrantExhausted);

@@ -8,6 +8,7 @@
 //! Whoever takes this room has everything; that is why it is small, parses nothing that a phone
 //! sent but what the reader sealed (a certificate request), and can't be reached from outside.
 
+mod back_up;
 mod certificate;
 mod chamber;
 mod command;
@@ -21,6 +22,7 @@ mod install;
 mod keys;
 mod order_kinds;
 mod profile;
+mod restored;
 mod room;
 mod rows;
 mod server;
@@ -31,6 +33,7 @@ mod submit;
 #[cfg(test)]
 mod tests;
 
+pub use back_up::{BACKED_UP, Restore, Restored, TestRecord, Tried, back_up, restored, try_record};
 pub use error::Error;
 pub use install::prepare;
 pub use room::{Config, run};

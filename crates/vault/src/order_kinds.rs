@@ -196,6 +196,9 @@ impl Chamber {
                 self.make_standing(order, *template, *cap_an_hour, *expires_at_ms)
             }
             OrderKind::EndStanding { order } => self.end_standing(*order),
+            OrderKind::ConfirmRestore { manifest, made_at_ms, without } => {
+                self.confirm_restore(signer, manifest, *made_at_ms, without)
+            }
         }
     }
 

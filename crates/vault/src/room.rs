@@ -368,9 +368,18 @@ impl Vault for Room {
         &self,
         _: Request<proto::VaultHealthRequest>,
     ) -> Result<Response<proto::VaultHealth>, Status> {
-        let refused = self.door.decide(|c| c.state.refused_orders).await.map_err(not_durable)?;
+        let seen = |c: &mut Chamber| (c.state.refused_orders, c.state.unconfirmed.clone());
+        let (refused_orders, unconfirmed) = self.door.decide(seen).await.map_err(not_durable)?;
         let entries = *self.door.durable.borrow();
-        Ok(Response::new(proto::VaultHealth { entries, refused_orders: refused, ledger: "ok".into() }))
+        let restored = unconfirmed.map(|u| proto::UnconfirmedRestore {
+            manifest: u.manifest.0.to_vec(),
+            made_at_ms: u.made_at_ms,
+            entries: u.entries,
+            position: u.position,
+            needed: u32::try_from(u.needed).unwrap_or(u32::MAX),
+            confirmed: u32::try_from(u.confirmed.len()).unwrap_or(u32::MAX),
+        });
+        Ok(Response::new(proto::VaultHealth { entries, refused_orders, ledger: "ok".into(), restored }))
     }
 }
 

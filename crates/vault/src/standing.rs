@@ -153,6 +153,7 @@ impl Chamber {
 
     /// Acts for one phone under a standing order.
     pub(crate) fn act(&mut self, standing: &OrderId, enrolment: &EnrolmentId) -> Result<Acted, Refusal> {
+        self.check_budgets_are_confirmed()?;
         let s = self.state.standing.get(standing).filter(|s| s.stands(self.now_ms));
         let s = s.ok_or(Refusal::NoSuchStanding)?;
         let StandingTemplate::RenewCertificates { before_ms } = s.template;

@@ -14,6 +14,7 @@ use model::{
 use crate::Error;
 use crate::declared::DeclaredState;
 use crate::give_back::Given;
+use crate::restored::Unconfirmed;
 use crate::standing::{Renewal, Standing};
 
 /// A person who signs orders.
@@ -143,6 +144,8 @@ pub(crate) struct State {
     pub(crate) given: HashMap<EnrolmentId, Given>,
     pub(crate) decided: HashMap<OrderId, Decided>,
     pub(crate) refused_orders: u64,
+    /// The house was restored from a backup, and that is not confirmed yet.
+    pub(crate) unconfirmed: Option<Unconfirmed>,
 }
 
 /// Opens the ledger in `dir` and replays it.
@@ -231,6 +234,9 @@ impl State {
             Body::GivenBack { enrolment, .. } => {
                 self.given.entry(*enrolment).or_insert_with(Given::none).once_more(at_ms);
             }
+            Body::Restored { manifest, made_at_ms, entries } => {
+                self.restored(position, *manifest, *made_at_ms, *entries);
+            }
             // Core's word changes nothing that the vault decides by.
             Body::KeysStated { .. }
             | Body::Authenticated { .. }
@@ -255,11 +261,10 @@ impl State {
                 self.keys.insert(*key_id, HeldKey { person: *person, public: *public_key });
             }
             Effect::PersonRemoved { person } => {
-                if let Some(p) = self.people.get_mut(person) {
-                    p.present = false;
-                }
-                self.keys.retain(|_, k| k.person != *person);
-                self.sessions.retain(|_, s| s.person != *person);
+                self.remove_person(person);
+            }
+            Effect::RestoreConfirmed { restored, without, complete } => {
+                self.restore_confirmed(*restored, signer, without, *complete);
             }
             Effect::Invited { enrolment, link, group, expires_at_ms, holder } => {
                 self.links.insert(*link, *enrolment);
@@ -363,6 +368,15 @@ impl State {
                 self.commanded.insert(order, commanded);
             }
         }
+    }
+
+    /// A person signs no more.
+    pub(crate) fn remove_person(&mut self, person: &PersonId) {
+        if let Some(p) = self.people.get_mut(person) {
+            p.present = false;
+        }
+        self.keys.retain(|_, k| k.person != *person);
+        self.sessions.retain(|_, s| s.person != *person);
     }
 
     /// Drops the lists of orders and the sessions that ran out before `before_ms`: memory holds what

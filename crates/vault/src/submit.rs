@@ -165,6 +165,7 @@ impl Chamber {
         if role.is_some_and(|r| roles::rule(r, &order.kind, false).is_none()) {
             return Err(Refusal::RoleNotAllowed);
         }
+        self.check_order_is_confirmed(&order.kind)?;
         let arguments = self.open_arguments(order, &submitted.sealed_arguments)?;
         if let OrderKind::JoinFirst { key: new_key } = &order.kind {
             let consequence = self.join_first(order, new_key, &arguments)?;

@@ -6,6 +6,7 @@ mod declarations;
 mod give_back;
 mod hostile;
 mod renewal;
+mod restored;
 
 use std::sync::Arc;
 

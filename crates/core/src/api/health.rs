@@ -59,6 +59,25 @@ pub(crate) struct VaultState {
     ledger: String,
     /// `waiting`, `following`, or why its ledger is no longer followed.
     following: String,
+    /// The house was restored from a backup, and administrators have yet to confirm it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restored: Option<UnconfirmedRestore>,
+}
+
+/// A restore that waits for administrators: nothing is opened or commanded meanwhile.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct UnconfirmedRestore {
+    /// SHA-256 of the backup's manifest.
+    #[schema(value_type = String)]
+    manifest: model::Digest,
+    made_at_ms: i64,
+    /// How many entries the backup's ledger had.
+    entries: u64,
+    /// Where the restore stands in the ledger.
+    position: u64,
+    /// How many administrators have to confirm the same, and how many have confirmed.
+    needed: u32,
+    confirmed: u32,
 }
 
 /// The courier.
@@ -195,6 +214,13 @@ pub(crate) async fn health(
     let enrolled = states.iter().find(|(s, _)| *s == store::EnrolmentState::Enrolled).map_or(0, |s| s.1);
     let mut warnings = warnings(&renewal, &door, enrolled, now_ms);
     warnings.extend(push_warning(&courier, enrolled, now_ms));
+    if let Some(r) = &vault.restored {
+        warnings.push(format!(
+            "the house was restored from a backup; nothing is opened or commanded until {} administrator(s) confirm \
+             it with 'matron confirm-restore' ({} did)",
+            r.needed, r.confirmed
+        ));
+    }
     let database = room.store.trouble().map(|e| e.to_string()).unwrap_or_default();
     warnings.extend(courier.acme.as_ref().and_then(AcmeState::warning));
     let certified = courier.acme.as_ref().is_none_or(|acme| acme.failures == 0);
@@ -229,14 +255,32 @@ async fn vault(room: &Room) -> VaultState {
         Following::UpToDate => "following".to_owned(),
         Following::Refused(why) => (*why).to_owned(),
     };
-    let mut state =
-        VaultState { answers: false, entries: 0, refused_orders: 0, ledger: String::new(), following };
+    let mut state = VaultState {
+        answers: false,
+        entries: 0,
+        refused_orders: 0,
+        ledger: String::new(),
+        following,
+        restored: None,
+    };
     let asked = async { asked("health", PATIENCE, room.vault().await?.health(VaultHealthRequest {})).await };
     if let Ok(Ok(h)) = tokio::time::timeout(PATIENCE, asked).await {
         state.answers = true;
         state.entries = h.entries;
         state.refused_orders = h.refused_orders;
         state.ledger = h.ledger;
+        state.restored = h.restored.and_then(|r| {
+            let (made_at_ms, entries, position) = (r.made_at_ms, r.entries, r.position);
+            let manifest = rpc::digest(&r.manifest).ok()?;
+            Some(UnconfirmedRestore {
+                manifest,
+                made_at_ms,
+                entries,
+                position,
+                needed: r.needed,
+                confirmed: r.confirmed,
+            })
+        });
     }
     state
 }

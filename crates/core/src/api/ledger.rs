@@ -172,6 +172,9 @@ fn summary(body: &Body) -> (&'static str, Value) {
         Body::ServerCertificateIssued { certificate } => {
             ("server_certificate_issued", json!({ "certificate": order::sha256(&certificate.0) }))
         }
+        Body::Restored { manifest, made_at_ms, entries } => {
+            ("restored", json!({ "manifest": manifest, "made_at_ms": made_at_ms, "entries": entries }))
+        }
         Body::CertificateTaken { enrolment, certificate } => {
             ("certificate_taken", json!({ "enrolment": enrolment, "certificate": certificate }))
         }
@@ -219,6 +222,9 @@ fn effect_summary(effect: &Effect) -> (&'static str, Value) {
             json!({ "template": template, "cap_an_hour": cap_an_hour, "expires_at_ms": expires_at_ms }),
         ),
         Effect::StandingEnded { order } => ("standing_ended", json!({ "order": order })),
+        Effect::RestoreConfirmed { restored, without, complete } => {
+            ("restore_confirmed", json!({ "restored": restored, "without": without, "complete": complete }))
+        }
         Effect::DeclarationsSet { set, declarations, targets, erasing, .. } => (
             "declarations_set",
             json!({ "set": set, "erasing": erasing, "targets": targets,

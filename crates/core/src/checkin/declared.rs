@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use model::{EnrolmentId, TimeMs};
-use order::{AnswerClass, DeclaredAnswer, SignedDeclarations, endpoint_hash};
+use order::{AnswerClass, DeclaredAnswer, Refusal, SignedDeclarations, endpoint_hash};
 use rpc::proto::core_reply::Answer;
 use rpc::proto::{DeclarationsAnswer, DeclarationsAsked, DeclarationsRequest, StatusReport, Warranted};
 use store::{App, DeclarationState, DeclarationsKept, EnrolmentState, Slot, StatusError, StoreError, Tx};
@@ -115,6 +115,9 @@ async fn fetch(
     let request = DeclarationsRequest { enrolments: vec![enrolment.0.to_vec()] };
     let asked = ask_vault(room, "declarations", |mut v| async move { v.declarations(request).await });
     let DeclarationsAnswer { refusal, phones } = asked.await.map_err(|_| Cannot::Vault)?;
+    if refusal == u32::from(Refusal::RestoredUnconfirmed.number()) {
+        return Err(Cannot::Vault);
+    }
     if refusal != 0 {
         return Ok(None);
     }

@@ -101,8 +101,8 @@ async fn give_back(room: &Room, enrolment: EnrolmentId, what: What, reply: Reply
             body: sealed_body.into(),
             sealed: true,
         })),
-        // Both pass by themselves.
-        Some(Refusal::AskedTooOften | Refusal::LedgerUnavailable) => {
+        // They pass.
+        Some(Refusal::AskedTooOften | Refusal::LedgerUnavailable | Refusal::RestoredUnconfirmed) => {
             tracing::warn!(enrolment.id = %enrolment, refusal, "the vault does not give this phone what it asks back now");
             reply.plain(UNAVAILABLE);
         }

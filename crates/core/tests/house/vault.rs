@@ -479,6 +479,11 @@ impl Vault for FakeVault {
         _: Request<proto::VaultHealthRequest>,
     ) -> Result<Response<proto::VaultHealth>, Status> {
         let entries = self.lock().items.len() as u64;
-        Ok(Response::new(proto::VaultHealth { entries, refused_orders: 0, ledger: "fine".into() }))
+        Ok(Response::new(proto::VaultHealth {
+            entries,
+            refused_orders: 0,
+            ledger: "fine".into(),
+            restored: None,
+        }))
     }
 }

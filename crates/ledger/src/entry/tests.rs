@@ -158,6 +158,34 @@ fn renewal_bodies() -> Vec<Body> {
     ]
 }
 
+/// What backups brought.
+fn restore_bodies() -> Vec<Body> {
+    vec![
+        Body::Restored { manifest: Digest([20; 32]), made_at_ms: 1_764_000_000_000, entries: 1000 },
+        Body::OrderAccepted {
+            order: OrderId([10; 16]),
+            digest: Digest([11; 32]),
+            signer: KeyId([12; 16]),
+            person: PersonId([13; 16]),
+            bytes: Opaque(vec![14; 3]),
+            signature: Opaque(vec![15; 64]),
+            effect: Effect::RestoreConfirmed {
+                restored: 1000,
+                without: vec![PersonId([21; 16])],
+                complete: true,
+            },
+        },
+    ]
+}
+
+#[test]
+fn the_encoding_of_a_restores_entries_stays_what_it_is() {
+    let all: Vec<u8> = restore_bodies().into_iter().flat_map(|b| entry(b).encode().unwrap()).collect();
+    assert_eq!(crate::frame::sha256(&all).to_string(), GOLDEN_RESTORE);
+}
+
+const GOLDEN_RESTORE: &str = "53e9010aa166fd31de00e157c5154ab2154473ca6809c9736236c624592106d8";
+
 #[test]
 fn the_encoding_of_renewals_entries_stays_what_it_is() {
     let all: Vec<u8> = renewal_bodies().into_iter().flat_map(|b| entry(b).encode().unwrap()).collect();
@@ -168,7 +196,7 @@ const GOLDEN_RENEWAL: &str = "0229a84447f10b396b772257829b5158c4a733fc7ca4698b14
 
 #[test]
 fn every_kind_of_entry_reads_back_as_it_was_written() {
-    for body in bodies().into_iter().chain(renewal_bodies()) {
+    for body in bodies().into_iter().chain(renewal_bodies()).chain(restore_bodies()) {
         let entry = entry(body);
         let bytes = entry.encode().unwrap();
         assert_eq!(Entry::decode(&bytes).unwrap(), entry);

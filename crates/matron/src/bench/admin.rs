@@ -211,6 +211,17 @@ impl Admin {
 #[cfg(test)]
 #[allow(dead_code)]
 impl Admin {
+    /// Another administrator, who is yet to be added and has no session.
+    pub(crate) fn another(&self, seed: u8) -> Self {
+        let key = Ed25519Secret::from_seed([seed; 32]).expect("a seed makes a key");
+        Self { key, ..self.with_secret("ms_none") }
+    }
+
+    /// How this administrator's signatures are verified.
+    pub(crate) fn person_key(&self) -> order::PersonKey {
+        self.key.person_key()
+    }
+
     /// The same with another bearer secret.
     pub(crate) fn with_secret(&self, secret: &str) -> Self {
         Self {

@@ -47,6 +47,7 @@ pub(crate) fn kind_of(body: &Body) -> &'static str {
             Effect::ServiceTokenSet { .. } => "service_token_set",
             Effect::StandingMade { .. } => "standing_made",
             Effect::StandingEnded { .. } => "standing_ended",
+            Effect::RestoreConfirmed { .. } => "restore_confirmed",
             Effect::DeclarationsSet { .. } => "declarations_set",
         },
         Body::OrderRefused { .. } => "order_refused",
@@ -60,6 +61,7 @@ pub(crate) fn kind_of(body: &Body) -> &'static str {
         Body::PhoneRefused { .. } => "phone_refused",
         Body::StandingUsed { .. } => "standing_used",
         Body::GivenBack { .. } => "given_back",
+        Body::Restored { .. } => "restored",
         Body::ServerCertificateIssued { .. } => "server_certificate_issued",
         Body::CertificateTaken { .. } => "certificate_taken",
     }

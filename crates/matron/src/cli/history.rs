@@ -202,6 +202,10 @@ fn body_in_words(body: &Body) -> String {
         Body::GivenBack { enrolment, what } => {
             format!("phone {} got back what is kept for it: {}", short(enrolment), show::line(what))
         }
+        Body::Restored { made_at_ms, .. } => format!(
+            "THE HOUSE WAS RESTORED from the backup of {}: what happened between then and now is missing",
+            show::time(*made_at_ms)
+        ),
         Body::ServerCertificateIssued { .. } => "the door's own certificate was renewed".into(),
         Body::CertificateTaken { enrolment, .. } => {
             format!("phone {} came with its renewed certificate", short(enrolment))

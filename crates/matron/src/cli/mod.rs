@@ -9,6 +9,7 @@ mod act;
 mod admin;
 mod apps;
 mod chain;
+mod confirm_restore;
 mod declarations;
 mod desk;
 mod devices;
@@ -103,6 +104,8 @@ pub(crate) enum CliCommand {
     Ledger(Of<history::LedgerCommand>),
     /// Read-only keys for programs (masks only).
     ApiKeys(Of<admin::ApiKeysCommand>),
+    /// The house was restored from a backup: let it open and command again.
+    ConfirmRestore(At<confirm_restore::ConfirmRestore>),
     /// The public TLS certificate by ACME: how it stands, what to put into DNS, a try now.
     Acme(Of<acme::AcmeCommand>),
     /// How the house is.
@@ -135,6 +138,9 @@ pub(crate) fn run(command: CliCommand) -> ExitCode {
         CliCommand::Orders(c) => (json(&c.reach), at(c.reach, |d| records::orders(d, c.command))),
         CliCommand::Ledger(c) => (json(&c.reach), at(c.reach, |d| history::run(d, c.command))),
         CliCommand::ApiKeys(c) => (json(&c.reach), at(c.reach, |d| admin::api_keys(d, c.command))),
+        CliCommand::ConfirmRestore(c) => {
+            (json(&c.reach), at(c.reach, |d| confirm_restore::run(d, c.command)))
+        }
         CliCommand::Acme(c) => (json(&c.reach), at(c.reach, |d| acme::run(d, c.command))),
         CliCommand::Health(c) => (json(&c.reach), at(c.reach, records::health)),
         CliCommand::Simulate(c) => (json(&c.reach), at(c.reach, |d| simulate::run(d, &c.command))),

@@ -135,9 +135,10 @@ fn list(desk: &Desk) -> Result<()> {
     show::print(&show::table(&["PERSON", "ROLE", "GROUP", "KEYS", "JOINED", "LEFT"], rows))
 }
 
-fn remove(desk: &Desk, r: &Remove) -> Result<()> {
+/// The present person whose id begins so.
+pub(crate) fn find(desk: &Desk, wanted: &str) -> Result<PersonId> {
     let people: People = shaped(&all(desk)?)?;
-    let wanted = r.person.to_ascii_lowercase();
+    let wanted = wanted.to_ascii_lowercase();
     let found: Vec<_> = people
         .items
         .iter()
@@ -145,11 +146,15 @@ fn remove(desk: &Desk, r: &Remove) -> Result<()> {
             wanted.len() >= 6 && p.removed_at_ms.is_none() && p.person.to_string().starts_with(&wanted)
         })
         .collect();
-    let person = match found.as_slice() {
-        [one] => one.person,
-        [] => return Err(CliError::NotFound("there is no such person; see 'matron people list'".into())),
-        _ => return Err(usage("more than one person's id begins so; give more digits")),
-    };
+    match found.as_slice() {
+        [one] => Ok(one.person),
+        [] => Err(CliError::NotFound("there is no such person; see 'matron people list'".into())),
+        _ => Err(usage("more than one person's id begins so; give more digits")),
+    }
+}
+
+fn remove(desk: &Desk, r: &Remove) -> Result<()> {
+    let person = find(desk, &r.person)?;
     let reason = super::place::reason(r.reason.clone())?;
     let placed = Draft::new(OrderKind::RemovePerson { person }, &reason).place(desk, r.yes)?;
     if desk.reach.json {

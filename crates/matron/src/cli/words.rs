@@ -91,6 +91,19 @@ pub(crate) fn what(kind: &OrderKind) -> String {
         OrderKind::EndStanding { order } => {
             format!("end standing order {order}: the vault does nothing more by itself under it")
         }
+        OrderKind::ConfirmRestore { manifest, made_at_ms, without } => format!(
+            "confirm that this house was restored from the backup of {} (manifest {}), so that it opens and commands \
+             again{}",
+            time(*made_at_ms),
+            manifest.to_string().get(..16).unwrap_or_default(),
+            match without.as_slice() {
+                [] => String::new(),
+                people => format!(
+                    "; removed again with it: {}",
+                    people.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+                ),
+            }
+        ),
         OrderKind::SetDeclarations { set } => {
             format!("replace the set of declarations '{set}': what it held before is taken away")
         }
@@ -323,6 +336,7 @@ mod tests {
             OrderKind::EndApiKey { hash },
             OrderKind::EndSession { session: hash },
             OrderKind::EndStanding { order: OrderId([6; 16]) },
+            OrderKind::ConfirmRestore { manifest: hash, made_at_ms: 0, without: vec![PersonId([7; 16])] },
             OrderKind::SetDeclarations { set: model::SetName::new("ward-policy").unwrap() },
             OrderKind::SetServiceToken { service: "com.apple.maid".into() },
             OrderKind::Command {

@@ -7,6 +7,7 @@ mod acme;
 #[path = "../../src/bench/admin.rs"]
 mod admin;
 mod apps;
+mod backup;
 mod balancer;
 mod bodies;
 mod clocks;

@@ -3,7 +3,7 @@
 use super::*;
 use std::process::Command as Process;
 
-fn has(program: &str) -> bool {
+pub(crate) fn has(program: &str) -> bool {
     let there = Process::new("sh").args(["-c", &format!("command -v {program}")]).output().unwrap();
     if !there.status.success() {
         eprintln!("SKIPPED: {program} is not installed (scripts/prepare tests installs it)");
