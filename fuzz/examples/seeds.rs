@@ -20,6 +20,7 @@ type Done = Result<(), Box<dyn Error>>;
 fn main() -> Done {
     messages()?;
     profiles()?;
+    raw()?;
     certificates()?;
     orders()?;
     entries()?;
@@ -79,6 +80,21 @@ fn profiles() -> Done {
     save("profile", "odd.xml", odd)
 }
 
+fn raw() -> Done {
+    let update = "<key>Updates</key><array><dict><key>InstallAction</key><string>InstallASAP</string></dict></array>";
+    for (name, request_type, rest) in [
+        ("plain.xml", "StopMirroring", ""),
+        ("text.xml", "RemoveProvisioningProfile", "<key>UUID</key><string>made-up</string>"),
+        ("nested.xml", "ScheduleOSUpdate", update),
+    ] {
+        let file = format!(
+            "<plist version=\"1.0\"><dict><key>RequestType</key><string>{request_type}</string>{rest}</dict></plist>"
+        );
+        save("raw", name, file)?;
+    }
+    Ok(())
+}
+
 const WINDOW: Window = Window { not_before_ms: 0, not_after_ms: 4_000_000_000_000 };
 const INSIDE: Window = Window { not_before_ms: 0, not_after_ms: 3_000_000_000_000 };
 
@@ -107,6 +123,10 @@ fn certificates() -> Done {
     let phone_cert = apple::x509::self_signed_request_certificate(&phone, "fuzz phone", [3; 16], INSIDE)?;
     let csr = apple::csr::build(&phone, "fuzz phone", Some("a-made-up-challenge"))?;
     save("csr", "rsa.der", with_mode(0, &csr))?;
+    let vendor = RsaSigner::generate()?;
+    let chain = vec![apple::x509::self_signed_request_certificate(&vendor, "fuzz vendor", [4; 16], INSIDE)?];
+    let request = apple::push_request::PushRequest::sign(&csr, chain, &vendor)?;
+    save("push_request", "signed.txt", with_mode(0, request.to_text()?.as_bytes()))?;
     save("csr", "p256.der", with_mode(0, &apple::csr::build(&ca, "fuzz phone", None)?))?;
     let challenge = [
         &[

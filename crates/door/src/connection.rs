@@ -1,17 +1,12 @@
 //! Connections: accepted, handshaken, served, and let finish at the end.
 
-use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -24,7 +19,7 @@ use crate::arrivals::{Arrival, Arrivals};
 use crate::counters::Counters;
 use crate::flow::Flow;
 use crate::proxy::{BadProxyHeader, Network, read_proxy_header};
-use crate::stall::Impatient;
+use crate::rest::{self, Silence};
 use crate::tls::{Who, phone_of};
 
 /// Limits of a connection.
@@ -37,10 +32,10 @@ pub(crate) struct Limits {
 
 /// How long someone without a phone's certificate may be silent.
 const STRANGERS_IDLE: Duration = Duration::from_secs(20);
-/// How long the end of a connection that was only a handshake may take.
-const FAREWELL: Duration = Duration::from_secs(1);
-/// How long an answer may get on not a byte.
-const WRITE_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a phone may be silent before its connection is put to rest.
+const RESTS_AFTER: Duration = Duration::from_millis(500);
+/// How long the end of a connection may take.
+pub(crate) const FAREWELL: Duration = Duration::from_secs(1);
 
 impl Limits {
     /// The most connections of those who are no phones: strangers can't take the phones' places.
@@ -103,7 +98,7 @@ pub(crate) async fn accept(listener: TcpListener, entrance: Arc<Entrance>, mut s
 }
 
 /// Returns when the door is told to stop.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
+pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|s| *s).await;
 }
 
@@ -134,9 +129,9 @@ async fn connection(
     let _ = stream.set_nodelay(true);
     let counters = &entrance.flow.walls.counters;
     let mut client = peer.ip();
-    let made = tokio::time::timeout(entrance.limits.handshake_timeout, async {
-        begin(stream, peer, &mut arrival, entrance, &mut client).await
-    });
+    // On the heap, so that it takes no room afterwards.
+    let beginning = Box::pin(begin(stream, peer, &mut arrival, entrance, &mut client));
+    let made = tokio::time::timeout(entrance.limits.handshake_timeout, beginning);
     let begun = made.await.unwrap_or(Err(NoHandshake::TooLong));
     let (mut stream, who) = match begun {
         Ok(begun) => begun,
@@ -158,7 +153,7 @@ async fn connection(
     let Ok(_place) = places.try_acquire() else { return Counters::add(&counters.connections_refused) };
     Counters::add(&counters.connections);
     match stream {
-        Begun::Tls(tls) => serve(*tls, who, entrance, strangers, stop).await,
+        Begun::Tls(tls) => serve(tls, who, entrance, strangers, stop).await,
         Begun::Plain(tcp) => serve(tcp, who, entrance, strangers, stop).await,
     }
 }
@@ -220,23 +215,9 @@ async fn serve<S>(
             Err(_) => return Counters::add(&flow.walls.counters.connections_refused),
         },
     };
-    let service = service_fn(|request: Request<Incoming>| {
-        let flow = flow.clone();
-        async move { Ok::<_, Infallible>(response(flow.serve(who, request).await)) }
-    });
-    let serving = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(idle_timeout)
-        .max_buf_size(64 * 1024)
-        .serve_connection(TokioIo::new(Impatient::new(stream, WRITE_PATIENCE)), service);
-    tokio::pin!(serving);
-    tokio::select! {
-        _ = serving.as_mut() => {}
-        () = stopped(&mut stop) => {
-            serving.as_mut().graceful_shutdown();
-            let _ = serving.await;
-        }
-    }
+    let silence = Silence { rests: RESTS_AFTER, ends: idle_timeout };
+    let answer = |request| async move { response(flow.serve(who, request).await) };
+    rest::serve(stream, &answer, silence, &mut stop).await;
 }
 
 /// A few words for people who open a link that leads nowhere. Fixed texts of the door's own.

@@ -20,6 +20,7 @@ mod flow;
 mod install;
 mod own;
 mod proxy;
+mod rest;
 mod room;
 mod route;
 mod served;
