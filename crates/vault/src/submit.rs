@@ -135,6 +135,11 @@ impl Chamber {
             let refusal = Refusal::from_number(before.refusal).or(Some(Refusal::BadArgument));
             return Outcome { refusal, order: id, position: before.position, ..Outcome::default() };
         }
+        if self.check_order_is_confirmed(&verified.order().kind).is_err() {
+            // It stands; what comes of it is made again once the restore is confirmed. Until then it is undecided
+            // for whoever asks.
+            return Outcome { refusal: Some(Refusal::LedgerUnavailable), order: id, ..Outcome::default() };
+        }
         let again = Outcome { order: id, position: before.position, ..Outcome::default() };
         match self.again(verified, before.at_ms, submitted) {
             Ok(c) => match self.seal_answer(verified.order(), c.answer.as_deref()) {

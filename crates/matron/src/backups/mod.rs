@@ -19,7 +19,7 @@ use crate::cli::failure::failed;
 
 pub(crate) use child::made;
 pub(crate) use make::{Name, make};
-pub(crate) use place::{REQUEST_FILE, Wanted, backups_dir, failed_file};
+pub(crate) use place::{LAST_FILE, Last, REQUEST_FILE, Wanted, backups_dir, failed_file};
 
 #[derive(Debug, Args)]
 pub(crate) struct BackupArgs {

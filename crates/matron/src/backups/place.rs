@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use backup::{MANIFEST_FILE, Manifest, Recipients};
-use model::{Clock, SystemClock};
+use model::{Clock, SystemClock, TimeMs};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -19,6 +19,9 @@ use crate::config::Config;
 /// encrypted the supervisor's own configuration says.
 pub(crate) const REQUEST_FILE: &str = "backup.request";
 
+/// In the data folder: when the last backup was made and where it went, for the doctor.
+pub(crate) const LAST_FILE: &str = "backup.last";
+
 /// How long the supervisor may take to take a request up: it looks every few seconds.
 const TAKEN_UP: Duration = Duration::from_secs(30);
 /// How often is looked whether it is there.
@@ -30,6 +33,13 @@ const LOOK: Duration = Duration::from_millis(100);
 pub(crate) struct Wanted {
     /// The backup's name.
     pub(crate) name: String,
+}
+
+/// The last backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Last {
+    pub(crate) made_at_ms: TimeMs,
+    pub(crate) backup: PathBuf,
 }
 
 /// Where backups are made.
@@ -69,6 +79,9 @@ pub(super) fn back_up(args: &BackupArgs) -> Result<()> {
         Some(to) => moved(&made, to, &name, &manifest)?,
         None => made,
     };
+    let last = Last { made_at_ms: manifest.made_at_ms, backup: made.clone() };
+    rpc::trust::write_file(&data, LAST_FILE, &serde_json::to_vec(&last)?, false).context(LAST_FILE)?;
+    give_to_owner_of(&data, &data.join(LAST_FILE))?;
     let removed = args.keep.map_or(Ok(0), |keep| keep_newest(&dir, keep))?;
     let bytes: u64 = manifest.parts.iter().map(|p| p.bytes).sum();
     let ledger = manifest.ledger().context("the manifest")?;

@@ -8,6 +8,7 @@ use model::{Clock, SystemClock, TimeMs};
 
 use super::{Check, files, held, rooms};
 use crate::Place;
+use crate::backups::{LAST_FILE, Last};
 use crate::certificate::{days_left, facts, fits, read_chain, read_file, read_key};
 use crate::cli::show;
 use crate::config::Config;
@@ -47,6 +48,7 @@ const CHECKS: &[fn(&Host<'_>) -> Vec<Check>] = &[
     house_certificates,
     push_certificate,
     push_service,
+    backup,
     clock,
     kernel,
 ];
@@ -437,6 +439,41 @@ pub(super) fn probe_push(config: &Config, data: &std::path::Path, now_ms: TimeMs
             ),
         },
     }
+}
+
+/// A backup older than this is warned of.
+const BACKUP_OLD_DAYS: i64 = 8;
+
+fn backup(host: &Host<'_>) -> Vec<Check> {
+    const ID: &str = "backup";
+    let Some(config) = &host.config else { return vec![] };
+    let lost = "if this disk is lost, every phone has to be enrolled anew";
+    if config.backup.recipients.is_empty() {
+        let todo = "make a key where it stays offline (age-keygen), put its public half into backup.recipients, and \
+                    run 'matron backup' every night (docs/operations.md)";
+        return vec![Check::warn(
+            ID,
+            "backup.recipients: there is none, so no backup can be made",
+            lost,
+            todo,
+        )];
+    }
+    let text = std::fs::read(host.data.join(LAST_FILE)).unwrap_or_default();
+    let Ok(last) = serde_json::from_slice::<Last>(&text) else {
+        return vec![Check::warn(
+            ID,
+            "no backup was made yet",
+            lost,
+            "run 'matron backup', then rehearse it",
+        )];
+    };
+    let days = (host.now_ms - last.made_at_ms).div_euclid(model::clock::DAY_MS);
+    let found = format!("the last one was made {}: {}", show::time(last.made_at_ms), last.backup.display());
+    if days > BACKUP_OLD_DAYS {
+        let means = format!("what happened in the last {days} days would be lost with this disk");
+        return vec![Check::warn(ID, found, means, "look why 'matron backup' no longer runs")];
+    }
+    vec![Check::ok(ID, found)]
 }
 
 fn clock(host: &Host<'_>) -> Vec<Check> {

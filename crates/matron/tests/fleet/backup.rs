@@ -267,6 +267,83 @@ async fn a_rehearsal_opens_one_record_serves_and_leaves_nothing_and_fails_where_
     assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_room_that_dies_while_it_is_asked_ends_the_backup_by_its_name_and_the_next_one_is_made() {
+    let offline = Offline::new();
+    let ward = Ward::open(&[&offline.setting(), "log.filter=error"]).await;
+    ward.invite(0).await;
+    ward.house.signal_room("reader", "STOP").unwrap();
+    let asked = ward.house.host_command(&["backup"]).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let unfinished = || {
+        let dir = std::fs::read_dir(ward.house.data().join("backups"));
+        dir.into_iter().flatten().flatten().any(|e| e.path().join("reader.tar.age").exists())
+    };
+    until("the reader to be asked", || async { unfinished() }).await;
+    ward.house.kill_room("reader").unwrap();
+    let output = asked.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(words(&output).contains("the reader's part: it died meanwhile"), "{}", words(&output));
+    assert_eq!(std::fs::read_dir(ward.house.data().join("backups")).unwrap().count(), 0);
+    // Once the reader is back.
+    until("the reader to be back", || async { ward.house.pid("reader").is_some() }).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    offline.back_up(&ward.house);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_command_line_restores_with_a_newer_ledger_and_confirms() {
+    let offline = Offline::new();
+    let mut house =
+        House::start(env!("CARGO_BIN_EXE_matron"), &[&offline.setting(), "log.filter=error"]).unwrap();
+    let home = offline.dir.path().join("home");
+    let run = |house: &House, arguments: &[&str]| house.matron_as(&home, arguments).unwrap();
+    let done = |house: &House, arguments: &[&str]| {
+        let output = run(house, arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", words(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let token = house.token().to_owned();
+    done(&house, &["admin", "join", "--token", &token, "--name", "Ada Example"]);
+    let invite =
+        ["invite", "--name", "Mary Example", "--email", "m@example.org", "--group", "ward-7", "--yes"];
+    done(&house, &invite);
+    let none = run(&house, &["confirm-restore", "--reason", "restored after the flood", "--yes"]);
+    assert!(words(&none).contains("no restore to confirm"), "{}", words(&none));
+    let looked = |house: &House| {
+        let report = house.on_host(&["doctor", "--json"]).unwrap();
+        let report: Value = serde_json::from_slice(&report.stdout).unwrap();
+        let checks = report["checks"].as_array().unwrap().clone();
+        let check = checks.into_iter().find(|c| c["id"] == "backup").unwrap();
+        (check["verdict"].as_str().unwrap().to_owned(), check["found"].to_string())
+    };
+    assert_eq!(looked(&house), ("warn".into(), "\"no backup was made yet\"".into()));
+    let backup = offline.back_up(&house);
+    let (verdict, found) = looked(&house);
+    assert!(verdict == "ok" && found.contains(backup.to_str().unwrap()), "{verdict}: {found}");
+    // Something that only the newer ledger knows.
+    done(&house, &["standing", "make", "--yes"]);
+    house.stop().unwrap();
+    let kept = offline.dir.path().join("ledger.log");
+    std::fs::copy(house.room_dir("vault").join("ledger.log"), &kept).unwrap();
+    let entries = ledger::verify(&house.room_dir("vault")).unwrap().entries;
+    house.move_out().unwrap();
+    let restored = said(&offline.restore(&house, &backup, &["--ledger", kept.to_str().unwrap()]));
+    assert_eq!(restored["ledger_entries"], entries + 1);
+    house.run().unwrap();
+
+    let refused = run(&house, &invite);
+    assert_eq!(refused.status.code(), Some(3));
+    assert!(words(&refused).contains("matron confirm-restore"), "{}", words(&refused));
+    assert!(done(&house, &["health"]).contains("restored from a backup"));
+    let confirmed = done(&house, &["confirm-restore", "--reason", "restored after the flood", "--yes"]);
+    assert!(confirmed.contains("is confirmed"), "{confirmed}");
+    done(&house, &invite);
+    let standing = done(&house, &["standing", "list"]);
+    assert!(standing.contains("renew"), "what was decided after the backup stands: {standing}");
+    let ledger = done(&house, &["ledger", "tail"]);
+    assert!(ledger.contains("THE HOUSE WAS RESTORED"), "{ledger}");
+}
+
 fn copy_of(backup: &Path, to: &Path) -> PathBuf {
     let copy = to.join(backup.file_name().unwrap());
     let _ = std::fs::remove_dir_all(&copy);

@@ -157,6 +157,31 @@ fn a_restored_vault_opens_searches_and_commands_nothing_until_two_administrators
 }
 
 #[test]
+fn an_order_of_before_a_restore_that_comes_again_opens_and_commands_nothing_until_it_is_confirmed() {
+    let (mut house, ada) = House::joined();
+    let phone = house.enrolled(&ada, "P 1", "ward-7");
+    let rows = vec![(phone, house.row(phone, "DeviceName", Compartment::Identity, b"a phone"))];
+    let open = OrderKind::Open { fields: vec!["DeviceName".into()] };
+    let open = house.order(&ada, open, vec![phone], None);
+    assert_eq!(house.submit(&open.0, &open.1, rows.clone()).refusal, None);
+    let kind = OrderKind::Command { command: Command::DeviceLock };
+    let lock = house.order(&ada, kind, vec![phone], Some(&encode(&CommandSecrets::default())));
+    assert_eq!(house.submit(&lock.0, &lock.1, vec![]).refusal, None);
+
+    let (mut house, _) = house.backed_up_and_restored();
+    for (signed, sealed) in [&open, &lock] {
+        let again = house.submit(signed, sealed, rows.clone());
+        // Undecided, so that core brings it again later.
+        assert_eq!(again.refusal, Some(Refusal::LedgerUnavailable));
+        assert!(again.sealed_answer.is_empty() && again.commands.is_empty());
+    }
+    assert_eq!(house.confirm(&ada, vec![]), None);
+    let again = house.submit(&open.0, &open.1, rows.clone());
+    assert_eq!((again.refusal, again.sealed_answer.is_empty()), (None, false));
+    assert_eq!(house.submit(&lock.0, &lock.1, vec![]).commands.len(), 1);
+}
+
+#[test]
 fn a_confirmation_names_the_very_restore_and_the_same_people_to_remove() {
     let (mut house, ada) = House::joined();
     let grace = house.person(&ada, 43, Role::Administrator, None);
