@@ -23,7 +23,7 @@ struct Options {
     /// Seed
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// a, b, common, combined, custom, json or sentry
+    /// a, b, common, combined, custom, iis, cloudfront, alb, haproxy, json or sentry
     #[arg(long, default_value = "a")]
     layout: String,
     /// One line in so many is an attack line
@@ -100,9 +100,18 @@ fn go(o: &Options) -> Result<bool, String> {
         "common" => Layout::Common,
         "combined" => Layout::Combined,
         "custom" => Layout::Custom,
+        "iis" => Layout::W3c,
+        "cloudfront" => Layout::CloudFront,
+        "alb" => Layout::Alb,
+        "haproxy" => Layout::Haproxy,
         "json" => Layout::Json,
         "sentry" => Layout::SentryAudit,
-        _ => return Err("--layout: a, b, common, combined, custom, json or sentry".into()),
+        _ => {
+            return Err(
+                "--layout: a, b, common, combined, custom, iis, cloudfront, alb, haproxy, json or sentry"
+                    .into(),
+            );
+        }
     };
     let plan = Plan {
         bytes: if o.lines.is_some() { u64::MAX } else { bytes },

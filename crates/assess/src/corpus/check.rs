@@ -45,7 +45,10 @@ pub struct Checked {
 }
 
 /// What the plan's layout needs.
-pub(super) fn setup(plan: &Plan) -> Result<Setup, String> {
+///
+/// # Errors
+/// When a built-in rule can't be read.
+pub fn setup(plan: &Plan) -> Result<Setup, String> {
     let rules = RuleSet::embedded()?;
     let indicators = Indicators::builtin();
     let mut literals = rules.literals();

@@ -87,6 +87,14 @@ pub enum Layout {
     Combined,
     /// The user's `--format` string.
     Custom,
+    /// Columns that a header names: W3C extended (IIS), Zeek.
+    W3c,
+    /// Amazon CloudFront's standard log.
+    CloudFront,
+    /// AWS's application or classic load balancer.
+    Alb,
+    /// HAProxy's `httplog`.
+    Haproxy,
     /// JSON lines.
     Json,
     /// Sentry's audit log.

@@ -6,9 +6,11 @@
 //! the list with what became of it, and a fault in one stops no other.
 
 mod audit;
+mod json;
 pub mod listing;
 mod plain;
 pub mod sniff;
+mod streams;
 pub mod tar;
 mod unpack;
 mod walk;
@@ -19,7 +21,7 @@ use std::path::PathBuf;
 pub use walk::{read_all, total_bytes};
 
 use crate::finding::{InputKind, ReadState};
-use crate::scan::{Findings, Mode, Progress, Segment, Setup, scan_reader};
+use crate::scan::{Findings, Mode, Progress, Setup, scan_reader};
 use listing::Listing;
 use sniff::{HEAD_BYTES, Shape, sniff};
 
@@ -35,7 +37,7 @@ pub struct Options {
     pub hash: bool,
     /// Most bytes that one file may unpack to; `None`: 250 times its size, at least 4 GiB.
     pub max_unpacked: Option<u64>,
-    /// Threads for one large file.
+    /// Threads that read and scan one large content.
     pub threads: usize,
 }
 
@@ -132,7 +134,7 @@ impl Reading<'_> {
         let failed = reader.take(HEAD_BYTES as u64).read_to_end(&mut head).err();
         let shape = sniff(&head, self.setup);
         let mut whole = Joined { head: &head, reader, failed };
-        let mut counted = unpack::Hashed::new(&mut whole, hash);
+        let mut counted = streams::Hashed::new(&mut whole, hash);
         match shape {
             Shape::Empty => {
                 if let Some(c) = self.at(i) {
@@ -161,7 +163,7 @@ impl Reading<'_> {
                 }
             }
             Shape::Utf16 { little } => {
-                let mut text = unpack::Utf16::new(&mut counted, little);
+                let mut text = streams::Utf16::new(&mut counted, little);
                 self.lines(i, &mut text, Mode::Text);
                 if let Some(c) = self.at(i) {
                     c.remarks.push("The file is UTF-16; offsets are those of its UTF-8 form.".into());
@@ -185,7 +187,7 @@ impl Reading<'_> {
     }
 
     fn lines(&mut self, i: usize, reader: &mut (dyn Read + Send), mode: Mode) {
-        let (f, e) = scan_reader(self.setup, reader, mode, Segment::ALL, &mut |_| {});
+        let (f, e) = scan_reader(self.setup, reader, mode, self.options.threads);
         self.put(i, f, mode, e);
     }
 
@@ -242,10 +244,10 @@ impl Reading<'_> {
 
     /// JSON that is one document: its objects are read as lines.
     fn json_document(&mut self, i: usize, reader: &mut dyn Read) {
-        match unpack::json_lines(reader) {
+        match json::json_lines(reader) {
             Ok((text, audit)) => {
                 let mode = if audit { Mode::JsonAudit } else { Mode::Json };
-                let (f, e) = scan_reader(self.setup, &mut text.as_slice(), mode, Segment::ALL, &mut |_| {});
+                let (f, e) = scan_reader(self.setup, &mut text.as_slice(), mode, self.options.threads);
                 self.put(i, f, mode, e);
                 if let Some(c) = self.at(i) {
                     c.remarks

@@ -14,8 +14,6 @@ use crate::scan::{Progress, Setup};
 
 /// Deepest folder.
 const MAX_FOLDERS: usize = 64;
-/// From this size on a file of lines is read by several threads.
-const LARGE_BYTES: u64 = 4 << 20;
 /// Least allowance of a packed file.
 const LEAST_UNPACKED: u64 = 4 << 30;
 /// A log packs well, but rarely better than this.
@@ -147,21 +145,6 @@ impl Reading<'_> {
         let mut allowance = Allowance { unpacked: of, of };
         let progress = self.progress;
         match shape {
-            Shape::Lines(mode) if len >= LARGE_BYTES => {
-                let o = plain::scan(
-                    self.setup,
-                    &file,
-                    len,
-                    mode,
-                    self.options.hash,
-                    self.options.threads,
-                    progress,
-                );
-                self.put(i, o.findings, mode, o.fault);
-                if let Some(c) = self.contents.get_mut(i) {
-                    c.sha256 = o.sha256;
-                }
-            }
             Shape::Zip => {
                 if let Some(c) = self.contents.get_mut(i) {
                     c.kind = InputKind::Archive;

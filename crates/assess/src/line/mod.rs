@@ -1,11 +1,14 @@
 //! One line of a log, in whatever layout, as borrowed fields.
 
+mod balancer;
+mod columns;
 mod format;
 mod json;
 mod text;
 
 use std::borrow::Cow;
 
+pub use columns::{Columns, HEADER_LITERAL, is_header};
 pub use format::Format;
 pub use json::{FieldMap, parse as parse_json};
 pub use text::{is_address, parse as parse_text, stamp_of};
@@ -115,14 +118,41 @@ fn full_v6(host: &[u8]) -> bool {
     host.iter().filter(|b| **b == b':').count() == 7
 }
 
-/// Parses one line: the custom format first, JSON if it looks so, else text.
-pub fn parse<'a>(bytes: &'a [u8], custom: Option<&Format>, map: &FieldMap) -> Option<Line<'a>> {
-    if let Some(line) = custom.and_then(|f| f.parse(bytes)) {
-        return Some(line);
+/// What a line may be read with.
+#[derive(Clone, Copy, Debug)]
+pub struct Layouts<'a> {
+    /// `--format`.
+    pub format: Option<&'a Format>,
+    /// JSON's field map.
+    pub fields: &'a FieldMap,
+    /// Columns that a header above the line named.
+    pub columns: Option<&'a Columns>,
+}
+
+impl Layouts<'_> {
+    /// Parses one line: the custom format first, then a header's columns, JSON if it looks so, else text.
+    pub fn parse<'l>(&self, bytes: &'l [u8]) -> Option<Line<'l>> {
+        if let Some(line) = self.format.and_then(|f| f.parse(bytes)) {
+            return Some(line);
+        }
+        if let Some(line) = self.columns.and_then(|c| c.parse(bytes)) {
+            return Some(line);
+        }
+        let trimmed = bytes.trim_ascii_start();
+        if trimmed.first() == Some(&b'{') {
+            return parse_json(trimmed, self.fields);
+        }
+        columns::guess(bytes).or_else(|| parse_text(bytes))
     }
-    let trimmed = bytes.trim_ascii_start();
-    if trimmed.first() == Some(&b'{') {
-        return parse_json(trimmed, map);
+
+    /// Only the time of a line of text.
+    pub fn stamp_of(&self, bytes: &[u8]) -> Option<Stamp> {
+        if self.format.is_some() {
+            return self.parse(bytes).and_then(|l| l.stamp);
+        }
+        self.columns
+            .and_then(|c| c.stamp_of(bytes))
+            .or_else(|| stamp_of(bytes).map(|(s, _)| s))
+            .or_else(|| columns::guess(bytes)?.stamp)
     }
-    parse_text(bytes)
 }

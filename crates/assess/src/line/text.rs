@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use super::{Line, without_port};
+use super::{Line, balancer, without_port};
 use crate::finding::Layout;
 use crate::moment::{self, Stamp};
 
@@ -41,6 +41,9 @@ pub fn stamp_of(bytes: &[u8]) -> Option<(Stamp, Layout)> {
 }
 
 fn read_head<'a>(head: &'a [u8], line: &mut Line<'a>) {
+    if balancer::haproxy(head, line) || balancer::alb(head, line) {
+        return;
+    }
     // Apache: three words and a bracketed time.
     if let Some(bracket) = memchr::memrchr(b'[', head)
         && let Some(stamp) = head.get(bracket + 1..).and_then(moment::apache)
@@ -99,10 +102,23 @@ fn read_request<'a>(request: &'a [u8], line: &mut Line<'a>) {
         target = target.get(..last).unwrap_or_default();
     }
     line.method = Some(Cow::Borrowed(method));
-    line.target = Some(unescape(target));
+    let target = if line.layout == Layout::Haproxy { balancer::unescape(target) } else { unescape(target) };
+    line.target = Some(target);
 }
 
 fn read_tail<'a>(tail: &'a [u8], line: &mut Line<'a>) {
+    match line.layout {
+        // Status and bytes stand before the request.
+        Layout::Haproxy => return,
+        Layout::Alb => {
+            let open = memchr::memchr(b'"', tail).map_or(tail.len(), |i| i + 1);
+            let inner = tail.get(open..).unwrap_or_default();
+            let agent = inner.get(..closing_quote(inner).unwrap_or(inner.len())).unwrap_or_default();
+            line.agent = (agent != b"-" && !agent.is_empty()).then(|| unescape(agent));
+            return;
+        }
+        _ => {}
+    }
     let quote = memchr::memchr(b'"', tail).unwrap_or(tail.len());
     let mut numbers = words(tail.get(..quote).unwrap_or_default());
     let first = numbers.next();
@@ -182,7 +198,7 @@ fn unescape(field: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
-fn words(text: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+pub(super) fn words(text: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     text.split(|b| *b == b' ' || *b == b'\t').filter(|w| !w.is_empty())
 }
 
@@ -194,7 +210,7 @@ pub(super) fn number(word: &[u8]) -> Option<u64> {
     Some(word.iter().fold(0, |n, b| n * 10 + u64::from(b - b'0')))
 }
 
-fn byte_count(word: &[u8]) -> Option<u64> {
+pub(super) fn byte_count(word: &[u8]) -> Option<u64> {
     if word == b"-" { Some(0) } else { number(word) }
 }
 

@@ -3,8 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Setup, trim_json};
-use crate::line;
+use super::Reader;
 
 const HOUR_MS: i64 = 3_600_000;
 /// Hours kept of one content (eleven years).
@@ -25,16 +24,15 @@ pub(super) fn add(hours: &mut Hours, hour: i64, n: u64) {
 }
 
 /// Counts the `lines` lines of a block.
-pub(super) fn block(setup: &Setup, json: bool, hours: &mut Hours, block: &[u8], lines: u64) {
-    let mut look = Look { setup, json, block, left: MAX_LOOKS };
+pub(super) fn block(reader: Reader<'_>, hours: &mut Hours, block: &[u8], lines: u64) {
+    let mut look = Look { reader, block, left: MAX_LOOKS };
     let Some(first) = look.from(0) else { return };
     let last = look.last().unwrap_or(first);
     look.split(hours, (0, first), (block.len(), last), Some(lines));
 }
 
 struct Look<'a> {
-    setup: &'a Setup,
-    json: bool,
+    reader: Reader<'a>,
     block: &'a [u8],
     left: u32,
 }
@@ -44,12 +42,8 @@ impl Look<'_> {
         self.left = self.left.saturating_sub(1);
         let rest = self.block.get(start..).unwrap_or_default();
         let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
-        let text = trim_json(rest.get(..end).unwrap_or_default(), self.json);
-        let stamp = match (&self.setup.format, self.json) {
-            (None, false) => line::stamp_of(text).map(|(s, _)| s),
-            (f, _) => line::parse(text, f.as_ref(), &self.setup.fields).and_then(|l| l.stamp),
-        };
-        (stamp.map(|s| self.setup.zone.utc_ms(s).div_euclid(HOUR_MS)), start + end + 1)
+        let stamp = self.reader.stamp_of(rest.get(..end).unwrap_or_default());
+        (stamp.map(|s| self.reader.setup.zone.utc_ms(s).div_euclid(HOUR_MS)), start + end + 1)
     }
 
     /// The hour of the first line with a time from `start` on.

@@ -14,7 +14,7 @@ mod sample;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use reader::{Progress, Segment, scan_reader};
+pub use reader::{Progress, scan_reader};
 pub use sample::{RawGap, Sample};
 
 use assets::{Assets, SIGHT_BYTES, Sight};
@@ -24,8 +24,8 @@ use prefilter::{Candidate, Prefilter};
 use crate::finding::{Layout, NotAssessable, UnixMs};
 use crate::fold::Target;
 use crate::indicators::Indicators;
-use crate::line::{self, FieldMap, Format, Line};
-use crate::moment::Zone;
+use crate::line::{self, Columns, FieldMap, Format, Layouts, Line};
+use crate::moment::{Stamp, Zone};
 use crate::rules::RuleSet;
 use crate::sigma::Event;
 
@@ -100,6 +100,8 @@ pub struct Findings {
     pub hours: hours::Hours,
     /// Lines looked for in the other copy.
     pub sought: roll::ByHour,
+    /// Headers that name columns.
+    pub headers: u64,
     /// Hits of indicators: index of the indicator → number and first line.
     pub indicators: BTreeMap<usize, crate::indicators::Seen>,
 }
@@ -140,6 +142,7 @@ impl Findings {
             hours::add(&mut self.hours, hour, n);
         }
         roll::append(&mut self.sought, next.sought, before);
+        self.headers += next.headers;
         for (i, mut seen) in next.indicators {
             seen.shift(before);
             self.indicators.entry(i).and_modify(|s| s.add(&seen)).or_insert(seen);
@@ -180,7 +183,31 @@ pub(crate) struct Scanner<'a> {
     candidates: Vec<Candidate>,
     sampler: sample::Sampler,
     noted: Vec<(u64, u64)>,
+    columns: Option<Columns>,
     pub(crate) out: Findings,
+}
+
+/// What a part of a block is read with.
+#[derive(Clone, Copy)]
+struct Reader<'a> {
+    setup: &'a Setup,
+    json: bool,
+    columns: Option<&'a Columns>,
+}
+
+impl<'a> Reader<'a> {
+    fn layouts(&self) -> Layouts<'a> {
+        Layouts { format: self.setup.format.as_ref(), fields: &self.setup.fields, columns: self.columns }
+    }
+
+    fn parse<'l>(&self, text: &'l [u8]) -> Option<Line<'l>> {
+        self.layouts().parse(trim_json(text, self.json))
+    }
+
+    fn stamp_of(&self, text: &[u8]) -> Option<Stamp> {
+        let text = trim_json(text, self.json);
+        if self.json { self.layouts().parse(text)?.stamp } else { self.layouts().stamp_of(text) }
+    }
 }
 
 impl<'a> Scanner<'a> {
@@ -193,8 +220,16 @@ impl<'a> Scanner<'a> {
             candidates: Vec::new(),
             sampler: sample::Sampler::default(),
             noted: Vec::new(),
+            columns: None,
             out: Findings::default(),
         }
+    }
+
+    /// What was found since the last call; what comes next is another segment, under these columns.
+    pub(crate) fn segment(&mut self, columns: Option<Columns>) -> Findings {
+        self.sampler = sample::Sampler::default();
+        self.columns = columns;
+        std::mem::take(&mut self.out)
     }
 
     /// Scans `block`, which is whole lines (the last may lack its line feed) beginning at `offset`.
@@ -210,9 +245,42 @@ impl<'a> Scanner<'a> {
         }
         let mut candidates = std::mem::take(&mut self.candidates);
         self.setup.prefilter.candidates(block, &self.low, self.json, self.every_line, &mut candidates);
-        let mut counted = 0;
+        // A header changes how the lines behind it are read: they are a part of their own.
+        let is_header = |c: &&Candidate| block.get(c.start..c.end).is_some_and(line::is_header);
+        let headers: Vec<usize> = if self.json {
+            Vec::new()
+        } else {
+            candidates.iter().filter(is_header).map(|c| c.start).collect()
+        };
+        let (mut from, mut first) = (0, 0);
+        for header in headers {
+            let next = candidates.partition_point(|c| c.start < header);
+            self.part(block, from..header, candidates.get(first..next).unwrap_or_default(), offset);
+            self.columns = Columns::read_at(block, header);
+            self.out.headers += 1;
+            (from, first) = (header, next + 1);
+        }
+        self.part(block, from..block.len(), candidates.get(first..).unwrap_or_default(), offset);
+        self.candidates = candidates;
+    }
+
+    /// Scans the lines of `block` that stand in `range`.
+    fn part(
+        &mut self,
+        block: &[u8],
+        range: std::ops::Range<usize>,
+        candidates: &[Candidate],
+        block_offset: u64,
+    ) {
+        let part = block.get(range.clone()).unwrap_or_default();
+        if part.is_empty() {
+            return;
+        }
+        let columns = self.columns.take();
+        let reader = Reader { setup: self.setup, json: self.json, columns: columns.as_ref() };
+        let mut counted = range.start;
         let mut line_no = self.out.lines;
-        for c in &candidates {
+        for c in candidates {
             let text = block.get(c.start..c.end).unwrap_or_default();
             if let Some((from, to)) = c.asset
                 && self.low.get(from..to).is_some_and(|p| self.out.assets.known(p))
@@ -221,20 +289,21 @@ impl<'a> Scanner<'a> {
             }
             line_no += count_lines(block.get(counted..c.start).unwrap_or_default());
             counted = c.start;
-            self.line(text, offset + c.start as u64, line_no + 1);
+            self.line(reader, text, block_offset + c.start as u64, line_no + 1);
         }
-        self.candidates = candidates;
+        let offset = block_offset + range.start as u64;
         let before = self.out.lines;
-        let lines = count_lines(block) + u64::from(!block.ends_with(b"\n"));
+        let lines = count_lines(part) + u64::from(!part.ends_with(b"\n"));
         self.out.lines += lines;
-        hours::block(self.setup, self.json, &mut self.out.hours, block, lines);
-        self.every(block, offset, before);
-        self.out.bytes += block.len() as u64;
-        sample::block(self.setup, self.json, &mut self.sampler, &mut self.out, block, offset, before);
+        hours::block(reader, &mut self.out.hours, part, lines);
+        self.every(reader, part, offset, before);
+        self.out.bytes += part.len() as u64;
+        sample::block(reader, &mut self.sampler, &mut self.out, part, offset, before);
+        self.columns = columns;
     }
 
     /// Notes every line, or looks whether it was noted.
-    fn every(&mut self, block: &[u8], offset: u64, lines_before: u64) {
+    fn every(&mut self, reader: Reader<'_>, block: &[u8], offset: u64, lines_before: u64) {
         if matches!(self.setup.every, roll::Every::Pass) {
             return;
         }
@@ -242,7 +311,7 @@ impl<'a> Scanner<'a> {
         for whole in block.split_inclusive(|b| *b == b'\n') {
             number += 1;
             let text = trim_json(whole.strip_suffix(b"\n").unwrap_or(whole), self.json);
-            if let Some(l) = line::parse(text, self.setup.format.as_ref(), &self.setup.fields) {
+            if let Some(l) = reader.parse(text) {
                 let at_ms = l.stamp.map(|s| self.setup.zone.utc_ms(s));
                 match &self.setup.every {
                     roll::Every::Pass => {}
@@ -262,7 +331,10 @@ impl<'a> Scanner<'a> {
     /// A line that is longer than any: its beginning is read, the rest is named.
     pub(crate) fn long_line(&mut self, beginning: &[u8], offset: u64, bytes: u64) {
         let line = self.out.lines + 1;
-        self.line(beginning, offset, line);
+        let columns = self.columns.take();
+        let reader = Reader { setup: self.setup, json: self.json, columns: columns.as_ref() };
+        self.line(reader, beginning, offset, line);
+        self.columns = columns;
         if self.out.unreadable.len() < MAX_UNREADABLE {
             let why = format!("a line of {bytes} bytes; its first {} were read", beginning.len());
             self.out.unreadable.push((offset, line, why));
@@ -271,9 +343,9 @@ impl<'a> Scanner<'a> {
         self.out.bytes += bytes;
     }
 
-    fn line(&mut self, text: &[u8], offset: u64, number: u64) {
+    fn line(&mut self, reader: Reader<'_>, text: &[u8], offset: u64, number: u64) {
         let text = trim_json(text, self.json);
-        let Some(parsed) = line::parse(text, self.setup.format.as_ref(), &self.setup.fields) else { return };
+        let Some(parsed) = reader.parse(text) else { return };
         let target = Target::fold(parsed.target.as_deref().unwrap_or_default());
         let event = Event { line: &parsed, target: &target, raw: text };
         let at_ms = parsed.stamp.map(|s| self.setup.zone.utc_ms(s));
@@ -382,9 +454,9 @@ fn trim_json(text: &[u8], json: bool) -> &[u8] {
 }
 
 /// Reads a sampled line; what the log looks like is told from these.
-fn look(setup: &Setup, json: bool, text: &[u8]) -> Option<LineLook> {
-    let text = trim_json(text, json);
-    let l: Line<'_> = line::parse(text, setup.format.as_ref(), &setup.fields)?;
+fn look(reader: Reader<'_>, text: &[u8]) -> Option<LineLook> {
+    let setup = reader.setup;
+    let l = reader.parse(text)?;
     let path = crate::fold::without_authority(l.target.as_deref().unwrap_or_default());
     // Ordinary traffic of the appliance; what a scanner asks every server for says nothing.
     let begins = OURS.iter().any(|p| path.get(..p.len()).is_some_and(|s| s.eq_ignore_ascii_case(p)));

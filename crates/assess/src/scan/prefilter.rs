@@ -27,8 +27,8 @@ pub struct Prefilter {
 impl Prefilter {
     /// `literals` in lower case; `words` are exact texts (addresses of indicators) too.
     pub fn new(literals: &[String], every_line: bool) -> Result<Self, String> {
-        let all: Vec<&str> =
-            literals.iter().map(String::as_str).chain(ASSET_ENDINGS.iter().copied()).collect();
+        let wanted = literals.iter().map(String::as_str).chain([crate::line::HEADER_LITERAL]);
+        let all: Vec<&str> = wanted.chain(ASSET_ENDINGS.iter().copied()).collect();
         let packed = packed::Config::new()
             .match_kind(packed::MatchKind::LeftmostFirst)
             .builder()
@@ -43,7 +43,7 @@ impl Prefilter {
         } else {
             None
         };
-        Ok(Self { packed, general, literals: literals.len(), every_line })
+        Ok(Self { packed, general, literals: literals.len() + 1, every_line })
     }
 
     fn find_at(&self, low: &[u8], at: usize) -> Option<(usize, usize, usize)> {
@@ -147,12 +147,12 @@ fn hides(after: &[u8]) -> bool {
 
 /// Start of the path if `low[start..end]` ends a path under `/mifs/`.
 fn asset_path(low: &[u8], start: usize, end: usize) -> Option<usize> {
-    if !matches!(low.get(end), Some(b' ' | b'?' | b'"' | b';' | b'#')) {
+    if !matches!(low.get(end), Some(b' ' | b'?' | b'"' | b';' | b'#' | b'\t')) {
         return None;
     }
     let from = start.saturating_sub(512);
     let before = low.get(from..start)?;
-    let space = from + memchr::memrchr2(b' ', b'"', before)? + 1;
+    let space = from + memchr::memrchr3(b' ', b'"', b'\t', before)? + 1;
     let path = low.get(space..start)?;
     let path = path.strip_prefix(b"/").unwrap_or(path);
     (path.starts_with(b"/mifs/") || path.starts_with(b"mifs/")).then_some(space)

@@ -5,9 +5,8 @@
 //! or more apart, every line between them is read, so that no pause of an hour
 //! is missed while time runs forwards between the samples.
 
-use super::{BLOCK_BYTES, Findings, Setup, look, trim_json};
+use super::{BLOCK_BYTES, Findings, Reader, look};
 use crate::finding::UnixMs;
-use crate::line;
 
 /// Shortest pause that is noted.
 pub const GAP_MS: i64 = 3_600_000;
@@ -51,8 +50,7 @@ pub(super) struct Sampler {
 
 /// Samples a block of whole lines.
 pub(super) fn block(
-    setup: &Setup,
-    json: bool,
+    reader: Reader<'_>,
     state: &mut Sampler,
     out: &mut Findings,
     block: &[u8],
@@ -68,12 +66,12 @@ pub(super) fn block(
         let end = block.get(at..).and_then(|b| memchr::memchr(b'\n', b)).map_or(block.len(), |i| at + i);
         line += 1;
         let text = block.get(at..end).unwrap_or_default();
-        if let Some(s) = one(setup, json, out, text, offset + at as u64, line) {
+        if let Some(s) = one(reader, out, text, offset + at as u64, line) {
             if let (Some(p), Some((from, from_line))) = (state.last, previous_in_block)
                 && !dense
                 && s.at_ms - p.at_ms >= GAP_MS
             {
-                drill(setup, json, out, block, (from, at), offset, from_line, p.at_ms);
+                drill(reader, out, block, (from, at), offset, from_line, p.at_ms);
             } else {
                 gap(out, state.last, s);
             }
@@ -100,9 +98,9 @@ fn last_line_start(block: &[u8]) -> usize {
     memchr::memrchr(b'\n', body).map_or(0, |i| i + 1)
 }
 
-fn one(setup: &Setup, json: bool, out: &mut Findings, text: &[u8], offset: u64, line: u64) -> Option<Sample> {
+fn one(reader: Reader<'_>, out: &mut Findings, text: &[u8], offset: u64, line: u64) -> Option<Sample> {
     out.sampled.0 += 1;
-    let Some(l) = look(setup, json, text) else {
+    let Some(l) = look(reader, text) else {
         out.cut_end = !text.trim_ascii().is_empty();
         return None;
     };
@@ -130,10 +128,8 @@ fn gap(out: &mut Findings, last: Option<Sample>, s: Sample) {
 }
 
 /// Reads every line between two samples of a block.
-#[expect(clippy::too_many_arguments, reason = "one call, all of it plain numbers")]
 fn drill(
-    setup: &Setup,
-    json: bool,
+    reader: Reader<'_>,
     out: &mut Findings,
     block: &[u8],
     (from, to): (usize, usize),
@@ -146,12 +142,8 @@ fn drill(
     let mut line = from_line;
     while at <= to {
         let end = block.get(at..).and_then(|b| memchr::memchr(b'\n', b)).map_or(block.len(), |i| at + i);
-        let text = trim_json(block.get(at..end).unwrap_or_default(), json);
-        let stamp = match (&setup.format, json) {
-            (None, false) => line::stamp_of(text).map(|(s, _)| s),
-            _ => line::parse(text, setup.format.as_ref(), &setup.fields).and_then(|l| l.stamp),
-        };
-        if let Some(ms) = stamp.map(|s| setup.zone.utc_ms(s)) {
+        let stamp = reader.stamp_of(block.get(at..end).unwrap_or_default());
+        if let Some(ms) = stamp.map(|s| reader.setup.zone.utc_ms(s)) {
             if ms - before >= GAP_MS && out.gaps.len() < MAX_GAPS {
                 out.gaps.push(RawGap { from_ms: before, to_ms: ms, offset: offset + at as u64, line });
             }

@@ -123,6 +123,78 @@ fn iis(i: u32, method: &str, path: &str, status: u16, bytes: u32) -> String {
     )
 }
 
+/// IIS with its header, which comes again when it was started anew.
+fn iis_with_header(i: u32, method: &str, path: &str, status: u16, bytes: u32) -> String {
+    let (h, m, s) = clock(i);
+    let (stem, query) = path.split_once('?').unwrap_or((path, "-"));
+    let header = if i.is_multiple_of(97) {
+        "#Software: Microsoft Internet Information Services 10.0\r\n#Version: 1.0\r\n#Date: 2025-05-16 08:00:00\r\n#Fields: date time s-ip cs-method cs-uri-stem cs-uri-query s-port cs-username c-ip cs(User-Agent) cs(Referer) sc-status sc-substatus sc-win32-status sc-bytes time-taken\r\n"
+    } else {
+        ""
+    };
+    format!(
+        "{header}2025-05-16 {h:02}:{m:02}:{s:02} 192.0.2.10 {method} {stem} {query} 443 - {} Mozilla/5.0+(Windows+NT+10.0) https://www.example.org/ {status} 0 0 {bytes} 31\r\n",
+        client(i)
+    )
+}
+
+/// Zeek's `http.log` of a network with many servers.
+fn zeek(i: u32, method: &str, path: &str, status: u16, bytes: u32) -> String {
+    let header = if i == 0 {
+        "#separator \\x09\n#path\thttp\n#fields\tts\tuid\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\tmethod\thost\turi\treferrer\tuser_agent\trequest_body_len\tresponse_body_len\tstatus_code\n"
+    } else {
+        ""
+    };
+    format!(
+        "{header}{}.250000\tCINERT{i}\t{}\t51234\t192.0.2.10\t80\t{method}\twww.example.org\t{path}\t-\tMozilla/5.0 (x)\t0\t{bytes}\t{status}\n",
+        1_747_382_400 + i * 10,
+        client(i)
+    )
+}
+
+/// A Windows firewall: a header too, and nothing of the web.
+fn firewall(i: u32, _: &str, path: &str, _: u16, bytes: u32) -> String {
+    let (h, m, s) = clock(i);
+    let header = if i == 0 {
+        "#Version: 1.5\n#Software: Microsoft Windows Firewall\n#Time Format: Local\n#Fields: date time action protocol src-ip dst-ip src-port dst-port size info\n\n"
+    } else {
+        ""
+    };
+    format!(
+        "{header}2025-05-16 {h:02}:{m:02}:{s:02} ALLOW TCP {} 192.0.2.10 51234 443 {bytes} {path}\n",
+        client(i)
+    )
+}
+
+/// Squid's native log of a hospital's way out.
+fn squid(i: u32, method: &str, path: &str, status: u16, bytes: u32) -> String {
+    format!(
+        "{}.123 {:>6} {} TCP_MISS/{status} {bytes} {method} http://www.example.org{path} - HIER_DIRECT/192.0.2.10 text/html\n",
+        1_747_382_400 + i * 10,
+        i % 900,
+        client(i)
+    )
+}
+
+/// Traefik's Common log with its own fields behind.
+fn traefik(i: u32, method: &str, path: &str, status: u16, bytes: u32) -> String {
+    let (h, m, s) = clock(i);
+    format!(
+        "{} - - [16/May/2025:{h:02}:{m:02}:{s:02} +0000] \"{method} {path} HTTP/2.0\" {status} {bytes} \"-\" \"-\" {i} \"shop@docker\" \"http://10.0.1.4:8080\" 3ms\n",
+        client(i)
+    )
+}
+
+/// Caddy's JSON.
+fn caddy(i: u32, method: &str, path: &str, status: u16, bytes: u32) -> String {
+    let path = path.replace('\\', "\\\\");
+    format!(
+        "{{\"level\":\"info\",\"ts\":{}.5,\"logger\":\"http.log.access\",\"request\":{{\"remote_ip\":\"{}\",\"method\":\"{method}\",\"host\":\"www.example.org\",\"uri\":\"{path}\"}},\"size\":{bytes},\"status\":{status}}}\n",
+        1_747_382_400 + i * 10,
+        client(i)
+    )
+}
+
 fn haproxy(i: u32, method: &str, path: &str, status: u16, bytes: u32) -> String {
     let (h, m, s) = clock(i);
     format!(
@@ -215,6 +287,21 @@ const PRODUCTS: &[Product] = &[
             "/EWS/Exchange.asmx",
         ],
     },
+    Product {
+        file: "u_ex250516_x.log",
+        line: iis_with_header,
+        paths: &["/default.aspx", "/api/v2/values?format=json", "/Content/site.css", "/aad/signin-oidc"],
+    },
+    Product {
+        file: "adfs-wap.log",
+        line: iis_with_header,
+        paths: &["/adfs/ls/?wa=wsignin1.0&wtrealm=urn%3afederation", "/adfs/portal/css/style.css?id=D74D"],
+    },
+    Product { file: "zeek-http.log", line: zeek, paths: WEB },
+    Product { file: "pfirewall.log", line: firewall, paths: &["RECEIVE", "SEND"] },
+    Product { file: "squid.log", line: squid, paths: WEB },
+    Product { file: "traefik.log", line: traefik, paths: WEB },
+    Product { file: "caddy.json", line: caddy, paths: WEB },
     Product { file: "haproxy.log", line: haproxy, paths: WEB },
     Product {
         file: "tomcat-access.txt",
@@ -402,4 +489,33 @@ fn of_a_mere_probe_the_report_does_not_say_that_data_left_or_a_tunnel_was_opened
         assert!(!brief.contains(claim), "{claim}");
     }
     assert!(brief.contains("NOT look like EPMM"));
+}
+
+#[test]
+fn an_attack_that_only_iis_or_a_load_balancer_in_front_has_seen_is_found_with_client_time_and_status() {
+    let attack = "/mifs/rs/api/v2/featureusage?format=%24%7BINERT%7D";
+    let ours: &[&str] = &["/mifs/c/i/mdm/mdm.html?deviceid=1", "/mifs/user/login.jsp", "/mifs/css/main.css"];
+    type Writer = fn(u32, &str, &str, u16, u32) -> String;
+    let writers: [(&str, Writer); 6] = [
+        ("iis", iis_with_header),
+        ("zeek", zeek),
+        ("haproxy", haproxy),
+        ("alb", alb),
+        ("cloudfront", cloudfront),
+        ("caddy", caddy),
+    ];
+    for (name, line) in writers {
+        let front = Product { file: "front.log", line, paths: ours };
+        let mut text = day(&front, 100, &[], 200);
+        text.push_str(&line(400, "GET", attack, 400, 168));
+        // The attack's clients are those of the writer: 400 of ten seconds each behind 08:00.
+        let (code, v) = assess(name, text.as_bytes(), &["--tz", "UTC"]);
+        assert_eq!((code, v["verdict"].as_str().unwrap()), (11, "attempted"), "{name}\n{}", grounds(&v));
+        let step = &v["chains"][0]["steps"][0];
+        assert_eq!((&step["status"], &step["client"]), (&400.into(), &"198.51.100.1".into()), "{name}");
+        let hour = 1_747_382_400_000_i64;
+        let at = step["at_ms"].as_i64().unwrap();
+        assert!((hour..hour + 2 * 3_600_000).contains(&at), "{name}: {at}");
+        assert!(v["coverage"]["not_epmm"].as_array().unwrap().is_empty(), "{name}");
+    }
 }
