@@ -74,7 +74,7 @@ pub struct Args {
     /// Don't hash the files given: faster, but the report then names no digest of them
     #[arg(long)]
     pub no_hash: bool,
-    /// Threads
+    /// Threads that read and scan, 1 to 16; the report is the same with any number
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub threads: usize,
     /// List the rules and leave
@@ -400,6 +400,11 @@ fn list_rules(set: &RuleSet, out: &mut dyn Write) -> std::io::Result<()> {
     Ok(())
 }
 
+/// The command by itself, for the example, its manual page and tests.
+pub fn command() -> clap::Command {
+    Args::augment_args(clap::Command::new("assess").version(env!("CARGO_PKG_VERSION")))
+}
+
 /// Parses words like a shell's and runs; for the example and tests.
 pub fn run_words(
     words: impl IntoIterator<Item = OsString>,
@@ -407,8 +412,7 @@ pub fn run_words(
     stdout: &mut dyn Write,
     stderr: &mut dyn Write,
 ) -> u8 {
-    let command = Args::augment_args(clap::Command::new("assess").version(env!("CARGO_PKG_VERSION")));
-    match command.try_get_matches_from(words) {
+    match command().try_get_matches_from(words) {
         Ok(m) => match <Args as clap::FromArgMatches>::from_arg_matches(&m) {
             Ok(args) => run(&args, stdin, stdout, stderr),
             Err(e) => {

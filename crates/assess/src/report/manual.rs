@@ -23,26 +23,37 @@ pub fn completions(mut command: Command, shell: Shell, name: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::outputs::OutputArgs;
-    use clap::Args;
+    use crate::cli::command;
 
-    fn command() -> Command {
-        OutputArgs::augment_args(Command::new("matron-assess").about("Was our EPMM hit"))
+    /// Every flag of the command, `--` left out.
+    fn flags() -> Vec<String> {
+        let mut command = command();
+        command.build();
+        let flags = command.get_arguments().filter(|a| !a.is_hide_set()).filter_map(|a| a.get_long());
+        flags.map(str::to_owned).collect()
     }
 
     #[test]
-    fn the_manual_page_names_every_output() {
+    fn the_manual_page_names_every_flag_and_says_something_of_it() {
         let page = String::from_utf8(man_page(command()).unwrap()).unwrap();
-        for option in ["html", "json", "stix", "ocsf", "timeline", "drafts", "queries", "inventory"] {
-            assert!(page.contains(&format!("\\-\\-{option}")), "{option}");
+        assert!(flags().len() > 30 && flags().contains(&"compare".to_owned()));
+        for flag in flags() {
+            let name = format!("\\-\\-{}\\fR", flag.replace('-', "\\-"));
+            let at = page.rfind(&name).unwrap_or_else(|| panic!("--{flag} is not in the page"));
+            let help = page[at..].lines().nth(1).unwrap_or_default();
+            assert!(help.len() > 10 && !help.starts_with('.'), "--{flag}: {help}");
         }
     }
 
     #[test]
-    fn each_shell_gets_completions_that_know_the_options() {
+    fn each_shells_completions_know_every_flag() {
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish, Shell::PowerShell, Shell::Elvish] {
-            let script = String::from_utf8(completions(command(), shell, "matron-assess")).unwrap();
-            assert!(script.contains("timeline"), "{shell}");
+            let script = String::from_utf8(completions(command(), shell, "assess")).unwrap();
+            for flag in flags() {
+                let written =
+                    if shell == Shell::Fish { format!("-l {flag}") } else { format!("--{flag}") };
+                assert!(script.contains(&written), "{shell}: {written}");
+            }
         }
     }
 }

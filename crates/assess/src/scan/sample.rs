@@ -5,7 +5,8 @@
 //! or more apart, every line between them is read, so that no pause of an hour
 //! is missed while time runs forwards between the samples.
 
-use super::{BLOCK_BYTES, Findings, Reader, look};
+use super::look::look;
+use super::{BLOCK_BYTES, Findings, Reader};
 use crate::finding::UnixMs;
 
 /// Shortest pause that is noted.

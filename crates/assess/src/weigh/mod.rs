@@ -1,9 +1,12 @@
 //! From what was read to what it means: the two answers.
 
+mod campaigns;
 mod chains;
 mod coverage;
+mod evidence;
 pub mod flaws;
 mod geo;
+mod known;
 mod staged;
 mod steps;
 mod thinned;
@@ -13,20 +16,14 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use geo::Geo;
 
 use crate::finding::{
-    Assessment, Attribution, Cite, Confidence, CoverageGrade, Evidence, ExposureWindow, Grade, Ground,
-    GroundKind, IndicatorHit, IndicatorKind, InputFile, IntegrityFinding, Raw, ReadState, Remark, RuleRef,
-    Stage, Step, TimeZoneNote, UnixMs, Verdict,
+    Assessment, CoverageGrade, ExposureWindow, Grade, InputFile, IntegrityFinding, ReadState, Remark,
+    RuleRef, Stage, Step, TimeZoneNote, UnixMs, Verdict,
 };
-use crate::fold::inert;
 use crate::indicators::Indicators;
-use crate::input::{Content, listing};
+use crate::input::Content;
 use crate::rules::RuleSet;
 
-/// After this many days an address says nothing by itself.
-const ADDRESS_FRESH_DAYS: i64 = 90;
 const DAY_MS: i64 = 86_400_000;
-/// Reasons listed.
-const MAX_GROUNDS: usize = 12;
 /// Remarks of one kind listed.
 const MAX_REMARKS: usize = 25;
 
@@ -69,7 +66,7 @@ pub fn weigh(ctx: Context<'_>, contents: &[Content]) -> Assessment {
         .collect();
     let named: BTreeSet<String> = all.iter().filter_map(|s| s.path.as_ref().map(|p| p.0.clone())).collect();
     all.extend(staged::suspects(contents, &skip, &attempts, &named, ctx.zone_guessed));
-    all.extend(known_files(&ctx, contents, &skip));
+    all.extend(known::files(&ctx, contents, &skip));
     let first_attempt = attempts.first().map(|a| a.0);
     let mut remarks = ctx.remarks.clone();
     audit_steps(&mut all, first_attempt, &mut remarks);
@@ -86,8 +83,8 @@ pub fn weigh(ctx: Context<'_>, contents: &[Content]) -> Assessment {
     coverage.not_epmm = contents.iter().filter(|c| steps::is_foreign(c)).map(|c| c.name.clone()).collect();
     coverage.not_epmm.sort();
     let as_of_ms = ctx.as_of_ms.or(coverage.last_ms);
-    let indicator_hits = indicator_hits(&ctx, contents, &skip, as_of_ms, &mut remarks);
-    let evidence = evidence(&chains, &indicator_hits);
+    let indicator_hits = known::indicators(&ctx, contents, &skip, as_of_ms, &mut remarks);
+    let evidence = evidence::evidence(&chains, &indicator_hits);
     let verdict = match evidence.grade {
         Grade::DataLeft => Verdict::DataLeft,
         Grade::LikelyCompromised => Verdict::LikelyCompromised,
@@ -133,7 +130,7 @@ pub fn weigh(ctx: Context<'_>, contents: &[Content]) -> Assessment {
     Assessment {
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
         verdict,
-        attributions: attributions(&chains),
+        attributions: campaigns::attributions(&chains),
         evidence,
         as_of_ms,
         timezone: timezone(&ctx, contents, &skip),
@@ -257,76 +254,6 @@ fn rule_set(ctx: &Context<'_>, contents: &[Content], skip: &BTreeSet<usize>) -> 
         .collect()
 }
 
-/// Matches in file listings, as steps.
-fn known_files(ctx: &Context<'_>, contents: &[Content], skip: &BTreeSet<usize>) -> Vec<Step> {
-    let mut out = Vec::new();
-    for (_, c) in contents.iter().enumerate().filter(|(i, _)| !skip.contains(i)) {
-        for m in c.listing.iter().flat_map(|l| &l.matches) {
-            let (rule, title, grade, confidence, note) = match m.why {
-                listing::Why::Indicator(i) => {
-                    let Some(x) = ctx.indicators.list.get(i) else { continue };
-                    let (what, grade) = match x.kind {
-                        IndicatorKind::FileHash => ("hash", Grade::LikelyCompromised),
-                        _ => ("name", Grade::Probed),
-                    };
-                    (
-                        format!("indicator:{}", inert(x.value.as_bytes())),
-                        format!("A file whose {what} was published as malicious"),
-                        grade,
-                        Confidence::SecondHand,
-                        format!("Rests on the file's {what}, as published by {}. The listing's own time is the file's last change, which an intruder can set.", x.source),
-                    )
-                }
-                listing::Why::StagedName => (
-                    staged::RULE.to_owned(),
-                    "A file under the name of a staged dump".to_owned(),
-                    Grade::LikelyCompromised,
-                    Confidence::Verified,
-                    "Rests on the name under which intruders laid dumps. Suspect: compare with a clean installation, and look whether it was fetched.".to_owned(),
-                ),
-                listing::Why::LoaderPage => (
-                    "listing:403.jsp".to_owned(),
-                    "The page where intruders hid a class loader".to_owned(),
-                    Grade::Probed,
-                    Confidence::SecondHand,
-                    "Rests on the name alone; the vendor may ship a page of this name. Compare its hash with a clean installation.".to_owned(),
-                ),
-            };
-            out.push(Step {
-                at_ms: m.mtime_ms,
-                zone_guessed: false,
-                stage: Stage::KnownFile,
-                grade,
-                rule,
-                rule_name: "file-listing".into(),
-                title,
-                confidence,
-                cves: vec![],
-                techniques: vec!["T1505.003".into()],
-                client: None,
-                via: None,
-                method: None,
-                path: Some(Raw(inert(&m.path))),
-                status: None,
-                bytes_out: None,
-                user_agent: None,
-                repeats: 0,
-                repeats_until_ms: None,
-                note,
-                cite: Cite {
-                    file: c.name.clone(),
-                    line: m.line,
-                    byte_offset: m.offset,
-                    raw: Raw(inert(&m.raw)),
-                    cut: m.raw.len() >= 1024,
-                },
-                version_open: None,
-            });
-        }
-    }
-    out
-}
-
 /// Entries of audit logs count when they follow an attempt; else they are remarks.
 fn audit_steps(all: &mut Vec<Step>, first_attempt: Option<i64>, remarks: &mut Vec<Remark>) {
     let mut early = 0u64;
@@ -358,133 +285,6 @@ fn audit_steps(all: &mut Vec<Step>, first_attempt: Option<i64>, remarks: &mut Ve
     }
 }
 
-fn indicator_hits(
-    ctx: &Context<'_>,
-    contents: &[Content],
-    skip: &BTreeSet<usize>,
-    as_of: Option<UnixMs>,
-    remarks: &mut Vec<Remark>,
-) -> Vec<IndicatorHit> {
-    let mut by: BTreeMap<usize, IndicatorHit> = BTreeMap::new();
-    let mut add = |i: usize,
-                   name: &str,
-                   lines: u64,
-                   first: Option<i64>,
-                   last: Option<i64>,
-                   line: u64,
-                   offset: u64,
-                   raw: &[u8]| {
-        let Some(x) = ctx.indicators.list.get(i) else { return };
-        let age_days = x.dated_ms.zip(first.or(as_of)).map(|(d, t)| (t - d) / DAY_MS);
-        // An address changes hands; a hash does not.
-        let ages =
-            matches!(x.kind, IndicatorKind::Address | IndicatorKind::Domain | IndicatorKind::UserAgent);
-        let stale = ages && age_days.is_none_or(|a| a.abs() > ADDRESS_FRESH_DAYS);
-        let grade = match x.kind {
-            _ if stale => Grade::NoTrace,
-            IndicatorKind::FileHash => Grade::LikelyCompromised,
-            IndicatorKind::UserAgent => Grade::NoTrace,
-            _ => Grade::Probed,
-        };
-        let e = by.entry(i).or_insert_with(|| IndicatorHit {
-            value: inert(x.value.as_bytes()),
-            kind: x.kind,
-            source: x.source.clone(),
-            dated_ms: x.dated_ms,
-            age_days,
-            stale,
-            grade,
-            hits: 0,
-            first: Cite {
-                file: name.to_owned(),
-                line,
-                byte_offset: offset,
-                raw: Raw(inert(raw)),
-                cut: raw.len() >= 1024,
-            },
-            first_ms: first,
-            last_ms: last,
-        });
-        e.hits += lines;
-        e.first_ms = crate::scan::hits::earliest(e.first_ms, first);
-        e.last_ms = e.last_ms.max(last);
-    };
-    for (_, c) in contents.iter().enumerate().filter(|(i, _)| !skip.contains(i)) {
-        for (i, s) in c.findings.iter().flat_map(|f| &f.indicators) {
-            add(*i, &c.name, s.lines, s.first_ms, s.last_ms, s.line, s.offset, &s.raw);
-        }
-        for m in c.listing.iter().flat_map(|l| &l.matches) {
-            if let listing::Why::Indicator(i) = m.why {
-                add(i, &c.name, 1, m.mtime_ms, m.mtime_ms, m.line, m.offset, &m.raw);
-            }
-        }
-    }
-    let out: Vec<IndicatorHit> = by.into_values().collect();
-    for h in out.iter().filter(|h| h.stale).take(MAX_REMARKS) {
-        remarks.push(Remark {
-            about: h.value.clone(),
-            text: format!("A published indicator ({}), but its date and these lines lie more than {ADDRESS_FRESH_DAYS} days apart or it has none: addresses change hands, so it counts as a remark.", h.source),
-        });
-    }
-    out
-}
-
-fn ground_kind(s: &Step) -> GroundKind {
-    match s.stage {
-        // What was only asked for rests on its route, whatever it would have been.
-        Stage::Fetch | Stage::ApiAccess if s.grade <= Grade::Probed => GroundKind::Route,
-        Stage::Fetch => GroundKind::StagedFileFetched,
-        Stage::KnownFile => GroundKind::KnownFile,
-        Stage::ApiAccess => GroundKind::AnsweredWithData,
-        Stage::Attempt | Stage::Upload if s.version_open.is_some() => GroundKind::VersionOpenThatDay,
-        Stage::Attempt => GroundKind::ExploitText,
-        Stage::Upload if s.grade <= Grade::Attempted => GroundKind::ExploitText,
-        Stage::Probe => GroundKind::Route,
-        _ if s.grade <= Grade::Probed => GroundKind::Route,
-        _ => GroundKind::AfterStep,
-    }
-}
-
-fn evidence(chains: &[crate::finding::Chain], indicators: &[IndicatorHit]) -> Evidence {
-    let mut grounds: Vec<Ground> = Vec::new();
-    let mut told: BTreeSet<(Grade, &str)> = BTreeSet::new();
-    for (ci, c) in chains.iter().enumerate() {
-        for (si, s) in c.steps.iter().enumerate().filter(|(_, s)| s.grade > Grade::NoTrace) {
-            // One reason a rule and grade is enough; the chains list the rest.
-            if !told.insert((s.grade, &s.rule)) {
-                continue;
-            }
-            let open = s.version_open.as_ref().map(|v| format!(" ({v})")).unwrap_or_default();
-            grounds.push(Ground {
-                grade: s.grade,
-                kind: ground_kind(s),
-                text: format!("{}{open}. {}", s.title, s.note),
-                chain: Some(ci),
-                step: Some(si),
-            });
-        }
-    }
-    for h in indicators.iter().filter(|h| h.grade > Grade::NoTrace) {
-        grounds.push(Ground {
-            grade: h.grade,
-            kind: GroundKind::Indicator,
-            text: format!(
-                "{} was published as an indicator by {} and stands in {} line(s).",
-                h.value, h.source, h.hits
-            ),
-            chain: None,
-            step: None,
-        });
-    }
-    grounds.sort_by(|a, b| {
-        b.grade
-            .cmp(&a.grade)
-            .then_with(|| (a.chain.is_none(), a.chain, a.step).cmp(&(b.chain.is_none(), b.chain, b.step)))
-    });
-    grounds.truncate(MAX_GROUNDS);
-    Evidence { grade: grounds.first().map_or(Grade::NoTrace, |g| g.grade), rests_on: grounds }
-}
-
 /// Scanner labels: remarks, never more.
 fn scanner_remarks(
     ctx: &Context<'_>,
@@ -512,61 +312,6 @@ fn scanner_remarks(
         about,
         text: "Calls itself a scanner. Labels and addresses are borrowed, so this changes no grade.".into(),
     }));
-}
-
-/// Campaigns, as others name them.
-fn attributions(chains: &[crate::finding::Chain]) -> Vec<Attribution> {
-    let serious: Vec<&Step> =
-        chains.iter().flat_map(|c| &c.steps).filter(|s| s.grade >= Grade::Attempted).collect();
-    let within = |s: &Step, from: i64, to: i64| s.at_ms.is_some_and(|t| t >= from && t < to);
-    let mut out = Vec::new();
-    let mut campaign =
-        |name: &str, actor: Option<&str>, by: &str, confidence, steps: Vec<&Step>, what: &str| {
-            if steps.is_empty() {
-                return;
-            }
-            let techniques: BTreeSet<String> = steps.iter().flat_map(|s| s.techniques.clone()).collect();
-            out.push(Attribution {
-                campaign: name.into(),
-                actor: actor.map(Into::into),
-                by_whom: by.into(),
-                confidence,
-                overlap: vec![format!("{what}: {} step(s) here", steps.len())],
-                techniques: techniques.into_iter().collect(),
-            });
-        };
-    let of = |cve: &str, from, to| {
-        serious
-            .iter()
-            .copied()
-            .filter(|s| s.cves.iter().any(|c| c == cve) && within(s, from, to))
-            .collect::<Vec<_>>()
-    };
-    // 15 May to 31 August 2025; 1 January to 30 April 2026.
-    campaign(
-        "Exploitation of CVE-2025-4427 and CVE-2025-4428, from 15 May 2025",
-        Some("UNC5221"),
-        "EclecticIQ",
-        Confidence::Verified,
-        of("CVE-2025-4428", 1_747_267_200_000, 1_756_684_800_000),
-        "the same flaw in the same months",
-    );
-    let mut early: Vec<&Step> = of("CVE-2026-1281", 1_767_225_600_000, 1_777_593_600_000);
-    early.extend(
-        serious
-            .iter()
-            .copied()
-            .filter(|s| s.stage == Stage::Loader && within(s, 1_767_225_600_000, 1_777_593_600_000)),
-    );
-    campaign(
-        "Exploitation of CVE-2026-1281 and CVE-2026-1340, January and February 2026, with sleeping loaders",
-        None,
-        "public analyses; no actor is named by them here",
-        Confidence::SecondHand,
-        early,
-        "the same flaw or loader in the same months",
-    );
-    out
 }
 
 /// Names of files that could not be read whole, for messages.
