@@ -21,7 +21,10 @@ pub(super) fn attributions(chains: &[Chain]) -> Vec<Attribution> {
                 actor: actor.map(Into::into),
                 by_whom: by.into(),
                 confidence,
-                overlap: vec![format!("{what}: {} step(s) here", steps.len())],
+                overlap: vec![match steps.len() {
+                    1 => format!("{what}: one step here"),
+                    n => format!("{what}: {n} steps here"),
+                }],
                 techniques: techniques.into_iter().collect(),
             });
         };

@@ -209,7 +209,11 @@ fn covered(
                 .filter(|h| w.from_ms.is_none_or(|f| h.to_ms > f) && w.to_ms.is_none_or(|t| h.from_ms < t))
                 .count();
             if inside > 0 {
-                reasons.push(format!("{inside} hole(s) lie inside the window."));
+                reasons.push(if inside == 1 {
+                    "A hole lies inside the window.".to_owned()
+                } else {
+                    format!("{inside} holes lie inside the window.")
+                });
             }
         }
         _ => reasons.push("No line bears a time, so the window can't be covered.".into()),

@@ -48,8 +48,11 @@ pub(super) fn evidence(chains: &[Chain], indicators: &[IndicatorHit]) -> Evidenc
             grade: h.grade,
             kind: GroundKind::Indicator,
             text: format!(
-                "{} was published as an indicator by {} and stands in {} line(s).",
-                h.value, h.source, h.hits
+                "{} was published as an indicator by {} and stands in {} line{}.",
+                h.value,
+                h.source,
+                h.hits,
+                if h.hits == 1 { "" } else { "s" }
             ),
             chain: None,
             step: None,

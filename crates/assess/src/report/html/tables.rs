@@ -15,6 +15,16 @@ const MOST_RAW: usize = 400;
 /// Rows of the other tables.
 const MOST_OTHER: usize = 300;
 
+/// Numbers that must not break at their hyphens.
+fn ids(list: &[String]) -> Markup {
+    html! {
+        @for (i, id) in list.iter().enumerate() {
+            @if i > 0 { ", " }
+            span class="id" { (t(id)) }
+        }
+    }
+}
+
 pub(super) fn all(a: &Assessment, times: &Times) -> Markup {
     html! {
         (evidence(a, times))
@@ -119,8 +129,8 @@ fn answer(step: &Step) -> Markup {
 fn rule(step: &Step) -> Markup {
     html! { span {
         (t(&step.rule_name)) " [" (words::confidence_mark(step.confidence)) "]"
-        @if !step.cves.is_empty() { br; span class="soft" { (t(&step.cves.join(", "))) } }
-        @if !step.techniques.is_empty() { br; span class="soft" { (t(&step.techniques.join(", "))) } }
+        @if !step.cves.is_empty() { br; span class="soft" { (ids(&step.cves)) } }
+        @if !step.techniques.is_empty() { br; span class="soft" { (ids(&step.techniques)) } }
     } }
 }
 
@@ -336,7 +346,7 @@ fn rules(a: &Assessment) -> Markup {
                         tr {
                             td data-label="Rule" { span { (t(&r.title)) br; span class="soft" { (t(&r.name)) @if !r.builtin { ", from --rules" } } } }
                             td class="k" data-label="Version" { (t(&r.version)) }
-                            td data-label="Flaws" { (t(&r.cves.join(", "))) }
+                            td data-label="Flaws" { (ids(&r.cves)) }
                             td data-label="Facts" { span { (words::confidence_mark(r.confidence)) ", " (words::confidence(r.confidence)) br; span class="soft" { (t(&r.source)) } } }
                             td class="n" data-label="Lines" { (figures::grouped(r.hits)) }
                         }
