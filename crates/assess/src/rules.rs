@@ -1,7 +1,10 @@
 //! The embedded rules, those of the user, and what they say about a line.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+
+use aho_corasick::AhoCorasick;
 
 use crate::finding::{Grade, NotAssessable};
 use crate::line::Line;
@@ -57,6 +60,42 @@ pub struct RuleSet {
     pub refused: Vec<(String, String)>,
     /// Names of rules for which every line must be looked at.
     pub costly: Vec<String>,
+    sieve: Option<Sieve>,
+}
+
+/// Which rules a line without hidden letters can concern, by their literals.
+#[derive(Clone, Debug)]
+struct Sieve {
+    search: AhoCorasick,
+    /// For each literal, its rules.
+    of: Vec<Vec<usize>>,
+    /// Rules without literals.
+    always: Vec<usize>,
+}
+
+impl Sieve {
+    fn new(rules: &[Rule]) -> Option<Self> {
+        let mut by: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        let mut always = Vec::new();
+        for (i, r) in rules.iter().enumerate() {
+            match r.literals.as_deref() {
+                None | Some([]) => always.push(i),
+                Some(list) => list.iter().for_each(|l| by.entry(l).or_default().push(i)),
+            }
+        }
+        let search = AhoCorasick::new(by.keys()).ok()?;
+        Some(Self { search, of: by.into_values().collect(), always })
+    }
+
+    fn rules(&self, low: &[u8]) -> Vec<usize> {
+        let mut all = self.always.clone();
+        for m in self.search.find_overlapping_iter(low) {
+            all.extend(self.of.get(m.pattern().as_usize()).into_iter().flatten());
+        }
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
 }
 
 impl RuleSet {
@@ -67,6 +106,7 @@ impl RuleSet {
             set.rules.extend(parse_rules(text, true).map_err(|e| format!("built-in rule {name}: {e}"))?);
         }
         set.rules.sort_by(|a, b| a.info.name.cmp(&b.info.name));
+        set.sieve = Sieve::new(&set.rules);
         Ok(set)
     }
 
@@ -107,6 +147,7 @@ impl RuleSet {
             }
         }
         self.rules.sort_by(|a, b| (&a.info.name, &a.info.id).cmp(&(&b.info.name, &b.info.id)));
+        self.sieve = Sieve::new(&self.rules);
         Ok(())
     }
 
@@ -126,8 +167,21 @@ impl RuleSet {
 
     /// Judges one line.
     pub fn judge(&self, event: &Event<'_>) -> Judgement {
+        self.judge_by(event, 0..self.rules.len())
+    }
+
+    /// Judges a line in which no letter is hidden (see [`crate::scan::prefilter`]): only by rules one of
+    /// whose literals stands in it. `low` is the line in lower case.
+    pub fn judge_plain(&self, event: &Event<'_>, low: &[u8]) -> Judgement {
+        match &self.sieve {
+            Some(s) => self.judge_by(event, s.rules(low)),
+            None => self.judge(event),
+        }
+    }
+
+    fn judge_by(&self, event: &Event<'_>, rules: impl IntoIterator<Item = usize>) -> Judgement {
         let mut j = Judgement::default();
-        for (i, r) in self.rules.iter().enumerate() {
+        for (i, r) in rules.into_iter().filter_map(|i| Some((i, self.rules.get(i)?))) {
             match r.detection.answer(event) {
                 Answer::Yes => j.matched.push(i),
                 Answer::Unknown => j.unknown.push(i),

@@ -50,8 +50,7 @@ mod tests {
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish, Shell::PowerShell, Shell::Elvish] {
             let script = String::from_utf8(completions(command(), shell, "assess")).unwrap();
             for flag in flags() {
-                let written =
-                    if shell == Shell::Fish { format!("-l {flag}") } else { format!("--{flag}") };
+                let written = if shell == Shell::Fish { format!("-l {flag}") } else { format!("--{flag}") };
                 assert!(script.contains(&written), "{shell}: {written}");
             }
         }

@@ -290,7 +290,10 @@ impl<'a> Scanner<'a> {
             }
             line_no += count_lines(block.get(counted..c.start).unwrap_or_default());
             counted = c.start;
-            self.line(reader, text, block_offset + c.start as u64, line_no + 1);
+            let low = std::mem::take(&mut self.low);
+            let plain = if c.hidden { None } else { low.get(c.start..c.end) };
+            self.line(reader, text, plain, block_offset + c.start as u64, line_no + 1);
+            self.low = low;
         }
         let offset = block_offset + range.start as u64;
         let before = self.out.lines;
@@ -334,7 +337,7 @@ impl<'a> Scanner<'a> {
         let line = self.out.lines + 1;
         let columns = self.columns.take();
         let reader = Reader { setup: self.setup, json: self.json, columns: columns.as_ref() };
-        self.line(reader, beginning, offset, line);
+        self.line(reader, beginning, None, offset, line);
         self.columns = columns;
         if self.out.unreadable.len() < MAX_UNREADABLE {
             let why = format!("a line of {bytes} bytes; its first {} were read", beginning.len());
@@ -344,7 +347,8 @@ impl<'a> Scanner<'a> {
         self.out.bytes += bytes;
     }
 
-    fn line(&mut self, reader: Reader<'_>, text: &[u8], offset: u64, number: u64) {
+    /// `plain`: the line in lower case, if no letter of it is hidden.
+    fn line(&mut self, reader: Reader<'_>, text: &[u8], plain: Option<&[u8]>, offset: u64, number: u64) {
         let text = trim_json(text, self.json);
         let Some(parsed) = reader.parse(text) else { return };
         let target = Target::fold(parsed.target.as_deref().unwrap_or_default());
@@ -354,7 +358,10 @@ impl<'a> Scanner<'a> {
         if target.stem.starts_with(b"/mifs/") && !target.stem.ends_with(b".jsp") {
             self.asset(&event, at_ms, offset, number);
         }
-        let j = self.setup.rules.judge(&event);
+        let j = match plain {
+            Some(low) => self.setup.rules.judge_plain(&event, low),
+            None => self.setup.rules.judge(&event),
+        };
         if !j.unknown.is_empty() {
             self.out.open_lines += 1;
             for r in &j.unknown {

@@ -71,7 +71,7 @@ impl Prefilter {
             let mut start = 0;
             while start < block.len() {
                 let end = line_end(block, start);
-                out.push(Candidate { start, end, asset: None });
+                out.push(Candidate { start, end, asset: None, hidden: true });
                 start = end + 1;
             }
             return;
@@ -79,9 +79,9 @@ impl Prefilter {
         let mut at = 0;
         while let Some((pattern, start, end)) = self.find_at(low, at) {
             if pattern < self.literals {
-                let c = Candidate { start: line_start(block, start), end: line_end(block, end), asset: None };
-                at = c.end;
-                out.push(c);
+                let (start, end) = (line_start(block, start), line_end(block, end));
+                at = end;
+                out.push(Candidate { start, end, asset: None, hidden: false });
             } else {
                 at = end;
                 if let Some(path_start) = asset_path(low, start, end) {
@@ -89,6 +89,7 @@ impl Prefilter {
                         start: line_start(block, path_start),
                         end: line_end(block, end),
                         asset: Some((path_start, end)),
+                        hidden: false,
                     });
                 }
             }
@@ -97,8 +98,8 @@ impl Prefilter {
         if escapes {
             hidden(block, b'\\', |after| after.starts_with(b"u00"), out);
         }
-        // A literal and an asset on one line: the literal's candidate looks at the asset too.
-        out.sort_by_key(|c| (c.start, c.asset.is_some()));
+        // Several on one line: the one that may be anything looks at all of it, a literal's at the asset too.
+        out.sort_by_key(|c| (c.start, !c.hidden, c.asset.is_some()));
         out.dedup_by_key(|c| c.start);
     }
 }
@@ -112,6 +113,8 @@ pub struct Candidate {
     pub end: usize,
     /// Only because of a static asset under `/mifs/`: the path's range.
     pub asset: Option<(usize, usize)>,
+    /// Letters of it may be hidden by an encoding, so that its literals need not stand in it.
+    pub hidden: bool,
 }
 
 fn hidden(block: &[u8], sign: u8, is: impl Fn(&[u8]) -> bool, out: &mut Vec<Candidate>) {
@@ -120,7 +123,8 @@ fn hidden(block: &[u8], sign: u8, is: impl Fn(&[u8]) -> bool, out: &mut Vec<Cand
         let p = at + i;
         at = p + 1;
         if block.get(p + 1..).is_some_and(&is) {
-            let c = Candidate { start: line_start(block, p), end: line_end(block, p), asset: None };
+            let c =
+                Candidate { start: line_start(block, p), end: line_end(block, p), asset: None, hidden: true };
             at = c.end;
             out.push(c);
         }
@@ -184,12 +188,16 @@ mod tests {
     use crate::rules::RuleSet;
     use crate::sigma::Event;
 
-    fn starts(text: &str) -> Vec<usize> {
+    fn candidates(text: &str) -> Vec<Candidate> {
         let p = Prefilter::new(&RuleSet::embedded().unwrap().literals(), false).unwrap();
         let (mut low, mut out) = (Vec::new(), Vec::new());
         lower(text.as_bytes(), &mut low);
         p.candidates(text.as_bytes(), &low, false, false, &mut out);
-        out.iter().map(|c| c.start).collect()
+        out
+    }
+
+    fn starts(text: &str) -> Vec<usize> {
+        candidates(text).iter().map(|c| c.start).collect()
     }
 
     #[test]
@@ -241,9 +249,15 @@ mod tests {
             let parsed = parse_text(line.trim_end().as_bytes()).unwrap();
             let t = Target::fold(parsed.target.as_deref().unwrap());
             let set = RuleSet::embedded().unwrap();
-            let j = set.judge(&Event { line: &parsed, target: &t, raw: line.as_bytes() });
+            let event = Event { line: &parsed, target: &t, raw: line.as_bytes() };
+            let j = set.judge(&event);
             prop_assert!(j.primary.is_some(), "{line}");
-            prop_assert_eq!(starts(&line), vec![0]);
+            let found = candidates(&line);
+            prop_assert_eq!(found.iter().map(|c| c.start).collect::<Vec<_>>(), vec![0]);
+            // Where no letter is hidden, the rules whose literals stand there are all that can match.
+            if !found[0].hidden {
+                prop_assert_eq!(set.judge_plain(&event, line.to_ascii_lowercase().as_bytes()), j);
+            }
         }
     }
 }
