@@ -29,8 +29,13 @@ pub const USAGE: u8 = 2;
 /// The zone taken when nobody names one: these are British hospitals.
 const HOME_ZONE: &str = "Europe/London";
 
+/// What the codes mean, for scripts.
+const EXIT_CODES: &str = "Exit codes: 0 no trace found; 3 unknown (nothing found, too little read); 10 probed; 11 attempted; \
+     12 likely compromised; 13 data left; 2 the command was wrong; 1 an output could not be written.";
+
 /// Options of `matron assess`.
 #[derive(Debug, Clone, Default, ClapArgs)]
+#[command(after_help = EXIT_CODES)]
 pub struct Args {
     /// Logs, archives, folders, exports, file listings; `-` reads standard input
     #[arg(value_name = "PATH")]
@@ -42,7 +47,7 @@ pub struct Args {
     #[arg(long, value_name = "FORMAT")]
     pub format: Option<String>,
     /// Names of JSON fields: client=src_ip,url=http.target (time, client, forwarded, method, url, query, request, status, bytes, agent, referer, user, action, line)
-    #[arg(long, value_name = "FIELD=NAME,…")]
+    #[arg(long, value_name = "FIELD=NAME,...")]
     pub json_map: Vec<String>,
     /// Further Sigma rules: a folder or a file
     #[arg(long, value_name = "DIR")]

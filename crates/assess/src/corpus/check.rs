@@ -40,6 +40,8 @@ pub struct Checked {
     pub false_alarms: Vec<String>,
     /// Matched lines of which only the count was kept, so that they can't be compared.
     pub uncited: u64,
+    /// Those of them that are more than a probe: there must be none.
+    pub uncited_serious: u64,
     /// The verdict on the whole.
     pub verdict: Option<Verdict>,
 }
@@ -89,6 +91,7 @@ pub fn check(plan: &Plan, truth: &Truth, path: &Path) -> Result<Checked, String>
         kinds: truth.planted.iter().map(|p| p.kind).collect::<BTreeSet<_>>().len() as u64,
         benign: f.lines.saturating_sub(planted.len() as u64),
         uncited: f.hits.uncited,
+        uncited_serious: f.hits.uncited_serious,
         ..Checked::default()
     };
     for p in &truth.planted {

@@ -72,7 +72,7 @@ pub struct OutputArgs {
     /// Write the list of people to a new file that only you can read
     #[arg(long, value_name = "FILE", requires = "inventory", help_heading = "What could have been taken")]
     pub write_people: Option<PathBuf>,
-    /// Seal that list to this age recipient (age1…)
+    /// Seal that list to this age recipient (age1...)
     #[arg(long, value_name = "AGE", requires = "write_people", help_heading = "What could have been taken")]
     pub people_recipient: Option<String>,
 }

@@ -6,8 +6,11 @@ use crate::finding::{Grade, Layout, UnixMs};
 
 /// Longest part of a line that is kept.
 pub const RAW_BYTES: usize = 8 * 1024;
-/// Full lines kept of each client and rule.
+/// Full lines kept of each client and rule, whatever their day.
 const PER_CLIENT_RULE: u64 = 120;
+/// After them, so many of each day: behind a proxy all clients are one, and a later day may matter more.
+const PER_DAY: u64 = 24;
+const DAY_MS: i64 = 86_400_000;
 /// Full lines kept of each grade, in one content.
 const PER_GRADE: usize = 20_000;
 /// Clients and rules counted apart.
@@ -101,12 +104,15 @@ pub struct Hits {
     /// Counts by client and rule.
     pub counts: BTreeMap<(String, usize), Count>,
     kept: BTreeMap<(String, usize), u64>,
+    kept_of_day: BTreeMap<(String, usize, i64), u64>,
     per_grade: BTreeMap<Grade, usize>,
     raw_bytes: usize,
     /// All matched lines.
     pub total: u64,
     /// Matched lines of which only the count was kept.
     pub uncited: u64,
+    /// Those of them that are more than a probe.
+    pub uncited_serious: u64,
 }
 
 /// The client under which those beyond [`MAX_COUNTS`] are counted.
@@ -139,16 +145,16 @@ impl Hits {
             hit.cut = true;
         }
         let of_grade = self.per_grade.entry(hit.grade).or_default();
-        if *of_grade >= PER_GRADE {
-            self.uncited += 1;
-            return;
-        }
+        let day = hit.at_ms.map_or(i64::MIN, |t| t.div_euclid(DAY_MS));
+        let of_day = self.kept_of_day.entry((key.0.clone(), key.1, day)).or_default();
         let kept = self.kept.entry(key).or_default();
-        if *kept >= PER_CLIENT_RULE {
+        if *of_grade >= PER_GRADE || (*kept >= PER_CLIENT_RULE && *of_day >= PER_DAY) {
             self.uncited += 1;
+            self.uncited_serious += u64::from(hit.grade > Grade::Probed);
             return;
         }
         *kept += 1;
+        *of_day += 1;
         *of_grade += 1;
         self.raw_bytes += hit.raw.len();
         self.lines.push(hit);
@@ -161,6 +167,7 @@ impl Hits {
         }
         self.total += next.total;
         self.uncited += next.uncited;
+        self.uncited_serious += next.uncited_serious;
         for mut hit in next.lines {
             hit.line += lines_before;
             self.keep((hit.client.clone(), hit.rule), hit);
@@ -207,6 +214,28 @@ pub(crate) mod tests {
         assert_eq!(h.lines.len() as u64, PER_CLIENT_RULE + 1);
         assert_eq!(h.counts[&("203.0.113.7".to_owned(), 1)].lines, 10_000);
         assert_eq!((h.total, h.uncited), (10_001, 10_000 - PER_CLIENT_RULE));
+    }
+
+    #[test]
+    fn of_a_flood_over_days_each_day_keeps_some_of_its_lines_however_it_is_cut() {
+        let day = |d: i64, n: usize| {
+            std::iter::repeat_n(Hit { at_ms: Some(d * DAY_MS), ..hit("10.0.0.1", 1) }, n).enumerate()
+        };
+        let all: Vec<Hit> =
+            (0..4).flat_map(|d| day(d, 500).map(|(i, h)| Hit { offset: i as u64, ..h })).collect();
+        let mut whole = Hits::default();
+        all.iter().cloned().for_each(|h| whole.push(h));
+        let per_day =
+            |h: &Hits, d: i64| h.lines.iter().filter(|l| l.at_ms == Some(d * DAY_MS)).count() as u64;
+        assert_eq!((per_day(&whole, 0), per_day(&whole, 3)), (PER_CLIENT_RULE, PER_DAY));
+        let mut joined = Hits::default();
+        for part in all.chunks(333) {
+            let mut h = Hits::default();
+            part.iter().cloned().for_each(|l| h.push(l));
+            joined.append(h, 0);
+        }
+        assert_eq!(whole.lines, joined.lines);
+        assert_eq!((whole.total, whole.uncited), (joined.total, joined.uncited));
     }
 
     #[test]
