@@ -247,6 +247,7 @@ fn project(
         | Body::CertificateTaken { .. }
         | Body::StandingUsed { .. }
         | Body::GivenBack { .. }
+        | Body::OrderHeld { .. }
         | Body::ServerCertificateIssued { .. } => {}
     }
     keep_rows(tx, at_ms, rows, entries)
@@ -321,6 +322,8 @@ fn project_effect(
         }
         // A command's bytes and warrants come with the order's outcome.
         Effect::Opened { .. } | Effect::Commanded { .. } | Effect::ServiceTokenSet { .. } => {}
+        // The vault's own table; it is asked for it.
+        Effect::LimitSet { .. } => {}
         // See `renewal::project`.
         Effect::StandingMade { .. } | Effect::StandingEnded { .. } => {}
         // Taken in by `declarations::project`; its bytes come with the order's outcome.

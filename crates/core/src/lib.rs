@@ -106,6 +106,7 @@ pub async fn run_by(
     tasks.spawn(renewal::renewals(room.clone()));
     tasks.spawn(tasks::upkeep(room.clone()));
     tasks.spawn(submit::take_up(room.clone()));
+    tasks.spawn(submit::cooled(room.clone()));
     let mut listeners = JoinSet::new();
     control.send(&ToSupervisor::Ready, &[]).map_err(Error::Supervisor)?;
     let ended = loop {
@@ -183,6 +184,7 @@ fn open(config: Config, clock: Arc<dyn Clock>) -> Result<Arc<Room>, Error> {
         words_due: Notify::new(),
         index_due: Notify::new(),
         renewal_due: Notify::new(),
+        cooling_due: Notify::new(),
         tasks: tokio::runtime::Handle::current(),
         config,
         clock,

@@ -54,6 +54,8 @@ pub(crate) struct Room {
     pub index_due: Notify,
     /// Someone may be due for renewal sooner than was thought.
     pub renewal_due: Notify,
+    /// An order cools off that may be over sooner than was thought.
+    pub cooling_due: Notify,
     /// The room is about to stop: finish what is under way.
     pub stopping: watch::Sender<bool>,
     /// Orders under way at once: they may be large, and who sends one is not known yet.

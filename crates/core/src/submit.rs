@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Command, CommandId, EnrolmentId, OrderId};
+use model::{Command, CommandId, EnrolmentId, KeyId, OrderId, TimeMs};
+use order::limits::Hold;
 use order::{Order, OrderKind, Refusal, SignedOrder};
 use rpc::proto::{CommandBytes, Outcome, PhoneRow, Submission};
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,11 @@ const FOLLOW_PATIENCE: Duration = Duration::from_secs(10);
 /// What is kept undecided while the vault is away: nobody has checked the signatures yet.
 const MOST_UNDECIDED: u64 = 500;
 const MOST_UNDECIDED_BYTES: u64 = 64 * 1024 * 1024;
+
+/// What is kept while it waits for another signature: in all, and first signed by one key.
+const MOST_PENDING: u64 = 500;
+const MOST_PENDING_OF_ONE: u64 = 50;
+const MOST_PENDING_BYTES: u64 = 64 * 1024 * 1024;
 
 /// A command that an order made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -39,6 +45,12 @@ pub(crate) struct Decided {
     pub position: u64,
     pub commands: Vec<OrderedCommand>,
     pub erasing: bool,
+    /// No phone is told before then.
+    #[serde(default)]
+    pub cools_until_ms: Option<TimeMs>,
+    /// What stood in the way, where it was a limit.
+    #[serde(default)]
+    pub hold: Option<Hold>,
 }
 
 /// Why there is no decision.
@@ -52,6 +64,8 @@ pub(crate) enum NotDecided {
     VaultAway,
     /// Too many orders wait for the vault already; this one was not kept.
     TooManyWait,
+    /// Too many orders wait for another signature already; this one was not kept.
+    TooManyPending,
     /// Ours.
     Store(StoreError),
 }
@@ -87,6 +101,11 @@ pub(crate) async fn submit(room: &Arc<Room>, signed: Vec<u8>, sealed: Vec<u8>) -
         if let Some(decided) = recorded(known) {
             return Ok(decided);
         }
+        if known.state == OrderState::Pending {
+            // Whoever brings a signature brings no sealed arguments: they lie here.
+            let all = merged(&known.signed, &bytes)?;
+            return decide(room, &order, digest, all, known.sealed.clone()).await;
+        }
     } else {
         needs_supervision(room, &order)?;
         let size_bytes = (signed.len() + sealed.len()) as u64;
@@ -120,7 +139,27 @@ fn clipped(text: &str, most_bytes: usize) -> String {
 }
 
 fn refused(order: OrderId, refusal: Refusal) -> Decided {
-    Decided { order, refusal: refusal.number(), position: 0, commands: Vec::new(), erasing: false }
+    Decided {
+        order,
+        refusal: refusal.number(),
+        position: 0,
+        commands: Vec::new(),
+        erasing: false,
+        cools_until_ms: None,
+        hold: None,
+    }
+}
+
+/// The order that waits, with the signatures that came now. One that the vault does not know spoils this try
+/// alone: what is kept has only those that it knows.
+fn merged(kept: &[u8], came: &SignedOrder) -> Result<Vec<u8>> {
+    let mut all: SignedOrder = order::decode(kept).map_err(|_| NotDecided::Unreadable)?;
+    for s in &came.signatures {
+        if !all.signatures.iter().any(|known| known.key == s.key) {
+            all.signatures.push(s.clone());
+        }
+    }
+    Ok(order::encode(&all))
 }
 
 fn recorded(known: &OrderRecord) -> Option<(Decided, Vec<u8>)> {
@@ -171,6 +210,7 @@ async fn decide(
 ) -> Result<(Decided, Vec<u8>)> {
     let rows = rows_for(room, order).await?;
     let submission = Submission { signed_order, sealed_arguments, rows };
+    let signed = submission.signed_order.clone();
     let asked = ask_vault(room, "submit", |mut v| async move { v.submit(submission).await }).await;
     let Ok(outcome) = asked else { return Err(NotDecided::VaultAway) };
     let refusal = u16::try_from(outcome.refusal).unwrap_or(u16::MAX);
@@ -185,6 +225,9 @@ async fn decide(
             room.store.write(move |tx| tx.drop_undecided(id, digest)).await?;
             return Ok((refused(id, r), Vec::new()));
         }
+        Some(r @ (Refusal::NeedsSignatures | Refusal::ApprovedBudgetSpent)) => {
+            return hold(room, id, digest, signed, r, outcome.hold).await;
+        }
         _ => {}
     }
     if refusal == 0 {
@@ -194,12 +237,48 @@ async fn decide(
             tracing::warn!(order.id = %id, "the ledger was not followed up to the order in time");
         }
     }
-    carry_out(room, order, outcome, refusal).await
+    carry_out(room, order, signed, outcome, refusal).await
+}
+
+/// Keeps an order that the vault did not decide, for someone else to sign.
+async fn hold(
+    room: &Arc<Room>,
+    id: OrderId,
+    digest: model::Digest,
+    signed: Vec<u8>,
+    refusal: Refusal,
+    hold: Vec<u8>,
+) -> Result<(Decided, Vec<u8>)> {
+    let bytes: SignedOrder = order::decode(&signed).map_err(|_| NotDecided::Unreadable)?;
+    let by = bytes.signatures.first().map_or(KeyId([0; 16]), |s| s.key);
+    let told: Option<Hold> = order::decode(&hold).ok();
+    room.counters.orders_refused.inc();
+    let kept = room
+        .store
+        .write(move |tx| {
+            let waits = tx.find_order(id)?.is_some_and(|o| o.state == OrderState::Pending);
+            let (all, of_key, size_bytes) = tx.pending_size(by)?;
+            let full = all >= MOST_PENDING
+                || of_key >= MOST_PENDING_OF_ONE
+                || size_bytes + signed.len() as u64 > MOST_PENDING_BYTES;
+            if full && !waits {
+                tx.drop_undecided(id, digest)?;
+                return Ok(false);
+            }
+            tx.hold_order(id, &signed, by, &hold)?;
+            Ok(true)
+        })
+        .await?;
+    if !kept {
+        return Err(NotDecided::TooManyPending);
+    }
+    Ok((Decided { hold: told, ..refused(id, refusal) }, Vec::new()))
 }
 
 async fn carry_out(
     room: &Arc<Room>,
     order: &Order,
+    signed: Vec<u8>,
     outcome: Outcome,
     refusal: u16,
 ) -> Result<(Decided, Vec<u8>)> {
@@ -209,20 +288,32 @@ async fn carry_out(
         let targets = u32::try_from(c.warrants.len()).unwrap_or(u32::MAX);
         Some(OrderedCommand { command: rpc::command_id(&c.command).ok()?, targets })
     });
+    let cools_until_ms = (outcome.cools_until_ms > 0).then_some(outcome.cools_until_ms);
     let decided = Decided {
         order: order.id,
         refusal,
         position: outcome.position,
         commands: if accepted { commands.collect() } else { Vec::new() },
         erasing: outcome.erasing,
+        cools_until_ms,
+        hold: order::decode(&outcome.hold).ok(),
     };
     let json = serde_json::to_string(&decided).map_err(|e| StoreError::Refused(e.to_string()))?;
     let decision = Decision {
-        state: if accepted { OrderState::Accepted } else { OrderState::Refused },
+        state: match (accepted, cools_until_ms) {
+            (true, Some(_)) => OrderState::CoolingOff,
+            (true, None) => OrderState::Accepted,
+            (false, _) => OrderState::Refused,
+        },
         decided_at_ms: now_ms,
         outcome: json,
         answer: outcome.sealed_answer.clone(),
+        cools_until_ms,
+        signed: Some(signed),
     };
+    if cools_until_ms.is_some() {
+        room.cooling_due.notify_one();
+    }
     let (id, expires_at_ms) = (order.id, order.expires_at_ms);
     let request_type = match &order.kind {
         OrderKind::Command { command } => command.request_type().to_owned(),
@@ -322,4 +413,57 @@ pub(crate) async fn take_up(room: Arc<Room>) {
         }
         let _ = tokio::time::timeout(Duration::from_secs(30), vaults.changed()).await;
     }
+}
+
+/// Brings orders to the vault again once their cooling-off has ended: then it signs for them. One that was
+/// called back gets nothing.
+pub(crate) async fn cooled(room: Arc<Room>) {
+    loop {
+        let wait = match cooled_now(&room).await {
+            Ok(next_ms) => next_ms.map_or(60_000, |at_ms| (at_ms - room.now_ms()).clamp(200, 60_000)),
+            Err(e) => {
+                tracing::error!(store.error = %e, "orders that cooled off can't be read");
+                5_000
+            }
+        };
+        let wait = Duration::from_millis(u64::try_from(wait).unwrap_or(5_000));
+        let _ = tokio::time::timeout(wait, room.cooling_due.notified()).await;
+    }
+}
+
+async fn cooled_now(room: &Arc<Room>) -> std::result::Result<Option<TimeMs>, StoreError> {
+    let now_ms = room.now_ms();
+    let due = room.store.read(move |v| v.cooled_orders(now_ms, 20)).await?;
+    for known in due {
+        let Ok((_, order)) = decode(&known.signed) else { continue };
+        let done = decide(room, &order, known.digest, known.signed, known.sealed).await;
+        match done {
+            Ok((d, _)) if d.cools_until_ms.is_none() => {
+                tracing::info!(order.id = %order.id, "an order's cooling-off has ended");
+            }
+            // The vault is away, or its clock is behind ours.
+            _ => tokio::time::sleep(Duration::from_secs(1)).await,
+        }
+    }
+    room.store.read(|v| v.next_cooled_ms()).await
+}
+
+/// Ends the orders that ran out while they waited for a signature.
+pub(crate) async fn end_pending(room: &Room) -> std::result::Result<(), StoreError> {
+    let now_ms = room.now_ms();
+    room.store
+        .write(move |tx| {
+            let over = tx.pending_orders(0, u32::try_from(MOST_PENDING).unwrap_or(u32::MAX))?;
+            for o in over.into_iter().filter(|o| o.expires_at_ms <= now_ms) {
+                let outcome = serde_json::to_string(&refused(o.order, Refusal::Expired))
+                    .map_err(|e| StoreError::Refused(e.to_string()))?;
+                let state = OrderState::Refused;
+                let (decided_at_ms, answer) = (now_ms, Vec::new());
+                let d =
+                    Decision { state, decided_at_ms, outcome, answer, cools_until_ms: None, signed: None };
+                tx.decide_order(o.order, &d)?;
+            }
+            Ok(())
+        })
+        .await
 }

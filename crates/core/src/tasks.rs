@@ -288,6 +288,7 @@ pub(crate) async fn every_minute(room: &Arc<Room>) -> Result<(), StoreError> {
         }
     }
     crate::apps::check(room).await?;
+    crate::submit::end_pending(room).await?;
     while room.store.write(move |tx| tx.expire(now_ms, 500)).await?.len() >= 500 {}
     while renew_warrants(room).await? {}
     count(room).await

@@ -36,6 +36,7 @@ fn order() -> Body {
             expires_at_ms: 0,
             per_phone: vec![],
         },
+        counted: None,
     }
 }
 

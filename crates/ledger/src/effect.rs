@@ -3,7 +3,7 @@
 use minicbor::{Decode, Encode};
 use model::{
     CommandId, CommandKind, Compartment, DeclarationId, DeclarationKind, Digest, EnrolmentId, Group, KeyId,
-    LinkHash, OrderId, PersonId, Role, SetName, StandingTemplate, TimeMs,
+    Limit, LinkHash, OrderId, PersonId, Role, SetName, StandingTemplate, TimeMs,
 };
 
 use crate::words::{Opaque, PersonalSealed, SigningPublicKey};
@@ -235,6 +235,16 @@ pub enum Effect {
         /// Until when that command may be given. The set itself stands until another replaces it.
         #[n(6)]
         expires_at_ms: TimeMs,
+    },
+    /// A number in the table of limits is this one from here on.
+    #[n(60)]
+    LimitSet {
+        /// Which.
+        #[n(0)]
+        limit: Limit,
+        /// The number.
+        #[n(1)]
+        value: u32,
     },
 }
 

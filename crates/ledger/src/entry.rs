@@ -5,7 +5,7 @@
 //! refuses input that differs by a byte, so that one meaning has one hash.
 
 use minicbor::{Decode, Encode};
-use model::{CommandId, Digest, EnrolmentId, KeyId, OrderId, PersonId, TimeMs};
+use model::{CommandId, Digest, Duty, EnrolmentId, KeyId, OrderId, PersonId, TimeMs};
 
 pub use crate::effect::{Declared, Effect};
 use crate::error::EntryError;
@@ -55,7 +55,38 @@ pub struct Entry {
     pub body: Body,
 }
 
-/// What an entry records. Numbers 1 to 15 have the vault for a witness, 32 and up are core's word.
+/// What an accepted order was counted as. Budgets are a replay of these.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Counted {
+    /// As what.
+    #[n(0)]
+    pub duty: Duty,
+    /// How much of it.
+    #[n(1)]
+    pub count: u32,
+    /// Who else signed the same bytes. Empty: it was taken from the signer's budget.
+    #[n(2)]
+    pub approvals: Vec<Approval>,
+    /// No phone is told before then.
+    #[n(3)]
+    pub not_before_ms: Option<TimeMs>,
+}
+
+/// A further person's signature over an order's bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Approval {
+    /// The key that signed.
+    #[n(0)]
+    pub key: KeyId,
+    /// Whose key that was.
+    #[n(1)]
+    pub person: PersonId,
+    /// The signature.
+    #[n(2)]
+    pub signature: Opaque,
+}
+
+/// What an entry records. Numbers 1 to 31 have the vault for a witness, 32 and up are core's word.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum Body {
     /// The first entry: the house's root key, and the key of the one-time token with which the first
@@ -103,6 +134,10 @@ pub enum Body {
         /// What the vault made of it.
         #[n(6)]
         effect: Effect,
+        /// What it was counted as, and who else signed. The first ledgers have none, nor has the first
+        /// administrator's order.
+        #[n(7)]
+        counted: Option<Box<Counted>>,
     },
     /// An order was refused. It changes nothing.
     #[n(4)]
@@ -189,6 +224,32 @@ pub enum Body {
         answer_digest: Digest,
         /// Until when it may be given.
         #[n(5)]
+        expires_at_ms: TimeMs,
+    },
+    /// An order of someone's was not decided, since it takes another signature. It may come again with one;
+    /// written once for each order.
+    #[n(20)]
+    OrderHeld {
+        /// The order.
+        #[n(0)]
+        order: OrderId,
+        /// SHA-256 of its bytes.
+        #[n(1)]
+        digest: Digest,
+        /// Who signed it so far.
+        #[n(2)]
+        people: Vec<PersonId>,
+        /// What it counts as.
+        #[n(3)]
+        duty: Duty,
+        /// How much of it was asked.
+        #[n(4)]
+        count: u32,
+        /// How many people have to sign.
+        #[n(5)]
+        needs: u32,
+        /// When it runs out.
+        #[n(6)]
         expires_at_ms: TimeMs,
     },
     /// The door's own TLS certificate was issued anew, for the same key and names.
@@ -286,6 +347,7 @@ impl Body {
             | Self::CertificateRefused { .. }
             | Self::GivenBack { .. }
             | Self::StandingUsed { .. }
+            | Self::OrderHeld { .. }
             | Self::ServerCertificateIssued { .. }
             | Self::Restored { .. } => Witness::Vault,
             Self::Authenticated { .. }

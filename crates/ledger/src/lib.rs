@@ -25,7 +25,8 @@ mod words;
 
 pub use disk::{Disk, FileDisk};
 pub use entry::{
-    Body, Declared, Effect, Entry, Opaque, PersonalSealed, ReasonKey, RefusalCode, SigningPublicKey, Witness,
+    Approval, Body, Counted, Declared, Effect, Entry, Opaque, PersonalSealed, ReasonKey, RefusalCode,
+    SigningPublicKey, Witness,
 };
 pub use error::{Damage, EntryError, LedgerError};
 pub use frame::{FILE_NAME, Position, Record};

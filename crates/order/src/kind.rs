@@ -2,8 +2,8 @@
 
 use minicbor::{Decode, Encode};
 use model::{
-    Command, Compartment, Digest, EnrolmentId, Group, OrderId, PersonId, Role, SetName, StandingTemplate,
-    TimeMs,
+    Command, Compartment, Digest, EnrolmentId, Group, Limit, OrderId, PersonId, Role, SetName,
+    StandingTemplate, TimeMs,
 };
 use serde::{Deserialize, Serialize};
 
@@ -259,6 +259,16 @@ pub enum OrderKind {
         #[n(0)]
         set: SetName,
     },
+    /// Another number in the table of limits, within the bounds that are built in.
+    #[n(60)]
+    SetLimit {
+        /// Which.
+        #[n(0)]
+        limit: Limit,
+        /// The number: phones, records, searches, orders, people or seconds.
+        #[n(1)]
+        value: u32,
+    },
 }
 
 impl OrderKind {
@@ -284,6 +294,7 @@ impl OrderKind {
             Self::EndStanding { .. } => "end_standing",
             Self::SetDeclarations { .. } => "set_declarations",
             Self::ConfirmRestore { .. } => "confirm_restore",
+            Self::SetLimit { .. } => "set_limit",
         }
     }
 

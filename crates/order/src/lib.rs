@@ -7,7 +7,7 @@
 //!   checks it at the last moment ([`SignedWarrant::verify`]).
 //! - A [`KeyStatement`] is what the vault's root key signed: which keys count today.
 //! - A [`FreeQuery`] is the one thing that the door says to a phone without a warrant.
-//! - [`roles`] is the closed table of who may sign what.
+//! - [`roles`] is the closed table of who may sign what, [`limits`] of how much a signature is good for.
 //!
 //! Pure: no I/O, no clock, no randomness of its own. Encoding: CBOR (RFC 8949), canonical in the
 //! sense that decoding and encoding again gives the same bytes, or the bytes are refused; so there
@@ -18,6 +18,7 @@ mod bytes;
 mod declarations;
 mod free;
 mod kind;
+pub mod limits;
 mod refusal;
 pub mod roles;
 mod signature;

@@ -29,7 +29,7 @@ pub enum Refusal {
     UnknownEnrolment = 11,
     #[error("a phone named in the order belongs to another group than the signer's")]
     OutOfScope = 12,
-    #[error("an order that erases touches one phone only until several signers exist")]
+    #[error("more phones than one order may erase, whoever signs (100; 1 by a set of declarations)")]
     ErasesTooMany = 13,
     #[error(
         "the order erases, and the holder's name in it is missing or is not the name on the invitation (--name)"
@@ -100,11 +100,29 @@ pub enum Refusal {
     NoSuchRestore = 86,
     #[error("a set of declarations is not called back but replaced: set another one, or an empty one")]
     SetStands = 44,
+    #[error("the order waits: it takes another administrator's signature ('matron approve')")]
+    NeedsSignatures = 60,
+    #[error("this takes two administrators, and a second has never joined; 'matron people add' adds one")]
+    NeedsSecondAdministrator = 61,
+    #[error("the budget for this is spent for now; 'matron roles show' says what is left")]
+    BudgetSpent = 62,
+    #[error(
+        "even several people together may do no more of this for now; 'matron roles show' says what is left"
+    )]
+    ApprovedBudgetSpent = 63,
+    #[error("one of the last two administrators can't be removed; add another one first")]
+    TwoAdministratorsStay = 64,
+    #[error("the order is cooling off: no phone is told before that ends")]
+    CoolingOff = 65,
+    #[error("the number lies outside the bounds that are built in; 'matron roles show --limits' has them")]
+    LimitOutOfBounds = 66,
+    #[error("the order would run out before its cooling-off ends; give it more days")]
+    ExpiresCoolingOff = 67,
 }
 
 impl Refusal {
     /// Every refusal, in the order of its number.
-    pub const ALL: [Refusal; 45] = [
+    pub const ALL: [Refusal; 53] = [
         Self::Unreadable,
         Self::BadSignature,
         Self::UnknownSigner,
@@ -150,6 +168,14 @@ impl Refusal {
         Self::SetStands,
         Self::RestoredUnconfirmed,
         Self::NoSuchRestore,
+        Self::NeedsSignatures,
+        Self::NeedsSecondAdministrator,
+        Self::BudgetSpent,
+        Self::ApprovedBudgetSpent,
+        Self::TwoAdministratorsStay,
+        Self::CoolingOff,
+        Self::LimitOutOfBounds,
+        Self::ExpiresCoolingOff,
     ];
 
     /// Its number in the ledger and on the wire.

@@ -1,9 +1,9 @@
 //! Who may sign what: the closed table. The vault asks it for every order; nobody else decides.
 //!
-//! Scope: a role is either held to its holder's group or reaches every phone. Signers and
-//! cooling-off stand in the table already; until several signers exist every row says one.
+//! Scope: a role is either held to its holder's group or reaches every phone. How much of it, how many sign
+//! and how long it cools off: [`crate::limits`].
 
-use model::{AppSource, Command, CommandKind, Role, Setting, TimeMs};
+use model::{AppSource, Command, CommandKind, Role, Setting};
 
 use crate::OrderKind;
 
@@ -12,10 +12,6 @@ use crate::OrderKind;
 pub struct Rule {
     /// Held to the phones of the signer's own group.
     pub own_group_only: bool,
-    /// How many people must sign.
-    pub signers: u8,
-    /// How long the vault waits before it signs warrants.
-    pub cooling_off_ms: TimeMs,
     /// The most phones one order may name.
     pub most_targets: usize,
 }
@@ -23,11 +19,12 @@ pub struct Rule {
 /// The most phones that an order of the service desk's names.
 const DESK_TARGETS: usize = 10;
 /// The most phones for a command that stops people working (lost mode, passcodes, switching off),
-/// whoever signs, until several must.
+/// whoever signs.
 const DISRUPTIVE_TARGETS: usize = 100;
+/// The most phones that one order erases, however many sign.
+const ERASED_TARGETS: usize = 100;
 
-const EVERYWHERE: Rule =
-    Rule { own_group_only: false, signers: 1, cooling_off_ms: 0, most_targets: crate::Order::MOST_TARGETS };
+const EVERYWHERE: Rule = Rule { own_group_only: false, most_targets: crate::Order::MOST_TARGETS };
 const DESK: Rule = Rule { most_targets: DESK_TARGETS, ..EVERYWHERE };
 const OWN_GROUP: Rule = Rule { own_group_only: true, ..DESK };
 
@@ -45,6 +42,7 @@ pub fn rule(role: Role, kind: &OrderKind, erasing: bool) -> Option<Rule> {
         | OrderKind::EndApiKey { .. }
         | OrderKind::SetServiceToken { .. }
         | OrderKind::MakeStanding { .. }
+        | OrderKind::SetLimit { .. }
         | OrderKind::EndStanding { .. }
         | OrderKind::ConfirmRestore { .. } => (role == Administrator).then_some(EVERYWHERE),
         // For oneself: another key, a session, its end.
@@ -72,7 +70,8 @@ pub fn rule(role: Role, kind: &OrderKind, erasing: bool) -> Option<Rule> {
             ServiceDesk | WardManager | Auditor => None,
         },
         OrderKind::Command { command } => match role {
-            Administrator | Engineer if erasing => Some(Rule { most_targets: 1, ..EVERYWHERE }),
+            // By several people, and after a cooling-off (`limits`).
+            Administrator | Engineer if erasing => Some(Rule { most_targets: ERASED_TARGETS, ..EVERYWHERE }),
             Administrator | Engineer if is_disruptive(command) => {
                 Some(Rule { most_targets: DISRUPTIVE_TARGETS, ..EVERYWHERE })
             }
@@ -173,7 +172,7 @@ mod tests {
         assert_eq!(most(Role::Administrator, &lost, false), Some(100));
         assert_eq!(most(Role::ServiceDesk, &lost, false), Some(10));
         assert_eq!(most(Role::WardManager, &lost, false), Some(10));
-        assert_eq!(most(Role::Engineer, &erase(), true), Some(1));
+        assert_eq!(most(Role::Engineer, &erase(), true), Some(100));
     }
 
     #[test]

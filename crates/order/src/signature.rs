@@ -41,6 +41,17 @@ pub enum Scheme {
     Passkey,
 }
 
+impl Scheme {
+    /// The signature was made where core's pages can't show one order and ask for another.
+    #[must_use]
+    pub fn is_outside_browser(self) -> bool {
+        match self {
+            Self::Ed25519 => true,
+            Self::Passkey => false,
+        }
+    }
+}
+
 /// What stands before an order's bytes when Ed25519 signs them, so that no signature of another
 /// kind can be taken for an order's.
 pub const ORDER_CONTEXT: &[u8] = b"matron/order/1\0";
@@ -93,6 +104,7 @@ pub struct VerifiedOrder {
     order: Order,
     digest: Digest,
     signers: Vec<KeyId>,
+    signatures: Vec<OrderSignature>,
 }
 
 impl VerifiedOrder {
@@ -110,6 +122,11 @@ impl VerifiedOrder {
     #[must_use]
     pub fn signers(&self) -> &[KeyId] {
         &self.signers
+    }
+    /// The signatures, of each key once, in the order in which they came.
+    #[must_use]
+    pub fn signatures(&self) -> &[OrderSignature] {
+        &self.signatures
     }
     /// The order's id.
     #[must_use]
@@ -131,6 +148,12 @@ impl SignedOrder {
         Self { order, signatures }
     }
 
+    /// One more signature over the very same bytes.
+    pub fn add_signature(&mut self, key: &Ed25519Secret) {
+        let signature = key.sign(&[ORDER_CONTEXT, &self.order].concat());
+        self.signatures.push(OrderSignature { key: key.id(), scheme: Scheme::Ed25519, signature });
+    }
+
     /// Decodes the signed bytes and checks every signature; `find_key` gives a registered key.
     ///
     /// # Errors
@@ -148,6 +171,7 @@ impl SignedOrder {
         }
         let signed = [ORDER_CONTEXT, &self.order].concat();
         let mut signers = Vec::new();
+        let mut signatures = Vec::new();
         for s in &self.signatures {
             let key = find_key(s.key, &order).ok_or(SignatureError::UnknownKey)?;
             if key.scheme != s.scheme || s.scheme != Scheme::Ed25519 {
@@ -158,12 +182,13 @@ impl SignedOrder {
                 .map_err(|_| SignatureError::DoesNotFit)?;
             if !signers.contains(&s.key) {
                 signers.push(s.key);
+                signatures.push(s.clone());
             }
         }
         if signers.is_empty() {
             return Err(SignatureError::DoesNotFit);
         }
-        Ok(VerifiedOrder { digest: sha256(&self.order), order, signers })
+        Ok(VerifiedOrder { digest: sha256(&self.order), order, signers, signatures })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Orders as they came and how they were decided.
 
-use model::{Digest, OrderId, PersonId, TimeMs};
+use model::{Digest, KeyId, OrderId, PersonId, TimeMs};
 use rusqlite::{Row, params};
 
 use crate::enrolment::numbered;
@@ -17,6 +17,10 @@ numbered!(
         Accepted = 1, "accepted";
         /// The vault refused it.
         Refused = 2, "refused";
+        /// It waits for another signature.
+        Pending = 3, "pending";
+        /// The vault accepted it, and no phone is told before its cooling-off ends.
+        CoolingOff = 4, "cooling_off";
     }
 );
 
@@ -56,6 +60,10 @@ pub struct Decision {
     pub outcome: String,
     /// The answer, sealed to the order's key.
     pub answer: Vec<u8>,
+    /// Until when it cools off, for [`OrderState::CoolingOff`].
+    pub cools_until_ms: Option<TimeMs>,
+    /// The bytes with all the signatures that it was decided by, where they are others than were kept.
+    pub signed: Option<Vec<u8>>,
 }
 
 /// An order in the list.
@@ -95,10 +103,15 @@ pub struct OrderRecord {
     pub outcome: Option<String>,
     /// The sealed answer, once decided.
     pub answer: Option<Vec<u8>>,
+    /// What stands in the way of one that waits for a signature, as the vault said it.
+    pub hold: Option<Vec<u8>>,
+    /// Until when it cools off.
+    pub cools_until_ms: Option<TimeMs>,
 }
 
 const ORDER: &str = "SELECT number, order_id, digest, state, kind, reason, signer, targets, made_at_ms,
-    expires_at_ms, received_at_ms, decided_at_ms, recalled_at_ms, signed, sealed, outcome, answer FROM orders";
+    expires_at_ms, received_at_ms, decided_at_ms, recalled_at_ms, signed, sealed, outcome, answer, hold,
+    cools_until_ms FROM orders";
 
 fn order(r: &Row<'_>) -> rusqlite::Result<OrderRecord> {
     Ok(OrderRecord {
@@ -119,6 +132,8 @@ fn order(r: &Row<'_>) -> rusqlite::Result<OrderRecord> {
         sealed: r.get(14)?,
         outcome: r.get(15)?,
         answer: r.get(16)?,
+        hold: r.get(17)?,
+        cools_until_ms: r.get(18)?,
     })
 }
 
@@ -159,6 +174,51 @@ impl View<'_> {
     pub fn undecided_orders(&self, limit: u32) -> Result<Vec<OrderRecord>, StoreError> {
         self.all(&format!("{ORDER} WHERE state = 0 ORDER BY number LIMIT ?1"), [limit], order)
     }
+
+    /// Orders that wait for another signature, from that place on, oldest first.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn pending_orders(&self, after: i64, limit: u32) -> Result<Vec<OrderRecord>, StoreError> {
+        self.all(
+            &format!("{ORDER} WHERE state = 3 AND number > ?1 ORDER BY number LIMIT ?2"),
+            params![after, limit],
+            order,
+        )
+    }
+
+    /// How many orders wait for another signature, how many of them were first signed by this key, and how many
+    /// bytes all of them are.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn pending_size(&self, key: KeyId) -> Result<(u64, u64, u64), StoreError> {
+        let all = "SELECT COUNT(*) FROM orders WHERE state = 3";
+        let bytes = "SELECT COALESCE(SUM(LENGTH(signed) + LENGTH(sealed)), 0) FROM orders WHERE state = 3";
+        let of_key = "SELECT COUNT(*) FROM orders WHERE state = 3 AND held_by = ?1";
+        Ok((self.count(all, [])?, self.count(of_key, [key.as_bytes()])?, self.count(bytes, [])?))
+    }
+
+    /// Orders whose cooling-off has ended by then.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn cooled_orders(&self, now_ms: TimeMs, limit: u32) -> Result<Vec<OrderRecord>, StoreError> {
+        self.all(
+            &format!("{ORDER} WHERE state = 4 AND cools_until_ms <= ?1 ORDER BY cools_until_ms LIMIT ?2"),
+            params![now_ms, limit],
+            order,
+        )
+    }
+
+    /// When the next cooling-off ends.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn next_cooled_ms(&self) -> Result<Option<TimeMs>, StoreError> {
+        let next = "SELECT cools_until_ms FROM orders WHERE state = 4 ORDER BY cools_until_ms LIMIT 1";
+        self.one(next, [], |r| r.get(0))
+    }
 }
 
 impl Tx<'_> {
@@ -187,15 +247,39 @@ impl Tx<'_> {
         Ok(n > 0)
     }
 
-    /// Keeps how an order was decided; its sealed arguments are dropped.
+    /// Keeps how an order was decided; its sealed arguments are dropped, unless it cools off.
     ///
     /// # Errors
     /// When the database refuses.
     pub fn decide_order(&self, id: OrderId, d: &Decision) -> Result<(), StoreError> {
         self.run(
-            "UPDATE orders SET state = ?2, decided_at_ms = ?3, outcome = ?4, answer = ?5, sealed = x''
-             WHERE order_id = ?1 AND state = 0",
-            params![id.as_bytes(), d.state.number(), d.decided_at_ms, d.outcome, d.answer],
+            "UPDATE orders SET state = ?2, decided_at_ms = COALESCE(decided_at_ms, ?3), outcome = ?4, answer = ?5,
+             sealed = CASE WHEN ?2 = 4 THEN sealed ELSE x'' END, hold = NULL, cools_until_ms = ?6,
+             signed = COALESCE(?7, signed)
+             WHERE order_id = ?1 AND state IN (0, 3, 4)",
+            params![
+                id.as_bytes(),
+                d.state.number(),
+                d.decided_at_ms,
+                d.outcome,
+                d.answer,
+                d.cools_until_ms,
+                d.signed
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// Keeps an undecided order until it has the signatures that it takes: the bytes with those it has so far,
+    /// the key that signed first, and what the vault said.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn hold_order(&self, id: OrderId, signed: &[u8], by: KeyId, hold: &[u8]) -> Result<(), StoreError> {
+        self.run(
+            "UPDATE orders SET state = 3, signed = ?2, held_by = ?3, hold = ?4
+             WHERE order_id = ?1 AND state IN (0, 3)",
+            params![id.as_bytes(), signed, by.as_bytes(), hold],
         )?;
         Ok(())
     }
@@ -233,6 +317,10 @@ impl Tx<'_> {
         self.run(
             "UPDATE orders SET recalled_at_ms = ?2 WHERE order_id = ?1 AND recalled_at_ms IS NULL",
             params![id.as_bytes(), at_ms],
+        )?;
+        self.run(
+            "UPDATE orders SET state = 1, sealed = x'', cools_until_ms = NULL WHERE order_id = ?1 AND state = 4",
+            [id.as_bytes()],
         )?;
         self.cancel_order(id, at_ms)?;
         Ok(())

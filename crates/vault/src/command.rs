@@ -75,7 +75,7 @@ impl Chamber {
         command: &Command,
         arguments_bytes: &[u8],
         rows: &[(EnrolmentId, SealedRow)],
-        erasing: bool,
+        (erasing, cools): (bool, bool),
     ) -> Result<Consequence, Refusal> {
         let secrets = secrets(arguments_bytes)?;
         self.check_targets(order)?;
@@ -84,10 +84,7 @@ impl Chamber {
         if *command == Command::DeclarativeManagement && !order.targets.iter().all(has_some) {
             return Err(Refusal::NoDeclarations);
         }
-        if erasing {
-            let [target] = order.targets[..] else { return Err(Refusal::ErasesTooMany) };
-            self.check_holder(&target, secrets.holder_name.as_deref())?;
-        }
+        self.check_name(order, erasing, secrets.holder_name.as_deref())?;
         let built = self.build(order, command, &secrets, rows)?;
         let per_phone: Vec<_> =
             built.iter().filter_map(|b| b.phone.map(|p| (p, b.command, b.digest))).collect();
@@ -101,8 +98,35 @@ impl Chamber {
             expires_at_ms: order.expires_at_ms,
             per_phone,
         };
-        let commands = self.prepare(built, order, is_secret(command, &secrets))?;
+        // Called back before the cooling-off ends, nothing was ever signed.
+        let commands =
+            if cools { Vec::new() } else { self.prepare(built, order, is_secret(command, &secrets))? };
         Ok(Consequence { commands, erasing, ..Consequence::of(effect) })
+    }
+
+    /// The phones are there, and the name is the holder's.
+    pub(crate) fn check_command(
+        &self,
+        order: &Order,
+        arguments_bytes: &[u8],
+        erasing: bool,
+    ) -> Result<(), Refusal> {
+        self.check_targets(order)?;
+        self.check_name(order, erasing, secrets(arguments_bytes)?.holder_name.as_deref())
+    }
+
+    /// The name typed for the one phone that is erased. Where one order erases several, other people's
+    /// signatures and the cooling-off stand in its place.
+    pub(crate) fn check_name(
+        &self,
+        order: &Order,
+        erasing: bool,
+        typed: Option<&str>,
+    ) -> Result<(), Refusal> {
+        match order.targets[..] {
+            [target] if erasing => self.check_holder(&target, typed),
+            _ => Ok(()),
+        }
     }
 
     /// The same bytes and fresh warrants for an order that was accepted before.
@@ -116,6 +140,9 @@ impl Chamber {
         let standing = self.state.commanded.get(&order.id).ok_or(Refusal::NothingToRecall)?;
         if standing.recalled || self.now_ms >= standing.expires_at_ms {
             return Err(Refusal::Expired);
+        }
+        if self.now_ms < standing.not_before_ms {
+            return Err(Refusal::CoolingOff);
         }
         let erasing = standing.erasing;
         let standing = standing.clone();
@@ -260,6 +287,9 @@ impl Chamber {
         }
         if self.now_ms >= c.expires_at_ms {
             return Err(Refusal::Expired);
+        }
+        if self.now_ms < c.not_before_ms {
+            return Err(Refusal::CoolingOff);
         }
         let mut out = Vec::new();
         for phone in phones {

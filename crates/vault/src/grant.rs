@@ -39,11 +39,12 @@ impl Chamber {
         let person = self.state.people.get(&s.person).filter(|p| p.present);
         let person = person.cloned().ok_or(Refusal::GrantExhausted)?;
         let opened: Vec<(EnrolmentId, String)> = rows.iter().map(|(e, r)| (*e, r.name.clone())).collect();
-        let records = u32::try_from(records_of(&opened)).unwrap_or(u32::MAX);
+        let records = records_of(&opened);
         let searches = u32::from(!sealed_search.is_empty());
         if records > s.records_left || searches > s.searches_left {
             return Err(Refusal::GrantExhausted);
         }
+        self.budgets_pay(session, records, searches).map_err(|_| Refusal::BudgetSpent)?;
         let held = person.role == model::Role::WardManager;
         for (enrolment, row) in rows {
             if !s.compartments.contains(&row.compartment) {

@@ -9,6 +9,7 @@
 //! sent but what the reader sealed (a certificate request), and can't be reached from outside.
 
 mod back_up;
+mod budget;
 mod certificate;
 mod chamber;
 mod command;
@@ -20,6 +21,7 @@ mod give_back;
 mod grant;
 mod install;
 mod keys;
+mod limits;
 mod order_kinds;
 mod profile;
 mod restored;

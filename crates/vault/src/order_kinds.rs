@@ -98,6 +98,7 @@ impl Chamber {
         arguments_bytes: &[u8],
         rows: &[(EnrolmentId, SealedRow)],
         erasing: bool,
+        cools: bool,
     ) -> Result<Consequence, Refusal> {
         match &order.kind {
             OrderKind::JoinFirst { .. } => Err(Refusal::BadArgument),
@@ -111,8 +112,11 @@ impl Chamber {
             }
             OrderKind::RemovePerson { person } => {
                 let p = self.state.people.get(person).filter(|p| p.present).ok_or(Refusal::BadArgument)?;
-                if p.role == Role::Administrator && self.state.administrators() < 2 {
-                    return Err(Refusal::LastAdministrator);
+                // Once there were two there are always two, or a thief could get back to being the only one.
+                match (p.role, self.state.administrators()) {
+                    (Role::Administrator, ..=1) => return Err(Refusal::LastAdministrator),
+                    (Role::Administrator, 2) => return Err(Refusal::TwoAdministratorsStay),
+                    _ => {}
                 }
                 Ok(Consequence::of(Effect::PersonRemoved { person: *person }))
             }
@@ -150,7 +154,9 @@ impl Chamber {
                     expires_at_ms: self.now_ms + valid_ms,
                 }))
             }
-            OrderKind::Command { command } => self.command(order, command, arguments_bytes, rows, erasing),
+            OrderKind::Command { command } => {
+                self.command(order, command, arguments_bytes, rows, (erasing, cools))
+            }
             OrderKind::SetDeclarations { set } => self.set_declarations(order, set, arguments_bytes, erasing),
             OrderKind::Recall { order } => match self.state.commanded.get(order) {
                 Some(_) if self.state.declared.is_set_by(order) => Err(Refusal::SetStands),
@@ -199,6 +205,33 @@ impl Chamber {
             OrderKind::ConfirmRestore { manifest, made_at_ms, without } => {
                 self.confirm_restore(signer, manifest, *made_at_ms, without)
             }
+            OrderKind::SetLimit { limit, value } => {
+                let mut limits = self.state.limits.clone();
+                limits.set(*limit, *value).map_err(|_| Refusal::LimitOutOfBounds)?;
+                Ok(Consequence::of(Effect::LimitSet { limit: *limit, value: *value }))
+            }
+        }
+    }
+
+    /// What can be seen to be wrong before the limits are asked. Nothing is written, opened or signed.
+    pub(crate) fn check_beforehand(
+        &mut self,
+        order: &Order,
+        signer: &Signer,
+        arguments_bytes: &[u8],
+        erasing: bool,
+    ) -> Result<(), Refusal> {
+        match &order.kind {
+            OrderKind::Command { .. } => self.check_command(order, arguments_bytes, erasing),
+            OrderKind::AddPerson { key, .. } | OrderKind::AddKey { key } => self.new_key(key).map(drop),
+            OrderKind::RemovePerson { .. }
+            | OrderKind::MakeApiKey { .. }
+            | OrderKind::MakeStanding { .. }
+            | OrderKind::SetLimit { .. }
+            | OrderKind::Grant { .. } => {
+                self.consequence(order, signer, arguments_bytes, &[], erasing, true).map(drop)
+            }
+            _ => Ok(()),
         }
     }
 

@@ -22,6 +22,7 @@ use crate::command::PreparedCommand;
 use crate::declarations::PhoneDeclarations;
 use crate::give_back::Asked;
 use crate::rows::invited;
+use crate::state::records_of;
 use crate::submit::Submitted;
 
 /// The vault's part of the configuration.
@@ -154,6 +155,8 @@ impl Vault for Room {
             sealed_answer: o.sealed_answer,
             commands: commands.collect(),
             erasing: o.erasing,
+            hold: o.hold.map(|h| encode(&h)).unwrap_or_default(),
+            cools_until_ms: o.cools_until_ms.unwrap_or(0),
             declarations: o
                 .declarations
                 .into_iter()
@@ -288,9 +291,19 @@ impl Vault for Room {
         let session = rpc::digest(&r.session).map_err(invalid)?;
         let rows = rows_from(r.open)?;
         let search = r.sealed_search;
-        let used =
-            self.door.decide(move |c| c.use_grant(&session, &rows, &search)).await.map_err(not_durable)?;
-        Ok(Response::new(match used {
+        let used = self.door.decide(move |c| {
+            let used = c.use_grant(&session, &rows, &search);
+            let searches = u32::from(!search.is_empty());
+            let of = |r| {
+                if r == Refusal::BudgetSpent {
+                    c.budgets_pay(&session, records_of(&rows), searches).err()
+                } else {
+                    None
+                }
+            };
+            used.map_err(|r| (r, of(r)))
+        });
+        Ok(Response::new(match used.await.map_err(not_durable)? {
             Ok(g) => proto::GrantAnswer {
                 refusal: 0,
                 opened: g
@@ -302,8 +315,13 @@ impl Vault for Room {
                 names: g.field.map(|f| f.name().to_owned()).into_iter().collect(),
                 records_left: g.records_left,
                 searches_left: g.searches_left,
+                hold: Vec::new(),
             },
-            Err(r) => proto::GrantAnswer { refusal: number(Some(r)), ..Default::default() },
+            Err((r, hold)) => proto::GrantAnswer {
+                refusal: number(Some(r)),
+                hold: hold.map(|h| encode(&h)).unwrap_or_default(),
+                ..Default::default()
+            },
         }))
     }
 
@@ -354,6 +372,14 @@ impl Vault for Room {
         let (tx, rx) = mpsc::channel(64);
         tokio::spawn(follow(self.door.clone(), from, tx));
         Ok(Response::new(Box::pin(ReceiverStream::new(rx))))
+    }
+
+    async fn limits(
+        &self,
+        _: Request<proto::LimitsRequest>,
+    ) -> Result<Response<proto::LimitsAnswer>, Status> {
+        let overview = self.door.decide(|c| c.overview()).await.map_err(not_durable)?;
+        Ok(Response::new(proto::LimitsAnswer { overview: encode(&overview) }))
     }
 
     async fn current_statement(

@@ -7,11 +7,12 @@ use std::path::Path;
 use apple::x509::Certificate;
 use ledger::{Body, Effect, FileLedger, Opaque, PersonalSealed, SigningPublicKey};
 use model::{
-    CommandId, CommandKind, Compartment, Digest, EnrolmentId, Group, KeyId, LinkHash, OrderId, PersonId,
-    Role, TimeMs,
+    CommandId, CommandKind, Compartment, Digest, Duty, EnrolmentId, Group, KeyId, LinkHash, OrderId,
+    PersonId, Role, TimeMs,
 };
 
 use crate::Error;
+use crate::budget::Budgets;
 use crate::declared::DeclaredState;
 use crate::give_back::Given;
 use crate::restored::Unconfirmed;
@@ -73,6 +74,8 @@ impl Issued {
 pub(crate) struct Session {
     pub(crate) order: OrderId,
     pub(crate) person: PersonId,
+    /// Several signed it: it pays for itself.
+    pub(crate) approved: bool,
     pub(crate) records_left: u32,
     pub(crate) searches_left: u32,
     pub(crate) compartments: Vec<Compartment>,
@@ -90,6 +93,8 @@ pub(crate) struct Commanded {
     pub(crate) targets: Vec<EnrolmentId>,
     pub(crate) per_phone: HashMap<EnrolmentId, (CommandId, Digest)>,
     pub(crate) expires_at_ms: TimeMs,
+    /// It cools off: no warrant is signed before then.
+    pub(crate) not_before_ms: TimeMs,
     pub(crate) recalled: bool,
 }
 
@@ -143,6 +148,12 @@ pub(crate) struct State {
     pub(crate) service_tokens: HashMap<String, Opaque>,
     pub(crate) given: HashMap<EnrolmentId, Given>,
     pub(crate) decided: HashMap<OrderId, Decided>,
+    pub(crate) limits: order::limits::Limits,
+    pub(crate) budgets: Budgets,
+    /// Orders that wait for another signature, and until when.
+    pub(crate) held: HashMap<OrderId, TimeMs>,
+    /// Two administrators have joined at some time: from then on the house has two, and what takes two takes two.
+    pub(crate) two_administrators: bool,
     pub(crate) refused_orders: u64,
     /// The house was restored from a backup, and that is not confirmed yet.
     pub(crate) unconfirmed: Option<Unconfirmed>,
@@ -169,6 +180,7 @@ impl State {
             return floor_ms;
         }
         self.sessions.clear();
+        self.budgets.clock_went_back(clock_ms);
         clock_ms
     }
 
@@ -180,6 +192,7 @@ impl State {
         if at_ms < self.last_at_ms - CLOCK_TRUSTED_MS {
             // As when it was decided: see `time_ms`.
             self.sessions.clear();
+            self.budgets.clock_went_back(at_ms);
         }
         self.last_at_ms = at_ms;
         if position.is_multiple_of(SWEEP_EVERY) {
@@ -190,10 +203,23 @@ impl State {
                 self.root_key = Some(*root_key);
                 self.first_token = Some(*first_token_key);
             }
-            Body::OrderAccepted { order, digest, person, effect, .. } => {
+            Body::OrderAccepted { order, digest, person, effect, counted, .. } => {
+                self.held.remove(order);
+                let approved = counted.as_ref().is_some_and(|c| !c.approvals.is_empty());
+                if let (Some(c), Some(role)) = (counted, self.people.get(person).map(|p| p.role)) {
+                    self.budgets.spend(c.duty, (*person, role), approved, c.count, at_ms);
+                }
                 self.decided.insert(*order, Decided { digest: *digest, refusal: 0, position, at_ms });
                 self.declared.apply(*order, position, at_ms, effect);
                 self.take_effect(*order, *person, effect);
+                if let Effect::Granted { session, .. } = effect
+                    && let Some(s) = self.sessions.get_mut(session)
+                {
+                    s.approved = approved;
+                }
+                if let Some(c) = self.commanded.get_mut(order) {
+                    c.not_before_ms = counted.as_ref().and_then(|c| c.not_before_ms).unwrap_or(i64::MIN);
+                }
             }
             Body::OrderRefused { order, digest, reason, .. } => {
                 self.refused_orders += 1;
@@ -205,10 +231,20 @@ impl State {
             Body::GrantUsed { grant, opened, searches } => {
                 let session = self.granted.get(grant);
                 if let Some(s) = session.and_then(|s| self.sessions.get_mut(s)) {
-                    let records = u32::try_from(records_of(opened)).unwrap_or(u32::MAX);
+                    let records = records_of(opened);
                     s.records_left = s.records_left.saturating_sub(records);
                     s.searches_left = s.searches_left.saturating_sub(*searches);
+                    if let Some(role) = self.people.get(&s.person).map(|p| p.role) {
+                        for (duty, count) in [(Duty::Open, records), (Duty::Search, *searches)] {
+                            if count > 0 {
+                                self.budgets.spend(duty, (s.person, role), s.approved, count, at_ms);
+                            }
+                        }
+                    }
                 }
+            }
+            Body::OrderHeld { order, expires_at_ms, .. } => {
+                self.held.insert(*order, *expires_at_ms);
             }
             Body::CertificateIssued { enrolment, key_digest, certificate } => {
                 if let Some(e) = self.enrolments.get_mut(enrolment) {
@@ -255,6 +291,7 @@ impl State {
                 self.first_token = None;
                 let joined = Person { role: *role, group: group.clone(), present: true };
                 self.people.insert(*person, joined);
+                self.two_administrators |= self.administrators() >= 2;
                 self.keys.insert(*key_id, HeldKey { person: *person, public: *public_key });
             }
             Effect::PersonKeyAdded { person, key_id, public_key } => {
@@ -291,6 +328,7 @@ impl State {
                 let granted = Session {
                     order,
                     person: signer,
+                    approved: false,
                     records_left: *records,
                     searches_left: *searches,
                     compartments: compartments.clone(),
@@ -318,6 +356,7 @@ impl State {
                     targets,
                     per_phone: per_phone.iter().map(|(e, c, d)| (*e, (*c, *d))).collect(),
                     expires_at_ms: *expires_at_ms,
+                    not_before_ms: i64::MIN,
                     recalled: false,
                 };
                 self.commanded.insert(order, commanded);
@@ -326,6 +365,10 @@ impl State {
                 if let Some(c) = self.commanded.get_mut(order) {
                     c.recalled = true;
                 }
+            }
+            Effect::LimitSet { limit, value } => {
+                // What an older release allowed and this one does not is not taken over.
+                let _ = self.limits.set(*limit, *value);
             }
             Effect::ApiKeyMade { hash, expires_at_ms, .. } => {
                 self.api_keys.insert(*hash, *expires_at_ms);
@@ -363,6 +406,7 @@ impl State {
                     targets,
                     per_phone: HashMap::new(),
                     expires_at_ms: *expires_at_ms,
+                    not_before_ms: i64::MIN,
                     recalled: false,
                 };
                 self.commanded.insert(order, commanded);
@@ -389,6 +433,8 @@ impl State {
         self.standing.values_mut().for_each(|s| s.sweep(before_ms));
         self.given.retain(|_, g| !g.is_before(before_ms));
         self.sessions.retain(|_, s| s.expires_at_ms >= before_ms);
+        self.held.retain(|_, expires_at_ms| *expires_at_ms >= before_ms);
+        self.budgets.sweep(before_ms);
         let sessions = &self.sessions;
         self.granted.retain(|_, s| sessions.contains_key(s));
     }
@@ -407,9 +453,9 @@ impl State {
 }
 
 /// How many records a use of a grant touches: each phone once.
-pub(crate) fn records_of<T>(opened: &[(EnrolmentId, T)]) -> usize {
+pub(crate) fn records_of<T>(opened: &[(EnrolmentId, T)]) -> u32 {
     let mut seen: Vec<EnrolmentId> = opened.iter().map(|(e, _)| *e).collect();
     seen.sort_unstable();
     seen.dedup();
-    seen.len()
+    u32::try_from(seen.len()).unwrap_or(u32::MAX)
 }

@@ -1,7 +1,8 @@
 //! An order comes in: is it one, who signed it, may they, and has it been decided before?
 
-use ledger::{Body, Effect, Opaque, ReasonKey, RefusalCode};
-use model::{EnrolmentId, KeyId, PersonId, SealedRow};
+use ledger::{Body, Counted, Effect, Opaque, ReasonKey, RefusalCode};
+use model::{EnrolmentId, KeyId, PersonId, SealedRow, TimeMs};
+use order::limits::Hold;
 use order::{
     Order, OrderKind, PersonKey, Refusal, Scheme, SignatureError, SignedOrder, VerifiedOrder, decode, roles,
     sha256,
@@ -12,6 +13,7 @@ use zeroize::Zeroizing;
 use crate::chamber::Chamber;
 use crate::command::PreparedCommand;
 use crate::declarations::DeclarationBody;
+use crate::limits::{Signatory, Stop};
 
 /// Clocks of administrators' machines may be this far ahead.
 const CLOCK_GRACE_MS: i64 = 5 * model::clock::MINUTE_MS;
@@ -37,6 +39,10 @@ pub(crate) struct Outcome {
     pub(crate) commands: Vec<PreparedCommand>,
     pub(crate) declarations: Vec<DeclarationBody>,
     pub(crate) erasing: bool,
+    /// What stood in the way, where it was a limit.
+    pub(crate) hold: Option<Hold>,
+    /// It is accepted and cools off until then.
+    pub(crate) cools_until_ms: Option<TimeMs>,
 }
 
 /// An accepted order's consequence, before it is written.
@@ -60,6 +66,13 @@ pub(crate) struct Signer {
     pub(crate) key: KeyId,
 }
 
+/// An order that may be carried out.
+struct Allowed {
+    signer: Signer,
+    counted: Option<Counted>,
+    consequence: Consequence,
+}
+
 impl Chamber {
     /// Decides an order.
     pub(crate) fn submit(&mut self, submitted: &Submitted) -> Outcome {
@@ -76,12 +89,13 @@ impl Chamber {
             return self.decided_before(&verified, before, submitted);
         }
         match self.decide(&verified, submitted) {
-            Ok((signer, consequence)) => self.accept(&signed, &verified, &signer, consequence),
+            Ok(allowed) => self.accept(&signed, &verified, allowed),
             // Ours, and it will pass: the order stays undecided, so that it may come again.
-            Err(refusal @ Refusal::LedgerUnavailable) => {
+            Err(Stop::Refused(refusal @ Refusal::LedgerUnavailable, _)) => {
                 Outcome { refusal: Some(refusal), order: Some(verified.id()), ..Outcome::default() }
             }
-            Err(refusal) => self.refuse(&verified, refusal),
+            Err(Stop::Held(refusal, hold)) => self.hold(&verified, refusal, hold),
+            Err(Stop::Refused(refusal, hold)) => Outcome { hold, ..self.refuse(&verified, refusal) },
         }
     }
 
@@ -140,7 +154,8 @@ impl Chamber {
             // for whoever asks.
             return Outcome { refusal: Some(Refusal::LedgerUnavailable), order: id, ..Outcome::default() };
         }
-        let again = Outcome { order: id, position: before.position, ..Outcome::default() };
+        let cools_until_ms = self.cools_until(&verified.id());
+        let again = Outcome { order: id, position: before.position, cools_until_ms, ..Outcome::default() };
         match self.again(verified, before.at_ms, submitted) {
             Ok(c) => match self.seal_answer(verified.order(), c.answer.as_deref()) {
                 Ok(sealed_answer) => Outcome {
@@ -157,38 +172,48 @@ impl Chamber {
         }
     }
 
-    fn decide(
-        &mut self,
-        verified: &VerifiedOrder,
-        submitted: &Submitted,
-    ) -> Result<(Signer, Consequence), Refusal> {
+    fn decide(&mut self, verified: &VerifiedOrder, submitted: &Submitted) -> Result<Allowed, Stop> {
         let order = verified.order();
         self.check_times_and_reason(order)?;
-        let key = *verified.signers().first().ok_or(Refusal::BadSignature)?;
-        // Whoever may not sign it even when it is harmless does not get it parsed.
-        let role = self.state.holder_of(&key).map(|(_, p)| p.role);
-        if role.is_some_and(|r| roles::rule(r, &order.kind, false).is_none()) {
-            return Err(Refusal::RoleNotAllowed);
+        let join_first = matches!(order.kind, OrderKind::JoinFirst { .. });
+        let mut people = self.signatories(verified);
+        // Whoever may not sign it even when it is harmless does not get it parsed. Beside someone who may, a
+        // signature that is good for nothing neither helps nor stands in the way.
+        people.retain(|p| roles::rule(p.role, &order.kind, false).is_some());
+        if people.is_empty() && !join_first {
+            return Err(Refusal::RoleNotAllowed.into());
         }
         self.check_order_is_confirmed(&order.kind)?;
         let arguments = self.open_arguments(order, &submitted.sealed_arguments)?;
         if let OrderKind::JoinFirst { key: new_key } = &order.kind {
+            let key = *verified.signers().first().ok_or(Refusal::BadSignature)?;
             let consequence = self.join_first(order, new_key, &arguments)?;
-            return Ok((Signer { person: self.keys.file.derive_key.person(&order.id), key }, consequence));
+            let signer = Signer { person: self.keys.file.derive_key.person(&order.id), key };
+            return Ok(Allowed { signer, counted: None, consequence });
         }
-        let (person, held) = self.state.holder_of(&key).ok_or(Refusal::UnknownSigner)?;
-        let (role, group) = (held.role, held.group.clone());
         let erasing = self.judge(order, &arguments)?;
-        let rule = roles::rule(role, &order.kind, erasing).ok_or(Refusal::RoleNotAllowed)?;
+        let mut refusal = Refusal::RoleNotAllowed;
+        people.retain(|p| self.check_rule(order, p, erasing).map_err(|r| refusal = r).is_ok());
+        let first = people.first().ok_or(refusal)?;
+        let signer = Signer { person: first.person, key: first.key };
+        // What is wrong in any case is said before someone else is asked to sign.
+        self.check_beforehand(order, &signer, &arguments, erasing)?;
+        let (weighed, counted) = self.weigh(order, erasing, &people)?;
+        let cools = weighed.cooling_off_ms > 0;
+        let consequence = self.consequence(order, &signer, &arguments, &submitted.rows, erasing, cools)?;
+        Ok(Allowed { signer, counted: Some(counted), consequence })
+    }
+
+    /// Whether this person's role may sign it, for these phones.
+    fn check_rule(&self, order: &Order, p: &Signatory, erasing: bool) -> Result<(), Refusal> {
+        let rule = roles::rule(p.role, &order.kind, erasing).ok_or(Refusal::RoleNotAllowed)?;
         if rule.own_group_only {
-            self.check_scope(order, group.as_ref())?;
+            self.check_scope(order, p.group.as_ref())?;
         }
         if order.targets.len() > rule.most_targets {
             return Err(if erasing { Refusal::ErasesTooMany } else { Refusal::TooManyPhones });
         }
-        let signer = Signer { person, key };
-        let consequence = self.consequence(order, &signer, &arguments, &submitted.rows, erasing)?;
-        Ok((signer, consequence))
+        Ok(())
     }
 
     fn check_times_and_reason(&self, order: &Order) -> Result<(), Refusal> {
@@ -252,19 +277,16 @@ impl Chamber {
         Ok(())
     }
 
-    fn accept(
-        &mut self,
-        signed: &SignedOrder,
-        verified: &VerifiedOrder,
-        signer: &Signer,
-        consequence: Consequence,
-    ) -> Outcome {
+    fn accept(&mut self, signed: &SignedOrder, verified: &VerifiedOrder, allowed: Allowed) -> Outcome {
+        let Allowed { signer, counted, consequence } = allowed;
         let order = verified.order();
         let sealed_answer = match self.seal_answer(order, consequence.answer.as_deref()) {
             Ok(a) => a,
             Err(refusal) => return self.refuse(verified, refusal),
         };
-        let signature = signed.signatures.first().map(|s| s.signature.clone()).unwrap_or_default();
+        let of_signer = verified.signatures().iter().find(|s| s.key == signer.key);
+        let signature = of_signer.map(|s| s.signature.clone()).unwrap_or_default();
+        let cools_until_ms = counted.as_ref().and_then(|c| c.not_before_ms);
         let position = self.record(Body::OrderAccepted {
             order: order.id,
             digest: verified.digest(),
@@ -273,6 +295,7 @@ impl Chamber {
             bytes: Opaque(signed.order.clone()),
             signature: Opaque(signature),
             effect: consequence.effect,
+            counted: counted.map(Box::new),
         });
         tracing::info!(order = %order.id, kind = order.kind.name(), targets = order.targets.len(), "order accepted");
         Outcome {
@@ -283,6 +306,8 @@ impl Chamber {
             commands: consequence.commands,
             declarations: consequence.declarations,
             erasing: consequence.erasing,
+            hold: None,
+            cools_until_ms,
         }
     }
 

@@ -5,6 +5,7 @@ mod clock;
 mod declarations;
 mod give_back;
 mod hostile;
+mod limits;
 mod renewal;
 mod restored;
 
@@ -192,11 +193,24 @@ impl House {
 
     /// Another person's key, once they have joined in this role.
     fn person(&mut self, key: &Ed25519Secret, seed: u8, role: Role, group: Option<&str>) -> Ed25519Secret {
+        self.person_by(&[key], seed, role, group)
+    }
+
+    /// The same, let in by several.
+    fn person_by(
+        &mut self,
+        keys: &[&Ed25519Secret],
+        seed: u8,
+        role: Role,
+        group: Option<&str>,
+    ) -> Ed25519Secret {
         let new = Ed25519Secret::from_seed([seed; 32]).unwrap();
         let group = group.map(|g| Group::new(g).unwrap());
         let kind = OrderKind::AddPerson { key: new.person_key(), role, group };
         let secrets = encode(&JoinSecrets { name: "Mary Example".into() });
-        let (signed, sealed) = self.order(key, kind, vec![], Some(&secrets));
+        let first = *keys.first().unwrap();
+        let (mut signed, sealed) = self.order(first, kind, vec![], Some(&secrets));
+        keys.iter().skip(1).for_each(|key| signed.add_signature(key));
         assert_eq!(self.submit(&signed, &sealed, vec![]).refusal, None);
         new
     }
@@ -413,12 +427,12 @@ fn what_a_person_typed_is_sealed_to_the_door() {
 }
 
 #[test]
-fn an_order_that_erases_touches_one_phone_and_carries_the_holders_name() {
+fn an_order_that_erases_alone_touches_one_phone_and_carries_the_holders_name() {
     let (mut house, key) = House::joined();
     let grace = house.enrolled(&key, "Grace Example", "ward-7");
     let alan = house.enrolled(&key, "Alan Example", "ward-7");
     let two = house.command(&key, erase(), vec![grace, alan], &holder("Grace Example"));
-    assert_eq!(two.refusal, Some(Refusal::ErasesTooMany));
+    assert_eq!(two.refusal, Some(Refusal::NeedsSecondAdministrator));
     let wrong = house.command(&key, erase(), vec![grace], &holder("Alan Example"));
     assert_eq!(wrong.refusal, Some(Refusal::WrongHolder));
     let none = house.command(&key, erase(), vec![grace], &CommandSecrets::default());
@@ -454,7 +468,7 @@ fn a_profile_off_the_list_of_mild_ones_counts_as_erasure() {
     };
     let vpn = profile("com.apple.vpn.managed");
     let many = house.command(&key, Command::InstallProfile, phones.clone(), &vpn);
-    assert_eq!(many.refusal, Some(Refusal::ErasesTooMany));
+    assert_eq!(many.refusal, Some(Refusal::NeedsSecondAdministrator));
     let broken = CommandSecrets { profile: Some(b"<plist>".to_vec()), ..CommandSecrets::default() };
     let unreadable = house.command(&key, Command::InstallProfile, phones, &broken);
     assert!(unreadable.refusal.is_some());

@@ -295,7 +295,7 @@ async fn open_names(
     let used = GrantUse { session: session.hash.0.to_vec(), open, sealed_search: Vec::new() };
     let answer = ask_vault(room, "use_grant", |mut v| async move { v.use_grant(used).await }).await?;
     if answer.refusal != 0 {
-        return Err(Problem::refused(u16::try_from(answer.refusal).unwrap_or(u16::MAX)));
+        return Err(Problem::held(answer.refusal, &answer.hold));
     }
     let opened = answer
         .opened

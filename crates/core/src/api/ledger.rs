@@ -12,6 +12,7 @@ use store::LedgerRow;
 use utoipa::{IntoParams, ToSchema};
 
 use super::access::{Ledger, Permit};
+use super::orders::not_held_to_a_group;
 use super::problem::{Problem, ProblemBody};
 use super::shape::{Page, Params, encode, limit};
 use crate::room::Room;
@@ -60,10 +61,11 @@ pub(crate) struct LedgerQuery {
     (status = 401, body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn list_ledger(
-    _permit: Permit<Ledger>,
+    permit: Permit<Ledger>,
     Extension(room): Extension<Arc<Room>>,
     Params(q): Params<LedgerQuery>,
 ) -> Result<Json<Page<LedgerEntry>>, Problem> {
+    not_held_to_a_group(&permit)?;
     let limit = limit(q.limit)?;
     let from = match &q.cursor {
         Some(c) => c.parse().map_err(|_| Problem::bad("the cursor is none that this list gave"))?,
@@ -124,11 +126,22 @@ fn summary(body: &Body) -> (&'static str, Value) {
         Body::KeysStated { epoch, statement_digest } => {
             ("keys_stated", json!({ "epoch": epoch, "statement_digest": statement_digest }))
         }
-        Body::OrderAccepted { order, digest, signer, person, effect, .. } => {
+        Body::OrderAccepted { order, digest, signer, person, effect, counted, .. } => {
             let (kind, effect) = effect_summary(effect);
-            let order = json!({ "order": order, "digest": digest, "signer": signer, "person": person });
+            let counted = counted.as_ref().map(|c| {
+                let approved_by: Vec<_> = c.approvals.iter().map(|a| a.person).collect();
+                json!({ "duty": c.duty, "count": c.count, "approved_by": approved_by,
+                        "not_before_ms": c.not_before_ms })
+            });
+            let order = json!({ "order": order, "digest": digest, "signer": signer, "person": person,
+                                "counted": counted });
             (kind, json!({ "order": order, "effect": effect }))
         }
+        Body::OrderHeld { order, digest, people, duty, count, needs, expires_at_ms } => (
+            "order_held",
+            json!({ "order": order, "digest": digest, "people": people, "duty": duty, "count": count,
+                    "needs": needs, "expires_at_ms": expires_at_ms }),
+        ),
         Body::OrderRefused { order, digest, signer, reason: code, key } => (
             "order_refused",
             json!({ "order": order, "digest": digest, "signer": signer, "reason": reason(code.0),
@@ -217,6 +230,7 @@ fn effect_summary(effect: &Effect) -> (&'static str, Value) {
         Effect::ServiceTokenSet { service, sealed } => {
             ("service_token_set", json!({ "service": service, "given": !sealed.0.is_empty() }))
         }
+        Effect::LimitSet { limit, value } => ("limit_set", json!({ "limit": limit, "value": value })),
         Effect::StandingMade { template, cap_an_hour, expires_at_ms } => (
             "standing_made",
             json!({ "template": template, "cap_an_hour": cap_an_hour, "expires_at_ms": expires_at_ms }),

@@ -14,6 +14,7 @@ mod ledger;
 mod orders;
 mod people;
 mod problem;
+mod roles;
 mod search;
 mod serve;
 mod shape;
@@ -122,6 +123,9 @@ fn all() -> Routes {
         .public("an order carries the signatures that the vault checks", orders)
         .guarded::<Commands>(routes!(orders::list_orders))
         .guarded::<Commands>(routes!(orders::get_order))
+        .guarded::<InSession>(routes!(orders::list_pending))
+        .guarded::<InSession>(routes!(orders::get_signed))
+        .guarded::<InSession>(routes!(roles::get_roles))
         .guarded::<Devices>(routes!(devices::list_devices))
         .guarded::<Devices>(routes!(devices::get_device))
         .guarded::<Devices>(routes!(declarations::get_declarations))
@@ -172,7 +176,7 @@ mod tests {
         let public: Vec<_> =
             all.iter().filter(|r| matches!(r.access, Access::Public(_))).map(|r| r.path.as_str()).collect();
         assert_eq!(public, ["/healthz", "/api/v1/statement", "/api/v1/openapi.json", "/api/v1/orders"]);
-        assert_eq!(all.len(), 23);
+        assert_eq!(all.len(), 26);
     }
 
     #[test]

@@ -7,14 +7,17 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use model::{OrderId, PersonId};
+use order::SignedOrder;
+use order::limits::Hold;
 use serde::{Deserialize, Serialize};
-use store::{CommandFilter, OrderRecord, OrderState};
+use store::{CommandFilter, OrderRecord, OrderState, StoreError, View};
 use utoipa::{IntoParams, ToSchema};
 
-use super::access::{Commands, Permit};
+use super::access::{Commands, InSession, Permit};
 use super::commands::Command;
 use super::problem::{Problem, ProblemBody};
 use super::shape::{Input, Page, Params, cursor_from, cursor_of, decode, encode, id, limit};
+use crate::access::Actor;
 use crate::room::Room;
 use crate::submit::{NotDecided, OrderedCommand, submit};
 
@@ -40,6 +43,8 @@ pub(crate) struct Accepted {
     sealed_answer: Option<String>,
     commands: Vec<OrderedCommand>,
     erasing: bool,
+    /// It cools off: no phone is told before then, and it can be called back until then as if nothing had been.
+    cools_until_ms: Option<i64>,
 }
 
 /// Lets few orders in at once, before their bodies are read.
@@ -73,7 +78,8 @@ pub(crate) async fn submit_order(
     let carried = tokio::spawn(async move { submit(&room, signed, sealed).await });
     let (decided, answer) = carried.await.unwrap_or(Err(NotDecided::Store(store::StoreError::Panicked)))?;
     if decided.refusal != 0 {
-        return Err(Problem::refused(decided.refusal));
+        let hold = decided.hold.map(Box::new);
+        return Err(Problem { hold, ..Problem::refused(decided.refusal) });
     }
     Ok(Json(Accepted {
         order: decided.order,
@@ -82,6 +88,7 @@ pub(crate) async fn submit_order(
         sealed_answer: (!answer.is_empty()).then(|| encode(&answer)),
         commands: decided.commands,
         erasing: decided.erasing,
+        cools_until_ms: decided.cools_until_ms,
     }))
 }
 
@@ -103,6 +110,12 @@ pub(crate) struct Order {
     decided_at_ms: Option<i64>,
     recalled_at_ms: Option<i64>,
     refusal: Option<u16>,
+    cools_until_ms: Option<i64>,
+    /// What stands in the way of one that waits for another signature.
+    #[schema(value_type = Option<Object>)]
+    hold: Option<Hold>,
+    /// How many have signed it.
+    signatures: usize,
 }
 
 /// An order with its commands (the first 200 phones; `/commands?order=` has them all).
@@ -129,6 +142,9 @@ impl From<OrderRecord> for Order {
             decided_at_ms: o.decided_at_ms,
             recalled_at_ms: o.recalled_at_ms,
             refusal: decided.map(|d| d.refusal).filter(|r| *r != 0),
+            cools_until_ms: o.cools_until_ms,
+            hold: o.hold.and_then(|h| order::decode(&h).ok()),
+            signatures: order::decode::<SignedOrder>(&o.signed).map_or(0, |s| s.signatures.len()),
         }
     }
 }
@@ -149,17 +165,73 @@ pub(crate) struct PageQuery {
     (status = 401, body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn list_orders(
-    _permit: Permit<Commands>,
+    permit: Permit<Commands>,
     Extension(room): Extension<Arc<Room>>,
     Params(q): Params<PageQuery>,
 ) -> Result<Json<Page<Order>>, Problem> {
     let limit = limit(q.limit)?;
     let before = cursor_from(q.cursor.as_deref())?.map_or(i64::MAX, |c| c.0);
-    let mut items = room.store.read(move |v| v.orders(before, limit + 1)).await?;
-    let more = items.len() > limit as usize;
-    items.truncate(limit as usize);
-    let next_cursor = items.last().filter(|_| more).map(|o| cursor_of((o.number, 0)));
+    let held = Held::of(permit.actor());
+    let (items, next) = room.store.read(move |v| page(v, before, limit, held.as_ref())).await?;
+    let next_cursor = next.map(|number| cursor_of((number, 0)));
     Ok(Json(Page { items: items.into_iter().map(Order::from).collect(), next_cursor }))
+}
+
+/// Someone who is held to a group sees the orders they signed, and those that reached a phone of it.
+struct Held {
+    person: PersonId,
+    group: String,
+}
+
+impl Held {
+    fn of(actor: &Actor) -> Option<Self> {
+        match actor {
+            Actor::Person(s) => s.group.clone().map(|group| Self { person: s.person, group }),
+            Actor::Key { .. } => None,
+        }
+    }
+
+    fn may_see(&self, v: &View<'_>, o: &OrderRecord) -> Result<bool, StoreError> {
+        if o.signer == Some(self.person) {
+            return Ok(true);
+        }
+        let (order, group) = (Some(o.order), Some(self.group.clone()));
+        Ok(!v.commands(&CommandFilter { order, group, limit: 1, ..CommandFilter::default() })?.is_empty())
+    }
+}
+
+/// So many orders are looked through for one page at most.
+const LOOKED_THROUGH: usize = 1_000;
+
+/// A page of what may be seen, and where the next one begins.
+fn page(
+    v: &View<'_>,
+    mut before: i64,
+    limit: u32,
+    held: Option<&Held>,
+) -> Result<(Vec<OrderRecord>, Option<i64>), StoreError> {
+    let mut items = Vec::new();
+    for _ in 0..=LOOKED_THROUGH / 100 {
+        let found = v.orders(before, limit + 1)?;
+        let (count, more) = (found.len().min(limit as usize), found.len() > limit as usize);
+        for (n, o) in found.into_iter().take(limit as usize).enumerate() {
+            before = o.number;
+            let seen = match held {
+                None => true,
+                Some(h) => h.may_see(v, &o)?,
+            };
+            if seen {
+                items.push(o);
+                if items.len() == limit as usize {
+                    return Ok((items, (more || n + 1 < count).then_some(before)));
+                }
+            }
+        }
+        if !more {
+            return Ok((items, None));
+        }
+    }
+    Ok((items, Some(before)))
 }
 
 #[utoipa::path(get, path = "/api/v1/orders/{order}", params(
@@ -175,12 +247,74 @@ pub(crate) async fn get_order(
 ) -> Result<Json<OrderDetail>, Problem> {
     let order: OrderId = id("order", &order)?;
     let group = permit.actor().group().map(str::to_owned);
+    let held = Held::of(permit.actor());
     let read = room.store.read(move |v| {
         let filter = CommandFilter { order: Some(order), group, limit: 200, ..CommandFilter::default() };
-        Ok((v.find_order(order)?, v.commands(&filter)?))
+        let found = match (v.find_order(order)?, held) {
+            (Some(o), Some(h)) if !h.may_see(v, &o)? => None,
+            (found, _) => found,
+        };
+        Ok((found, v.commands(&filter)?))
     });
     let (found, commands) = read.await?;
     let found = found.ok_or_else(|| Problem::not_found("order"))?;
     let commands = commands.into_iter().map(Command::from).collect();
     Ok(Json(OrderDetail { order: found.into(), commands }))
+}
+
+/// What tells of phones of every group is not for someone who is held to one.
+pub(crate) fn not_held_to_a_group<R>(permit: &Permit<R>) -> Result<(), Problem> {
+    match permit.actor().group() {
+        None => Ok(()),
+        Some(_) => {
+            Err(Problem::forbidden("this tells of every group; someone who is held to one does not see it"))
+        }
+    }
+}
+
+#[utoipa::path(get, path = "/api/v1/orders/pending", params(PageQuery), responses(
+    (status = 200, body = Page<Order>, description = "those that wait for another signature, oldest first"),
+    (status = 403, body = ProblemBody, content_type = "application/problem+json"),
+))]
+pub(crate) async fn list_pending(
+    permit: Permit<InSession>,
+    Extension(room): Extension<Arc<Room>>,
+    Params(q): Params<PageQuery>,
+) -> Result<Json<Page<Order>>, Problem> {
+    not_held_to_a_group(&permit)?;
+    let limit = limit(q.limit)?;
+    let after = cursor_from(q.cursor.as_deref())?.map_or(0, |c| c.0);
+    let mut items = room.store.read(move |v| v.pending_orders(after, limit + 1)).await?;
+    let more = items.len() > limit as usize;
+    items.truncate(limit as usize);
+    let next_cursor = items.last().filter(|_| more).map(|o| cursor_of((o.number, 0)));
+    Ok(Json(Page { items: items.into_iter().map(Order::from).collect(), next_cursor }))
+}
+
+/// An order as it was signed.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SignedBytes {
+    /// order::SignedOrder as CBOR, in base64: the very bytes that were signed, with the signatures so far. What
+    /// lies sealed beside it stays here.
+    signed_order: String,
+    #[schema(value_type = String)]
+    state: OrderState,
+}
+
+#[utoipa::path(get, path = "/api/v1/orders/{order}/signed", params(
+    ("order" = String, Path, description = "an order id"),
+), responses(
+    (status = 200, body = SignedBytes),
+    (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+))]
+pub(crate) async fn get_signed(
+    permit: Permit<InSession>,
+    Extension(room): Extension<Arc<Room>>,
+    Path(order): Path<String>,
+) -> Result<Json<SignedBytes>, Problem> {
+    not_held_to_a_group(&permit)?;
+    let order: OrderId = id("order", &order)?;
+    let found = room.store.read(move |v| v.find_order(order)).await?;
+    let found = found.ok_or_else(|| Problem::not_found("order"))?;
+    Ok(Json(SignedBytes { signed_order: encode(&found.signed), state: found.state }))
 }

@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use order::Refusal;
+use order::limits::Hold;
 use serde::Serialize;
 use store::StoreError;
 
@@ -18,6 +19,8 @@ pub(crate) struct Problem {
     pub detail: String,
     pub refusal: Option<u16>,
     pub enrolments: Vec<String>,
+    /// The limit that stood in the way.
+    pub hold: Option<Box<Hold>>,
 }
 
 /// A problem as it is written.
@@ -37,11 +40,15 @@ pub(crate) struct ProblemBody {
     /// The phones it is about.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     enrolments: Vec<String>,
+    /// The limit that stood in the way: what it counts as, how many have to sign, which budget.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    hold: Option<Box<Hold>>,
 }
 
 impl Problem {
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), refusal: None, enrolments: Vec::new() }
+        Self { status, code, detail: detail.into(), refusal: None, enrolments: Vec::new(), hold: None }
     }
 
     pub fn unauthorised() -> Self {
@@ -79,6 +86,12 @@ impl Problem {
         Self { refusal: Some(number), ..Self::new(StatusCode::FORBIDDEN, code, detail) }
     }
 
+    /// The vault said no, because of a limit where `hold` (order::limits::Hold as CBOR) says so.
+    pub fn held(number: u32, hold: &[u8]) -> Self {
+        let hold = order::decode(hold).ok().map(Box::new);
+        Self { hold, ..Self::refused(u16::try_from(number).unwrap_or(u16::MAX)) }
+    }
+
     /// What is written to the caller.
     pub fn body(self, request_id: &str) -> Vec<u8> {
         let body = ProblemBody {
@@ -90,6 +103,7 @@ impl Problem {
             code: self.code,
             refusal: self.refusal,
             enrolments: self.enrolments,
+            hold: self.hold,
         };
         serde_json::to_vec(&body).unwrap_or_default()
     }
@@ -164,6 +178,12 @@ impl From<NotDecided> for Problem {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "busy",
                 "too many orders wait for the vault; this one was not kept. Send it again once the vault answers",
+            ),
+            NotDecided::TooManyPending => Self::new(
+                StatusCode::CONFLICT,
+                "too_many_pending",
+                "too many orders wait for another signature already (50 of one person's, 500 in all); this one \
+                 was not kept. Have some approved, or wait until they run out",
             ),
             NotDecided::Store(e) => e.into(),
         }

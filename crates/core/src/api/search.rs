@@ -54,7 +54,7 @@ pub(crate) async fn search(
     let used = GrantUse { session: session.hash.0.to_vec(), open: Vec::new(), sealed_search };
     let answer = ask_vault(&room, "use_grant", |mut v| async move { v.use_grant(used).await }).await?;
     if answer.refusal != 0 {
-        return Err(Problem::refused(u16::try_from(answer.refusal).unwrap_or(u16::MAX)));
+        return Err(Problem::held(answer.refusal, &answer.hold));
     }
     let tokens = answer.tokens.iter().map(|t| {
         let bytes: [u8; 32] = t.as_slice().try_into().ok()?;

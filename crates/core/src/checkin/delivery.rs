@@ -184,7 +184,7 @@ async fn fetch(room: &Room, order: OrderId, enrolments: &[EnrolmentId]) -> Resul
     match u16::try_from(answer.refusal).ok().and_then(Refusal::from_number) {
         None if answer.refusal == 0 => {}
         // It will pass: the commands stay.
-        Some(Refusal::LedgerUnavailable | Refusal::RestoredUnconfirmed) | None => {
+        Some(Refusal::LedgerUnavailable | Refusal::RestoredUnconfirmed | Refusal::CoolingOff) | None => {
             return Err(rpc::Unavailable);
         }
         Some(Refusal::Expired) => return Ok(Fetched::Ended(CommandState::Expired)),

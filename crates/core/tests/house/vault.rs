@@ -169,6 +169,7 @@ impl FakeVault {
             bytes: ledger::Opaque(bytes.order.clone()),
             signature: ledger::Opaque(vec![1; 64]),
             effect,
+            counted: None,
         };
         let mut rows = vec![];
         let mut entries = vec![];
@@ -465,6 +466,14 @@ impl Vault for FakeVault {
             }
         });
         Ok(Response::new(Box::pin(tokio_stream::wrappers::ReceiverStream::new(rx))))
+    }
+
+    async fn limits(
+        &self,
+        _: Request<proto::LimitsRequest>,
+    ) -> Result<Response<proto::LimitsAnswer>, Status> {
+        let overview = order::encode(&order::limits::Overview::default());
+        Ok(Response::new(proto::LimitsAnswer { overview }))
     }
 
     async fn current_statement(

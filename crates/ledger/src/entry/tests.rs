@@ -114,6 +114,7 @@ pub(crate) fn bodies() -> Vec<Body> {
         bytes: Opaque(vec![14; 300]),
         signature: Opaque(vec![15; 64]),
         effect,
+        counted: None,
     }));
     out
 }
@@ -140,6 +141,7 @@ fn renewal_bodies() -> Vec<Body> {
         bytes: Opaque(vec![14; 3]),
         signature: Opaque(vec![15; 64]),
         effect,
+        counted: None,
     };
     let template = model::StandingTemplate::RenewCertificates { before_ms: 5_184_000_000 };
     vec![
@@ -174,6 +176,7 @@ fn restore_bodies() -> Vec<Body> {
                 without: vec![PersonId([21; 16])],
                 complete: true,
             },
+            counted: None,
         },
     ]
 }
@@ -192,11 +195,53 @@ fn the_encoding_of_renewals_entries_stays_what_it_is() {
     assert_eq!(crate::frame::sha256(&all).to_string(), GOLDEN_RENEWAL);
 }
 
+/// What limits brought.
+fn limit_bodies() -> Vec<Body> {
+    let limit = model::Limit::Budget {
+        duty: Duty::Erase,
+        whose: model::Whose::Person(Role::Administrator),
+        window: model::Window::Day,
+    };
+    let approval =
+        Approval { key: KeyId([20; 16]), person: PersonId([21; 16]), signature: Opaque(vec![22; 64]) };
+    let counted = Counted { duty: Duty::Limits, count: 1, approvals: vec![approval], not_before_ms: Some(5) };
+    vec![
+        Body::OrderAccepted {
+            order: OrderId([10; 16]),
+            digest: Digest([11; 32]),
+            signer: KeyId([12; 16]),
+            person: PersonId([13; 16]),
+            bytes: Opaque(vec![14; 3]),
+            signature: Opaque(vec![15; 64]),
+            effect: Effect::LimitSet { limit, value: 4 },
+            counted: Some(counted.into()),
+        },
+        Body::OrderHeld {
+            order: OrderId([16; 16]),
+            digest: Digest([17; 32]),
+            people: vec![PersonId([13; 16])],
+            duty: Duty::Erase,
+            count: 20,
+            needs: 2,
+            expires_at_ms: 1_800_000_000_000,
+        },
+    ]
+}
+
+#[test]
+fn the_encoding_of_limits_entries_stays_what_it_is() {
+    let all: Vec<u8> = limit_bodies().into_iter().flat_map(|b| entry(b).encode().unwrap()).collect();
+    assert_eq!(crate::frame::sha256(&all).to_string(), GOLDEN_LIMITS);
+}
+
+const GOLDEN_LIMITS: &str = "1631e0dbc8dbc680360c675fb9fc431a32d0e3d932219ac78d74d5723adc0768";
+
 const GOLDEN_RENEWAL: &str = "0229a84447f10b396b772257829b5158c4a733fc7ca4698b14d5f0a239a02757";
 
 #[test]
 fn every_kind_of_entry_reads_back_as_it_was_written() {
-    for body in bodies().into_iter().chain(renewal_bodies()).chain(restore_bodies()) {
+    let later = renewal_bodies().into_iter().chain(restore_bodies()).chain(limit_bodies());
+    for body in bodies().into_iter().chain(later) {
         let entry = entry(body);
         let bytes = entry.encode().unwrap();
         assert_eq!(Entry::decode(&bytes).unwrap(), entry);
@@ -278,6 +323,7 @@ fn values_outside_their_range_are_neither_written_nor_read() {
                 bytes,
                 signature,
                 effect: invited.clone(),
+                counted: None,
             })
         }
         _ => None,

@@ -132,6 +132,7 @@ fn append(vault: &Path, admin: &Admin, count: usize, certificate: &[u8]) -> Resu
                 signature: Opaque(signed.signatures.first().map(|s| s.signature.clone()).unwrap_or_default()),
                 bytes: Opaque(signed.order),
                 effect,
+                counted: None,
             });
             bodies.push(Body::CertificateIssued {
                 enrolment,

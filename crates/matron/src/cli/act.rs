@@ -14,6 +14,8 @@ use super::failure::{CliError, Result, failed, usage};
 use super::place::{self, Draft, Placed};
 use super::{declarations, devices, follow, show};
 
+/// The most phones that one order erases.
+const MOST_ERASED: usize = 100;
 /// The largest profile that is sent, in bytes.
 const LARGEST_PROFILE_BYTES: u64 = 4 << 20;
 
@@ -23,7 +25,7 @@ pub(crate) enum ActCommand {
     Lock(Lock),
     /// Remove the passcode; its user sets a new one.
     ClearPasscode(Plain),
-    /// ERASE everything on one phone. Its holder's name has to be typed.
+    /// ERASE everything on a phone. Its holder's name has to be typed; several phones take a second administrator.
     Erase(Erase),
     /// A lost phone: lost mode on and off, where it is, make it ring. Supervised phones only.
     #[command(subcommand)]
@@ -86,9 +88,10 @@ pub(crate) struct Lock {
 
 #[derive(Debug, Args)]
 pub(crate) struct Erase {
-    /// The enrolment id, or its first 6 digits or more.
-    id: String,
-    /// The holder's name as on the invitation; the vault compares it.
+    /// Enrolment ids, or their first 6 digits or more. Several take a second administrator, and cool off.
+    #[arg(required = true)]
+    ids: Vec<String>,
+    /// The holder's name as on the invitation, for one phone; the vault compares it.
     #[arg(long, value_name = "HOLDER NAME")]
     name: Option<String>,
     /// Keep an eSIM.
@@ -216,7 +219,7 @@ pub(crate) fn run(desk: &Desk, command: ActCommand) -> Result<()> {
                 disallow_proximity_setup: false,
             };
             let secrets = CommandSecrets { holder_name: e.name, ..CommandSecrets::default() };
-            order_all(desk, &[e.id], command, secrets, e.how)
+            order_all(desk, &e.ids, command, secrets, e.how)
         }
         ActCommand::LostMode(LostMode::On(l)) => {
             let secrets = CommandSecrets {
@@ -326,13 +329,18 @@ pub(crate) fn order_all(
     let phones = devices::find_all(desk, ids)?;
     let harm = harm::judge_command(&command, &secrets);
     if harm.is_erasing() {
-        if phones.len() != 1 {
+        if phones.len() > 1 && secrets.holder_name.is_some() {
+            return Err(usage(
+                "--name: the holder's name is for one phone; several take a second administrator",
+            ));
+        }
+        if phones.len() > MOST_ERASED {
             return Err(usage(format!(
-                "this counts as erasure, and an order that erases names one phone only\n  {}",
+                "this counts as erasure, and one order erases {MOST_ERASED} phones at most\n  {}",
                 erasing_because(&harm).join("\n  ")
             )));
         }
-        if secrets.holder_name.is_none() {
+        if phones.len() == 1 && secrets.holder_name.is_none() {
             for why in erasing_because(&harm) {
                 eprintln!("{why}");
             }
@@ -360,6 +368,9 @@ pub(crate) fn order_all(
     let mut beside = devices::labels(&phones);
     beside.sealed = sealed_words(&secrets);
     beside.warnings = erasing_because(&harm);
+    if harm.is_erasing() && phones.len() > 1 {
+        beside.warnings.push("several phones: it waits for a second administrator, and cools off".into());
+    }
     if super::words::is_for_lost_phones(kind) {
         beside.warnings.push("works only while the phone is in lost mode".into());
     }
@@ -383,10 +394,11 @@ pub(crate) fn order_all(
 pub(crate) fn tell(desk: &Desk, placed: &Placed, name: &str, phones: usize, wait: Option<u64>) -> Result<()> {
     if !desk.reach.json {
         show::print(&format!(
-            "Accepted: order {}, ledger entry {}. {name} goes to {} at the next check-in.\n",
+            "Accepted: order {}, ledger entry {}. {name} goes to {} at the next check-in.{}\n",
             placed.order,
             placed.position,
             show::count(phones as u64, "phone"),
+            place::cooling_in_words(placed.order, placed.cools_until_ms),
         ))?;
     }
     let answers = match wait {
@@ -398,6 +410,7 @@ pub(crate) fn tell(desk: &Desk, placed: &Placed, name: &str, phones: usize, wait
             "order": placed.order,
             "position": placed.position,
             "erasing": placed.erasing,
+            "cools_until_ms": placed.cools_until_ms,
             "commands": placed.commands,
             "phones": answers.as_ref().map(|a| &a.items),
         }))?;

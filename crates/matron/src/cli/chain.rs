@@ -49,8 +49,10 @@ pub(crate) fn kind_of(body: &Body) -> &'static str {
             Effect::StandingEnded { .. } => "standing_ended",
             Effect::RestoreConfirmed { .. } => "restore_confirmed",
             Effect::DeclarationsSet { .. } => "declarations_set",
+            Effect::LimitSet { .. } => "limit_set",
         },
         Body::OrderRefused { .. } => "order_refused",
+        Body::OrderHeld { .. } => "order_held",
         Body::GrantUsed { .. } => "grant_used",
         Body::CertificateIssued { .. } => "certificate_issued",
         Body::CertificateRefused { .. } => "certificate_refused",
@@ -147,16 +149,26 @@ impl Chain {
             }
             Body::Genesis { .. } => Err(format!("entry {n} begins the ledger a second time")),
             _ if n == 0 => Err("entry 0 is not a ledger's beginning".into()),
-            Body::OrderAccepted { order, digest, signer, person, bytes, signature, effect } => {
-                let signed = SignedOrder {
-                    order: bytes.0.clone(),
-                    signatures: vec![OrderSignature {
-                        key: *signer,
-                        scheme: Scheme::Ed25519,
-                        signature: signature.0.clone(),
-                    }],
+            Body::OrderAccepted { order, digest, signer, person, bytes, signature, effect, counted } => {
+                let of = |key, signature: &ledger::Opaque| OrderSignature {
+                    key,
+                    scheme: Scheme::Ed25519,
+                    signature: signature.0.clone(),
                 };
-                let verified = signed.verify(|id, order| self.find_key(id, &order.kind, *person));
+                let mut signers = vec![(*signer, *person)];
+                let mut signed =
+                    SignedOrder { order: bytes.0.clone(), signatures: vec![of(*signer, signature)] };
+                for a in counted.iter().flat_map(|c| &c.approvals) {
+                    if signers.iter().any(|(_, p)| *p == a.person) {
+                        return Err(format!("entry {n}: two signatures of order {order} are one person's"));
+                    }
+                    signers.push((a.key, a.person));
+                    signed.signatures.push(of(a.key, &a.signature));
+                }
+                let verified = signed.verify(|id, order| {
+                    let (_, person) = signers.iter().find(|(key, _)| *key == id)?;
+                    self.find_key(id, &order.kind, *person)
+                });
                 let verified = verified
                     .map_err(|e| format!("entry {n}: order {order} was not signed as it says: {e}"))?;
                 if verified.id() != *order || verified.digest() != *digest {
@@ -250,6 +262,7 @@ mod tests {
                 bytes: Opaque(signed.order.clone()),
                 signature: Opaque(signed.signatures[0].signature.clone()),
                 effect,
+                counted: None,
             });
         }
     }

@@ -10,6 +10,7 @@ use clap::Args;
 use http::Method;
 use model::clock::HOUR_MS;
 use model::{Clock, Compartment, Digest, PersonId, SystemClock, TimeMs};
+use order::limits::Hold;
 use order::{Ed25519Secret, OrderKind, Refusal, SignedStatement, TrustedStatement, sha256};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -18,6 +19,7 @@ use serde_json::Value;
 use super::failure::{CliError, Result, failed, usage};
 use super::home::{Home, KeyFile, KeyState, Session};
 use super::http::{Answer, Client};
+use super::limits;
 use super::place::{Draft, send_order};
 
 const DEFAULT_SERVER: &str = "http://127.0.0.1:8444";
@@ -79,6 +81,7 @@ struct Problem {
     refusal: Option<u16>,
     #[serde(default)]
     enrolments: Vec<String>,
+    hold: Option<Hold>,
 }
 
 pub(crate) fn from_base64(what: &str, text: &str) -> Result<Vec<u8>> {
@@ -105,7 +108,15 @@ pub(crate) fn read_answer(answer: &Answer) -> Result<Value> {
     };
     if let Some(number) = p.refusal {
         // The vault's own words where this release knows them, whatever the server says.
-        let why = Refusal::from_number(number).map_or(p.detail, |r| r.to_string());
+        let mut why = Refusal::from_number(number).map_or(p.detail, |r| r.to_string());
+        let waits = number == Refusal::NeedsSignatures.number();
+        if let Some(hold) = &p.hold {
+            let told = limits::hold(hold, waits);
+            why = if waits { told } else { format!("{why}.\n{told}") };
+        }
+        if waits {
+            return Err(CliError::Waits { why, order: None });
+        }
         return Err(CliError::Refused { why, number });
     }
     let mut text = p.detail;

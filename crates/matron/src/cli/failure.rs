@@ -16,6 +16,14 @@ pub(crate) enum CliError {
         /// `order::Refusal`'s number.
         number: u16,
     },
+    /// The order takes another person's signature, and waits for it. Exit 6.
+    #[error("{why}")]
+    Waits {
+        /// What stood in the way, and what to do.
+        why: String,
+        /// The order.
+        order: Option<model::OrderId>,
+    },
     /// There is no such thing. Exit 4.
     #[error("{0}")]
     NotFound(String),
@@ -38,6 +46,7 @@ impl CliError {
         match self {
             Self::Usage(_) => 2,
             Self::Refused { .. } => 3,
+            Self::Waits { .. } => 6,
             Self::NotFound(_) => 4,
             Self::Unreachable(_) => 5,
             Self::NoSession | Self::Failed(_) => 1,
@@ -51,6 +60,9 @@ impl CliError {
             let mut error = serde_json::json!({ "exit_code": self.code(), "message": text });
             if let (Self::Refused { number, .. }, Some(map)) = (self, error.as_object_mut()) {
                 map.insert("refusal".into(), (*number).into());
+            }
+            if let (Self::Waits { order: Some(order), .. }, Some(map)) = (self, error.as_object_mut()) {
+                map.insert("order".into(), order.to_string().into());
             }
             eprintln!("{}", serde_json::json!({ "error": error }));
         } else {

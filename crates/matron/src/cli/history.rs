@@ -14,7 +14,7 @@ use super::chain::{Chain, kind_of};
 use super::desk::{Desk, from_base64, shaped};
 use super::failure::{Result, failed};
 use super::home::Seen;
-use super::{http, show, words};
+use super::{http, limits, show, words};
 
 const PAGE: u64 = 200;
 /// How often a followed ledger is looked at.
@@ -133,13 +133,26 @@ fn refusal(code: u16) -> String {
     Refusal::from_number(code).map_or_else(|| format!("reason {code}"), |r| r.to_string())
 }
 
+/// Who else signed, and until when it cools off.
+fn counted_in_words(c: &ledger::Counted) -> String {
+    let mut out = String::new();
+    if !c.approvals.is_empty() {
+        let people: Vec<_> = c.approvals.iter().map(|a| short(&a.person)).collect();
+        out.push_str(&format!(", signed by {} too", people.join(" and ")));
+    }
+    if let Some(at_ms) = c.not_before_ms {
+        out.push_str(&format!(", cooling off until {}", show::time(at_ms)));
+    }
+    out
+}
+
 fn body_in_words(body: &Body) -> String {
     match body {
         Body::Genesis { root_key, .. } => {
             format!("the ledger begins under root key {}", short(&order::sha256(&root_key.0)))
         }
         Body::KeysStated { epoch, .. } => format!("the vault stated its keys, epoch {epoch}"),
-        Body::OrderAccepted { person, bytes, effect, .. } => {
+        Body::OrderAccepted { person, bytes, effect, counted, .. } => {
             let order = order::decode::<Order>(&bytes.0).ok();
             let what = order.as_ref().map(|o| words::what(&o.kind)).unwrap_or_default();
             let why = order.as_ref().map(|o| format!(" (why: {})", o.reason)).unwrap_or_default();
@@ -158,7 +171,18 @@ fn body_in_words(body: &Body) -> String {
                 }
                 _ => String::new(),
             };
-            format!("{} ordered: {what}{on}{why}", short(person))
+            let more = counted.as_deref().map(counted_in_words).unwrap_or_default();
+            format!("{} ordered: {what}{on}{more}{why}", short(person))
+        }
+        Body::OrderHeld { order, people, duty, count, needs, .. } => {
+            let by = people.first().map(short).unwrap_or_default();
+            let so_far = people.len();
+            format!(
+                "{by} ordered more than the signatures are good for: {}, {count}; order {} waits with {so_far} of \
+                 {needs} signatures",
+                limits::duty(*duty),
+                short(order)
+            )
         }
         Body::OrderRefused { reason, .. } => format!("an order was refused: {}", refusal(reason.0)),
         Body::GrantUsed { grant, opened, searches } => {

@@ -7,6 +7,7 @@
 mod acme;
 mod act;
 mod admin;
+mod approve;
 mod apps;
 mod chain;
 mod confirm_restore;
@@ -19,9 +20,11 @@ mod history;
 mod home;
 mod http;
 mod invite;
+mod limits;
 mod people;
 mod place;
 mod records;
+mod roles;
 mod service_token;
 pub(crate) mod show;
 mod simulate;
@@ -45,6 +48,7 @@ const EXIT_CODES: &str = "\
 3  the vault refused the order; the message says why
 4  there is no such thing
 5  the server, or its vault, can't be reached
+6  the order takes another administrator's signature and waits for it; the message names it
 
 A command that waits for phones (--wait) ends with 1 when one did not obey, or not in time.
 With --json the result goes to standard output, and an error as {\"error\": {...}} to standard error.
@@ -100,6 +104,10 @@ pub(crate) enum CliCommand {
     Commands(Of<records::CommandsCommand>),
     /// Orders: what was asked, by whom, why, and what came of it.
     Orders(Of<records::OrdersCommand>),
+    /// Sign an order that waits for another administrator, after looking at it.
+    Approve(At<approve::Approve>),
+    /// Who may do what, how much of it, and with how many signatures.
+    Roles(Of<roles::RolesCommand>),
     /// The ledger: what happened, and whether history still holds.
     Ledger(Of<history::LedgerCommand>),
     /// Read-only keys for programs (masks only).
@@ -136,6 +144,8 @@ pub(crate) fn run(command: CliCommand) -> ExitCode {
         CliCommand::ServiceToken(c) => (json(&c.reach), at(c.reach, |d| service_token::run(d, c.command))),
         CliCommand::Commands(c) => (json(&c.reach), at(c.reach, |d| records::commands(d, c.command))),
         CliCommand::Orders(c) => (json(&c.reach), at(c.reach, |d| records::orders(d, c.command))),
+        CliCommand::Approve(c) => (json(&c.reach), at(c.reach, |d| approve::run(d, &c.command))),
+        CliCommand::Roles(c) => (json(&c.reach), at(c.reach, |d| roles::run(d, c.command))),
         CliCommand::Ledger(c) => (json(&c.reach), at(c.reach, |d| history::run(d, c.command))),
         CliCommand::ApiKeys(c) => (json(&c.reach), at(c.reach, |d| admin::api_keys(d, c.command))),
         CliCommand::ConfirmRestore(c) => {

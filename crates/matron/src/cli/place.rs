@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::desk::{Desk, from_base64, read_answer, shaped, to_base64};
 use super::failure::{CliError, Result, failed};
-use super::{show, words};
+use super::{limits, show, words};
 
 /// Orders that change no phone are carried out at once; they need no long life.
 const SHORT_LIFE_MS: TimeMs = DAY_MS;
@@ -64,6 +64,8 @@ pub(crate) struct Placed {
     pub(crate) position: u64,
     pub(crate) commands: Vec<Made>,
     pub(crate) erasing: bool,
+    /// It cools off until then: no phone is told before.
+    pub(crate) cools_until_ms: Option<TimeMs>,
     pub(crate) answer: Option<Zeroizing<Vec<u8>>>,
 }
 
@@ -74,6 +76,8 @@ struct Accepted {
     sealed_answer: Option<String>,
     commands: Vec<Made>,
     erasing: bool,
+    #[serde(default)]
+    cools_until_ms: Option<TimeMs>,
 }
 
 impl Draft {
@@ -184,6 +188,7 @@ pub(crate) fn send_order(desk: &Desk, signed: &Signed) -> Result<Placed> {
              it again",
             signed.id
         )),
+        CliError::Waits { why, .. } => waits(&why, signed.id),
         e => e,
     })?;
     if placed.order != signed.id {
@@ -208,7 +213,38 @@ pub(crate) fn send_order(desk: &Desk, signed: &Signed) -> Result<Placed> {
         position: placed.position,
         commands: placed.commands,
         erasing: placed.erasing,
+        cools_until_ms: placed.cools_until_ms,
         answer,
+    })
+}
+
+fn waits(why: &str, order: OrderId) -> CliError {
+    CliError::Waits { why: format!("{why}:\n{}", limits::to_approve(&order)), order: Some(order) }
+}
+
+/// Sends an order that waited, with one more signature. What lies sealed beside it is with the server, and its
+/// answer is for whoever made it.
+pub(crate) fn send_signed(desk: &Desk, signed: &SignedOrder, id: OrderId) -> Result<Placed> {
+    let body = json!({ "signed_order": to_base64(&encode(signed)), "sealed_arguments": null });
+    let placed = send_bytes(desk, &body).map_err(|e| match e {
+        CliError::Waits { why, .. } => waits(&why, id),
+        e => e,
+    })?;
+    if placed.order != id {
+        return Err(failed("the server answered for another order"));
+    }
+    let Accepted { order, position, commands, erasing, cools_until_ms, .. } = placed;
+    Ok(Placed { order, position, commands, erasing, cools_until_ms, answer: None })
+}
+
+/// That an order cools off, and how it is stopped.
+pub(crate) fn cooling_in_words(order: OrderId, cools_until_ms: Option<TimeMs>) -> String {
+    cools_until_ms.map_or_else(String::new, |at_ms| {
+        format!(
+            "\nIt cools off until {}: no phone is told before, and until then 'matron orders recall {order}' leaves \
+             nothing done.",
+            show::time(at_ms)
+        )
     })
 }
 

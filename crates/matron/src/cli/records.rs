@@ -2,15 +2,15 @@
 
 use clap::{Args, Subcommand};
 use model::{CommandId, EnrolmentId, OrderId, PersonId, TimeMs};
+use order::limits::Hold;
 use order::{OrderKind, Refusal};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::desk::{Desk, shaped};
-use super::devices;
 use super::failure::{CliError, Result, usage};
 use super::place::{self, Draft};
-use super::show;
+use super::{devices, limits, show};
 
 #[derive(Debug, Args)]
 pub(crate) struct ListOf {
@@ -60,6 +60,8 @@ pub(crate) struct ListCommands {
 pub(crate) enum OrdersCommand {
     /// Orders, newest first.
     List(ListOf),
+    /// Orders that wait for another administrator's signature, oldest first.
+    Pending(ListOf),
     /// One order and how far its commands have come.
     Show {
         /// The order's id.
@@ -191,9 +193,35 @@ struct Order {
     decided_at_ms: Option<TimeMs>,
     recalled_at_ms: Option<TimeMs>,
     refusal: Option<u16>,
+    #[serde(default)]
+    cools_until_ms: Option<TimeMs>,
+    hold: Option<Hold>,
+    #[serde(default)]
+    signatures: usize,
 }
 
 impl Order {
+    /// What stands in the way, in words, where it waits for someone.
+    fn waits_in_words(&self, now_ms: TimeMs) -> Option<String> {
+        match (self.state.as_str(), self.cools_until_ms, &self.hold) {
+            ("cooling_off", Some(at_ms), _) => Some(format!(
+                "cools off for another {}, until {}: no phone is told before, and until then 'matron orders recall \
+                 {}' leaves nothing done",
+                show::span(at_ms - now_ms),
+                show::time(at_ms),
+                self.order
+            )),
+            ("pending", _, Some(h)) => Some(format!(
+                "{} of {} have signed: {}; 'matron approve {}'",
+                self.signatures,
+                h.needs,
+                limits::hold(h, false),
+                self.order
+            )),
+            _ => None,
+        }
+    }
+
     fn state_in_words(&self) -> String {
         match (self.recalled_at_ms, self.refusal) {
             (Some(at), _) => format!("called back {}", show::time(at)),
@@ -238,6 +266,7 @@ pub(crate) fn orders(desk: &Desk, command: OrdersCommand) -> Result<()> {
             devices::tell_more(page.next_cursor.as_deref());
             Ok(())
         }
+        OrdersCommand::Pending(l) => pending(desk, l),
         OrdersCommand::Show { id } => show_order(desk, order_id(&id)?),
         OrdersCommand::Recall(r) => {
             let order = order_id(&r.id)?;
@@ -253,6 +282,31 @@ pub(crate) fn orders(desk: &Desk, command: OrdersCommand) -> Result<()> {
     }
 }
 
+fn pending(desk: &Desk, l: ListOf) -> Result<()> {
+    let value = desk.list("/api/v1/orders/pending", &[], l.limit, l.cursor)?;
+    if desk.reach.json {
+        return show::print_json(&value);
+    }
+    #[derive(Deserialize)]
+    struct Orders {
+        items: Vec<Order>,
+    }
+    let page: Orders = shaped(&value)?;
+    let now_ms = desk.now_ms();
+    let rows = page.items.iter().map(|o| {
+        let (counts_as, needs) = o.hold.as_ref().map_or(("-", 2), |h| (h.duty.name(), h.needs));
+        vec![
+            o.order.to_string(),
+            counts_as.to_owned(),
+            o.targets.to_string(),
+            format!("{} of {needs}", o.signatures),
+            format!("in {}", show::span(o.expires_at_ms - now_ms)),
+            o.reason.clone(),
+        ]
+    });
+    show::print(&show::table(&["ORDER", "COUNTS AS", "PHONES", "SIGNED", "RUNS OUT", "WHY"], rows))
+}
+
 fn show_order(desk: &Desk, id: OrderId) -> Result<()> {
     let value = desk.get(&format!("/api/v1/orders/{id}"))?;
     if desk.reach.json {
@@ -266,7 +320,7 @@ fn show_order(desk: &Desk, id: OrderId) -> Result<()> {
     }
     let d: Detail = shaped(&value)?;
     let o = &d.order;
-    let mut out = show::facts(&[
+    let mut facts = vec![
         ("order", o.order.to_string()),
         ("kind", o.kind.clone()),
         ("state", o.state_in_words()),
@@ -276,7 +330,9 @@ fn show_order(desk: &Desk, id: OrderId) -> Result<()> {
         ("made", show::time(o.made_at_ms)),
         ("decided", show::maybe_time(o.decided_at_ms)),
         ("until", show::time(o.expires_at_ms)),
-    ]);
+    ];
+    facts.extend(o.waits_in_words(desk.now_ms()).map(|w| ("waits", w)));
+    let mut out = show::facts(&facts);
     if !d.commands.is_empty() {
         out.push_str(&format!("\n{}", command_table(&d.commands)));
     }

@@ -3,6 +3,7 @@
 use model::{AppSource, Command, CommandKind, Compartment, Setting, StandingTemplate};
 use order::{ApiScope, BytesError, Order, OrderKind, SignedOrder, key_id};
 
+use super::limits;
 use super::place::Beside;
 use super::show::{count, line, span, time};
 
@@ -104,6 +105,9 @@ pub(crate) fn what(kind: &OrderKind) -> String {
                 ),
             }
         ),
+        OrderKind::SetLimit { limit, value } => {
+            format!("another number in the table of limits: {}", limits::limit(limit, *value))
+        }
         OrderKind::SetDeclarations { set } => {
             format!("replace the set of declarations '{set}': what it held before is taken away")
         }
@@ -339,6 +343,7 @@ mod tests {
             OrderKind::ConfirmRestore { manifest: hash, made_at_ms: 0, without: vec![PersonId([7; 16])] },
             OrderKind::SetDeclarations { set: model::SetName::new("ward-policy").unwrap() },
             OrderKind::SetServiceToken { service: "com.apple.maid".into() },
+            OrderKind::SetLimit { limit: model::Limit::CoolingOff { duty: model::Duty::Erase }, value: 7200 },
             OrderKind::Command {
                 command: Command::InstallApplication {
                     identifier: "org.example.pager".into(),

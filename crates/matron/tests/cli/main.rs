@@ -5,6 +5,7 @@
 
 mod commands;
 mod declarations;
+mod limits;
 mod proxy;
 
 use std::os::unix::fs::PermissionsExt;

@@ -16,6 +16,7 @@ mod disks;
 mod floods;
 mod hung;
 mod keeping;
+mod limits;
 mod orders;
 mod others;
 mod push;

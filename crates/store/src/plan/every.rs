@@ -152,6 +152,10 @@ pub(super) fn lists(tx: &Tx<'_>) {
     tx.scan_index("imei", |_, _, _| {}).unwrap();
     tx.orders(i64::MAX, 50).unwrap();
     tx.undecided_orders(50).unwrap();
+    tx.pending_orders(0, 50).unwrap();
+    tx.pending_size(model::KeyId([1; 16])).unwrap();
+    tx.cooled_orders(5, 50).unwrap();
+    tx.next_cooled_ms().unwrap();
     tx.find_order(OrderId([1; 16])).unwrap();
     tx.people(None, 50).unwrap();
     tx.ledger_rows(0, 50).unwrap();

@@ -185,8 +185,8 @@ fn an_order_of_before_a_restore_that_comes_again_opens_and_commands_nothing_unti
 fn a_confirmation_names_the_very_restore_and_the_same_people_to_remove() {
     let (mut house, ada) = House::joined();
     let grace = house.person(&ada, 43, Role::Administrator, None);
-    let mallory = house.person(&ada, 44, Role::Administrator, None);
-    let desk = house.person(&ada, 45, Role::ServiceDesk, None);
+    let mallory = house.person_by(&[&ada, &grace], 44, Role::Administrator, None);
+    let desk = house.person_by(&[&ada, &grace], 45, Role::ServiceDesk, None);
     let (mut house, answer) = house.backed_up_and_restored();
     assert_eq!(answer.confirmations, 2);
     let gone = house.person_of(&mallory);
@@ -238,10 +238,13 @@ fn a_backup_taken_while_the_vault_decides_holds_what_was_durable_and_the_keys_fo
 fn a_newer_ledger_of_the_same_house_takes_the_backups_place_and_another_ledger_does_not() {
     let (mut house, ada) = House::joined();
     let grace = house.person(&ada, 43, Role::Administrator, None);
+    let alan = house.person_by(&[&ada, &grace], 44, Role::Administrator, None);
     let operator = Operator::new();
     let made = operator.back_up(&house);
-    let removed = OrderKind::RemovePerson { person: house.person_of(&grace) };
-    assert_eq!(house.order_refused(&ada, removed, vec![]), None);
+    let removed = OrderKind::RemovePerson { person: house.person_of(&alan) };
+    let (mut signed, sealed) = house.order(&ada, removed, vec![], None);
+    signed.add_signature(&grace);
+    assert_eq!(house.submit(&signed, &sealed, vec![]).refusal, None);
     let newer = fs::read(house.dir.path().join(ledger::FILE_NAME)).unwrap();
     let with = |bytes: &[u8]| {
         let (dir, said) = operator.unpacked(&made);
@@ -253,7 +256,7 @@ fn a_newer_ledger_of_the_same_house_takes_the_backups_place_and_another_ledger_d
         }
         answer
     };
-    assert_eq!(with(&newer).unwrap().administrators, 1, "who was removed since stays removed");
+    assert_eq!(with(&newer).unwrap().administrators, 2, "who was removed since stays removed");
     let (other, _) = House::joined();
     let of_another = fs::read(other.dir.path().join(ledger::FILE_NAME)).unwrap();
     assert!(with(&of_another).unwrap_err().to_string().contains("ledger"));
