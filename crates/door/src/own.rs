@@ -22,7 +22,7 @@ use crate::walls::Walls;
 
 /// How often the certificate is looked at, and how soon again when it could not be had.
 const LOOK: Duration = Duration::from_secs(6 * 3600);
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
+const LOOK_AGAIN: Duration = Duration::from_secs(15);
 
 /// Why what core brought is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -178,3 +178,39 @@ async fn a_command_that_ran_out_is_not_let_out_after_the_clock_is_set_back() {
         assert!(told.iter().all(|(kind, _)| kind != "DeviceLock"), "{rooms:?}: {told:?}");
     }
 }
+
+/// The certificate that the phones' listener shows, whoever signed it and whenever it counts.
+fn shown(ward: &Ward) -> Option<Vec<u8>> {
+    let at = ward.house.phones().to_string();
+    let line = format!(
+        "openssl s_client -connect {at} -servername localhost </dev/null | openssl x509 -outform der"
+    );
+    let out = std::process::Command::new("sh").args(["-c", &line]).output().unwrap();
+    (!out.stdout.is_empty()).then_some(out.stdout)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_houses_own_certificate_is_renewed_while_it_runs_and_shown_from_then_on() {
+    let moved = Moved::make();
+    let ward = ward(&moved.binary).await;
+    let file = ward.house.room_dir("door").join("tls.cert.der");
+    let first = std::fs::read(&file).unwrap();
+    assert_eq!(shown(&ward).as_ref(), Some(&first));
+    // It lives for 820 days and is due when a third of that is left; the door looks at its start and every six hours.
+    moved.to(600 * DAY_S);
+    anew(&ward, &["door"]).await;
+    let ended = Instant::now() + Duration::from_secs(60);
+    while shown(&ward).is_none_or(|c| c == first) {
+        assert!(Instant::now() < ended, "{}", ward.house.log());
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let second = std::fs::read(&file).unwrap();
+    assert_eq!(shown(&ward), Some(second.clone()));
+    let read = |der: &[u8]| {
+        let (_, c) = x509_parser::parse_x509_certificate(der).unwrap();
+        (c.public_key().raw.to_vec(), c.validity().not_after.timestamp())
+    };
+    let ((key, until), (same, later)) = (read(&first), read(&second));
+    assert!(key == same && later > until);
+    assert!(ward.house.log().contains("the door's own certificate was renewed"));
+}
