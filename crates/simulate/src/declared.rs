@@ -301,6 +301,14 @@ impl Phone {
         Ok(())
     }
 
+    /// Whether the server has a declaration at `declaration/KIND/IDENTIFIER` for this phone: 200, or 404.
+    ///
+    /// # Errors
+    /// [`Failure`] for any other answer.
+    pub async fn finds(&mut self, connection: &mut Connection, endpoint: &str) -> Result<bool, Failure> {
+        Ok(self.fetch(connection, endpoint).await?.is_some())
+    }
+
     /// Asks at an endpoint; `None` on a 404.
     async fn fetch(&mut self, connection: &mut Connection, endpoint: &str) -> Result<Option<Json>, Failure> {
         let mut message = self.check_in_message("DeclarativeManagement", &self.handset());

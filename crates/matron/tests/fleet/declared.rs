@@ -94,6 +94,14 @@ async fn a_set_of_declarations_is_applied_confirmed_changed_and_taken_away() {
     let holder = simulate::people(7, 1).pop().unwrap().name;
     assert_eq!(ward.declare("policy", "[]", &on[..1], Some(holder)).await.unwrap()["erasing"], true);
     assert_eq!(ward.declarations(on[0]).await["left_over"].as_array().unwrap().len(), 3);
+    // It is gone for that phone at once, whatever the phone still holds, and for no other.
+    for (phone, there) in [(&mut phone, false), (&mut other, true)] {
+        let mut connection = phone.connect().await.unwrap();
+        let endpoint = "declaration/configuration/passcode";
+        assert_eq!(phone.finds(&mut connection, endpoint).await.unwrap(), there);
+        // 404 is warranted for what was taken away; what never was gets a 400.
+        assert!(phone.finds(&mut connection, "declaration/configuration/never.was").await.is_err());
+    }
     ward.obey(&mut phone).await;
     assert_eq!(phone.declarations().count(), 0);
     assert_eq!(ward.declarations(on[0]).await["left_over"].as_array().unwrap().len(), 0);
