@@ -15,6 +15,18 @@ pub fn utc_text(ms: UnixMs) -> String {
     }
 }
 
+/// `1 May 2025, 00:00:00 BST` by a zone of [`Zone::parse`]'s names; by UTC where it is none.
+pub fn local_text(ms: UnixMs, zone: &str) -> String {
+    let tz = Zone::parse(zone).map_or(TimeZone::UTC, |z| z.tz);
+    match Timestamp::from_millisecond(ms) {
+        Ok(t) => {
+            let (civil, offset) = (tz.to_datetime(t), tz.to_offset_info(t));
+            format!("{} {}", civil.strftime("%-d %b %Y, %H:%M:%S"), offset.abbreviation())
+        }
+        Err(_) => format!("{ms} ms"),
+    }
+}
+
 /// A time as a line has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
@@ -222,6 +234,12 @@ mod tests {
     fn a_known_second_is_written_as_utc() {
         assert_eq!(utc_text(1_747_274_496_000), "2025-05-15T02:01:36Z");
         assert_eq!(utc_text(i64::MAX), format!("{} ms", i64::MAX));
+    }
+
+    #[test]
+    fn a_known_second_is_written_by_the_clock_of_a_zone() {
+        assert_eq!(local_text(1_747_274_496_000, "Europe/London"), "15 May 2025, 03:01:36 BST");
+        assert_eq!(local_text(1_747_274_496_000, "Nowhere"), "15 May 2025, 02:01:36 UTC");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::finding::{
 };
 use crate::input::Content;
 use crate::line::{Field, layout_has};
-use crate::moment::utc_text;
+use crate::moment::local_text;
 use crate::scan::{Findings, Sample};
 
 /// Shortest pause that can be a hole.
@@ -158,7 +158,7 @@ pub(super) fn coverage(
     };
     let window = ctx.window.clone();
     let window_covered =
-        window.as_ref().map(|w| covered(w, first_ms, last_ms, &holes, tolerance, &mut reasons));
+        window.as_ref().map(|w| covered(w, (first_ms, last_ms), &ctx.zone, &holes, tolerance, &mut reasons));
     let not_assessable = not_assessable(ctx, contents, skip, &mut reasons);
     Coverage {
         grade,
@@ -175,8 +175,8 @@ pub(super) fn coverage(
 
 fn covered(
     w: &ExposureWindow,
-    first: Option<UnixMs>,
-    last: Option<UnixMs>,
+    (first, last): (Option<UnixMs>, Option<UnixMs>),
+    zone: &str,
     holes: &[Hole],
     tolerance: i64,
     reasons: &mut Vec<String>,
@@ -187,15 +187,15 @@ fn covered(
             if let Some(from) = w.from_ms.filter(|f| *f < first - tolerance) {
                 reasons.push(format!(
                     "The window begins {}, the first line is of {}.",
-                    utc_text(from),
-                    utc_text(first)
+                    local_text(from, zone),
+                    local_text(first, zone)
                 ));
             }
             if let Some(to) = w.to_ms.filter(|t| *t > last + tolerance) {
                 reasons.push(format!(
                     "The window ends {}, the last line is of {}.",
-                    utc_text(to),
-                    utc_text(last)
+                    local_text(to, zone),
+                    local_text(last, zone)
                 ));
             }
             if w.from_ms.is_none() || w.to_ms.is_none() {
