@@ -90,6 +90,18 @@ pub(crate) fn make(
     let recipients = Recipients::parse(&config.backup.recipients)?;
     private_folder(dir)?;
     remove_unfinished(dir)?;
+    let rooms = dir.parent().unwrap_or(dir).join("rooms");
+    let space = rustix::fs::statvfs(dir).with_context(|| format!("the folder {}", dir.display()))?;
+    let free = space.f_bavail.saturating_mul(space.f_frsize);
+    let needed = needed_for(bytes_below(&rooms));
+    // A disk that a backup fills is the vault's too.
+    ensure!(
+        free >= needed,
+        "{}: {} MB are free and a backup may take {} MB for a while; make room first",
+        dir.display(),
+        free >> 20,
+        needed >> 20
+    );
     let (unfinished, finished) = (dir.join(name.unfinished()), dir.join(name.as_str()));
     ensure!(!finished.exists(), "{} is there already; wait a second and try again", finished.display());
     private_folder(&unfinished)?;
@@ -101,6 +113,23 @@ pub(crate) fn make(
     fs::rename(&unfinished, &finished).with_context(|| format!("{}", finished.display()))?;
     sync_folder(dir)?;
     Ok(finished)
+}
+
+/// What a backup of so much may take: the database's copy and its part, and as much as a busy house writes
+/// meanwhile.
+fn needed_for(rooms_bytes: u64) -> u64 {
+    rooms_bytes.saturating_mul(2).saturating_add(64 << 20)
+}
+
+fn bytes_below(dir: &Path) -> u64 {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries
+        .map(|e| match e.metadata() {
+            Ok(m) if m.is_dir() => bytes_below(&e.path()),
+            Ok(m) => m.len(),
+            Err(_) => 0,
+        })
+        .sum()
 }
 
 fn parts(
@@ -179,6 +208,17 @@ mod tests {
         ] {
             assert_eq!(Name::read(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_backup_asks_for_twice_the_rooms_files_and_some_more_before_it_begins() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("core")).unwrap();
+        fs::write(dir.path().join("core/core.db"), vec![0; 5000]).unwrap();
+        fs::write(dir.path().join("lock"), vec![0; 10]).unwrap();
+        assert_eq!(bytes_below(dir.path()), 5010);
+        assert_eq!(needed_for(5010), 10_020 + (64 << 20));
+        assert_eq!(needed_for(u64::MAX), u64::MAX);
     }
 
     #[test]

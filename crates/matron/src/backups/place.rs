@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::BackupArgs;
-use super::make::{Name, make, private_folder, remove_unfinished, sync_folder};
+use super::make::{Name, make, private_folder, remove_unfinished, sync_folder, write_whole};
 use crate::cli::show;
 use crate::config::Config;
 
@@ -80,8 +80,7 @@ pub(super) fn back_up(args: &BackupArgs) -> Result<()> {
         None => made,
     };
     let last = Last { made_at_ms: manifest.made_at_ms, backup: made.clone() };
-    rpc::trust::write_file(&data, LAST_FILE, &serde_json::to_vec(&last)?, false).context(LAST_FILE)?;
-    give_to_owner_of(&data, &data.join(LAST_FILE))?;
+    leave(&data, LAST_FILE, &serde_json::to_vec(&last)?)?;
     let removed = args.keep.map_or(Ok(0), |keep| keep_newest(&dir, keep))?;
     let bytes: u64 = manifest.parts.iter().map(|p| p.bytes).sum();
     let ledger = manifest.ledger().context("the manifest")?;
@@ -109,11 +108,9 @@ pub(super) fn back_up(args: &BackupArgs) -> Result<()> {
 fn ask_the_running(data: &Path, name: &Name) -> Result<PathBuf> {
     let request = data.join(REQUEST_FILE);
     let wanted = serde_json::to_vec(&Wanted { name: name.as_str().to_owned() })?;
-    rpc::trust::write_file(data, REQUEST_FILE, &wanted, true).with_context(|| {
+    leave(data, REQUEST_FILE, &wanted).with_context(|| {
         format!("{} can't be written; run this as the data folder's owner", request.display())
     })?;
-    // Root asks for the user that Matron runs as.
-    give_to_owner_of(data, &request)?;
     let (finished, failed) = (backups_dir(data).join(name.as_str()), failed_file(data, name));
     let begun = Instant::now();
     let mut looked = Instant::now();
@@ -142,10 +139,22 @@ fn ask_the_running(data: &Path, name: &Name) -> Result<PathBuf> {
     }
 }
 
+/// Writes a file into the data folder, whole and its owner's from the moment when it has its name: root asks for
+/// the user that Matron runs as, who may take it up at once.
+fn leave(data: &Path, name: &str, content: &[u8]) -> Result<()> {
+    let (path, unfinished) = (data.join(name), data.join(format!(".{name}.new")));
+    let _ = fs::remove_file(&unfinished);
+    write_whole(&unfinished, content)?;
+    give_to_owner_of(data, &unfinished)?;
+    fs::rename(&unfinished, &path).with_context(|| format!("{}", path.display()))?;
+    sync_folder(data)
+}
+
 /// Gives a file that root wrote to the owner of `folder`.
 pub(super) fn give_to_owner_of(folder: &Path, path: &Path) -> Result<()> {
     use std::os::unix::fs::{MetadataExt, chown};
-    let (owner, now) = (fs::metadata(folder)?, fs::metadata(path)?);
+    let look = |p: &Path| fs::metadata(p).with_context(|| format!("{}", p.display()));
+    let (owner, now) = (look(folder)?, look(path)?);
     if (now.uid(), now.gid()) != (owner.uid(), owner.gid()) {
         chown(path, Some(owner.uid()), Some(owner.gid()))
             .with_context(|| format!("{} can't be given to the data folder's owner", path.display()))?;

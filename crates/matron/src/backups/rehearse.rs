@@ -189,14 +189,14 @@ fn serve(was: &Config, data: &Path) -> Result<()> {
             }
         }
     }
-    let host =
-        was.base_url.trim_start_matches("https://").split([':', '/']).next().unwrap_or_default().to_owned();
-    as_a_phone(data, phones, &host).context("asked as a phone would")?;
+    as_a_phone(data, phones).context("asked as a phone would")?;
     until_followed(administrators).context("asked as an administrator would")
 }
 
 /// A TLS connection to the door that trusts the house's own CA, and a question that goes through to the reader.
-fn as_a_phone(data: &Path, at: SocketAddr, host: &str) -> Result<()> {
+fn as_a_phone(data: &Path, at: SocketAddr) -> Result<()> {
+    let own = std::fs::read(data.join("rooms/door/tls.cert.der")).context("the door's own certificate")?;
+    let host = host_of(&own).context("the door's own certificate names no host")?;
     let ca = pem::parse(std::fs::read(data.join("ca.pem"))?)?;
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from(ca.into_contents()))?;
@@ -205,7 +205,7 @@ fn as_a_phone(data: &Path, at: SocketAddr, host: &str) -> Result<()> {
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let name = ServerName::try_from(host.to_owned()).context("the host of base_url")?;
+    let name = ServerName::try_from(host.clone()).context("the door's own certificate")?;
     let mut tls = ClientConnection::new(Arc::new(config), name)?;
     let mut socket = TcpStream::connect_timeout(&at, PATIENCE)?;
     socket.set_read_timeout(Some(PATIENCE))?;
@@ -217,6 +217,21 @@ fn as_a_phone(data: &Path, at: SocketAddr, host: &str) -> Result<()> {
     let status = answer.lines().next().unwrap_or_default();
     ensure!(status.contains(" 200 "), "the door answered '{status}'");
     Ok(())
+}
+
+/// The first name that the house's own certificate is for: that of `base_url` when the house was made.
+fn host_of(certificate: &[u8]) -> Option<String> {
+    use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    let names = certificate.subject_alternative_name().ok()??;
+    names.value.general_names.iter().find_map(|n| match n {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        GeneralName::IPAddress(bytes) => match **bytes {
+            [a, b, c, d] => Some(std::net::Ipv4Addr::new(a, b, c, d).to_string()),
+            _ => <[u8; 16]>::try_from(*bytes).ok().map(|b| std::net::Ipv6Addr::from(b).to_string()),
+        },
+        _ => None,
+    })
 }
 
 /// Core answers, and believes a key statement of the restored vault.

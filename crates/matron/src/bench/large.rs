@@ -22,6 +22,7 @@ use serde_json::Value;
 use simulate::Phone;
 
 use super::admin::Admin;
+use super::backup::{self, BackedUp};
 use super::scratch::Scratch;
 
 /// Wards of the large fleet.
@@ -47,6 +48,7 @@ pub(crate) struct Large {
     lists: Vec<Asked>,
     /// After the lists, with every phone in memory.
     rss_mb: f64,
+    backup: BackedUp,
 }
 
 /// One list, asked again and again: milliseconds from request to answer, over a connection of its own.
@@ -69,6 +71,11 @@ impl Large {
         println!("{:<44}{:>10} ms", "start of all rooms, ledger replayed", self.ready_after_ms);
         println!("{:<44}{:>10} ms", "core followed what was appended after", self.followed_after_ms);
         println!("{:<44}{:>10.0} MB", "all rooms, once the lists were read", self.rss_mb);
+        let b = &self.backup;
+        println!("{:<44}{:>10.0} MB", "backup, encrypted", b.backup_mb);
+        println!("{:<44}{:>10} ms", "backup while the house runs, moved", b.made_ms);
+        println!("{:<44}{:>10} ms", "restore", b.restored_ms);
+        println!("{:<44}{:>10} ms", "rehearsal: restore, open, verify, serve", b.rehearsed_ms);
         println!("\n{:<44}{:>10}{:>10}{:>8}", "", "p50 ms", "slowest", "found");
         for l in &self.lists {
             println!("{:<44}{:>10.1}{:>10.1}{:>8}", l.what, l.p50_ms, l.slowest_ms, l.found);
@@ -171,6 +178,7 @@ pub(crate) async fn around(
     phones: &[Phone],
     enrolled: u64,
     history: u32,
+    recipient: &str,
 ) -> Result<(Scratch, Large)> {
     let like = phones.first().context("no phone enrolled")?;
     let (like_id, certificate) = (
@@ -193,6 +201,8 @@ pub(crate) async fn around(
     let lists = lists(admin, like).await?;
     let rooms = house.data().join("rooms");
     let rss: u64 = house.rss_bytes().values().sum();
+    eprintln!("bench: a backup, and its rehearsal");
+    let backup = backup::measure(house.dir(), recipient)?;
     let large = Large {
         enrolled,
         written,
@@ -202,6 +212,7 @@ pub(crate) async fn around(
         followed_after_ms: u64::try_from(followed_after.as_millis()).unwrap_or(u64::MAX),
         lists,
         rss_mb: rss as f64 / 1_048_576.0,
+        backup,
     };
     Ok((house, large))
 }

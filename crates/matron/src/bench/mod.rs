@@ -2,6 +2,7 @@
 //! certificates on kept connections, SQLite with `synchronous=FULL`; phones and rooms share the cores.
 
 mod admin;
+mod backup;
 pub(crate) mod bare;
 mod compare;
 mod large;
@@ -124,9 +125,11 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
     load::allow_connections(args.connections).map_err(|e| anyhow::anyhow!("{e}"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let without = r#"sandbox.danger_without=["seccomp", "landlock"]"#;
-    let settings = args.without_sandbox.then(|| without.to_owned());
-    let done = Scratch::start(&dir, settings.into_iter().collect())
-        .and_then(|house| runtime.block_on(run(args, house)));
+    let recipient = backup::recipient(&dir)?;
+    let mut settings = vec![recipient.clone()];
+    settings.extend(args.without_sandbox.then(|| without.to_owned()));
+    let done =
+        Scratch::start(&dir, settings).and_then(|house| runtime.block_on(run(args, house, &recipient)));
     let _ = std::fs::remove_dir_all(&dir);
     let figures = done?;
     if args.json {
@@ -137,7 +140,7 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
     Ok(())
 }
 
-async fn run(args: &BenchArgs, mut house: Scratch) -> Result<Figures> {
+async fn run(args: &BenchArgs, mut house: Scratch, recipient: &str) -> Result<Figures> {
     let say = |text: &str| eprintln!("bench: {text}");
     let mut admin = Admin::join(&house.administrators.to_string(), &house.token).await?;
     let anchors = std::fs::read(house.ca_pem())?;
@@ -166,7 +169,8 @@ async fn run(args: &BenchArgs, mut house: Scratch) -> Result<Figures> {
     drain(&mut phones, args.connections).await;
     let mut large = None;
     if args.enrolled > u64::from(args.phones) {
-        let (again, made) = large::around(house, &mut admin, &phones, args.enrolled, args.history).await?;
+        let (again, made) =
+            large::around(house, &mut admin, &phones, args.enrolled, args.history, recipient).await?;
         (house, large) = (again, Some(made));
     }
     let house = &house;

@@ -84,6 +84,11 @@ impl Scratch {
         Ok(Self { child, dir: dir.to_owned(), settings, phones, token, administrators, ready_after })
     }
 
+    /// The folder that its data folder is in.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Its data folder.
     pub(crate) fn data(&self) -> PathBuf {
         self.dir.join("data")

@@ -344,6 +344,51 @@ async fn the_command_line_restores_with_a_newer_ledger_and_confirms() {
     assert!(ledger.contains("THE HOUSE WAS RESTORED"), "{ledger}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_restore_a_phone_that_renewed_since_is_served_and_one_that_enrolled_since_is_not() {
+    let offline = Offline::new();
+    let settings = [&offline.setting(), "log.filter=error", "enrolment.certificate_days=1"];
+    let mut ward = Ward::open(&settings).await;
+    let mut renewed = ward.phone(0).await;
+    let backup = offline.back_up(&ward.house);
+    let mut new = ward.phone(1).await;
+    let before_ms = model::clock::DAY_MS - 2_000;
+    let kind = OrderKind::MakeStanding {
+        template: model::StandingTemplate::RenewCertificates { before_ms },
+        cap_an_hour: 10,
+        expires_at_ms: SystemClock.now_ms() + 100 * model::clock::DAY_MS,
+    };
+    ward.admin.order(kind, vec![], None).await.unwrap();
+    let old = renewed.certificate_der().unwrap().to_vec();
+    let end = Instant::now() + Duration::from_secs(30);
+    while renewed.certificate_der().unwrap() == old {
+        assert!(Instant::now() < end, "it was not asked to renew");
+        ward.obey(&mut renewed).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    ward.obey(&mut renewed).await;
+
+    ward.house.move_out().unwrap();
+    said(&offline.restore(&ward.house, &backup, &[]));
+    ward.house.run().unwrap();
+    ward.admin.sign_in(0).await.unwrap();
+    // The restored house knows nothing of the newer certificate, and its own CA made it.
+    ward.obey(&mut renewed).await;
+    assert_eq!(ward.device(id(&renewed)).await["state"], "enrolled");
+    let mut connection = new.connect().await.unwrap();
+    let turned_away = new.converse(&mut connection, Temper::obliging()).await;
+    let word = turned_away.map(|t| t.ending).unwrap_err().to_string();
+    assert!(
+        !word.contains("401") && !word.contains("403"),
+        "nothing that makes it drop its management: {word}"
+    );
+    assert!(ward.admin.call("GET", &format!("/api/v1/devices/{}", id(&new)), None).await.is_err());
+    // Nor does it become one that is invited: it needs another link, and then it is enrolled.
+    confirm(&ward, &ward.admin, vec![]).await.unwrap();
+    let again = ward.phone(2).await;
+    assert_eq!(ward.device(id(&again)).await["state"], "enrolled");
+}
+
 fn copy_of(backup: &Path, to: &Path) -> PathBuf {
     let copy = to.join(backup.file_name().unwrap());
     let _ = std::fs::remove_dir_all(&copy);
