@@ -53,6 +53,10 @@ pub struct Entry {
     /// What happened.
     #[n(5)]
     pub body: Body,
+    /// The number that core gave its word, by which the vault knows one that comes again. The vault's
+    /// own entries have none, nor had core's before it numbered them.
+    #[n(6)]
+    pub word: Option<u64>,
 }
 
 /// What an accepted order was counted as. Budgets are a replay of these.
@@ -396,7 +400,7 @@ impl Entry {
         if self.version != ENTRY_VERSION {
             return Err(EntryError::Version { found: self.version });
         }
-        if self.witness != self.body.witness() {
+        if self.witness != self.body.witness() || (self.word.is_some() && self.witness != Witness::Core) {
             return Err(EntryError::Witness);
         }
         match &self.body {

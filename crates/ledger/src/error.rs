@@ -74,6 +74,49 @@ pub enum LedgerError {
         /// The file.
         path: PathBuf,
     },
+    /// The operator's: a signed checkpoint tells of more entries than the ledger has.
+    #[error(
+        "{}: a checkpoint of {signed} entries was signed, and the ledger has {entries}: an old copy took its place, \
+         or its end was cut off. Restore the newest ledger; nothing is decided and nothing signed on this one",
+        path.display()
+    )]
+    WentBack {
+        /// The checkpoint's file.
+        path: PathBuf,
+        /// How many entries were signed for.
+        signed: u64,
+        /// How many there are.
+        entries: u64,
+    },
+    /// The operator's: the signed checkpoint is of other entries.
+    #[error(
+        "{}: the checkpoint of {signed} entries was signed for others than the ledger's: history was written anew. \
+         Keep both as they are, and compare with a witness and a backup",
+        path.display()
+    )]
+    Rewritten {
+        /// The checkpoint's file.
+        path: PathBuf,
+        /// How many entries were signed for.
+        signed: u64,
+    },
+    /// The operator's: an entry is another one than the tree was built of.
+    #[error(
+        "entry {index} is not the one whose hash stands in {tile}: it was changed after the tree was written, or the \
+         tile was"
+    )]
+    NotInTree {
+        /// The entry.
+        index: u64,
+        /// The tile's path.
+        tile: String,
+    },
+    /// The operator's: a tile is missing, or is none of this tree's.
+    #[error(transparent)]
+    Tile(crate::tile::BadTile),
+    /// A note is none, or is not signed as it should be.
+    #[error("the checkpoint: {0}")]
+    Note(#[from] crate::note::NoteError),
     /// Ours: an earlier write failed, so what stands on the disk is not known. Open the ledger again.
     #[error("an earlier write to the ledger failed; it takes no more until it is opened again")]
     Halted,

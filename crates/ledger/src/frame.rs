@@ -94,7 +94,7 @@ impl Head {
         out
     }
 
-    fn read(bytes: &[u8; HEAD_BYTES]) -> Option<Self> {
+    pub(crate) fn read(bytes: &[u8; HEAD_BYTES]) -> Option<Self> {
         let (magic, rest) = bytes.split_first_chunk::<4>()?;
         let (payload_bytes, rest) = rest.split_first_chunk()?;
         let (count, rest) = rest.split_first_chunk()?;
@@ -109,7 +109,7 @@ impl Head {
         plausible.then_some(head)
     }
 
-    fn fits(&self, payload: &[u8]) -> bool {
+    pub(crate) fn fits(&self, payload: &[u8]) -> bool {
         let fields = Self::fields(self.payload_bytes, self.count, self.first_index);
         Self::check_of(&fields, payload) == self.check
     }
@@ -205,6 +205,11 @@ impl<'a> Walk<'a> {
         previous: Option<Digest>,
     ) -> Self {
         Self { file, path, offset, next_index, previous, acknowledged: 0 }
+    }
+
+    /// The same walk of a file that was acknowledged up to there.
+    pub(crate) fn acknowledged_to(self, acknowledged: u64) -> Self {
+        Self { acknowledged, ..self }
     }
 
     pub(crate) fn previous(&self) -> Option<Digest> {

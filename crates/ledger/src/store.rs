@@ -160,15 +160,27 @@ impl FileLedger {
     /// is not known, and every call after it returns [`LedgerError::Halted`] until the ledger is opened
     /// again, which finds out.
     pub fn append_batch(&mut self, bodies: Vec<Body>, at_ms: TimeMs) -> Result<Vec<Record>, LedgerError> {
+        self.append_words(bodies.into_iter().map(|b| (b, None)).collect(), at_ms)
+    }
+
+    /// As [`FileLedger::append_batch`], with the numbers that core gave its words.
+    ///
+    /// # Errors
+    /// As [`FileLedger::append_batch`].
+    pub fn append_words(
+        &mut self,
+        bodies: Vec<(Body, Option<u64>)>,
+        at_ms: TimeMs,
+    ) -> Result<Vec<Record>, LedgerError> {
         if self.halted {
             return Err(LedgerError::Halted);
         }
         let first_index = self.entries();
         let mut previous = self.head.map_or(NO_PREVIOUS, |h| h.hash);
         let mut records = Vec::with_capacity(bodies.len());
-        for (index, body) in (first_index..).zip(bodies) {
+        for (index, (body, word)) in (first_index..).zip(bodies) {
             let witness = body.witness();
-            let entry = Entry { version: ENTRY_VERSION, index, at_ms, previous, witness, body };
+            let entry = Entry { version: ENTRY_VERSION, index, at_ms, previous, witness, body, word };
             let bytes = entry.encode()?;
             previous = sha256(&bytes);
             records.push(Record { position: Position { index, hash: previous }, entry, bytes });

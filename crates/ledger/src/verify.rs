@@ -29,6 +29,12 @@ pub struct Report {
     pub tail_bytes: u64,
 }
 
+impl Report {
+    pub(crate) fn nothing() -> Self {
+        Self { entries: 0, head: None, first_at_ms: None, last_at_ms: None, bytes: 0, tail_bytes: 0 }
+    }
+}
+
 /// Reads the ledger in `dir` from end to end and checks each entry's form, index and place in the
 /// chain. Keeps one batch in memory.
 ///
@@ -53,8 +59,7 @@ pub fn replay(dir: &Path, mut visit: impl FnMut(&Record)) -> Result<Report, Ledg
     // The mark first: a vault that appends meanwhile moves the end before it moves the mark.
     let acknowledged = read_mark(&file, &path)?;
     let file_bytes = file.metadata().map_err(io_error("can't read", &path))?.len();
-    let mut report =
-        Report { entries: 0, head: None, first_at_ms: None, last_at_ms: None, bytes: 0, tail_bytes: 0 };
+    let mut report = Report::nothing();
     let mut walk = Walk::from_start(&file, &path, acknowledged);
     loop {
         match walk.next_frame(file_bytes)? {

@@ -149,7 +149,7 @@ impl FakeVault {
         let index = state.items.len() as u64;
         let previous = state.items.last().map_or(Digest([0; 32]), |i| order::sha256(&i.entry));
         let witness = body.witness();
-        let entry = Entry { version: 1, index, at_ms: START_MS, previous, witness, body };
+        let entry = Entry { version: 1, index, at_ms: START_MS, previous, witness, body, word: None };
         let entry = entry.encode().unwrap();
         state.items.push(LedgerItem { index, entry, rows, entries, not_after_ms: 0 });
         self.length.send_replace(index + 1);

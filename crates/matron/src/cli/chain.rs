@@ -234,6 +234,7 @@ mod tests {
                 previous: self.previous,
                 witness: Witness::Vault,
                 body,
+                word: None,
             };
             let bytes = entry.encode().unwrap();
             self.previous = sha256(&bytes);
