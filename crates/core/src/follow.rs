@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ledger::{Body, Effect, Entry};
 use model::{Digest, EnrolmentId, TimeMs};
-use rpc::proto::{FollowRequest, IndexRow, LedgerItem, PhoneRow, VaultHealthRequest};
+use rpc::proto::{CheckpointsRequest, FollowRequest, IndexRow, LedgerItem, PhoneRow, VaultHealthRequest};
 use seal::SearchField;
 use store::{
     ApiKeyRecord, EnrolmentState, LedgerRow, NewInvitation, Position, RenewedRecord, SealedUpdate,
@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::access::compartment_bits;
 use crate::declarations;
+use crate::followed_tree::FollowedTree;
 use crate::renewal;
 use crate::room::{Following, Room, asked};
 
@@ -23,7 +24,7 @@ use crate::room::{Following, Room, asked};
 const AT_ONCE: usize = 256;
 
 /// Why following stopped.
-enum Stop {
+pub(crate) enum Stop {
     /// The vault is gone; it may come back.
     Away,
     /// The ledger is not the one that was followed before.
@@ -41,9 +42,10 @@ impl From<StoreError> for Stop {
 /// started anew is looked at again.
 pub(crate) async fn follow(room: Arc<Room>) {
     let mut vaults = room.vault.changes();
+    let mut tree = FollowedTree::open(&room);
     loop {
         vaults.mark_unchanged();
-        match follow_once(&room).await {
+        match follow_once(&room, &mut tree).await {
             Stop::Away => {
                 let _ = tokio::time::timeout(Duration::from_secs(1), vaults.changed()).await;
             }
@@ -66,14 +68,20 @@ pub(crate) async fn follow(room: Arc<Room>) {
     }
 }
 
-async fn follow_once(room: &Arc<Room>) -> Stop {
-    match try_follow(room).await {
+async fn follow_once(room: &Arc<Room>, tree: &mut FollowedTree) -> Stop {
+    match try_follow(room, tree).await {
         Ok(never) => never,
         Err(stop) => stop,
     }
 }
 
-async fn try_follow(room: &Arc<Room>) -> Result<Stop, Stop> {
+/// What the vault says of its ledger.
+enum Heard {
+    Item(LedgerItem),
+    Checkpoint(String),
+}
+
+async fn try_follow(room: &Arc<Room>, tree: &mut FollowedTree) -> Result<Stop, Stop> {
     let mut at = room.store.read(|v| v.position()).await?;
     let mut vault = room.vault_to_follow().await.map_err(|_| Stop::Away)?;
     let health = vault.health(VaultHealthRequest {});
@@ -91,31 +99,54 @@ async fn try_follow(room: &Arc<Room>) -> Result<Stop, Stop> {
         }
         Err(_) => return Err(Stop::Away),
     };
-    let (tx, mut rx) = mpsc::channel(AT_ONCE * 2);
-    // The task ends with the stream, or once nobody takes its items.
-    tokio::spawn(async move {
-        while let Ok(Some(item)) = stream.message().await {
-            if tx.send(item).await.is_err() {
-                return;
-            }
-        }
-    });
     if known {
-        let item = rx.recv().await.ok_or(Stop::Away)?;
+        let item = stream.message().await.ok().flatten().ok_or(Stop::Away)?;
         if item.index != from || order::sha256(&item.entry) != at.hash {
             return Err(Stop::Refused("its newest known entry is another one"));
         }
     }
+    let mut checkpoints =
+        vault.checkpoints(CheckpointsRequest {}).await.map_err(|_| Stop::Away)?.into_inner();
+    let (tx, mut rx) = mpsc::channel(AT_ONCE * 2);
+    // Each task ends with its stream, or once nobody takes what it hears.
+    let to = tx.clone();
+    tokio::spawn(async move {
+        while let Ok(Some(checkpoint)) = checkpoints.message().await {
+            if to.send(Heard::Checkpoint(checkpoint.note)).await.is_err() {
+                return;
+            }
+        }
+    });
+    tokio::spawn(async move {
+        while let Ok(Some(item)) = stream.message().await {
+            if tx.send(Heard::Item(item)).await.is_err() {
+                return;
+            }
+        }
+    });
     room.following.send_replace(Following::UpToDate);
     room.followed.send_replace(at.entries);
-    let mut items = Vec::with_capacity(AT_ONCE);
+    let mut heard = Vec::with_capacity(AT_ONCE);
     loop {
-        items.clear();
-        if rx.recv_many(&mut items, AT_ONCE).await == 0 {
+        if rx.recv_many(&mut heard, AT_ONCE).await == 0 {
             return Err(Stop::Away);
         }
-        at = apply(room, at, std::mem::take(&mut items)).await?;
-        room.followed.send_replace(at.entries);
+        let mut items = Vec::with_capacity(heard.len());
+        let mut newest = None;
+        for h in heard.drain(..) {
+            match h {
+                Heard::Item(item) => items.push(item),
+                Heard::Checkpoint(note) => newest = Some(note),
+            }
+        }
+        if !items.is_empty() {
+            at = apply(room, at, items).await?;
+            room.followed.send_replace(at.entries);
+        }
+        match newest {
+            Some(note) => tree.take(room, &note, at.entries).await?,
+            None => tree.catch_up(room, at.entries).await?,
+        }
         room.counters.ledger_entries.set(i64::try_from(at.entries).unwrap_or(i64::MAX));
     }
 }

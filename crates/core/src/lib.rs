@@ -19,11 +19,13 @@ mod back_up;
 pub mod bulk;
 mod checkin;
 mod config;
+mod cosigned;
 mod counters;
 mod declarations;
 mod error;
 mod fleet;
 mod follow;
+mod followed_tree;
 mod inventory;
 mod queries;
 mod renewal;
@@ -178,9 +180,11 @@ fn open(config: Config, clock: Arc<dyn Clock>) -> Result<Arc<Room>, Error> {
         courier: PeerSlot::default(),
         followed: watch::Sender::new(at.entries),
         following: watch::Sender::new(Following::Waiting),
+        checkpoint: watch::Sender::new(None),
         statement: watch::Sender::new(kept),
         stopping: watch::Sender::new(false),
         order_places: Semaphore::new(api::MOST_ORDERS_AT_ONCE),
+        cosigned: std::sync::Mutex::new(()),
         words_due: Notify::new(),
         index_due: Notify::new(),
         renewal_due: Notify::new(),

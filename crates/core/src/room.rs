@@ -48,8 +48,12 @@ pub(crate) struct Room {
     /// How many ledger entries were applied.
     pub followed: watch::Sender<u64>,
     pub following: watch::Sender<Following>,
+    /// The ledger's newest checkpoint that fits what was followed.
+    pub checkpoint: watch::Sender<Option<Arc<ledger::SignedCheckpoint>>>,
     /// The newest statement as it was signed.
     pub statement: watch::Sender<Option<Vec<u8>>>,
+    /// Held while the cosigned checkpoint's file changes.
+    pub cosigned: std::sync::Mutex<()>,
     pub words_due: Notify,
     pub index_due: Notify,
     /// Someone may be due for renewal sooner than was thought.

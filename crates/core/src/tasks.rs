@@ -33,7 +33,8 @@ pub(crate) async fn words(room: Arc<Room>) {
 async fn say_some(room: &Room) -> Result<bool, StoreError> {
     let words = room.store.read(|v| v.words(256)).await?;
     let Some(last) = words.last().map(|w| w.0) else { return Ok(false) };
-    let bodies = CoreWords { bodies: words.into_iter().map(|w| w.1).collect() };
+    let (numbers, bodies) = words.into_iter().map(|(n, body)| (n.unsigned_abs(), body)).unzip();
+    let bodies = CoreWords { bodies, numbers };
     if ask_vault(room, "witness", |mut v| async move { v.witness(bodies).await }).await.is_err() {
         return Ok(false);
     }

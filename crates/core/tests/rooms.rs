@@ -234,6 +234,72 @@ async fn a_ledger_of_another_history_is_not_followed() {
     house.stop().await;
 }
 
+async fn refused(house: &House, why: &str) -> bool {
+    let health = house.get("/api/v1/health").await.json();
+    health["vault"]["following"].as_str().is_some_and(|f| f.contains(why))
+}
+
+#[tokio::test]
+async fn a_vault_whose_checkpoint_is_of_other_entries_than_it_hands_over_is_not_followed() {
+    let mut house = House::start().await;
+    house.sign_in().await;
+    house.invite(7).await;
+    let size_of = |answer: &str| answer.lines().nth(1).and_then(|l| l.parse::<u64>().ok());
+    until("its checkpoint is served", || async {
+        let said = house.get("/ledger/checkpoint").await;
+        let head = house.get("/api/v1/ledger/head").await.json();
+        said.status == 200 && size_of(&said.body) == head["entries"].as_u64()
+    })
+    .await;
+    let kept = std::fs::read(house.dir.join("checkpoint")).unwrap();
+    house.vault_dies().await;
+    house.vault.lock().lies = true;
+    house.vault_comes();
+    until("it is refused", || refused(&house, "two checkpoints of one size")).await;
+    assert_eq!(house.get("/ledger/checkpoint").await.status, 503);
+    assert_eq!(std::fs::read(house.dir.join("checkpoint")).unwrap(), kept);
+    house.vault_dies().await;
+    house.vault.append(Body::TokenUpdated { enrolment: EnrolmentId([1; 16]) }, vec![], vec![]);
+    house.vault_comes();
+    until("a larger one is refused", || refused(&house, "other entries than those it handed over")).await;
+    house.vault_dies().await;
+    house.vault.lock().lies = false;
+    house.vault_comes();
+    until("the true one is followed again", || async { house.get("/ledger/checkpoint").await.status == 200 })
+        .await;
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn a_cosigned_checkpoint_is_kept_and_given_and_nothing_else_is() {
+    let house = House::start().await;
+    house.sign_in().await;
+    until("the checkpoint is served", || async { house.get("/ledger/checkpoint").await.status == 200 }).await;
+    let note = house.get("/ledger/checkpoint").await.body;
+    let line = |name: &str, n: u8| {
+        let id = [n; 4];
+        ledger::NoteSignature { name: name.into(), id, signature: vec![n; 72] }.to_string()
+    };
+    assert_eq!(house.get("/ledger/cosigned").await.status, 404);
+    assert_eq!(house.post_text("/ledger/cosigned", &note).await, 422, "nobody else signed it");
+    assert_eq!(house.post_text("/ledger/cosigned", "x").await, 422);
+    let forged = note.replacen('\n', "x\n", 1) + &line("w.example.org", 1);
+    assert_eq!(house.post_text("/ledger/cosigned", &forged).await, 422);
+    for (name, n) in [("w.example.org", 1), ("v.example.org", 2), ("w.example.org", 1)] {
+        let cosigned = note.clone() + &line(name, n);
+        assert_eq!(house.post_text("/ledger/cosigned", &cosigned).await, 204);
+    }
+    let kept = house.get("/ledger/cosigned").await.body;
+    assert_eq!(kept.lines().filter(|l| l.contains(".example.org")).count(), 2, "{kept}");
+    for n in 10..40 {
+        let cosigned = note.clone() + &line(&format!("w{n}.example.org"), n);
+        assert_eq!(house.post_text("/ledger/cosigned", &cosigned).await, 204);
+    }
+    let kept = house.get("/ledger/cosigned").await.body;
+    assert_eq!(kept.lines().filter(|l| l.contains(".example.org")).count(), 16);
+    house.stop().await;
+}
+
 #[tokio::test]
 async fn what_was_acknowledged_survives_a_kill_at_any_moment() {
     let house = House::start().await;

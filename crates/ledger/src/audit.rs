@@ -127,9 +127,9 @@ impl Audit {
         let Some(tile) = Tile::of_tree(Level::Entries, position.index / width, size) else { return Ok(()) };
         if position.index.is_multiple_of(width) {
             let bytes = self.folder.as_ref().map(|f| f.tile(tile)).transpose()?.unwrap_or_default();
-            self.bundle = unbundle(&bytes).filter(|b| b.len() == usize::from(tile.width)).ok_or_else(|| {
-                crate::tile::BadTile { path: tile.path() }
-            })?;
+            self.bundle = unbundle(&bytes)
+                .filter(|b| b.len() == usize::from(tile.width))
+                .ok_or_else(|| crate::tile::BadTile { path: tile.path() })?;
         }
         let place = usize::try_from(position.index % width).unwrap_or(usize::MAX);
         if self.bundle.get(place) == Some(position) {
@@ -171,7 +171,9 @@ mod tests {
         let [a, b] = n.to_be_bytes();
         match n {
             0 => Body::Genesis { root_key: key, first_token_key: key },
-            _ => Body::TokenUpdated { enrolment: EnrolmentId([a, b, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]) },
+            _ => Body::TokenUpdated {
+                enrolment: EnrolmentId([a, b, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]),
+            },
         }
     }
 
@@ -224,7 +226,9 @@ mod tests {
         let dir = ledger(body, 300);
         let mut files = vec![dir.path().join(FILE_NAME)];
         let tree = dir.path().join(TREE_DIR);
-        for tile in ["tile/0/000", "tile/0/001.p/44", "tile/1/000.p/1", "tile/entries/000", "tile/entries/001.p/44"] {
+        for tile in
+            ["tile/0/000", "tile/0/001.p/44", "tile/1/000.p/1", "tile/entries/000", "tile/entries/001.p/44"]
+        {
             files.push(tree.join(tile));
         }
         files.push(tree.join(CHECKPOINT_FILE));

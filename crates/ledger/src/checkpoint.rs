@@ -115,6 +115,18 @@ impl SignedCheckpoint {
         &self.note
     }
 
+    /// Keeps the log's own lines and the newest `most` of the others.
+    pub fn keep_newest(&mut self, most: usize) {
+        let origin = &self.checkpoint.origin;
+        let others = self.note.signatures.iter().filter(|s| s.name != *origin).count();
+        let mut drop = others.saturating_sub(most);
+        self.note.signatures.retain(|s| {
+            let dropped = s.name != *origin && drop > 0;
+            drop -= usize::from(dropped);
+            !dropped
+        });
+    }
+
     /// Adds a line, in place of an older one of the same key. The line is not judged.
     pub fn add(&mut self, line: NoteSignature) {
         self.note.signatures.retain(|s| (&s.name, s.id) != (&line.name, line.id));

@@ -7,6 +7,7 @@
 //!   same without decoding what entries say, and [`Audit`] holds them against the signed tree.
 //! - [`tree`]: the Merkle tree over the entries, its proofs and their checks; [`tile`]: its hashes as files;
 //!   [`note`] and [`checkpoint`]: what is signed of it. [`Publisher`] keeps them beside the ledger.
+//! - [`proof`]: that an entry is in the ledger, as a file; [`witness`]: what a witness judges by.
 //! - [`PersonKeys`]: the key of each person, under which the ledger's personal fields are sealed.
 //!
 //! The vault writes an entry, and only when [`FileLedger::append_batch`] has returned does it act; its
@@ -26,12 +27,14 @@ mod frame;
 pub mod note;
 mod personal;
 pub mod snapshot;
+pub mod proof;
 mod publish;
 mod scan;
 mod store;
 pub mod tile;
 pub mod tree;
 mod verify;
+pub mod witness;
 mod words;
 
 pub use audit::Audit;
@@ -45,6 +48,7 @@ pub use error::{Damage, EntryError, LedgerError};
 pub use frame::{FILE_NAME, Position, Record};
 pub use note::{Note, NoteError, NoteSignature, Signs, VerifierKey};
 pub use personal::{KEYS_FILE_NAME, PersonKeys, Subject};
+pub use proof::Proof;
 pub use publish::{CHECKPOINT_FILE, FolderShelf, Publisher, Shelf, TREE_DIR};
 pub use scan::{Scanned, scan};
 pub use store::{Cut, Entries, FileLedger, LedgerReader};

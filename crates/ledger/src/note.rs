@@ -133,9 +133,7 @@ impl VerifierKey {
     pub fn sign(&self, text: &str, at_s: u64, sign: impl FnOnce(&[u8]) -> Vec<u8>) -> NoteSignature {
         let signature = match self.signs {
             Signs::Text => sign(text.as_bytes()),
-            Signs::Cosigns => {
-                [at_s.to_be_bytes().to_vec(), sign(cosigned(text, at_s).as_bytes())].concat()
-            }
+            Signs::Cosigns => [at_s.to_be_bytes().to_vec(), sign(cosigned(text, at_s).as_bytes())].concat(),
         };
         NoteSignature { name: self.name.clone(), id: self.id(), signature }
     }
@@ -234,7 +232,8 @@ impl Note {
         }
         let split = whole.rfind("\n\n").ok_or(NoteError::Malformed)?;
         let (text, lines) = whole.split_at_checked(split + 1).ok_or(NoteError::Malformed)?;
-        let lines = lines.strip_prefix('\n').and_then(|l| l.strip_suffix('\n')).ok_or(NoteError::Malformed)?;
+        let lines =
+            lines.strip_prefix('\n').and_then(|l| l.strip_suffix('\n')).ok_or(NoteError::Malformed)?;
         let signatures = lines
             .split('\n')
             .take(MOST_SIGNATURES + 1)

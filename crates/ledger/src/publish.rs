@@ -119,7 +119,10 @@ pub struct Publisher {
 
 impl std::fmt::Debug for Publisher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Publisher").field("dir", &self.dir).field("size", &self.size()).finish_non_exhaustive()
+        f.debug_struct("Publisher")
+            .field("dir", &self.dir)
+            .field("size", &self.size())
+            .finish_non_exhaustive()
     }
 }
 
@@ -237,6 +240,25 @@ impl Publisher {
             let _ = fs::remove_dir_all(self.dir.join(format!("{}.p", tile.path())));
         }
         Ok(self.signed.as_ref())
+    }
+
+    /// As [`Publisher::publish`] for a copy of the tree: its tiles, and a checkpoint over all that was given
+    /// which was signed elsewhere.
+    ///
+    /// # Errors
+    /// [`LedgerError::Rewritten`] when the checkpoint is of other entries; else as [`Publisher::publish`].
+    pub fn copy(&mut self, signed: &SignedCheckpoint) -> Result<(), LedgerError> {
+        if (signed.size(), signed.root()) != (self.size(), self.tiles.edge().root()) {
+            let path = self.dir.join(CHECKPOINT_FILE);
+            return Err(LedgerError::Rewritten { path, signed: signed.size() });
+        }
+        self.write_waiting()?;
+        for (tile, bytes) in self.tiles.partials() {
+            self.write(tile, &bytes)?;
+        }
+        let note = signed.note().to_string();
+        let put = self.shelf.sync().and_then(|()| self.shelf.put(CHECKPOINT_FILE, note.as_bytes()));
+        put.and_then(|()| self.shelf.sync()).map_err(io_error("can't write the checkpoint in", &self.dir))
     }
 
     fn write_waiting(&mut self) -> Result<(), LedgerError> {

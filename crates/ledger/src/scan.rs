@@ -11,9 +11,7 @@ use model::{Digest, TimeMs};
 use crate::disk::{HEADER_BYTES, io_error};
 use crate::entry::{ENTRY_VERSION, MAX_ENTRY_BYTES, NO_PREVIOUS};
 use crate::error::{Damage, EntryError, LedgerError};
-use crate::frame::{
-    Broken, FILE_MAGIC, FILE_NAME, HEAD_BYTES, Head, Position, Walk, read_mark, sha256,
-};
+use crate::frame::{Broken, FILE_MAGIC, FILE_NAME, HEAD_BYTES, Head, Position, Walk, read_mark, sha256};
 use crate::store::corrupt;
 use crate::verify::Report;
 

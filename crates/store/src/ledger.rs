@@ -62,12 +62,24 @@ impl View<'_> {
         )
     }
 
+    /// The hashes of the entries from that place on, in order.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn ledger_hashes(&self, from: u64, limit: u32) -> Result<Vec<Digest>, StoreError> {
+        self.all(
+            "SELECT hash FROM ledger_items WHERE number >= ?1 ORDER BY number LIMIT ?2",
+            params![signed(from), limit],
+            |r| id(r, 0),
+        )
+    }
+
     /// The oldest words that wait, with their numbers.
     ///
     /// # Errors
     /// When the database refuses.
     pub fn words(&self, limit: u32) -> Result<Vec<(i64, Vec<u8>)>, StoreError> {
-        self.all("SELECT number, body FROM outbox ORDER BY number LIMIT ?1", [limit], |r| {
+        self.all("SELECT number, body FROM outbox WHERE body <> x'' ORDER BY number LIMIT ?1", [limit], |r| {
             Ok((r.get(0)?, r.get(1)?))
         })
     }
@@ -77,7 +89,7 @@ impl View<'_> {
     /// # Errors
     /// When the database refuses.
     pub fn count_words(&self) -> Result<u64, StoreError> {
-        self.count("SELECT COUNT(*) FROM outbox", [])
+        self.count("SELECT COUNT(*) FROM outbox WHERE body <> x''", [])
     }
 }
 
@@ -103,12 +115,14 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// The vault has written down the words up to this number.
+    /// The vault has written down the words up to this number. The last one's row stays, emptied, so that
+    /// the next word's number was never given before.
     ///
     /// # Errors
     /// When the database refuses.
     pub fn said(&self, up_to: i64) -> Result<(), StoreError> {
         self.run("DELETE FROM outbox WHERE number <= ?1", [up_to])?;
+        self.run("INSERT INTO outbox (number, body) VALUES (?1, x'')", [up_to])?;
         Ok(())
     }
 }

@@ -376,3 +376,22 @@ async fn a_ledger_entry_is_applied_once() {
     assert!(store.write(move |tx| tx.put_ledger_row(&again)).await.is_err());
     assert_eq!(store.read(|v| v.position()).await.unwrap().entries, 1);
 }
+
+#[tokio::test]
+async fn a_words_number_is_never_given_twice_though_the_outbox_ran_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("core.db");
+    let mut last = 0;
+    for _ in 0..3 {
+        let store = store::Store::open(&path).unwrap();
+        for word in [&b"one"[..], b"two"] {
+            store.write(move |tx| tx.say(word)).await.unwrap();
+            let words = store.read(|v| v.words(10)).await.unwrap();
+            assert_eq!(words.len(), 1, "what the vault has is not said again");
+            assert!(words[0].0 > last, "{} after {last}", words[0].0);
+            last = words[0].0;
+            store.write(move |tx| tx.said(last)).await.unwrap();
+            assert_eq!(store.read(|v| v.count_words()).await.unwrap(), 0);
+        }
+    }
+}

@@ -9,17 +9,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use aws_lc_rs::rand::SystemRandom;
-use ledger::{Body, Effect, FileLedger, LedgerReader, PersonKeys};
+use ledger::{Body, Effect, FileLedger, LedgerReader, PersonKeys, Position, Publisher};
 use model::{Clock, Compartment, Digest, EnrolmentId, TimeMs};
-use order::SignedStatement;
+use order::{Ed25519Secret, SignedStatement};
 use seal::{CompartmentPublic, Opener, Sealer};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::Error;
 use crate::keys::Keys;
 use crate::room::Config;
-use crate::state::{State, open_ledger};
+use crate::state::{State, open_with_tree};
 use crate::statement::state_keys;
+use crate::tree;
 
 /// The most that is decided before one `fdatasync`.
 const LARGEST_BATCH: usize = 512;
@@ -103,8 +104,12 @@ pub(crate) struct Chamber {
     clock_told: bool,
     /// `passed_ms` of the clock when it was last looked at.
     ticked_ms: TimeMs,
-    ledger: FileLedger,
-    pending: Vec<Body>,
+    pub(crate) ledger: FileLedger,
+    /// Until the thread that keeps the tree takes it.
+    pub(crate) publisher: Option<Publisher>,
+    /// To that thread: what is durable.
+    tree: Option<std::sync::mpsc::Sender<Vec<Position>>>,
+    pending: Vec<(Body, Option<u64>)>,
     pending_bytes: usize,
     failed: Option<Error>,
     words_said: WordsSaid,
@@ -119,6 +124,7 @@ type Job = Box<dyn FnOnce(&mut Chamber) -> Release + Send>;
 pub(crate) struct Door {
     jobs: mpsc::Sender<Job>,
     pub(crate) durable: watch::Receiver<u64>,
+    pub(crate) checkpoint: watch::Receiver<tree::Newest>,
     pub(crate) reader: LedgerReader,
 }
 
@@ -149,8 +155,9 @@ impl Chamber {
     /// Opens the vault's folder: keys, ledger, the people's keys.
     pub(crate) fn open(dir: &Path, config: Config, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         let keys = Keys::open(dir)?;
-        let (ledger, state) = open_ledger(dir)?;
-        if state.root_key.map(|k| k.0.to_vec()) != Some(keys.root.public()) {
+        let root_key = keys.root.public().try_into().map_err(|_| Error::Making("an Ed25519 key".into()))?;
+        let (ledger, state, publisher) = open_with_tree(dir, root_key)?;
+        if state.root_key.map(|k| k.0) != Some(root_key) {
             return Err(Error::ForeignLedger);
         }
         if let Some(cut) = ledger.cut() {
@@ -183,6 +190,8 @@ impl Chamber {
             clock_told: false,
             ticked_ms,
             ledger,
+            publisher: Some(publisher),
+            tree: None,
             pending: Vec::new(),
             pending_bytes: 0,
             failed: None,
@@ -193,10 +202,17 @@ impl Chamber {
 
     /// Writes an entry with this batch, and takes it into the state at once. Returns its index.
     pub(crate) fn record(&mut self, body: Body) -> u64 {
+        self.record_word(body, None)
+    }
+
+    fn record_word(&mut self, body: Body, word: Option<u64>) -> u64 {
         let index = self.state.entries;
         self.pending_bytes += size_of_entry(&body);
         self.state.apply(&body, self.now_ms);
-        self.pending.push(body);
+        if let Some(number) = word {
+            self.state.hear(number, &body);
+        }
+        self.pending.push((body, word));
         index
     }
 
@@ -244,16 +260,20 @@ impl Chamber {
         order::Refusal::LedgerUnavailable
     }
 
-    /// Writes core's words down: those about enrolments that the vault knows, and of what a phone can
-    /// repeat at will no more than so many an hour. Returns where the last one stands.
-    pub(crate) fn witness(&mut self, words: Vec<Body>) -> u64 {
+    /// Writes core's words down, each once by its number: those about enrolments that the vault knows, and
+    /// of what a phone can repeat at will no more than so many an hour. Returns where the last one stands.
+    pub(crate) fn witness(&mut self, words: Vec<(Body, u64)>) -> u64 {
         let mut position = self.state.entries.saturating_sub(1);
-        for word in words {
+        for (word, number) in words {
             let Some((enrolment, repeatable)) = said_of(&word) else { continue };
+            // Core had no answer the last time, or could not note it.
+            if self.state.was_heard(number, &word) {
+                continue;
+            }
             if !self.state.enrolments.contains_key(&enrolment) {
                 tracing::warn!(enrolment = %enrolment, "core's word of an unknown enrolment was not written");
             } else if !repeatable || self.words_said.one_more(enrolment, self.now_ms) {
-                position = self.record(word);
+                position = self.record_word(word, Some(number));
             }
         }
         position
@@ -267,7 +287,11 @@ impl Chamber {
             return Err(e);
         }
         if !pending.is_empty() {
-            self.ledger.append_batch(pending, self.now_ms)?;
+            let records = self.ledger.append_words(pending, self.now_ms)?;
+            if let Some(tree) = &self.tree {
+                // That thread ends after this one; were it gone, the next start would catch up.
+                let _ = tree.send(records.iter().map(|r| r.position).collect());
+            }
         }
         Ok(())
     }
@@ -300,16 +324,26 @@ impl Chamber {
 }
 
 /// Starts the chamber on a thread of its own. The receiver tells how it ended.
-pub(crate) fn start(chamber: Chamber) -> Result<(Door, oneshot::Receiver<Result<(), Error>>), Error> {
+pub(crate) fn start(mut chamber: Chamber) -> Result<(Door, oneshot::Receiver<Result<(), Error>>), Error> {
     let (jobs, waiting) = mpsc::channel::<Job>(1024);
     let (tx, durable) = watch::channel(chamber.ledger.entries());
     let reader = chamber.ledger.reader();
     let (ended_tx, ended) = oneshot::channel();
+    let (newest, checkpoint) = watch::channel(None);
+    let root = Ed25519Secret::from_seed(chamber.keys.file.root_seed);
+    if let (Some(publisher), Some(root)) = (chamber.publisher.take(), root) {
+        let (positions, taken) = std::sync::mpsc::channel();
+        chamber.tree = Some(positions);
+        std::thread::Builder::new()
+            .name("tree".into())
+            .spawn(move || tree::keep(publisher, &root, &taken, &newest))
+            .map_err(|e| Error::Wall(e.to_string()))?;
+    }
     std::thread::Builder::new()
         .name("chamber".into())
         .spawn(move || {
             let _ = ended_tx.send(chamber.serve(waiting, &tx));
         })
         .map_err(|e| Error::Wall(e.to_string()))?;
-    Ok((Door { jobs, durable, reader }, ended))
+    Ok((Door { jobs, durable, checkpoint, reader }, ended))
 }

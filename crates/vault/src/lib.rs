@@ -34,6 +34,7 @@ mod statement;
 mod submit;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 pub use back_up::{BACKED_UP, Restore, Restored, TestRecord, Tried, back_up, restored, try_record};
 pub use error::Error;

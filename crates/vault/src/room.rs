@@ -65,8 +65,9 @@ pub async fn run(
     let dir = config.data_dir.clone();
     let chamber = Chamber::open(&dir, config, Arc::new(SystemClock))?;
     let (door, mut ended) = start(chamber)?;
+    let tiles = ledger::TileFolder(dir.join(ledger::TREE_DIR));
     let (core, incoming) = pair::PeerIncoming::new();
-    let service = VaultServer::new(Room { door })
+    let service = VaultServer::new(Room { door, tiles })
         .max_decoding_message_size(pair::LARGEST_MESSAGE_BYTES)
         .max_encoding_message_size(pair::LARGEST_MESSAGE_BYTES);
     let mut serving = tokio::spawn(pair::server().add_service(service).serve_with_incoming(incoming));
@@ -102,6 +103,7 @@ const MOST_WORDS: usize = 1_000;
 
 struct Room {
     door: Door,
+    tiles: ledger::TileFolder,
 }
 
 fn not_durable(_: NotDurable) -> Status {
@@ -342,18 +344,20 @@ impl Vault for Room {
         &self,
         request: Request<proto::CoreWords>,
     ) -> Result<Response<proto::Witnessed>, Status> {
-        let bodies = request.into_inner().bodies;
-        if bodies.len() > MOST_WORDS {
-            return Err(Status::invalid_argument("more words than are taken at once"));
+        let proto::CoreWords { bodies, numbers } = request.into_inner();
+        if bodies.len() > MOST_WORDS || bodies.len() != numbers.len() {
+            return Err(Status::invalid_argument(
+                "more words than are taken at once, or not a number for each",
+            ));
         }
         let mut words = Vec::new();
-        for body in &bodies {
+        for (body, number) in bodies.iter().zip(numbers) {
             let body: Body =
                 order::decode(body).map_err(|_| Status::invalid_argument("no entry of the ledger"))?;
             if body.witness() != ledger::Witness::Core {
                 return Err(Status::invalid_argument("an entry that core can't have witnessed"));
             }
-            words.push(body);
+            words.push((body, number));
         }
         let position = self.door.decide(move |c| c.witness(words)).await.map_err(not_durable)?;
         Ok(Response::new(proto::Witnessed { position }))
@@ -380,6 +384,37 @@ impl Vault for Room {
     ) -> Result<Response<proto::LimitsAnswer>, Status> {
         let overview = self.door.decide(|c| c.overview()).await.map_err(not_durable)?;
         Ok(Response::new(proto::LimitsAnswer { overview: encode(&overview) }))
+    }
+
+    type CheckpointsStream =
+        Pin<Box<dyn tokio_stream::Stream<Item = Result<proto::LedgerCheckpoint, Status>> + Send>>;
+
+    async fn checkpoints(
+        &self,
+        _: Request<proto::CheckpointsRequest>,
+    ) -> Result<Response<Self::CheckpointsStream>, Status> {
+        let stream = tokio_stream::wrappers::WatchStream::new(self.door.checkpoint.clone());
+        let said = tokio_stream::StreamExt::filter_map(stream, |newest| {
+            newest.map(|note| Ok(proto::LedgerCheckpoint { note: note.to_string() }))
+        });
+        Ok(Response::new(Box::pin(said)))
+    }
+
+    async fn tile(
+        &self,
+        request: Request<proto::TileRequest>,
+    ) -> Result<Response<proto::TileAnswer>, Status> {
+        let tile: ledger::Tile = request
+            .into_inner()
+            .path
+            .parse()
+            .map_err(|e: ledger::tile::NoTile| Status::invalid_argument(e.to_string()))?;
+        let tiles = self.tiles.clone();
+        let read = tokio::task::spawn_blocking(move || ledger::TileSource::tile(&tiles, tile)).await;
+        match read {
+            Ok(Ok(tile)) => Ok(Response::new(proto::TileAnswer { tile })),
+            _ => Err(Status::not_found("there is no such tile")),
+        }
     }
 
     async fn current_statement(

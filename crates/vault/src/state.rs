@@ -1,11 +1,11 @@
 //! What the vault knows: a replay of its ledger, nothing else. Whatever is decided becomes an entry,
 //! and the entry changes the state here, in one place, at a replay as at the moment itself.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 
 use apple::x509::Certificate;
-use ledger::{Body, Effect, FileLedger, Opaque, PersonalSealed, SigningPublicKey};
+use ledger::{Body, Effect, FileLedger, Opaque, PersonalSealed, Publisher, SigningPublicKey};
 use model::{
     CommandId, CommandKind, Compartment, Digest, Duty, EnrolmentId, Group, KeyId, LinkHash, OrderId,
     PersonId, Role, TimeMs,
@@ -157,13 +157,66 @@ pub(crate) struct State {
     pub(crate) refused_orders: u64,
     /// The house was restored from a backup, and that is not confirmed yet.
     pub(crate) unconfirmed: Option<Unconfirmed>,
+    heard: Heard,
+}
+
+/// The newest of core's words by their numbers, so that one that comes again is not written again. Core
+/// brings them one call after the other, so only those of the last call can.
+#[derive(Default)]
+struct Heard {
+    bodies: HashMap<u64, Digest>,
+    order: VecDeque<u64>,
+}
+
+impl Heard {
+    /// More than one call brings.
+    const MOST: usize = 4096;
+
+    fn add(&mut self, number: u64, body: Digest) {
+        if self.bodies.insert(number, body).is_none() {
+            self.order.push_back(number);
+        }
+        if self.order.len() > Self::MOST
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.bodies.remove(&oldest);
+        }
+    }
+}
+
+fn digest_of(word: &Body) -> Digest {
+    order::sha256(&order::encode(word))
 }
 
 /// Opens the ledger in `dir` and replays it.
 pub(crate) fn open_ledger(dir: &Path) -> Result<(FileLedger, State), Error> {
+    open_with(dir, |_| {})
+}
+
+/// The same with its tree. A ledger that is not the one its checkpoint was signed for is refused.
+pub(crate) fn open_with_tree(
+    dir: &Path,
+    root_key: [u8; 32],
+) -> Result<(FileLedger, State, Publisher), Error> {
+    let mut publisher = Publisher::open(dir, root_key)?;
+    // A tile that can't be written waits; whoever publishes tries it again and says so.
+    let (ledger, state) = open_with(dir, |position| drop(publisher.push(&position)))?;
+    if publisher.was_damaged() {
+        tracing::warn!("the ledger's checkpoint was none that the root key signed; it is made anew");
+    }
+    publisher.check()?;
+    Ok((ledger, state, publisher))
+}
+
+fn open_with(dir: &Path, mut each: impl FnMut(ledger::Position)) -> Result<(FileLedger, State), Error> {
     let mut state = State::default();
-    let ledger =
-        FileLedger::open_replaying(dir, |record| state.apply(&record.entry.body, record.entry.at_ms))?;
+    let ledger = FileLedger::open_replaying(dir, |record| {
+        state.apply(&record.entry.body, record.entry.at_ms);
+        if let Some(number) = record.entry.word {
+            state.hear(number, &record.entry.body);
+        }
+        each(record.position);
+    })?;
     Ok((ledger, state))
 }
 
@@ -182,6 +235,16 @@ impl State {
         self.sessions.clear();
         self.budgets.clock_went_back(clock_ms);
         clock_ms
+    }
+
+    /// Notes that this word of core's, under its number, is written.
+    pub(crate) fn hear(&mut self, number: u64, word: &Body) {
+        self.heard.add(number, digest_of(word));
+    }
+
+    /// Whether this very word was written under this number.
+    pub(crate) fn was_heard(&self, number: u64, word: &Body) -> bool {
+        self.heard.bodies.get(&number).is_some_and(|known| *known == digest_of(word))
     }
 
     /// Takes in the next entry, which was written at `at_ms`. Nothing else may count here, or a replay

@@ -8,6 +8,7 @@ mod hostile;
 mod limits;
 mod renewal;
 mod restored;
+mod tree;
 
 use std::sync::Arc;
 

@@ -19,6 +19,7 @@ mod search;
 mod serve;
 mod shape;
 mod tls_certificate;
+mod tree;
 
 pub use access::{Access, RouteInfo};
 pub(crate) use serve::{serve, tls};
@@ -140,6 +141,9 @@ fn all() -> Routes {
         .guarded::<InSession>(routes!(certificates::list_standing))
         .guarded::<Ledger>(routes!(ledger::list_ledger))
         .guarded::<Ledger>(routes!(ledger::ledger_head))
+        .guarded::<Ledger>(routes!(tree::ledger_checkpoint))
+        .guarded::<Ledger>(routes!(tree::ledger_tile))
+        .guarded::<Ledger>(routes!(tree::ledger_cosigned, tree::add_cosigned))
         .guarded::<InSession>(routes!(tls_certificate::renew_tls_certificate))
         .guarded::<Metrics>(routes!(health::health))
         .guarded::<Metrics>(routes!(health::metrics))
@@ -176,7 +180,7 @@ mod tests {
         let public: Vec<_> =
             all.iter().filter(|r| matches!(r.access, Access::Public(_))).map(|r| r.path.as_str()).collect();
         assert_eq!(public, ["/healthz", "/api/v1/statement", "/api/v1/openapi.json", "/api/v1/orders"]);
-        assert_eq!(all.len(), 26);
+        assert_eq!(all.len(), 30);
     }
 
     #[test]

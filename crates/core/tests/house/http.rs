@@ -55,6 +55,20 @@ impl House {
         self.http("GET", path, Some(SESSION), None).await
     }
 
+    /// A body as it is; the status.
+    pub async fn post_text(&self, path: &str, body: &str) -> u16 {
+        let mut stream = TcpStream::connect(self.api).await.unwrap();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nauthorization: Bearer {SESSION}\r\n\
+             content-type: text/plain\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        String::from_utf8_lossy(&answer).split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0)
+    }
+
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
         self.http("POST", path, Some(SESSION), Some(body)).await
     }

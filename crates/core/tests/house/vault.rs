@@ -36,6 +36,8 @@ pub struct State {
     pub refuse: Option<Refusal>,
     pub opened: Vec<(EnrolmentId, String)>,
     pub role: Role,
+    /// Its checkpoints are of another first entry than it hands over.
+    pub lies: bool,
     commands: BTreeMap<OrderId, CommandId>,
     cut: Option<UnixStream>,
 }
@@ -94,6 +96,7 @@ impl FakeVault {
             refuse: None,
             opened: vec![],
             role: Role::Administrator,
+            lies: false,
             commands: BTreeMap::new(),
             cut: None,
         };
@@ -134,6 +137,22 @@ impl FakeVault {
             ra_fingerprint: Digest([9; 32]),
         };
         order::encode(&SignedStatement::sign(&s, &super::root()))
+    }
+
+    /// The checkpoint over all that it has, or over what it is told to claim.
+    pub fn checkpoint(&self) -> proto::LedgerCheckpoint {
+        let state = self.lock();
+        let mut edge = ledger::Edge::new();
+        for item in &state.items {
+            let hash = order::sha256(&item.entry);
+            let hash = if state.lies && item.index == 0 { Digest([9; 32]) } else { hash };
+            edge.push_entry(&ledger::Position { index: item.index, hash });
+        }
+        let root = super::root();
+        let public: [u8; 32] = root.public().try_into().unwrap();
+        let origin = ledger::checkpoint::origin_of(&public);
+        let checkpoint = ledger::Checkpoint { origin, size: edge.size(), root: edge.root() };
+        proto::LedgerCheckpoint { note: checkpoint.sign(&public, |m| root.sign(m)).to_string() }
     }
 
     /// Forgets its last entries, as a vault restored from an old backup would.
@@ -434,6 +453,23 @@ impl Vault for FakeVault {
             position = self.append(body, vec![], vec![]);
         }
         Ok(Response::new(proto::Witnessed { position }))
+    }
+
+    type CheckpointsStream =
+        Pin<Box<dyn tokio_stream::Stream<Item = Result<proto::LedgerCheckpoint, Status>> + Send>>;
+
+    async fn checkpoints(
+        &self,
+        _: Request<proto::CheckpointsRequest>,
+    ) -> Result<Response<Self::CheckpointsStream>, Status> {
+        use tokio_stream::StreamExt;
+        let vault = self.clone();
+        let lengths = tokio_stream::wrappers::WatchStream::new(self.length.subscribe());
+        Ok(Response::new(Box::pin(lengths.map(move |_| Ok(vault.checkpoint())))))
+    }
+
+    async fn tile(&self, _: Request<proto::TileRequest>) -> Result<Response<proto::TileAnswer>, Status> {
+        Err(Status::not_found("a fake has none"))
     }
 
     type FollowStream = Pin<Box<dyn tokio_stream::Stream<Item = Result<LedgerItem, Status>> + Send>>;

@@ -137,7 +137,10 @@ fn a_word_of_cores_may_carry_its_number_and_an_entry_of_the_vaults_may_not() {
     let numbered = Entry { word: Some(7), ..word.clone() };
     let (bare, long) = (word.encode().unwrap(), numbered.encode().unwrap());
     // A seventh element, where there is one: entries without it are as they ever were.
-    assert_eq!((bare[0], long[0], &long[1..bare.len()], &long[bare.len()..]), (0x86, 0x87, &bare[1..], &[7][..]));
+    assert_eq!(
+        (bare[0], long[0], &long[1..bare.len()], &long[bare.len()..]),
+        (0x86, 0x87, &bare[1..], &[7][..])
+    );
     assert_eq!(Entry::decode(&long), Ok(numbered));
     let own = Entry { word: Some(7), ..entry(bodies().remove(0)) };
     assert_eq!(own.encode(), Err(EntryError::Witness));

@@ -175,7 +175,8 @@ fn a_crash_at_any_write_leaves_a_checkpoint_that_verifies() {
             publisher(&dir, 250).publish(sign).unwrap();
             let tree = dir.path().join(TREE_DIR);
             let acts = Arc::new(Mutex::new((nth, fault)));
-            let shelf = FaultyShelf { shelf: FolderShelf::new(tree.clone()), dir: tree.clone(), acts: acts.clone() };
+            let shelf =
+                FaultyShelf { shelf: FolderShelf::new(tree.clone()), dir: tree.clone(), acts: acts.clone() };
             let mut faulty = Publisher::open_with(tree, root_key(), Box::new(shelf)).unwrap();
             (0..600).for_each(|i| faulty.push(&position(i)).unwrap());
             let outcome = faulty.publish(sign).map(|_| ());

@@ -75,8 +75,11 @@ fn whoever_has_a_link_can_not_fill_the_ledger_with_refused_requests() {
 fn cores_word_is_taken_of_known_phones_and_what_they_can_repeat_only_so_often() {
     let (mut house, key) = House::joined();
     let phone = house.enrolled(&key, "A One", "ward-7");
-    let say = |h: &mut House, enrolment| {
-        let words = vec![Body::PhoneRefused { enrolment, reason: RefusalCode(1001) }; 50];
+    let mut number = 0;
+    let mut say = |h: &mut House, enrolment| {
+        let word = Body::PhoneRefused { enrolment, reason: RefusalCode(1001) };
+        let words = (number..).take(50).map(|n| (word.clone(), n)).collect();
+        number += 50;
         let before = h.chamber.state.entries;
         let position = h.durable(|c| c.witness(words));
         assert_eq!(position, h.chamber.state.entries - 1);
@@ -183,7 +186,9 @@ fn old_orders_and_sessions_leave_memory_and_a_replay_comes_to_the_same_state() {
         let standing = &house.chamber.state;
         assert_eq!((standing.commanded[&order].targets.len(), standing.sessions.len()), (1, 1));
         house.clock.advance(days * DAY_MS);
-        house.durable(|c| c.witness(vec![finished.clone(); 300]));
+        let first = u64::from(days == 20) * house.chamber.state.entries;
+        let words = (first..).take(300).map(|n| (finished.clone(), n)).collect();
+        house.durable(|c| c.witness(words));
     }
     let (now, then) = (&house.chamber.state, replayed(&house));
     for state in [now, &then] {
