@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ledger::{Body, Effect, Entry};
-use model::{Digest, EnrolmentId, TimeMs};
+use model::{DataSubject, Digest, EnrolmentId, TimeMs};
 use rpc::proto::{CheckpointsRequest, FollowRequest, IndexRow, LedgerItem, PhoneRow, VaultHealthRequest};
 use seal::SearchField;
 use store::{
@@ -20,6 +20,8 @@ use crate::followed_tree::FollowedTree;
 use crate::renewal;
 use crate::room::{Following, Room, asked};
 
+/// What the vault hands over of an invitation's holder.
+const HOLDER_ROWS: [&str; 2] = ["Holder.Name", "Holder.Email"];
 /// How many entries one write applies.
 const AT_ONCE: usize = 256;
 
@@ -351,6 +353,13 @@ fn project_effect(
                 remembered.push(Remember::PersonLeft(person));
             }
         }
+        Effect::PersonErased { subject: DataSubject::Holder(enrolment) } => {
+            if let Some(e) = tx.find_enrolment(enrolment)? {
+                HOLDER_ROWS.iter().try_for_each(|name| tx.drop_sealed(e.slot, name))?;
+            }
+        }
+        // Core has no name of those who sign.
+        Effect::PersonErased { subject: DataSubject::Person(_) } => {}
         // A command's bytes and warrants come with the order's outcome.
         Effect::Opened { .. } | Effect::Commanded { .. } | Effect::ServiceTokenSet { .. } => {}
         // The vault's own table; it is asked for it.

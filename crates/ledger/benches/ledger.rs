@@ -1,12 +1,17 @@
-//! `cargo bench -p ledger`: durable appends by batch size, replay, and a person's field sealed. The
+//! `cargo bench -p ledger`: durable appends by batch size, alone and with the tree kept beside them, the
+//! quick check against the signed tree and the deep one, proofs, and a person's field sealed. The
 //! ledger lies under the build's target directory; set `TMPDIR` to measure another disk.
 
 #![allow(clippy::unwrap_used)]
 
 use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use ledger::{Body, Effect, FileLedger, Opaque, PersonKeys, verify};
+use ledger::tree::{check_inclusion, prove_inclusion};
+use ledger::{
+    Audit, Body, Effect, FileLedger, Opaque, PersonKeys, Publisher, TREE_DIR, TileFolder, TileNodes, scan, verify,
+};
 use model::{CommandId, CommandKind, Digest, EnrolmentId, KeyId, OrderId, PersonId};
 use tempfile::TempDir;
 
@@ -50,14 +55,103 @@ fn append_durably(bencher: Bencher<'_, '_>, batch: usize) {
         .bench_local_values(|bodies| ledger.append_batch(bodies, 1).unwrap());
 }
 
-#[divan::bench]
-fn verify_100_000_entries(bencher: Bencher<'_, '_>) {
+fn pair() -> Ed25519KeyPair {
+    Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap()
+}
+
+fn root_key() -> [u8; 32] {
+    pair().public_key().as_ref().try_into().unwrap()
+}
+
+/// What a phone's answer leaves behind: the usual light entry, about 90 bytes.
+fn answer() -> Body {
+    Body::CommandFinished { enrolment: EnrolmentId([9; 16]), command: CommandId([7; 16]), status: 2 }
+}
+
+const ENTRIES: usize = 100_000;
+
+/// So many entries in batches of 64, with their tree.
+fn published(body: fn() -> Body) -> TempDir {
     let dir = directory();
     let mut ledger = FileLedger::open(dir.path()).unwrap();
-    for _ in 0..100 {
-        ledger.append_batch(vec![order(); 1000], 1).unwrap();
+    let mut publisher = Publisher::open(dir.path(), root_key()).unwrap();
+    let mut left = ENTRIES;
+    while left > 0 {
+        let batch = left.min(64);
+        for r in ledger.append_batch(vec![body(); batch], 1).unwrap() {
+            publisher.push(&r.position).unwrap();
+        }
+        left -= batch;
     }
-    bencher.counter(ItemsCount::new(100_000usize)).bench_local(|| verify(dir.path()).unwrap());
+    publisher.publish(|m| pair().sign(m).as_ref().to_vec()).unwrap();
+    dir
+}
+
+fn quick(bencher: Bencher<'_, '_>, body: fn() -> Body) {
+    let dir = published(body);
+    bencher.counter(ItemsCount::new(ENTRIES)).bench_local(|| {
+        let mut audit = Audit::with_folder(&dir.path().join(TREE_DIR), &root_key()).unwrap();
+        scan(dir.path(), |s| audit.take(&s.position)).unwrap();
+        audit.finish().unwrap();
+    });
+}
+
+/// Chain, tree, tiles and the signed checkpoint: what `matron ledger verify --dir` does.
+#[divan::bench]
+fn check_against_the_tree_90_bytes(bencher: Bencher<'_, '_>) {
+    quick(bencher, answer);
+}
+
+#[divan::bench]
+fn check_against_the_tree_500_bytes(bencher: Bencher<'_, '_>) {
+    quick(bencher, order);
+}
+
+/// Every entry decoded and encoded again.
+#[divan::bench]
+fn verify_deep_500_bytes(bencher: Bencher<'_, '_>) {
+    let dir = published(order);
+    bencher.counter(ItemsCount::new(ENTRIES)).bench_local(|| verify(dir.path()).unwrap());
+}
+
+/// Durable appends while another thread keeps the tree, as the vault does, once a second.
+#[divan::bench(args = [1, 16, 64, 256])]
+fn append_durably_beside_the_tree(bencher: Bencher<'_, '_>, batch: usize) {
+    let dir = directory();
+    let mut ledger = FileLedger::open(dir.path()).unwrap();
+    let mut publisher = Publisher::open(dir.path(), root_key()).unwrap();
+    let (to, positions) = std::sync::mpsc::channel::<Vec<ledger::Position>>();
+    let tree = std::thread::spawn(move || {
+        let mut last = std::time::Instant::now();
+        while let Ok(batch) = positions.recv() {
+            batch.iter().for_each(|p| publisher.push(p).unwrap());
+            if last.elapsed().as_secs() >= 1 {
+                publisher.publish(|m| pair().sign(m).as_ref().to_vec()).unwrap();
+                last = std::time::Instant::now();
+            }
+        }
+    });
+    bencher.counter(ItemsCount::new(batch)).with_inputs(|| vec![order(); batch]).bench_local_values(|bodies| {
+        let records = ledger.append_batch(bodies, 1).unwrap();
+        to.send(records.iter().map(|r| r.position).collect()).unwrap();
+    });
+    drop(to);
+    tree.join().unwrap();
+}
+
+/// One entry's proof out of the tiles, and its check.
+#[divan::bench]
+fn prove_and_check_one_entry(bencher: Bencher<'_, '_>) {
+    let dir = published(answer);
+    let folder = TileFolder(dir.path().join(TREE_DIR));
+    let size = ENTRIES as u64;
+    bencher.bench_local(|| {
+        let nodes = TileNodes::new(&folder, size);
+        let proof = prove_inclusion(&nodes, 54_321, size).unwrap();
+        let leaf = ledger::tree::leaf_hash(&ledger::tree::leaf(&nodes.leaf(54_321).unwrap()));
+        let root = ledger::tree::root(&nodes, size).unwrap();
+        check_inclusion(&leaf, 54_321, size, &root, &proof).unwrap();
+    });
 }
 
 #[divan::bench]

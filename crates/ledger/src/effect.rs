@@ -2,8 +2,8 @@
 
 use minicbor::{Decode, Encode};
 use model::{
-    CommandId, CommandKind, Compartment, DeclarationId, DeclarationKind, Digest, EnrolmentId, Group, KeyId,
-    Limit, LinkHash, OrderId, PersonId, Role, SetName, StandingTemplate, TimeMs,
+    CommandId, CommandKind, Compartment, DataSubject, DeclarationId, DeclarationKind, Digest, EnrolmentId,
+    Group, KeyId, Limit, LinkHash, OrderId, PersonId, Role, SetName, StandingTemplate, TimeMs,
 };
 
 use crate::words::{Opaque, PersonalSealed, SigningPublicKey};
@@ -210,6 +210,13 @@ pub enum Effect {
         /// Enough administrators have confirmed the same: it is in force from here on.
         #[n(2)]
         complete: bool,
+    },
+    /// A person's own key was destroyed, and with it what is sealed under it here. Written first, done then.
+    #[n(50)]
+    PersonErased {
+        /// Whose.
+        #[n(0)]
+        subject: DataSubject,
     },
     /// Each target's set of that name is now this one; what it held of it before is gone from it.
     #[n(20)]

@@ -3,12 +3,13 @@
 //!
 //! ```text
 //! file   = "matron persons 1" padded with zeros to 64 bytes, then records of 64 bytes
-//! record = kind:u8 (1 a key, 2 erased) subject:[16] key:[32] check:[15]
+//! record = kind:u8 (1 a key, 2 erased, 3 being erased) subject:[16] key:[32] check:[15]
 //! ```
 //!
-//! `check` is the start of SHA-256 over what is before it. Records begin at multiples of 64 bytes, so
-//! none crosses a disk's sector: it is overwritten whole or not at all. Erasing overwrites the key in
-//! place and syncs. What an SSD, a copy-on-write file system or a backup keeps of an older state is
+//! `check` is the start of SHA-256 over what is before it. Erasing takes two writes, each synced: a record
+//! of kind 3 at the end names the place of the key (in the first 8 bytes of `key`, big endian), then the key
+//! is overwritten there. A crash in between, also one that tears the second write, is finished when the file
+//! is loaded. What an SSD, a copy-on-write file system or a backup keeps of an older state is
 //! beyond this file: keep backups of it apart from the ledger's, and short.
 
 use std::collections::HashMap;
@@ -18,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::rand::SecureRandom;
-use model::{EnrolmentId, PersonId};
+use model::{DataSubject, EnrolmentId, PersonId};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::disk::{Disk, FileDisk, HEADER_BYTES, io_error, open_exclusive};
@@ -33,6 +34,7 @@ const RECORD_BYTES: usize = 64;
 const CHECKED_BYTES: usize = 1 + 16 + 32;
 const KIND_KEY: u8 = 1;
 const KIND_ERASED: u8 = 2;
+const KIND_ERASING: u8 = 3;
 const VERSION: u8 = 1;
 
 /// Whose data it is: an administrator, or the holder of an enrolled phone.
@@ -48,6 +50,15 @@ impl From<PersonId> for Subject {
 impl From<EnrolmentId> for Subject {
     fn from(id: EnrolmentId) -> Self {
         Self(id.0)
+    }
+}
+
+impl From<DataSubject> for Subject {
+    fn from(subject: DataSubject) -> Self {
+        match subject {
+            DataSubject::Person(id) => id.into(),
+            DataSubject::Holder(id) => id.into(),
+        }
     }
 }
 
@@ -89,17 +100,35 @@ impl PersonKeys {
         file.read_exact_at(&mut bytes, HEADER_BYTES as u64).map_err(io_error("can't read", &path))?;
         let mut held = HashMap::new();
         let mut end = HEADER_BYTES as u64;
-        let mut records = bytes.chunks(RECORD_BYTES).enumerate().peekable();
-        while let Some((index, record)) = records.next() {
-            let Some((subject, key)) = read_record(record) else {
-                if records.peek().is_some() {
-                    let why = Damage::Check;
-                    return Err(LedgerError::Corrupt { path, index: index as u64, offset: end, why });
+        let mut damaged = Vec::new();
+        let mut erasing = Vec::new();
+        let records: Vec<_> = bytes.chunks(RECORD_BYTES).map(read_record).collect();
+        for (index, record) in records.iter().enumerate() {
+            match record {
+                Some(Read::Key(subject, key)) => {
+                    held.insert(*subject, Held { offset: end, key: Some(key.clone()) });
                 }
-                break;
-            };
-            held.insert(subject, Held { offset: end, key });
+                Some(Read::Erased(subject)) => {
+                    held.insert(*subject, Held { offset: end, key: None });
+                }
+                Some(Read::Erasing(subject, offset)) => erasing.push((*subject, *offset)),
+                None if index + 1 == records.len() => break,
+                None => damaged.push((index as u64, end)),
+            }
             end += RECORD_BYTES as u64;
+        }
+        // A key that was being overwritten may be half of the one and half of the other.
+        let torn = |(_, offset): &&(u64, u64)| !erasing.iter().any(|(_, at)| at == offset);
+        if let Some((index, offset)) = damaged.iter().find(torn) {
+            let (index, offset, why) = (*index, *offset, Damage::Check);
+            return Err(LedgerError::Corrupt { path, index, offset, why });
+        }
+        for (subject, offset) in erasing {
+            if held.get(&subject).is_none_or(|h| h.key.is_some()) {
+                let erased = record(KIND_ERASED, subject, &[0; 32]);
+                file.write_all_at(erased.as_ref(), offset).map_err(io_error("can't write", &path))?;
+                held.insert(subject, Held { offset, key: None });
+            }
         }
         if end < file_bytes {
             file.set_len(end).map_err(io_error("can't shorten", &path))?;
@@ -165,7 +194,14 @@ impl PersonKeys {
     pub fn erase(&mut self, subject: Subject) -> Result<(), LedgerError> {
         let offset = match self.held.get(&subject) {
             Some(Held { key: None, .. }) => return Ok(()),
-            Some(Held { offset, .. }) => *offset,
+            Some(Held { offset, .. }) => {
+                let offset = *offset;
+                let mut place = [0; 32];
+                place.iter_mut().zip(offset.to_be_bytes()).for_each(|(to, from)| *to = from);
+                self.write(self.end, &record(KIND_ERASING, subject, &place))?;
+                self.end += RECORD_BYTES as u64;
+                offset
+            }
             None => self.end,
         };
         self.write(offset, &record(KIND_ERASED, subject, &[0; 32]))?;
@@ -248,19 +284,34 @@ pub(crate) fn whole_records(dir: &Path) -> Result<Zeroizing<Vec<u8>>, LedgerErro
     Ok(out)
 }
 
-/// The subject, and the key unless it says that it was erased; `None` when the check differs.
-#[allow(clippy::type_complexity)]
-fn read_record(bytes: &[u8]) -> Option<(Subject, Option<Zeroizing<[u8; 32]>>)> {
+/// What a record says.
+enum Read {
+    Key(Subject, Zeroizing<[u8; 32]>),
+    Erased(Subject),
+    /// The key that stands at this place of the file.
+    Erasing(Subject, u64),
+}
+
+/// What the record says; `None` when the check differs.
+fn read_record(bytes: &[u8]) -> Option<Read> {
     let (checked, check) = bytes.split_first_chunk::<CHECKED_BYTES>()?;
     if check.len() != RECORD_BYTES - CHECKED_BYTES || !sha256(checked).0.starts_with(check) {
         return None;
     }
     let (kind, rest) = checked.split_first()?;
     let (subject, key) = rest.split_first_chunk::<16>()?;
-    let mut key: [u8; 32] = key.try_into().ok()?;
-    let held = (*kind == KIND_KEY).then(|| Zeroizing::new(key));
-    key.zeroize();
-    matches!(*kind, KIND_KEY | KIND_ERASED).then_some((Subject(*subject), held))
+    let subject = Subject(*subject);
+    match *kind {
+        KIND_KEY => {
+            let mut key: [u8; 32] = key.try_into().ok()?;
+            let kept = Zeroizing::new(key);
+            key.zeroize();
+            Some(Read::Key(subject, kept))
+        }
+        KIND_ERASED => Some(Read::Erased(subject)),
+        KIND_ERASING => Some(Read::Erasing(subject, u64::from_be_bytes(*key.first_chunk()?))),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -345,6 +396,72 @@ mod tests {
             assert_eq!(keys.open(BEN, &ben).unwrap().as_slice(), b"Ben");
             let anne = keys.seal(ANNE, b"Anne", &rng()).unwrap();
             assert_eq!(keys.open(ANNE, &anne).unwrap().as_slice(), b"Anne");
+        }
+    }
+
+    /// A disk whose n-th write goes wrong.
+    struct NthWrite {
+        disk: FileDisk,
+        left: usize,
+        fault: Fault,
+        failed: bool,
+    }
+
+    impl Disk for NthWrite {
+        fn write_at(&mut self, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
+            self.failed = self.left == 0;
+            self.left = self.left.wrapping_sub(1);
+            let other = || std::io::Error::other("made to fail");
+            match self.fault {
+                Fault::LostBefore if self.failed => Err(other()),
+                Fault::TornAt(n) if self.failed => {
+                    self.disk.write_at(offset, &bytes[..n])?;
+                    Err(other())
+                }
+                _ => self.disk.write_at(offset, bytes),
+            }
+        }
+
+        fn sync(&mut self) -> std::io::Result<()> {
+            if self.failed { Err(std::io::Error::other("made to fail")) } else { self.disk.sync() }
+        }
+    }
+
+    #[test]
+    fn an_erasure_that_was_cut_off_at_any_write_is_finished_and_harms_no_other_key() {
+        let faults = [Fault::LostBefore, Fault::LostAfter].into_iter().chain((1..64).map(Fault::TornAt));
+        for fault in faults {
+            for left in 0..2 {
+                let dir = TempDir::new().unwrap();
+                let mut keys = PersonKeys::load(dir.path()).unwrap();
+                let sealed = [ANNE, BEN, CAT].map(|s| keys.seal(s, b"a name", &rng()).unwrap());
+                let key = *keys.held[&BEN].key.clone().unwrap();
+                drop(keys);
+                let disk = |file| -> Box<dyn Disk> {
+                    Box::new(NthWrite { disk: FileDisk(file), left, fault, failed: false })
+                };
+                let mut keys = PersonKeys::load_with(dir.path(), disk).unwrap();
+                assert!(matches!(keys.erase(BEN), Err(LedgerError::Io { .. })), "{fault:?} {left}");
+                assert!(matches!(keys.erase(BEN), Err(LedgerError::Halted)));
+                drop(keys);
+                let mut keys = PersonKeys::load(dir.path()).unwrap();
+                if left == 1 || fault == Fault::LostAfter {
+                    let gone = keys.open(BEN, &sealed[1]);
+                    assert!(
+                        matches!(gone, Err(LedgerError::Erased)),
+                        "{fault:?} {left}: once begun it is finished"
+                    );
+                }
+                // Whoever ordered it does so again, as the vault does at its start.
+                keys.erase(BEN).unwrap();
+                drop(keys);
+                let keys = PersonKeys::load(dir.path()).unwrap();
+                assert!(matches!(keys.open(BEN, &sealed[1]), Err(LedgerError::Erased)));
+                assert_eq!(keys.open(ANNE, &sealed[0]).unwrap().as_slice(), b"a name");
+                assert_eq!(keys.open(CAT, &sealed[2]).unwrap().as_slice(), b"a name");
+                let bytes = fs::read(dir.path().join(KEYS_FILE_NAME)).unwrap();
+                assert!(!bytes.windows(8).any(|w| key.windows(8).any(|k| k == w)), "{fault:?} {left}");
+            }
         }
     }
 

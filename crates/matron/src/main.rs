@@ -15,6 +15,7 @@ mod push;
 mod rooms;
 mod serve;
 mod setup;
+mod witness;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -64,6 +65,9 @@ enum Command {
     Backup(backups::BackupArgs),
     /// A house from a backup, in an empty data folder; with --rehearse only a try, in a folder of its own.
     Restore(backups::RestoreArgs),
+    /// Watches a Matron's ledger from elsewhere: cosigns what goes on, and alarms when it goes back, forks, or
+    /// falls silent.
+    Witness(Box<witness::Witness>),
     #[command(flatten)]
     Administrator(cli::CliCommand),
     /// Was our Ivanti EPMM hit, what could have been taken, and what to do now. Needs no server.
@@ -117,6 +121,7 @@ fn main() -> ExitCode {
         Command::Doctor(args) => return doctor::run(&args),
         Command::Backup(args) => return backups::back_up(&args),
         Command::Restore(args) => return backups::restore(&args),
+        Command::Witness(args) => return witness::run(&args),
         Command::Administrator(command) => return cli::run(command),
         Command::Assess(args) => return assess(&args),
         Command::Bench(args) => bench::bench(&args),

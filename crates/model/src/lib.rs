@@ -22,5 +22,5 @@ pub use declaration::{DeclarationId, DeclarationIdError, DeclarationKind, SetNam
 pub use duty::{Duty, Limit, Whose, Window};
 pub use field::{Compartment, FieldClass, SealedRow, classify, classify_status};
 pub use id::{CommandId, Digest, EnrolmentId, KeyId, LinkHash, OrderId, ParseIdError, PersonId};
-pub use person::{Group, GroupError, Role};
+pub use person::{DataSubject, Group, GroupError, Role};
 pub use standing::StandingTemplate;

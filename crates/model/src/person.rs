@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::id::{EnrolmentId, PersonId};
+
 /// What a person may do. Which order each role may sign is the closed table `order::roles`.
 #[derive(
     Debug,
@@ -53,6 +55,20 @@ impl Role {
             Self::Auditor => "auditor",
         }
     }
+}
+
+/// Whose data it is that the vault keeps under a key of their own.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, minicbor::Encode, minicbor::Decode,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum DataSubject {
+    /// Someone who signs orders, or did.
+    #[n(1)]
+    Person(#[n(0)] PersonId),
+    /// The holder of an enrolled phone.
+    #[n(2)]
+    Holder(#[n(0)] EnrolmentId),
 }
 
 /// A place phones belong to (a ward, a team): 1 to 64 characters of `a-z 0-9 -`.

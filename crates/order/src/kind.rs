@@ -2,7 +2,7 @@
 
 use minicbor::{Decode, Encode};
 use model::{
-    Command, Compartment, Digest, EnrolmentId, Group, Limit, OrderId, PersonId, Role, SetName,
+    Command, Compartment, DataSubject, Digest, EnrolmentId, Group, Limit, OrderId, PersonId, Role, SetName,
     StandingTemplate, TimeMs,
 };
 use serde::{Deserialize, Serialize};
@@ -251,6 +251,18 @@ pub enum OrderKind {
         #[n(2)]
         without: Vec<PersonId>,
     },
+    /// Destroys the key under which the ledger keeps what it says of a person (UK GDPR, article 17). There
+    /// is no way back.
+    #[n(50)]
+    ErasePerson {
+        /// Whose.
+        #[n(0)]
+        subject: DataSubject,
+        /// Also while the phone is under management: it can then not be erased by order any more, since
+        /// nobody knows its holder's name.
+        #[n(1)]
+        despite_enrolled: bool,
+    },
     /// Makes this set of declarations the one of that name on every target; what the targets' set of
     /// that name held before is gone from it. Sealed: [`crate::DeclarationSecrets`].
     #[n(20)]
@@ -295,6 +307,7 @@ impl OrderKind {
             Self::SetDeclarations { .. } => "set_declarations",
             Self::ConfirmRestore { .. } => "confirm_restore",
             Self::SetLimit { .. } => "set_limit",
+            Self::ErasePerson { .. } => "erase_person",
         }
     }
 

@@ -118,11 +118,19 @@ pub enum Refusal {
     LimitOutOfBounds = 66,
     #[error("the order would run out before its cooling-off ends; give it more days")]
     ExpiresCoolingOff = 67,
+    #[error("the person still signs orders; 'matron people remove' first, then erase")]
+    PersonStillHere = 80,
+    #[error(
+        "the phone is still under management, and without its holder's name it can't be erased by order; end its management first, or say --even-if-enrolled"
+    )]
+    StillEnrolled = 81,
+    #[error("nothing is kept of this person, or it was erased before")]
+    NothingToErase = 82,
 }
 
 impl Refusal {
     /// Every refusal, in the order of its number.
-    pub const ALL: [Refusal; 53] = [
+    pub const ALL: [Refusal; 56] = [
         Self::Unreadable,
         Self::BadSignature,
         Self::UnknownSigner,
@@ -176,6 +184,9 @@ impl Refusal {
         Self::CoolingOff,
         Self::LimitOutOfBounds,
         Self::ExpiresCoolingOff,
+        Self::PersonStillHere,
+        Self::StillEnrolled,
+        Self::NothingToErase,
     ];
 
     /// Its number in the ledger and on the wire.

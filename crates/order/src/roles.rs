@@ -44,7 +44,8 @@ pub fn rule(role: Role, kind: &OrderKind, erasing: bool) -> Option<Rule> {
         | OrderKind::MakeStanding { .. }
         | OrderKind::SetLimit { .. }
         | OrderKind::EndStanding { .. }
-        | OrderKind::ConfirmRestore { .. } => (role == Administrator).then_some(EVERYWHERE),
+        | OrderKind::ConfirmRestore { .. }
+        | OrderKind::ErasePerson { .. } => (role == Administrator).then_some(EVERYWHERE),
         // For oneself: another key, a session, its end.
         OrderKind::AddKey { .. } | OrderKind::EndSession { .. } => Some(EVERYWHERE),
         OrderKind::Grant { records, searches, .. } => match role {

@@ -309,7 +309,11 @@ impl Tx<'_> {
         if said.is_some() { self.drop_sealed(slot, name) } else { Ok(()) }
     }
 
-    fn drop_sealed(&self, slot: Slot, name: &str) -> Result<(), StoreError> {
+    /// Drops a sealed row with its index entries, whoever said it.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn drop_sealed(&self, slot: Slot, name: &str) -> Result<(), StoreError> {
         self.run("DELETE FROM sealed_rows WHERE slot = ?1 AND name = ?2", params![slot.0, name])?;
         self.run("DELETE FROM index_due WHERE slot = ?1 AND name = ?2", params![slot.0, name])?;
         self.drop_index(slot, name)

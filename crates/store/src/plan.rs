@@ -139,6 +139,7 @@ fn the_list_of_phones_walks_an_index_in_its_order() {
 /// Statements that may do what others may not, by a part of them, and why.
 const MAY: &[(&str, &str)] = &[
     ("ORDER BY c.order_id LIMIT", "the warrants that are due are sorted by order: open commands alone"),
+    ("DELETE FROM outbox WHERE number <=", "nearly all of the outbox: what was said in one call"),
     ("DISTINCT identifier", "the apps of one phone"),
     ("e.supervised FROM enrolments e ORDER BY e.slot", "core's memory is read once, at its start"),
 ];

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::rand::SystemRandom;
 use ledger::{Body, Effect, FileLedger, LedgerReader, PersonKeys, Position, Publisher};
-use model::{Clock, Compartment, Digest, EnrolmentId, TimeMs};
+use model::{Clock, Compartment, DataSubject, Digest, EnrolmentId, TimeMs};
 use order::{Ed25519Secret, SignedStatement};
 use seal::{CompartmentPublic, Opener, Sealer};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -111,6 +111,8 @@ pub(crate) struct Chamber {
     tree: Option<std::sync::mpsc::Sender<Vec<Position>>>,
     pending: Vec<(Body, Option<u64>)>,
     pending_bytes: usize,
+    /// Whose keys are destroyed once that is durable.
+    erasing: Vec<DataSubject>,
     failed: Option<Error>,
     words_said: WordsSaid,
     statement: Option<(TimeMs, SignedStatement)>,
@@ -172,7 +174,11 @@ impl Chamber {
         let mut publics: Vec<CompartmentPublic> = keys.compartment_publics();
         publics.push(CompartmentPublic { compartment: Compartment::Push, epoch: 1, key: keys.file.push_key });
         let sealer = Sealer::new(keys.file.sender_key.clone(), publics);
-        let people_keys = PersonKeys::load(dir)?;
+        let mut people_keys = PersonKeys::load(dir)?;
+        // Ordered before a crash, and perhaps not done.
+        for subject in &state.erased {
+            people_keys.erase((*subject).into())?;
+        }
         let (clock_ms, ticked_ms) = (clock.now_ms(), clock.passed_ms());
         let mut state = state;
         let now_ms = state.time_ms(clock_ms, clock_ms);
@@ -194,6 +200,7 @@ impl Chamber {
             tree: None,
             pending: Vec::new(),
             pending_bytes: 0,
+            erasing: Vec::new(),
             failed: None,
             words_said: WordsSaid::default(),
             statement: None,
@@ -211,6 +218,9 @@ impl Chamber {
         self.state.apply(&body, self.now_ms);
         if let Some(number) = word {
             self.state.hear(number, &body);
+        }
+        if let Body::OrderAccepted { effect: Effect::PersonErased { subject }, .. } = &body {
+            self.erasing.push(*subject);
         }
         self.pending.push((body, word));
         index
@@ -292,6 +302,9 @@ impl Chamber {
                 // That thread ends after this one; were it gone, the next start would catch up.
                 let _ = tree.send(records.iter().map(|r| r.position).collect());
             }
+        }
+        for subject in std::mem::take(&mut self.erasing) {
+            self.people_keys.erase(subject.into())?;
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ mod command;
 mod declarations;
 mod declared;
 mod derive;
+mod erase;
 mod error;
 mod give_back;
 mod grant;

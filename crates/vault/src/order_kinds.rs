@@ -210,6 +210,9 @@ impl Chamber {
                 limits.set(*limit, *value).map_err(|_| Refusal::LimitOutOfBounds)?;
                 Ok(Consequence::of(Effect::LimitSet { limit: *limit, value: *value }))
             }
+            OrderKind::ErasePerson { subject, despite_enrolled } => {
+                self.erase_person(order, *subject, *despite_enrolled)
+            }
         }
     }
 

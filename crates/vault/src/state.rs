@@ -1,13 +1,13 @@
 //! What the vault knows: a replay of its ledger, nothing else. Whatever is decided becomes an entry,
 //! and the entry changes the state here, in one place, at a replay as at the moment itself.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::Path;
 
 use apple::x509::Certificate;
 use ledger::{Body, Effect, FileLedger, Opaque, PersonalSealed, Publisher, SigningPublicKey};
 use model::{
-    CommandId, CommandKind, Compartment, Digest, Duty, EnrolmentId, Group, KeyId, LinkHash, OrderId,
+    CommandId, CommandKind, Compartment, DataSubject, Digest, Duty, EnrolmentId, Group, KeyId, LinkHash, OrderId,
     PersonId, Role, TimeMs,
 };
 
@@ -50,6 +50,17 @@ pub(crate) struct Enrolment {
     pub(crate) renewal: Option<Renewal>,
     /// How many certificate requests were refused and written down.
     pub(crate) refused_requests: u8,
+    /// By core's word the phone left, or enrolled anew under another id.
+    pub(crate) left: bool,
+}
+
+impl Enrolment {
+    /// Whether the phone may still be given commands, or may still come. That it left is core's word, which
+    /// here only makes room for what an administrator signed.
+    pub(crate) fn is_under_management(&self, now_ms: TimeMs) -> bool {
+        let until_ms = self.issued.as_ref().map_or(self.expires_at_ms, |i| i.not_after_ms);
+        !self.withdrawn && !self.left && now_ms < until_ms
+    }
 }
 
 /// A certificate that was issued.
@@ -157,6 +168,8 @@ pub(crate) struct State {
     pub(crate) refused_orders: u64,
     /// The house was restored from a backup, and that is not confirmed yet.
     pub(crate) unconfirmed: Option<Unconfirmed>,
+    /// Whose keys are to be destroyed, if they are not yet.
+    pub(crate) erased: HashSet<DataSubject>,
     heard: Heard,
 }
 
@@ -336,11 +349,15 @@ impl State {
             Body::Restored { manifest, made_at_ms, entries } => {
                 self.restored(position, *manifest, *made_at_ms, *entries);
             }
-            // Core's word changes nothing that the vault decides by.
+            Body::Authenticated { replaced: Some(enrolment), .. } | Body::CheckedOut { enrolment } => {
+                if let Some(e) = self.enrolments.get_mut(enrolment) {
+                    e.left = true;
+                }
+            }
+            // Core's word changes nothing else that the vault decides by.
             Body::KeysStated { .. }
-            | Body::Authenticated { .. }
+            | Body::Authenticated { replaced: None, .. }
             | Body::TokenUpdated { .. }
-            | Body::CheckedOut { .. }
             | Body::CommandFinished { .. }
             | Body::PhoneRefused { .. }
             | Body::CertificateTaken { .. }
@@ -378,6 +395,7 @@ impl State {
                     certificates: 0,
                     renewal: None,
                     refused_requests: 0,
+                    left: false,
                 };
                 self.enrolments.insert(*enrolment, invited);
             }
@@ -441,6 +459,9 @@ impl State {
             }
             Effect::SessionEnded { session } => {
                 self.sessions.remove(session);
+            }
+            Effect::PersonErased { subject } => {
+                self.erased.insert(*subject);
             }
             Effect::ServiceTokenSet { service, sealed } => {
                 if sealed.0.is_empty() {

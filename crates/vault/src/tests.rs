@@ -3,6 +3,7 @@
 
 mod clock;
 mod declarations;
+mod erase;
 mod give_back;
 mod hostile;
 mod limits;

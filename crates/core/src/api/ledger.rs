@@ -235,6 +235,7 @@ fn effect_summary(effect: &Effect) -> (&'static str, Value) {
             "standing_made",
             json!({ "template": template, "cap_an_hour": cap_an_hour, "expires_at_ms": expires_at_ms }),
         ),
+        Effect::PersonErased { subject } => ("person_erased", json!({ "subject": subject })),
         Effect::StandingEnded { order } => ("standing_ended", json!({ "order": order })),
         Effect::RestoreConfirmed { restored, without, complete } => {
             ("restore_confirmed", json!({ "restored": restored, "without": without, "complete": complete }))

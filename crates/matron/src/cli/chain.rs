@@ -50,6 +50,7 @@ pub(crate) fn kind_of(body: &Body) -> &'static str {
             Effect::RestoreConfirmed { .. } => "restore_confirmed",
             Effect::DeclarationsSet { .. } => "declarations_set",
             Effect::LimitSet { .. } => "limit_set",
+            Effect::PersonErased { .. } => "person_erased",
         },
         Body::OrderRefused { .. } => "order_refused",
         Body::OrderHeld { .. } => "order_held",

@@ -283,11 +283,32 @@ impl Desk {
     /// A request under the session, or the API key of `MATRON_API_KEY`.
     pub(crate) fn call(&self, method: &Method, path: &str, body: Option<&Value>) -> Result<Value> {
         let bytes = body.map(serde_json::to_vec).transpose().map_err(failed)?;
+        self.send(method, path, bytes, read_answer)
+    }
+
+    /// The same for an answer that is no JSON.
+    pub(crate) fn get_bytes(&self, path: &str) -> Result<Vec<u8>> {
+        self.send(&Method::GET, path, None, |answer| {
+            if answer.status == 200 {
+                return Ok(answer.body.to_vec());
+            }
+            // A problem, in words.
+            Err(read_answer(answer).err().unwrap_or_else(|| failed("the server answered something else")))
+        })
+    }
+
+    fn send<T>(
+        &self,
+        method: &Method,
+        path: &str,
+        bytes: Option<Vec<u8>>,
+        read: impl Fn(&Answer) -> Result<T>,
+    ) -> Result<T> {
         if let Ok(key) = std::env::var("MATRON_API_KEY") {
             if key.len() != 46 || !key.starts_with("mk_") || !key.is_ascii() {
                 return Err(usage("MATRON_API_KEY is no API key (mk_ and 43 characters)"));
             }
-            let answer = read_answer(&self.client.send(method.clone(), path, Some(&key), bytes)?);
+            let answer = read(&self.client.send(method.clone(), path, Some(&key), bytes)?);
             return answer.map_err(|e| match e {
                 CliError::NoSession => failed("the server does not know this API key, or it has run out"),
                 e => e,
@@ -296,11 +317,11 @@ impl Desk {
         // Whom a session's secret is shown to has to prove itself first.
         self.statement()?;
         let first = self.session()?;
-        match read_answer(&self.client.send(method.clone(), path, Some(&first.secret), bytes.clone())?) {
+        match read(&self.client.send(method.clone(), path, Some(&first.secret), bytes.clone())?) {
             Err(CliError::NoSession) => {
                 self.home.forget_session()?;
                 let again = self.session()?;
-                read_answer(&self.client.send(method.clone(), path, Some(&again.secret), bytes)?)
+                read(&self.client.send(method.clone(), path, Some(&again.secret), bytes)?)
             }
             other => other,
         }

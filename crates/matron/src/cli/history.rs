@@ -1,10 +1,11 @@
-//! The ledger: its newest entries in words, and whether it holds.
+//! The ledger: its newest entries in words, and whether the server's holds. What needs files alone is in
+//! [`super::ledger_files`], proofs are in [`super::ledger_proofs`].
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use ledger::{Body, Effect, Entry, Witness};
+use ledger::{Audit, Body, Effect, Entry, Position, SignedCheckpoint, Witness};
 use model::{Digest, TimeMs};
 use order::{Order, Refusal};
 use serde::Deserialize;
@@ -12,11 +13,11 @@ use serde_json::{Value, json};
 
 use super::chain::{Chain, kind_of};
 use super::desk::{Desk, from_base64, shaped};
-use super::failure::{Result, failed};
+use super::failure::{CliError, Result, failed};
 use super::home::Seen;
 use super::{http, limits, show, words};
 
-const PAGE: u64 = 200;
+pub(crate) const PAGE: u64 = 200;
 /// How often a followed ledger is looked at.
 const EVERY: Duration = Duration::from_secs(1);
 
@@ -24,8 +25,16 @@ const EVERY: Duration = Duration::from_secs(1);
 pub(crate) enum LedgerCommand {
     /// The newest entries.
     Tail(Tail),
-    /// Check every entry's place, hash and signature, and that history is what it was.
+    /// Check every entry's place, hash and signature, the signed tree, and that history is what it was.
     Verify(Verify),
+    /// Prove that an entry is in the ledger: a file that anyone can check with the root key alone.
+    Prove(super::ledger_proofs::Prove),
+    /// Check such a file.
+    VerifyProof(super::ledger_proofs::VerifyProof),
+    /// Write the ledger into a folder for others: tiles (C2SP tlog-tiles) and entries as JSON lines.
+    Export(super::ledger_files::Export),
+    /// The newest checkpoint that witnesses cosigned.
+    Cosigned(super::ledger_proofs::Cosigned),
 }
 
 #[derive(Debug, Args)]
@@ -40,9 +49,17 @@ pub(crate) struct Tail {
 
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
-    /// Check the ledger file in this folder (…/rooms/vault) instead of the server's.
+    /// Check the files in this folder (…/rooms/vault, a copy of it, or an export) instead of the server's.
     #[arg(long, value_name = "PATH")]
-    dir: Option<PathBuf>,
+    pub(crate) dir: Option<PathBuf>,
+    /// The root key: 64 hexadecimal digits, or a file with it (rooms/core/root.pub) [default: the one that
+    /// this home trusts, else the one that the ledger names].
+    #[arg(long, value_name = "KEY", requires = "dir")]
+    pub(crate) root_key: Option<String>,
+    /// Read what each entry says and check every order's signature too. Of the server's ledger that is
+    /// always done.
+    #[arg(long)]
+    pub(crate) deep: bool,
 }
 
 #[derive(Deserialize)]
@@ -52,18 +69,22 @@ struct Head {
 }
 
 #[derive(Deserialize)]
-struct Item {
+pub(crate) struct Item {
     index: u64,
-    raw: String,
+    pub(crate) raw: String,
 }
 
 pub(crate) fn run(desk: &Desk, command: LedgerCommand) -> Result<()> {
     match command {
         LedgerCommand::Tail(t) => tail(desk, &t),
-        LedgerCommand::Verify(v) => match v.dir {
-            Some(dir) => verify_file(desk, &dir),
+        LedgerCommand::Verify(v) => match &v.dir {
+            Some(dir) => super::ledger_files::verify(desk, dir, &v),
             None => verify_server(desk),
         },
+        LedgerCommand::Prove(p) => super::ledger_proofs::prove(desk, &p),
+        LedgerCommand::VerifyProof(v) => super::ledger_proofs::verify(desk, &v),
+        LedgerCommand::Export(e) => super::ledger_files::export(desk, &e),
+        LedgerCommand::Cosigned(c) => super::ledger_proofs::cosigned(desk, &c),
     }
 }
 
@@ -72,7 +93,7 @@ fn head(desk: &Desk) -> Result<Head> {
 }
 
 /// Entries from `from` on, at most a page.
-fn page(desk: &Desk, from: u64, limit: u64) -> Result<Vec<Value>> {
+pub(crate) fn page(desk: &Desk, from: u64, limit: u64) -> Result<Vec<Value>> {
     let query = http::query(&[("from", Some(from.to_string())), ("limit", Some(limit.to_string()))]);
     let mut page = desk.get(&format!("/api/v1/ledger{query}"))?;
     match page.get_mut("items").map(Value::take) {
@@ -111,7 +132,7 @@ fn tail(desk: &Desk, t: &Tail) -> Result<()> {
 }
 
 /// An entry in a line, from its own bytes.
-fn entry_line(raw: &[u8]) -> String {
+pub(crate) fn entry_line(raw: &[u8]) -> String {
     let Ok(entry) = Entry::decode(raw) else {
         return "    ?  an entry that this version can't read\n".into();
     };
@@ -238,14 +259,14 @@ fn body_in_words(body: &Body) -> String {
 }
 
 /// What this home remembers, if it ever verified this house's ledger.
-fn remembered(desk: &Desk, root_key: Option<Digest>) -> Result<Option<Seen>> {
+pub(crate) fn remembered(desk: &Desk, root_key: Option<Digest>) -> Result<Option<Seen>> {
     match root_key {
         Some(root) => Ok(Some(desk.home.seen(root)?)),
         None => Ok(None),
     }
 }
 
-fn loudly(where_: &str, why: &str) -> super::failure::CliError {
+pub(crate) fn loudly(where_: &str, why: &str) -> super::failure::CliError {
     failed(format!(
         "THE LEDGER DOES NOT HOLD ({where_}): {why}.\nKeep a copy of it and of this home as they are, tell the \
          other administrators, and compare with a backup before anything else is ordered"
@@ -257,8 +278,15 @@ fn verify_server(desk: &Desk) -> Result<()> {
     let root_key = key.as_ref().and_then(|k| k.root_key);
     let seen = remembered(desk, root_key)?;
     let server = desk.client.server().to_owned();
+    // Before the head, so that it is of no more entries than that.
+    let (signed, no_tree) = match super::ledger_proofs::server_checkpoint(desk, root_key) {
+        Ok(signed) => (Some(signed), None),
+        Err(CliError::Unreachable(why)) => (None, Some(why)),
+        Err(e) => return Err(e),
+    };
     let head = head(desk)?;
     let mut chain = Chain::new(seen.clone());
+    let mut audit = Audit::of(signed);
     while chain.entries() < head.entries {
         let items = page(desk, chain.entries(), PAGE.min(head.entries - chain.entries()))?;
         if items.is_empty() {
@@ -268,100 +296,110 @@ fn verify_server(desk: &Desk) -> Result<()> {
             let item: Item = shaped(&value)?;
             let raw = from_base64("ledger entry", &item.raw)?;
             chain.take(&raw).map_err(|e| loudly(&server, &e))?;
+            let position = Position { index: chain.entries() - 1, hash: chain.head() };
+            audit.take(&position).map_err(|e| loudly(&server, &e.to_string()))?;
         }
     }
     chain.finish().map_err(|e| loudly(&server, &e))?;
+    audit.finish().map_err(|e| loudly(&server, &e.to_string()))?;
     if chain.head() != head.hash {
         return Err(loudly(&server, "its last entry has another hash than the server says"));
     }
-    done(desk, &server, &chain, root_key, seen, 0)
+    let found = Found {
+        place: server,
+        entries: chain.entries(),
+        head: chain.head(),
+        first_at_ms: chain.first_at_ms,
+        last_at_ms: chain.last_at_ms,
+        tail_bytes: 0,
+        root_key: chain.root_key(),
+        deep: Some(chain),
+        signed: audit.signed().cloned(),
+        no_tree,
+    };
+    done(desk, &found, root_key, seen)
 }
 
-fn verify_file(desk: &Desk, dir: &Path) -> Result<()> {
-    let root_key = desk.home.find_key()?.and_then(|k| k.root_key);
-    let seen = remembered(desk, root_key)?;
-    let place = dir.display().to_string();
-    // Another house's ledger can be checked too: then there is nothing to remember.
-    let mut own_root = None;
-    let look = ledger::replay(dir, |r| {
-        if let Body::Genesis { root_key, .. } = &r.entry.body {
-            own_root = Some(Digest(root_key.0));
-        }
-    });
-    let report = look.map_err(|e| loudly(&place, &e.to_string()))?;
-    let ours = root_key.is_some() && own_root == root_key;
-    let seen = seen.filter(|_| ours);
-    let mut chain = Chain::new(seen.clone());
-    let mut wrong = None;
-    let again = ledger::replay(dir, |r| {
-        if wrong.is_none()
-            && let Err(e) = chain.take(&r.bytes)
-        {
-            wrong = Some(e);
-        }
-    });
-    again.map_err(|e| loudly(&place, &e.to_string()))?;
-    if let Some(e) = wrong {
-        return Err(loudly(&place, &e));
-    }
-    chain.finish().map_err(|e| loudly(&place, &e))?;
-    if root_key.is_some() && !ours && !desk.reach.json {
-        eprintln!("matron: this is another Matron's ledger than the one that this home trusts");
-    }
-    done(desk, &place, &chain, root_key.filter(|_| ours), seen, report.tail_bytes)
+/// What a check found.
+pub(crate) struct Found {
+    pub(crate) place: String,
+    pub(crate) entries: u64,
+    pub(crate) head: Digest,
+    pub(crate) first_at_ms: Option<TimeMs>,
+    pub(crate) last_at_ms: Option<TimeMs>,
+    pub(crate) tail_bytes: u64,
+    /// As the first entry names it.
+    pub(crate) root_key: Option<Digest>,
+    /// What the entries said, where it was read.
+    pub(crate) deep: Option<Chain>,
+    /// The checkpoint that the entries fit.
+    pub(crate) signed: Option<SignedCheckpoint>,
+    /// Why there is none.
+    pub(crate) no_tree: Option<String>,
 }
 
-fn done(
-    desk: &Desk,
-    place: &str,
-    chain: &Chain,
-    root_key: Option<Digest>,
-    seen: Option<Seen>,
-    tail_bytes: u64,
-) -> Result<()> {
+/// Remembers and tells. `root_key`: the one that this home trusts, when the ledger is to be that house's.
+pub(crate) fn done(desk: &Desk, found: &Found, root_key: Option<Digest>, seen: Option<Seen>) -> Result<()> {
     if let Some(root) = root_key
-        && chain.root_key() != Some(root)
+        && found.root_key != Some(root)
     {
-        return Err(loudly(place, "it begins under another root key than the one pinned here"));
+        return Err(loudly(&found.place, "it begins under another root key than the one pinned here"));
     }
     let before = seen.as_ref().map_or(0, |s| s.entries);
     if let Some(seen) = seen {
-        desk.home.keep_seen(&Seen { entries: chain.entries(), hash: Some(chain.head()), ..seen })?;
+        desk.home.keep_seen(&Seen { entries: found.entries, hash: Some(found.head), ..seen })?;
     }
-    let time = |t: Option<TimeMs>| show::maybe_time(t);
+    let orders = found.deep.as_ref().map(|c| c.orders);
     if desk.reach.json {
         return show::print_json(&json!({
             "holds": true,
-            "entries": chain.entries(),
-            "head": chain.head(),
-            "orders_verified": chain.orders,
+            "entries": found.entries,
+            "head": found.head,
+            "checkpoint_entries": found.signed.as_ref().map(SignedCheckpoint::size),
+            "root": found.signed.as_ref().map(SignedCheckpoint::root),
+            "orders_verified": orders,
             "entries_known_before": before,
-            "tail_bytes": tail_bytes,
-            "kinds": chain.kinds,
-            "first_at_ms": chain.first_at_ms,
-            "last_at_ms": chain.last_at_ms,
+            "tail_bytes": found.tail_bytes,
+            "kinds": found.deep.as_ref().map(|c| &c.kinds),
+            "first_at_ms": found.first_at_ms,
+            "last_at_ms": found.last_at_ms,
         }));
     }
+    show::print(&show::facts(&facts(found, before, orders)))
+}
+
+fn facts(found: &Found, before: u64, orders: Option<u64>) -> Vec<(&'static str, String)> {
+    let tree = match (&found.signed, &found.no_tree) {
+        (Some(s), _) if s.size() + 1000 >= found.entries => {
+            "fits: a checkpoint that the root key signed is of these entries".to_owned()
+        }
+        (Some(s), _) => format!("fits as far as it was signed: {} entries", s.size()),
+        (None, Some(why)) => format!("NOT CHECKED: {why}"),
+        (None, None) => "NOT CHECKED: there is no signed checkpoint".to_owned(),
+    };
+    let signatures = match orders {
+        Some(n) => format!("{n} accepted orders, each signed by a key that was registered then"),
+        None => "not looked at; --deep does".to_owned(),
+    };
     let known = match before {
         0 => "first check from this home".to_owned(),
         n => format!("the {n} entries known from before are the same"),
     };
     let mut facts = vec![
-        ("ledger", format!("holds: {} entries, each continues the one before", chain.entries())),
-        (
-            "signatures",
-            format!("{} accepted orders, each signed by a key that was registered then", chain.orders),
-        ),
+        ("ledger", format!("holds: {} entries, each continues the one before", found.entries)),
+        ("tree", tree),
+        ("signatures", signatures),
         ("history", known),
-        ("from", time(chain.first_at_ms)),
-        ("to", time(chain.last_at_ms)),
-        ("head", chain.head().to_string()),
+        ("from", show::maybe_time(found.first_at_ms)),
+        ("to", show::maybe_time(found.last_at_ms)),
+        ("head", found.head.to_string()),
     ];
-    if tail_bytes > 0 {
+    if found.tail_bytes > 0 {
+        let bytes = found.tail_bytes;
         facts.push((
             "tail",
-            format!("{tail_bytes} bytes of a write that is under way or was torn; never acknowledged"),
+            format!("{bytes} bytes of a write that is under way or was torn; never acknowledged"),
         ));
     }
-    show::print(&show::facts(&facts))
+    facts
 }

@@ -18,8 +18,10 @@ pub(crate) mod failure;
 mod follow;
 mod history;
 mod home;
-mod http;
+pub(crate) mod http;
 mod invite;
+mod ledger_files;
+mod ledger_proofs;
 mod limits;
 mod people;
 mod place;
@@ -39,6 +41,7 @@ pub(crate) use admin::join_first;
 pub(crate) use desk::{Desk, Reach};
 use failure::Result;
 pub(crate) use invite::{Invitee, invite_one};
+pub(crate) use ledger_files::root_key_of;
 
 /// What `matron help exit-codes` says.
 const EXIT_CODES: &str = "\

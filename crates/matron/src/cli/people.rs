@@ -1,7 +1,7 @@
 //! The people who sign orders.
 
 use clap::{Args, Subcommand};
-use model::{Group, KeyId, PersonId, Role, TimeMs};
+use model::{DataSubject, Group, KeyId, PersonId, Role, TimeMs};
 use order::{JoinSecrets, OrderKind, PersonKey, Scheme};
 use serde::Deserialize;
 use serde_json::json;
@@ -20,6 +20,28 @@ pub(crate) enum PeopleCommand {
     List,
     /// A person leaves: their keys, sessions and grants end.
     Remove(Remove),
+    /// Destroy the key under which the ledger keeps a person's name (UK GDPR, article 17). There is no way
+    /// back; the ledger still verifies.
+    Erase(Erase),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Erase {
+    /// The id of someone who signed orders and was removed, or its first digits.
+    #[arg(required_unless_present = "phone", conflicts_with = "phone")]
+    person: Option<String>,
+    /// The holder of this phone instead: its enrolment id, or its first digits.
+    #[arg(long, value_name = "PHONE")]
+    phone: Option<String>,
+    /// Also while the phone is under management. It can then not be erased by order any more.
+    #[arg(long, requires = "phone")]
+    even_if_enrolled: bool,
+    /// Why.
+    #[arg(long)]
+    reason: Option<String>,
+    /// Don't ask.
+    #[arg(long, short)]
+    yes: bool,
 }
 
 #[derive(Debug, Args)]
@@ -87,6 +109,7 @@ pub(crate) fn run(desk: &Desk, command: PeopleCommand) -> Result<()> {
         PeopleCommand::Add(a) => add(desk, a),
         PeopleCommand::List => list(desk),
         PeopleCommand::Remove(r) => remove(desk, &r),
+        PeopleCommand::Erase(e) => erase(desk, &e),
     }
 }
 
@@ -161,4 +184,36 @@ fn remove(desk: &Desk, r: &Remove) -> Result<()> {
         return show::print_json(&json!({ "order": placed.order, "removed": person }));
     }
     show::print(&format!("Person {person} signs no more orders.\n"))
+}
+
+fn erase(desk: &Desk, e: &Erase) -> Result<()> {
+    let subject = match (&e.person, &e.phone) {
+        (Some(person), _) => {
+            let people: People = shaped(&all(desk)?)?;
+            let wanted = person.to_ascii_lowercase();
+            let mut found =
+                people.items.iter().map(|p| p.person).filter(|p| p.to_string().starts_with(&wanted));
+            match (found.next().filter(|_| wanted.len() >= 6), found.next()) {
+                (Some(one), None) => DataSubject::Person(one),
+                (None, _) => {
+                    return Err(CliError::NotFound(
+                        "there is no such person; see 'matron people list'".into(),
+                    ));
+                }
+                _ => return Err(usage("more than one person's id begins so; give more digits")),
+            }
+        }
+        (None, Some(phone)) => DataSubject::Holder(super::devices::find(desk, phone)?.enrolment),
+        (None, None) => return Err(usage("whom? A person's id, or --phone")),
+    };
+    let reason = super::place::reason(e.reason.clone())?;
+    let kind = OrderKind::ErasePerson { subject, despite_enrolled: e.even_if_enrolled };
+    let placed = Draft::new(kind, &reason).place(desk, e.yes)?;
+    if desk.reach.json {
+        return show::print_json(&json!({ "order": placed.order, "erased": subject }));
+    }
+    show::print(
+        "Erased: the key is destroyed, and the ledger keeps only what nobody can read. Backups of persons.keys made \
+         before still hold it: let them run out, or destroy them.\n",
+    )
 }

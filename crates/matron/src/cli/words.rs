@@ -1,6 +1,6 @@
 //! An order in words, decoded from the very bytes that are signed.
 
-use model::{AppSource, Command, CommandKind, Compartment, Setting, StandingTemplate};
+use model::{AppSource, Command, CommandKind, Compartment, DataSubject, Setting, StandingTemplate};
 use order::{ApiScope, BytesError, Order, OrderKind, SignedOrder, key_id};
 
 use super::limits;
@@ -107,6 +107,18 @@ pub(crate) fn what(kind: &OrderKind) -> String {
         ),
         OrderKind::SetLimit { limit, value } => {
             format!("another number in the table of limits: {}", limits::limit(limit, *value))
+        }
+        OrderKind::ErasePerson { subject, despite_enrolled } => {
+            let whose = match subject {
+                DataSubject::Person(person) => format!("person {person}"),
+                DataSubject::Holder(enrolment) => format!("the holder of phone {enrolment}"),
+            };
+            let despite = if *despite_enrolled {
+                ", though the phone may still be under management: it can then not be erased by order"
+            } else {
+                ""
+            };
+            format!("ERASE what the ledger keeps of {whose}, for good{despite}")
         }
         OrderKind::SetDeclarations { set } => {
             format!("replace the set of declarations '{set}': what it held before is taken away")
@@ -344,6 +356,10 @@ mod tests {
             OrderKind::SetDeclarations { set: model::SetName::new("ward-policy").unwrap() },
             OrderKind::SetServiceToken { service: "com.apple.maid".into() },
             OrderKind::SetLimit { limit: model::Limit::CoolingOff { duty: model::Duty::Erase }, value: 7200 },
+            OrderKind::ErasePerson {
+                subject: DataSubject::Holder(model::EnrolmentId([7; 16])),
+                despite_enrolled: true,
+            },
             OrderKind::Command {
                 command: Command::InstallApplication {
                     identifier: "org.example.pager".into(),
