@@ -398,6 +398,7 @@ fn entries() -> Done {
             previous: Digest([0xaa; 32]),
             witness: body.witness(),
             body,
+            word: None,
         };
         save("ledger", &format!("entry_{n:02}.cbor"), entry.encode()?)?;
     }
