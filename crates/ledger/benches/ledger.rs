@@ -10,7 +10,8 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use ledger::tree::{check_inclusion, prove_inclusion};
 use ledger::{
-    Audit, Body, Effect, FileLedger, Opaque, PersonKeys, Publisher, TREE_DIR, TileFolder, TileNodes, scan, verify,
+    Audit, Body, Effect, FileLedger, Opaque, PersonKeys, Publisher, TREE_DIR, TileFolder, TileNodes, scan,
+    verify,
 };
 use model::{CommandId, CommandKind, Digest, EnrolmentId, KeyId, OrderId, PersonId};
 use tempfile::TempDir;
@@ -131,10 +132,12 @@ fn append_durably_beside_the_tree(bencher: Bencher<'_, '_>, batch: usize) {
             }
         }
     });
-    bencher.counter(ItemsCount::new(batch)).with_inputs(|| vec![order(); batch]).bench_local_values(|bodies| {
-        let records = ledger.append_batch(bodies, 1).unwrap();
-        to.send(records.iter().map(|r| r.position).collect()).unwrap();
-    });
+    bencher.counter(ItemsCount::new(batch)).with_inputs(|| vec![order(); batch]).bench_local_values(
+        |bodies| {
+            let records = ledger.append_batch(bodies, 1).unwrap();
+            to.send(records.iter().map(|r| r.position).collect()).unwrap();
+        },
+    );
     drop(to);
     tree.join().unwrap();
 }

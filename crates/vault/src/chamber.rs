@@ -344,7 +344,11 @@ pub(crate) fn start(mut chamber: Chamber) -> Result<(Door, oneshot::Receiver<Res
     let (ended_tx, ended) = oneshot::channel();
     let (newest, checkpoint) = watch::channel(None);
     let root = Ed25519Secret::from_seed(chamber.keys.file.root_seed);
-    if let (Some(publisher), Some(root)) = (chamber.publisher.take(), root) {
+    if let (Some(mut publisher), Some(root)) = (chamber.publisher.take(), root) {
+        // What was written between opening and now: nothing, but for who decides without this thread.
+        for record in reader.read_from(publisher.size())? {
+            let _ = publisher.push(&record?.position);
+        }
         let (positions, taken) = std::sync::mpsc::channel();
         chamber.tree = Some(positions);
         std::thread::Builder::new()
