@@ -182,6 +182,7 @@ impl Drop for Listening {
     }
 }
 
+#[allow(clippy::zombie_processes, reason = "it is waited for when it is dropped")]
 fn listening(state: &Path) -> Listening {
     let mut child = Command::new(env!("CARGO_BIN_EXE_matron"))
         .args(["witness", "--name", "witness.example.org/w1", "--listen", "127.0.0.1:0", "--state"])
