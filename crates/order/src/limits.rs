@@ -22,9 +22,10 @@ pub const UNLIMITED: u32 = u32::MAX;
 #[must_use]
 pub fn duty(kind: &OrderKind, erasing: bool) -> Duty {
     match kind {
-        OrderKind::JoinFirst { .. } | OrderKind::AddPerson { .. } | OrderKind::RemovePerson { .. } => {
-            Duty::People
-        }
+        OrderKind::JoinFirst { .. }
+        | OrderKind::AddPerson { .. }
+        | OrderKind::RemovePerson { .. }
+        | OrderKind::ErasePerson { .. } => Duty::People,
         OrderKind::AddKey { .. } | OrderKind::MakeApiKey { .. } | OrderKind::SetServiceToken { .. } => {
             Duty::Keys
         }

@@ -228,6 +228,7 @@ impl Chamber {
             OrderKind::Command { .. } => self.check_command(order, arguments_bytes, erasing),
             OrderKind::AddPerson { key, .. } | OrderKind::AddKey { key } => self.new_key(key).map(drop),
             OrderKind::RemovePerson { .. }
+            | OrderKind::ErasePerson { .. }
             | OrderKind::MakeApiKey { .. }
             | OrderKind::MakeStanding { .. }
             | OrderKind::SetLimit { .. }
