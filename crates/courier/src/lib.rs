@@ -27,7 +27,7 @@ mod opening;
 mod probe;
 mod room;
 
-pub use acme::{AcmeChallengeKind, AcmeConfig};
+pub use acme::{AcmeChallengeKind, AcmeConfig, AcmeDirectory, probe_acme};
 pub use back_up::{BACKED_UP, PUSH_CERTIFICATE, PUSH_KEY, back_up};
 pub use config::Config;
 pub use error::Error;

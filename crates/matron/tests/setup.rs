@@ -201,6 +201,75 @@ fn a_wrong_answer_is_refused_by_its_step_and_writes_nothing() {
     assert!(!std::fs::read_to_string(place.config()).unwrap().contains("tls_certificate"));
 }
 
+/// `matron doctor`'s checks by their id.
+fn doctor(place: &Place, more: &[&str]) -> std::collections::HashMap<String, serde_json::Value> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_matron"));
+    command.args(["doctor", "--json", "--data"]).arg(place.path("data")).arg("--config").arg(place.config());
+    place.clean(&mut command);
+    let said = command.args(more).output().unwrap();
+    let said: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
+    let checks = said["checks"].as_array().unwrap().iter();
+    checks.map(|c| (c["id"].as_str().unwrap().to_owned(), c.clone())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_house_set_up_for_acme_gets_its_certificate_and_the_doctor_says_how_it_stands() {
+    let place = Place::new();
+    let here = |port| std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    let manner = testkit::acme::Manner::obliging(here(free_port()), here(place.phones));
+    let authority = testkit::acme::Server::start(manner).await.unwrap();
+    let (directory, root) = (authority.directory(), place.path("root.pem"));
+    std::fs::write(&root, authority.root_pem()).unwrap();
+    let mut config = std::fs::read_to_string(place.config()).unwrap();
+    config.push_str(&format!("[acme]\ntrust_anchor = {:?} # of this test\n", root.display().to_string()));
+    std::fs::write(place.config(), config).unwrap();
+
+    let host = format!("localhost:{}", place.phones);
+    let by_acme = [
+        "--host",
+        &host,
+        "--organization",
+        "Example Hospital",
+        "--tls",
+        "acme",
+        "--acme-directory",
+        &directory,
+    ];
+    let open = place.setup(&by_acme).output().unwrap();
+    assert!(place.said(&open).contains("needs your consent to the CA's terms"), "{}", place.said(&open));
+    let agreed = ["--acme-agree", "--acme-contact", "mdm@example.org"];
+    let made = place.setup(&[&by_acme[..], &agreed].concat()).output().unwrap();
+    assert!(made.status.success(), "{}", place.said(&made));
+    let config = std::fs::read_to_string(place.config()).unwrap();
+    assert!(
+        config.contains("contact = \"mailto:mdm@example.org\"") && config.contains("# of this test"),
+        "{config}"
+    );
+    let before = doctor(&place, &[]);
+    assert_eq!(before["acme.certificate"]["verdict"], "warn", "{before:#?}");
+    assert_eq!(before["acme.directory"]["verdict"], "ok", "{before:#?}");
+
+    let _running = place.serve();
+    let until = std::time::Instant::now() + PATIENCE;
+    while doctor(&place, &[])["acme.certificate"]["verdict"] != "ok" {
+        assert!(std::time::Instant::now() < until, "no certificate; refused: {:?}", authority.refused());
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let outside = doctor(&place, &["--phone-ready", "--trust", root.to_str().unwrap()]);
+    // A root that phones have to be told of is a warning, and nothing worse.
+    assert_eq!(outside["tls.chain"]["verdict"], "warn", "{outside:#?}");
+    assert_eq!(authority.contact(), serde_json::json!(["mailto:mdm@example.org"]));
+
+    // Run again, it has nothing more to ask about the certificate.
+    let again = place.setup(&["--check"]).output().unwrap();
+    assert!(place.said(&again).contains("by ACME from"), "{}", place.said(&again));
+    let nobody = format!("https://localhost:{}/directory", free_port());
+    std::fs::write(place.config(), config.replace(&directory, &nobody)).unwrap();
+    let silent = doctor(&place, &[]);
+    assert_eq!(silent["acme.directory"]["verdict"], "fail", "{silent:#?}");
+    assert_eq!(silent["acme.certificate"]["verdict"], "ok", "it is shown all the same");
+}
+
 /// A program on a terminal of its own, by `script` of util-linux.
 struct Terminal {
     child: Child,

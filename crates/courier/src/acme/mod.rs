@@ -7,6 +7,7 @@
 
 mod http;
 mod kept;
+mod probe;
 mod schedule;
 mod trying;
 
@@ -23,6 +24,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::room::hold;
 use crate::{Error, config};
 use kept::Progress;
+pub use probe::{AcmeDirectory, probe_acme};
 use schedule::{Suggested, Validity};
 
 /// How long the door may take for a step.

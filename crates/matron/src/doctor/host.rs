@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use model::{Clock, SystemClock, TimeMs};
 
-use super::{Check, files, held, rooms};
+use super::{Check, acme, files, held, rooms};
 use crate::Place;
 use crate::backups::{LAST_FILE, Last};
 use crate::certificate::{days_left, facts, fits, read_chain, read_file, read_key};
@@ -19,7 +19,7 @@ pub(super) struct Host<'a> {
     place: &'a Place,
     pub(super) data: PathBuf,
     /// None when it can't be read; the first check says why.
-    config: Option<Config>,
+    pub(super) config: Option<Config>,
     now_ms: TimeMs,
     deep: bool,
     /// The process that runs on this data folder.
@@ -45,6 +45,7 @@ const CHECKS: &[fn(&Host<'_>) -> Vec<Check>] = &[
     ledger_holds,
     statement,
     tls_certificate,
+    acme::checks,
     house_certificates,
     push_certificate,
     push_service,
@@ -266,7 +267,7 @@ fn statement(host: &Host<'_>) -> Vec<Check> {
 }
 
 /// How a certificate that will run out is told.
-fn until(
+pub(super) fn until(
     id: &'static str,
     what: &str,
     not_after_ms: TimeMs,

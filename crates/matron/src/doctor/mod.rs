@@ -2,6 +2,7 @@
 //!
 //! Every check is a [`Check`]. [`host`] looks at this machine; [`phone`] looks from outside, as a phone would.
 
+mod acme;
 mod files;
 mod held;
 mod host;
