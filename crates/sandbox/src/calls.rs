@@ -117,8 +117,8 @@ const EVERY_ROOM: &[Call] = &calls![
     clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday
     epoll_create1 epoll_ctl epoll_pwait eventfd2 ppoll
     getpid getppid gettid getuid geteuid getgid getegid getrandom getrusage uname sysinfo getcwd
-    openat close dup read write readv writev pread64 pwrite64 preadv pwritev lseek fstat newfstatat statx
-    readlinkat faccessat faccessat2 getdents64 fsync fdatasync ftruncate fallocate fchmod
+    close dup read write readv writev pread64 pwrite64 preadv pwritev lseek fstat newfstatat statx
+    readlinkat faccessat faccessat2 getdents64 fsync fdatasync ftruncate fallocate
     renameat renameat2 unlinkat mkdirat
     getsockname getpeername getsockopt shutdown recvfrom recvmsg
 ];
@@ -126,7 +126,7 @@ const EVERY_ROOM: &[Call] = &calls![
 /// The same where the architecture has older calls for it.
 #[cfg(target_arch = "x86_64")]
 const EVERY_ROOM_OLDER: &[Call] = &calls![
-    open stat lstat access readlink getdents poll epoll_wait rename unlink mkdir rmdir
+    stat lstat access readlink getdents poll epoll_wait rename unlink mkdir rmdir
 ];
 #[cfg(not(target_arch = "x86_64"))]
 const EVERY_ROOM_OLDER: &[Call] = &[];
@@ -186,13 +186,17 @@ fn none_of(bits: u32) -> Is {
 
 /// What every room makes and what is held by its arguments. `pid`: the process that is held.
 fn held(pid: u32) -> Vec<Allow> {
-    let [mmap, mprotect, clone, tgkill, prctl, prlimit, ioctl, fcntl, socketpair, setsockopt] =
-        calls![mmap mprotect clone tgkill prctl prlimit64 ioctl fcntl socketpair setsockopt];
+    let [mmap, mprotect, clone, tgkill, prctl, prlimit, ioctl, fcntl, socketpair, setsockopt, openat, fchmod] =
+        calls![mmap mprotect clone tgkill prctl prlimit64 ioctl fcntl socketpair setsockopt openat fchmod];
+    let no_other_user = none_of(libc::S_ISUID | libc::S_ISGID);
     let executable = none_of(libc::PROT_EXEC as u32);
     let (socket, tcp) = (libc::SOL_SOCKET as u32, libc::IPPROTO_TCP as u32);
     let option =
         |level: u32, name: i32| vec![Argument(1, Is::Word(level)), Argument(2, Is::Word(name as u32))];
-    vec![
+    let mut out = vec![
+        // A file that runs as its owner would be a way for others on the host, whom no sandbox holds.
+        one(openat, &[Argument(3, no_other_user)]),
+        one(fchmod, &[Argument(1, no_other_user)]),
         // No bytes that came in become code.
         one(mmap, &[Argument(2, executable)]),
         one(mprotect, &[Argument(2, executable)]),
@@ -238,7 +242,10 @@ fn held(pid: u32) -> Vec<Allow> {
                 option(socket, libc::SO_LINGER),
             ],
         },
-    ]
+    ];
+    #[cfg(target_arch = "x86_64")]
+    out.push(one(calls![open][0], &[Argument(2, no_other_user)]));
+    out
 }
 
 /// Writing to sockets. One that may be or become an unconnected TCP socket (a listener after shutdown(2))

@@ -30,6 +30,16 @@ const fn socket(family: i32, kind: i32, protocol: i32) -> [i64; 6] {
 }
 
 const ROWS: &[Row] = &[
+    // No file that runs as its owner.
+    (
+        "openat",
+        libc::SYS_openat,
+        &[[NONE, 0, 0, 0o4700, 0, 0], [NONE, 0, libc::O_CREAT as i64, 0o2700, 0, 0]],
+        &[[NONE, 0, libc::O_CREAT as i64, 0o777, 0, 0]],
+    ),
+    ("fchmod", libc::SYS_fchmod, &[on(NONE, 0o4755), on(NONE, 0o2755)], &[on(NONE, 0o600)]),
+    #[cfg(target_arch = "x86_64")]
+    ("open", libc::SYS_open, &[[0, 0, 0o4700, 0, 0, 0], [0, 0, 0o2700, 0, 0, 0]], &[[0, 0, 0o600, 0, 0, 0]]),
     // No bytes become code.
     (
         "mmap",

@@ -60,7 +60,12 @@ fn other(room: Room) -> Room {
 }
 
 fn command(room: Room, allowed: &Allowed, acts: &[Act]) -> Command {
-    let task = Task { room, allowed: allowed.clone(), acts: acts.to_vec() };
+    on_a_kernel_without(&[], room, allowed, acts)
+}
+
+/// The same where the kernel seems to lack these calls.
+fn on_a_kernel_without(calls: &[i64], room: Room, allowed: &Allowed, acts: &[Act]) -> Command {
+    let task = Task { room, allowed: allowed.clone(), acts: acts.to_vec(), lacking: calls.to_vec() };
     let mut command = Command::new(env!("CARGO_BIN_EXE_trespasser"));
     command.arg(serde_json::to_string(&task).unwrap()).env_clear();
     command

@@ -129,3 +129,23 @@ fn memory_is_locked_where_the_limit_lets_it() {
     child.kill().unwrap();
     child.wait().unwrap();
 }
+
+#[test]
+fn a_kernel_without_landlock_is_refused_by_name_unless_that_is_accepted() {
+    let house = House::new();
+    let lacking = [libc::SYS_landlock_create_ruleset];
+    for room in Room::ALL {
+        let allowed = house.allowed(room);
+        let output = on_a_kernel_without(&lacking, room, &allowed, &[Act::Thread]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(output.status.code(), Some(3), "{said}");
+        for named in
+            ["landlock (needs Linux 5.19", "landlock_truncate", "landlock_tcp", "sandbox.danger_without = ["]
+        {
+            assert!(said.contains(named), "{said}");
+        }
+        let accepted = Allowed { without: vec![Layer::Landlock], ..allowed };
+        let output = on_a_kernel_without(&lacking, room, &accepted, &[Act::Thread]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "[0]\n", "{output:?}");
+    }
+}

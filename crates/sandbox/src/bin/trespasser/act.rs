@@ -14,6 +14,8 @@ pub struct Task {
     pub room: Room,
     pub allowed: Allowed,
     pub acts: Vec<Act>,
+    /// Calls that this kernel is made to seem to lack.
+    pub lacking: Vec<i64>,
 }
 
 /// One act. Its outcome is what the kernel said: 0 or more, or the error's number below 0.
