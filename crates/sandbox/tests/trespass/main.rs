@@ -11,6 +11,7 @@ mod files;
 mod network;
 mod process;
 
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -34,7 +35,9 @@ impl House {
             let folder = dir.path().join("data/rooms").join(room.name());
             std::fs::create_dir_all(folder.join("empty")).unwrap();
             std::fs::write(folder.join("key"), "secret").unwrap();
-            std::fs::copy("/bin/true", folder.join("program")).unwrap();
+            // No loader to be refused in its stead: whether it may be executed is asked before what it is.
+            std::fs::write(folder.join("program"), "neither a script nor a program").unwrap();
+            std::fs::set_permissions(folder.join("program"), PermissionsExt::from_mode(0o755)).unwrap();
         }
         std::fs::create_dir_all(dir.path().join("tls")).unwrap();
         std::fs::write(dir.path().join("tls/chain.pem"), "public").unwrap();
