@@ -55,15 +55,15 @@ pub(crate) fn place_of(path: &Path, own: &Path) -> PathBuf {
     }
 }
 
-/// A folder that holds more than what belongs to one file: the system's, somebody's home, or this house.
+/// A folder that holds more than what belongs to one file: the system's, somebody's home, one that holds this
+/// room or is a neighbour's.
 fn is_wide(folder: &Path, own: &Path) -> bool {
-    let house = own.parent().unwrap_or(own);
-    let house = house.canonicalize().unwrap_or_else(|_| house.to_owned());
-    folder.components().count() <= 2
-        || house.starts_with(folder)
-        || ["/etc/ssl", "/usr/share", "/usr/lib", "/var/lib", "/run/secrets"]
-            .iter()
-            .any(|w| Path::new(w) == folder)
+    const SHARED: [&str; 6] = ["/etc/ssl", "/usr/share", "/usr/lib", "/var/lib", "/run/secrets", "/home"];
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let rooms = real(own.parent().unwrap_or(own));
+    let shared =
+        SHARED.iter().any(|wide| folder == Path::new(wide)) || folder.parent() == Some(Path::new("/home"));
+    folder.components().count() <= 2 || shared || rooms.starts_with(folder) || folder.starts_with(rooms)
 }
 
 /// From here on this thread, and each that it starts, sees what is allowed. The kernel's interface version.
@@ -115,12 +115,16 @@ mod tests {
         let own = dir.join("data/rooms/door");
         std::fs::create_dir_all(&own).unwrap();
         std::fs::create_dir_all(dir.join("tls")).unwrap();
-        for file in ["tls/chain.pem", "chain.pem"] {
+        std::fs::create_dir_all(dir.join("data/rooms/vault")).unwrap();
+        let alone = ["chain.pem", "data/chain.pem", "data/rooms/chain.pem", "data/rooms/vault/chain.pem"];
+        for file in alone.into_iter().chain(["tls/chain.pem"]) {
             std::fs::write(dir.join(file), "x").unwrap();
         }
         let dir = dir.canonicalize().unwrap();
         assert_eq!(place_of(&dir.join("tls/chain.pem"), &own), dir.join("tls"));
-        assert_eq!(place_of(&dir.join("chain.pem"), &own), dir.join("chain.pem"));
+        for file in alone {
+            assert_eq!(place_of(&dir.join(file), &own), dir.join(file), "{file}");
+        }
         assert_eq!(place_of(Path::new("/etc/hosts"), &own), Path::new("/etc/hosts"));
         std::fs::remove_dir_all(&dir).unwrap();
     }
