@@ -385,6 +385,16 @@ mod tests {
     }
 
     #[test]
+    fn a_time_that_a_client_sent_is_not_the_rows() {
+        let row = EDGE.replace("Mozilla/5.0%20(x)", "x - - [16/May/2020:03:01:36 +0100] \"GET /x HTTP/1.1\"");
+        let fields = crate::line::FieldMap::default();
+        let layouts = crate::line::Layouts { format: None, fields: &fields, columns: None };
+        let whole = layouts.parse(row.as_bytes()).unwrap();
+        assert_eq!(seconds(&whole), 1_747_360_896);
+        assert_eq!(layouts.stamp_of(row.as_bytes()), whole.stamp);
+    }
+
+    #[test]
     fn the_date_may_stand_above_or_below_the_header() {
         for text in [
             "#Version: 1.0\n#Date: 2025-05-16 00:00:00\n#Fields: time cs-method cs-uri\n02:01:36 GET /p\n",

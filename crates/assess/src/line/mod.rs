@@ -150,9 +150,10 @@ impl Layouts<'_> {
         if self.format.is_some() {
             return self.parse(bytes).and_then(|l| l.stamp);
         }
+        // In the order of `parse`: a time that a client sent, further behind, is not the line's.
         self.columns
             .and_then(|c| c.stamp_of(bytes))
-            .or_else(|| stamp_of(bytes).map(|(s, _)| s))
             .or_else(|| columns::guess(bytes)?.stamp)
+            .or_else(|| stamp_of(bytes).map(|(s, _)| s))
     }
 }
