@@ -309,6 +309,7 @@ pub(crate) fn install(room: Room, step: Step, dir: &Path, without: &[sandbox::La
                 wrapped_key: row.wrapped_key,
                 ciphertext: row.ciphertext,
                 mask: row.mask,
+                names_of: u64::MAX,
             }))?
         }
         (Room::Vault, Step::TryRecord) => serde_json::to_string(&vault::try_record(dir, &read_json()?)?)?,

@@ -17,7 +17,7 @@ use serde_json::json;
 
 use super::RestoreArgs;
 use super::child::step;
-use super::restore::into;
+use super::restore::{House, into};
 use crate::cli::show;
 use crate::config::Config;
 use crate::rooms::{Room, Step};
@@ -74,7 +74,7 @@ pub(super) fn rehearse(args: &RestoreArgs) -> Result<()> {
     let house =
         into(&data, &args.backup, &args.identity, args.ledger.as_deref()).context("it does not restore")?;
     let restored = begun.elapsed();
-    let tried = try_record(&house.config, &data)?;
+    let tried = try_record(&house, &data)?;
     let entries = verify(&data, house.vault.entries)?;
     serve(&house.config, &data).context("it does not serve")?;
     drop(scratch);
@@ -108,10 +108,14 @@ pub(super) fn rehearse(args: &RestoreArgs) -> Result<()> {
 }
 
 /// Opens one record with the vault's restored keys, in the vault's own process.
-fn try_record(config: &Config, data: &Path) -> Result<Option<vault::Tried>> {
+fn try_record(house: &House, data: &Path) -> Result<Option<vault::Tried>> {
+    let config = &house.config;
     let rooms = data.join("rooms");
     let found = step(config, Room::Core, Step::TestRecord, &rooms.join("core"), "")?;
-    let Some(record) = serde_json::from_str::<Option<vault::TestRecord>>(&found)? else { return Ok(None) };
+    let Some(mut record) = serde_json::from_str::<Option<vault::TestRecord>>(&found)? else {
+        return Ok(None);
+    };
+    record.names_of = house.manifest.ledger().map_or(0, |at| at.entries);
     let input = serde_json::to_string(&record)?;
     let tried: vault::Tried =
         serde_json::from_str(&step(config, Room::Vault, Step::TryRecord, &rooms.join("vault"), &input)?)?;

@@ -269,6 +269,32 @@ fn a_newer_ledger_of_the_same_house_takes_the_backups_place_and_another_ledger_d
 }
 
 #[test]
+fn who_was_erased_in_the_newer_ledger_is_erased_again_in_the_restored_house() {
+    let (mut house, ada) = House::joined();
+    let invited = |house: &mut House, name| house.invite(&ada, name, "ward-7").enrolment;
+    let (grace, ben) = (invited(&mut house, "Grace Example"), invited(&mut house, "Ben Example"));
+    let operator = Operator::new();
+    let made = operator.back_up(&house);
+    let subject = model::DataSubject::Holder(grace);
+    let erase = OrderKind::ErasePerson { subject, despite_enrolled: true };
+    assert_eq!(house.order_refused(&ada, erase, vec![]), None);
+    let newer = fs::read(house.dir.path().join(ledger::FILE_NAME)).unwrap();
+    let (dir, said) = operator.unpacked(&made);
+    let key_file = dir.path().join(KEYS_FILE_NAME);
+    let with_her_key = fs::read(&key_file).unwrap();
+    fs::write(dir.path().join(ledger::FILE_NAME), newer).unwrap();
+    restored(dir.path(), &said, NOW_MS).unwrap();
+    let chamber = Chamber::open(dir.path(), config(&dir), Arc::new(house.clock.clone())).unwrap();
+    let opens = |phone: EnrolmentId| {
+        chamber.people_keys.open(phone.into(), &chamber.state.enrolments[&phone].holder).is_ok()
+    };
+    assert!(!opens(grace) && opens(ben));
+    let now = fs::read(&key_file).unwrap();
+    let changed = now.chunks(64).zip(with_her_key.chunks(64)).filter(|(a, b)| a != b).count();
+    assert_eq!(changed, 1, "her key is out of the file");
+}
+
+#[test]
 fn parts_that_do_not_belong_together_are_refused_and_nothing_is_written() {
     let (mut house, ada) = House::joined();
     let operator = Operator::new();
@@ -305,6 +331,7 @@ fn a_test_record_opens_with_its_own_keys_alone_and_says_nothing_of_its_value() {
         wrapped_key: row.wrapped_key.clone(),
         ciphertext: row.ciphertext.clone(),
         mask: seal::mask("DeviceName", "a made-up value"),
+        names_of: u64::MAX,
     };
     // A rehearsal's vault does not run.
     let still = |House { dir, chamber, .. }: House| {
