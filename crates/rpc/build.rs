@@ -5,6 +5,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = [
         "proto/common.proto",
         "proto/acme.proto",
+        "proto/alarm.proto",
         "proto/reader.proto",
         "proto/door.proto",
         "proto/vault.proto",

@@ -135,6 +135,7 @@ pub async fn run_by(
                 listeners.spawn(api::serve(room.clone(), tcp, tls.clone(), room.stopping.subscribe()));
             }
             Some(RoomEvent::Listener(..)) => {}
+            Some(RoomEvent::Alarms(_)) => tracing::warn!("the pipe for alarms is not the core's"),
             Some(RoomEvent::Stop) | None => break Ok(()),
         }
     };

@@ -1,4 +1,4 @@
-//! The courier's part of a backup: its folder, and Apple's push certificate that the configuration names.
+//! The courier's part of a backup: its folder (without alarms under way), and Apple's push certificate that the configuration names.
 
 use std::fs::File;
 use std::path::Path;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::acme::AcmeConfig;
+use crate::alarms::AlarmsConfig;
 
 /// What the operator sets. Every key but the folder has a default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +42,9 @@ pub struct Config {
     /// A public TLS certificate by ACME. None: the courier speaks to no authority.
     #[serde(default)]
     pub acme: Option<AcmeConfig>,
+    /// Where alarms go. Nothing set: into the log alone.
+    #[serde(default)]
+    pub alarms: AlarmsConfig,
 }
 
 fn endpoint() -> String {
@@ -83,6 +87,7 @@ impl Config {
             at_once: at_once(),
             certificate_poll_s: certificate_poll_s(),
             acme: None,
+            alarms: AlarmsConfig::default(),
         }
     }
 
@@ -114,6 +119,7 @@ impl Config {
         if let Some(acme) = &self.acme {
             acme.check()?;
         }
+        self.alarms.check()?;
         self.endpoint().map(drop)
     }
 

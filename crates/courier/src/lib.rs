@@ -15,8 +15,12 @@
 //!
 //! # The public TLS certificate
 //! Where it is configured, the courier also gets the door a certificate by ACME. See [`AcmeConfig`].
+//!
+//! # Alarms
+//! The vault's alarms come by a pipe of their own, past core, and go where [`AlarmsConfig`] says.
 
 mod acme;
+mod alarms;
 mod apns;
 mod back_up;
 mod config;
@@ -28,6 +32,7 @@ mod probe;
 mod room;
 
 pub use acme::{AcmeChallengeKind, AcmeConfig, AcmeDirectory, probe_acme};
+pub use alarms::{AlarmsConfig, probe_alarms};
 pub use back_up::{BACKED_UP, PUSH_CERTIFICATE, PUSH_KEY, back_up};
 pub use config::Config;
 pub use error::Error;

@@ -22,6 +22,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::acme::Acme;
+use crate::alarms::Alarms;
 use crate::apns::{Apns, Sent};
 use crate::identity::{Identities, Identity};
 use crate::opening::{Opened, Opening};
@@ -62,11 +63,14 @@ pub async fn run_with_clock(
         source,
     })?;
     let acme = Acme::open(&config, clock.clone())?;
+    let alarms = Alarms::open(&config, clock.clone())?;
+    let mut tasks = alarms.start();
     let keeping = acme.clone().map(|acme| tokio::spawn(acme.keep()));
     let room = Room(Arc::new(Inside {
         trust,
         clock,
         acme,
+        alarms: alarms.clone(),
         opening: Mutex::new(Opening::new(keys::read_key(&config.data_dir)?)),
         identities: Mutex::new(Identities::new(&config)),
         apns: Apns::new(config.endpoint()?, config.expiration_days, config.at_once),
@@ -97,7 +101,9 @@ pub async fn run_with_clock(
                         tracing::error!(%error, "a pair with core could not be used");
                     }
                 }
-                // Alarms from the vault come by a pipe of its own in a later release.
+                Some(RoomEvent::Alarms(end)) => {
+                    tasks.spawn(alarms.clone().receive(end));
+                }
                 Some(RoomEvent::Peer(name, _)) => tracing::warn!(room = %name, "the courier has no such neighbour"),
                 Some(RoomEvent::Listener(..)) => tracing::warn!("the courier takes no listener"),
                 Some(RoomEvent::Stop) | None => break,
@@ -128,6 +134,7 @@ struct Inside {
     trust: Trust,
     clock: Arc<dyn Clock>,
     acme: Option<Arc<Acme>>,
+    alarms: Arc<Alarms>,
     opening: Mutex<Opening>,
     identities: Mutex<Identities>,
     apns: Apns,
@@ -301,6 +308,7 @@ impl Courier for Room {
             failed: self.0.failed.load(Ordering::Relaxed),
             last_error: words.join("; "),
             acme: self.0.acme.as_ref().map(|acme| acme.health()),
+            alarms: Some(self.0.alarms.health()),
         }))
     }
 }

@@ -151,6 +151,7 @@ pub async fn run(
                 let task = accept(listener, entrance.clone(), stop.clone());
                 accepting.push(tokio::spawn(task));
             }
+            Some(RoomEvent::Alarms(_)) => tracing::warn!("the pipe for alarms is not the door's"),
             Some(RoomEvent::Stop) | None => break,
         }
     }

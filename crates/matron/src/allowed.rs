@@ -43,10 +43,13 @@ impl Config {
             Room::Vault => allowed.lock_memory = true,
             Room::Courier => {
                 allowed.reads = files(&[&push.certificate, &push.key, &push.trust_anchor, anchor]);
+                let alarms = self.alarms();
+                allowed.reads.extend(files(&alarms.files()));
                 allowed.reads.extend(RESOLVER_FILES.map(PathBuf::from));
                 let mut ports = vec![DNS_PORT];
                 ports.extend(port_of(&push.endpoint));
                 ports.extend(self.acme.directory.as_deref().and_then(port_of));
+                ports.extend(alarms.ports());
                 allowed.connects = ports;
                 allowed.dns_over_udp = self.sandbox.dns_over_udp;
             }
@@ -69,9 +72,11 @@ mod tests {
         let mut config = Config::default();
         config.push.endpoint = "https://push.example.org:2197".into();
         config.acme.directory = Some("https://acme.example.org/directory".into());
+        config.alarms.webhook_url = Some("https://hooks.example.org:8443/x".into());
+        config.alarms.syslog = Some("siem.example.org".into());
         for room in Room::ALL {
             let ports = config.allowed(room, Path::new("/x")).connects;
-            let wanted: &[u16] = if room == Room::Courier { &[53, 2197, 443] } else { &[] };
+            let wanted: &[u16] = if room == Room::Courier { &[53, 2197, 443, 8443, 6514] } else { &[] };
             assert_eq!(ports, wanted, "{}", room.name());
         }
     }

@@ -20,6 +20,7 @@ pub(crate) struct Config {
     pub(crate) phones: Phones,
     pub(crate) administrators: Administrators,
     pub(crate) acme: Acme,
+    pub(crate) alarms: Alarms,
     pub(crate) push: Push,
     pub(crate) enrolment: Enrolment,
     pub(crate) inventory: Inventory,
@@ -98,6 +99,18 @@ impl Default for Acme {
     }
 }
 
+/// Where alarms go.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Alarms {
+    pub(crate) webhook_url: Option<String>,
+    pub(crate) webhook_secret: Option<PathBuf>,
+    pub(crate) syslog: Option<String>,
+    pub(crate) syslog_certificate: Option<PathBuf>,
+    pub(crate) syslog_key: Option<PathBuf>,
+    pub(crate) trust_anchor: Option<PathBuf>,
+}
+
 /// Apple's push service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -171,6 +184,7 @@ impl Default for Config {
             phones: Phones::default(),
             administrators: Administrators::default(),
             acme: Acme::default(),
+            alarms: Alarms::default(),
             push: Push::default(),
             enrolment: Enrolment::default(),
             inventory: Inventory::default(),
@@ -395,6 +409,10 @@ impl Config {
             ("push.key", &self.push.key),
             ("push.trust_anchor", &self.push.trust_anchor),
             ("acme.trust_anchor", &self.acme.trust_anchor),
+            ("alarms.webhook_secret", &self.alarms.webhook_secret),
+            ("alarms.syslog_certificate", &self.alarms.syslog_certificate),
+            ("alarms.syslog_key", &self.alarms.syslog_key),
+            ("alarms.trust_anchor", &self.alarms.trust_anchor),
         ] {
             if let Some(path) = path
                 && !path.is_file()
@@ -406,6 +424,7 @@ impl Config {
             Recipients::parse(&self.backup.recipients)?;
         }
         self.check_acme()?;
+        self.alarms().check()?;
         self.core(Path::new("")).check()?;
         Ok(())
     }
@@ -546,6 +565,20 @@ impl Config {
         }
     }
 
+    /// Where alarms go, for the courier.
+    pub(crate) fn alarms(&self) -> courier::AlarmsConfig {
+        let a = &self.alarms;
+        courier::AlarmsConfig {
+            sender: self.tls_names().into_iter().next().unwrap_or_default(),
+            webhook_url: a.webhook_url.clone(),
+            webhook_secret: a.webhook_secret.clone(),
+            syslog: a.syslog.clone(),
+            syslog_certificate: a.syslog_certificate.clone(),
+            syslog_key: a.syslog_key.clone(),
+            trust_anchor: a.trust_anchor.clone(),
+        }
+    }
+
     pub(crate) fn courier(&self, dir: &Path) -> courier::Config {
         courier::Config {
             endpoint: self.push.endpoint.clone(),
@@ -564,6 +597,7 @@ impl Config {
                 },
                 trust_anchor: self.acme.trust_anchor.clone(),
             }),
+            alarms: self.alarms(),
             ..courier::Config::new(dir.join("courier"))
         }
     }
@@ -630,6 +664,8 @@ mod tests {
             ("acme.directory=https://acme.example.org/d", "acme.agree_to_terms"),
             ("acme.challenge=dns-01", "challenge"),
             ("backup.recipients=[\"age1made-up\"]", "backup.recipients"),
+            ("alarms.webhook_url=https://hooks.example.org", "alarms.webhook_secret"),
+            ("alarms.syslog_key=/nowhere.pem", "alarms.syslog_key"),
         ] {
             let e = format!("{:#}", Config::read(&place(&[set])).unwrap_err());
             assert!(e.contains(key), "{set}: {e}");

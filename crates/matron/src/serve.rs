@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use rpc::alarm;
 use rpc::control::{ControlEnd, ToRoom, ToSupervisor, neighbours, pair};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
@@ -71,6 +72,9 @@ struct Supervisor {
     config: Config,
     rooms_dir: PathBuf,
     listeners: HashMap<Room, Vec<(&'static str, TcpListener)>>,
+    /// The ends of the pipe for alarms: where the courier reads, where the vault writes. One pipe for all their
+    /// lives, so that what stands in it waits for a courier that is away.
+    alarms: HashMap<Room, OwnedFd>,
     living: HashMap<Room, Living>,
     was_ready: HashMap<Room, bool>,
     failures: HashMap<Room, u32>,
@@ -264,6 +268,7 @@ async fn supervise(
     let (tx, mut events) = mpsc::unbounded_channel();
     let mut of_door = vec![("phones", phones)];
     of_door.extend(acme.map(|acme| ("acme", acme)));
+    let (read, write) = alarm::pipe().context("the pipe for alarms")?;
     let mut supervisor = Supervisor {
         config,
         rooms_dir,
@@ -271,6 +276,7 @@ async fn supervise(
             (Room::Door, of_door),
             (Room::Core, vec![("administrators", administrators)]),
         ]),
+        alarms: HashMap::from([(Room::Courier, read), (Room::Vault, write)]),
         living: HashMap::new(),
         was_ready: HashMap::new(),
         failures: HashMap::new(),
@@ -364,6 +370,9 @@ impl Supervisor {
         for (name, listener) in self.listeners.get(&room).into_iter().flatten() {
             let handed = OwnedFd::from(listener.try_clone()?);
             let _ = control.send(&ToRoom::Listener { name: (*name).to_owned() }, &[handed]);
+        }
+        if let Some(end) = self.alarms.get(&room) {
+            let _ = control.send(&ToRoom::Alarms, &[end.try_clone()?]);
         }
         let started = Instant::now();
         let answered_ms = Arc::new(AtomicU64::new(0));
@@ -577,6 +586,7 @@ mod tests {
             config: Config::default(),
             rooms_dir: PathBuf::new(),
             listeners: HashMap::new(),
+            alarms: HashMap::new(),
             living: HashMap::new(),
             was_ready: HashMap::new(),
             failures: HashMap::new(),

@@ -78,6 +78,7 @@ pub async fn run_with_clock(
                 }
                 Some(RoomEvent::Peer(name, _)) => tracing::warn!(room = %name, "the reader has no such neighbour"),
                 Some(RoomEvent::Listener(..)) => tracing::warn!("the reader takes no listener"),
+                Some(RoomEvent::Alarms(_)) => tracing::warn!("the pipe for alarms is not the reader's"),
                 Some(RoomEvent::Stop) | None => break,
             },
             ended = &mut server => {

@@ -39,6 +39,8 @@ pub enum ToRoom {
         /// `phones` or `administrators`.
         name: String,
     },
+    /// The room's end of the pipe for alarms comes with the message (one descriptor). See [`crate::alarm`].
+    Alarms,
     /// Answer with [`ToSupervisor::Alive`], from where the room does its work.
     Ping,
     /// Write your part of a backup into the file that comes with the message (one descriptor).
@@ -169,6 +171,8 @@ pub enum RoomEvent {
     Peer(String, UnixStream),
     /// A bound listener.
     Listener(String, TcpListener),
+    /// The room's end of the pipe for alarms.
+    Alarms(OwnedFd),
     /// Finish and exit.
     Stop,
 }
@@ -245,6 +249,7 @@ fn read_control(
         let event = match (message, fds.pop()) {
             (ToRoom::Peer { room }, Some(fd)) => RoomEvent::Peer(room, UnixStream::from(fd)),
             (ToRoom::Listener { name }, Some(fd)) => RoomEvent::Listener(name, TcpListener::from(fd)),
+            (ToRoom::Alarms, Some(end)) => RoomEvent::Alarms(end),
             (ToRoom::Stop, _) => RoomEvent::Stop,
             (ToRoom::BackUp { request }, Some(fd)) => {
                 let _ = backups.send((request, File::from(fd)));

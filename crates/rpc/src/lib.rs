@@ -1,12 +1,13 @@
 //! The walls between the rooms: the `.proto` files and their generated code ([`proto`]), the pairs
 //! of descriptors over which they are spoken ([`pair`]), the control pair over which the supervisor
-//! hands descriptors to a room ([`control`]), and calls multiplexed over one long stream
+//! hands descriptors to a room ([`control`]), the pipe for alarms ([`alarm`]), and calls multiplexed over one long stream
 //! ([`CallStream`]).
 //!
 //! There are no socket paths: whom a room was not given it can't reach. When a room died and was
 //! started again, its neighbours are handed a fresh pair; a [`pair::PeerSlot`] (for whoever dials)
 //! and a [`pair::PeerIncoming`] (for whoever serves) take it in.
 
+pub mod alarm;
 mod calls;
 pub mod control;
 mod convert;

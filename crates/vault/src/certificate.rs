@@ -6,6 +6,7 @@ use apple::x509::{self, Window};
 use ledger::{Body, Opaque, RefusalCode};
 use model::{EnrolmentId, TimeMs, clock::DAY_MS};
 use order::{Refusal, sha256};
+use rpc::alarm::AlarmKind;
 use seal::to;
 
 use crate::chamber::Chamber;
@@ -41,7 +42,7 @@ impl Chamber {
                     Ok((enrolment, i.certificate.clone()))
                 }
                 _ => {
-                    tracing::warn!(enrolment = %enrolment, "alarm: a challenge came again with another key");
+                    self.alarm(AlarmKind::ChallengeReused).enrolment = Some(enrolment);
                     Err(self.refuse_certificate(Some(enrolment), Refusal::ChallengeReused))
                 }
             };

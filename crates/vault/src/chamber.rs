@@ -12,10 +12,12 @@ use aws_lc_rs::rand::SystemRandom;
 use ledger::{Body, Effect, FileLedger, LedgerReader, PersonKeys, Position, Publisher};
 use model::{Clock, Compartment, DataSubject, Digest, EnrolmentId, TimeMs};
 use order::{Ed25519Secret, SignedStatement};
+use rpc::alarm::{Alarm, AlarmKind};
 use seal::{CompartmentPublic, Opener, Sealer};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::Error;
+use crate::alarms::{Alarms, alarm};
 use crate::keys::Keys;
 use crate::room::Config;
 use crate::state::{State, open_with_tree};
@@ -73,17 +75,15 @@ impl WordsSaid {
     /// The most of one phone in an hour; an enrolment takes two.
     const MOST_AN_HOUR: u32 = 60;
 
-    fn one_more(&mut self, enrolment: EnrolmentId, now_ms: TimeMs) -> bool {
+    /// Whether one more is written, and whether this is the first that is not.
+    fn one_more(&mut self, enrolment: EnrolmentId, now_ms: TimeMs) -> (bool, bool) {
         let hour = now_ms.div_euclid(model::clock::HOUR_MS);
         if hour != self.hour {
             *self = Self { hour, by_phone: HashMap::new() };
         }
         let said = self.by_phone.entry(enrolment).or_default();
         *said = said.saturating_add(1);
-        if *said == Self::MOST_AN_HOUR + 1 {
-            tracing::warn!(enrolment = %enrolment, "alarm: core's words of this phone are no longer written in this hour");
-        }
-        *said <= Self::MOST_AN_HOUR
+        (*said <= Self::MOST_AN_HOUR, *said == Self::MOST_AN_HOUR + 1)
     }
 }
 
@@ -115,6 +115,11 @@ pub(crate) struct Chamber {
     erasing: Vec<DataSubject>,
     failed: Option<Error>,
     words_said: WordsSaid,
+    pub(crate) alarms: Arc<Alarms>,
+    /// Told once this batch is durable.
+    pending_alarms: Vec<Alarm>,
+    /// The standing order whose cap was told of last, and in which hour.
+    pub(crate) cap_told: Option<(model::OrderId, TimeMs)>,
     statement: Option<(TimeMs, SignedStatement)>,
 }
 
@@ -162,7 +167,9 @@ impl Chamber {
         if state.root_key.map(|k| k.0) != Some(root_key) {
             return Err(Error::ForeignLedger);
         }
+        let alarms = Alarms::new(clock.clone());
         if let Some(cut) = ledger.cut() {
+            alarms.raise(alarm(AlarmKind::LedgerCut, clock.now_ms()));
             tracing::warn!(
                 bytes = cut.bytes,
                 index = cut.index,
@@ -182,6 +189,9 @@ impl Chamber {
         let (clock_ms, ticked_ms) = (clock.now_ms(), clock.passed_ms());
         let mut state = state;
         let now_ms = state.time_ms(clock_ms, clock_ms);
+        if state.unconfirmed.is_some() {
+            alarms.raise(alarm(AlarmKind::RestoredUnconfirmed, now_ms));
+        }
         Ok(Self {
             config,
             keys,
@@ -203,8 +213,20 @@ impl Chamber {
             erasing: Vec::new(),
             failed: None,
             words_said: WordsSaid::default(),
+            alarms,
+            pending_alarms: Vec::new(),
+            cap_told: None,
             statement: None,
         })
+    }
+
+    /// An alarm that is told once this batch is durable; the caller adds to it what it is about.
+    // It is pushed a line above.
+    #[allow(clippy::indexing_slicing)]
+    pub(crate) fn alarm(&mut self, kind: AlarmKind) -> &mut Alarm {
+        let at = self.pending_alarms.len();
+        self.pending_alarms.push(alarm(kind, self.now_ms));
+        &mut self.pending_alarms[at]
     }
 
     /// Writes an entry with this batch, and takes it into the state at once. Returns its index.
@@ -253,6 +275,7 @@ impl Chamber {
                 clock.behind_ms = self.now_ms - clock_ms,
                 "the clock was set back; it prolongs nothing"
             );
+            self.alarm(AlarmKind::ClockSetBack);
         }
         self.clock_told = behind;
         self.ticked_ms = passed_ms;
@@ -282,15 +305,35 @@ impl Chamber {
             }
             if !self.state.enrolments.contains_key(&enrolment) {
                 tracing::warn!(enrolment = %enrolment, "core's word of an unknown enrolment was not written");
-            } else if !repeatable || self.words_said.one_more(enrolment, self.now_ms) {
+                continue;
+            }
+            let (written, first_not) = match repeatable {
+                true => self.words_said.one_more(enrolment, self.now_ms),
+                false => (true, false),
+            };
+            if first_not {
+                self.alarm(AlarmKind::WordsCapped).enrolment = Some(enrolment);
+            }
+            if written {
                 position = self.record_word(word, Some(number));
             }
         }
         position
     }
 
-    /// Makes durable what was recorded since.
+    /// Makes durable what was recorded since, and then tells of it.
     pub(crate) fn flush(&mut self) -> Result<(), Error> {
+        let alarms = std::mem::take(&mut self.pending_alarms);
+        let written = self.write_down();
+        match &written {
+            Ok(()) => alarms.into_iter().for_each(|a| self.alarms.raise(a)),
+            // What the others told of has not happened.
+            Err(_) => self.alarms.raise(alarm(AlarmKind::LedgerUnwritable, self.now_ms)),
+        }
+        written
+    }
+
+    fn write_down(&mut self) -> Result<(), Error> {
         let pending = std::mem::take(&mut self.pending);
         self.pending_bytes = 0;
         if let Some(e) = self.failed.take() {

@@ -4,6 +4,7 @@
 use ledger::Body;
 use model::{Digest, EnrolmentId, SealedRow};
 use order::{Refusal, SearchSecrets};
+use rpc::alarm::AlarmKind;
 use seal::{SearchField, SearchToken, to};
 use zeroize::Zeroizing;
 
@@ -42,6 +43,9 @@ impl Chamber {
         let records = records_of(&opened);
         let searches = u32::from(!sealed_search.is_empty());
         if records > s.records_left || searches > s.searches_left {
+            let alarm = self.alarm(AlarmKind::BudgetHit);
+            (alarm.person, alarm.order) = (Some(s.person), Some(s.order));
+            alarm.refusal = Some(Refusal::GrantExhausted.number());
             return Err(Refusal::GrantExhausted);
         }
         self.budgets_pay(session, records, searches).map_err(|_| Refusal::BudgetSpent)?;

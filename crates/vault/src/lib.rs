@@ -8,6 +8,7 @@
 //! Whoever takes this room has everything; that is why it is small, parses nothing that a phone
 //! sent but what the reader sealed (a certificate request), and can't be reached from outside.
 
+mod alarms;
 mod back_up;
 mod budget;
 mod certificate;

@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use apple::x509::{Algorithms, Certificate};
 use ledger::Body;
-use model::{EnrolmentId, SealedRow, SystemClock};
+use model::{Clock, EnrolmentId, SealedRow, SystemClock};
 use order::{Refusal, encode};
+use rpc::alarm::{AlarmKind, AlarmWriter};
 use rpc::control::{ControlEnd, RoomEvent, ToSupervisor};
 use rpc::proto::vault_server::{Vault, VaultServer};
 use rpc::{pair, proto};
@@ -17,6 +19,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use crate::Error;
+use crate::alarms::{Alarms, alarm};
 use crate::chamber::{Chamber, Door, NotDurable, start};
 use crate::command::PreparedCommand;
 use crate::declarations::PhoneDeclarations;
@@ -64,17 +67,21 @@ pub async fn run(
 ) -> Result<(), Error> {
     let dir = config.data_dir.clone();
     let chamber = Chamber::open(&dir, config, Arc::new(SystemClock))?;
+    let alarms = chamber.alarms.clone();
     let (door, mut ended) = start(chamber)?;
     let tiles = ledger::TileFolder(dir.join(ledger::TREE_DIR));
     let (core, incoming) = pair::PeerIncoming::new();
-    let service = VaultServer::new(Room { door, tiles })
+    let service = VaultServer::new(Room { door, tiles, alarms: alarms.clone() })
         .max_decoding_message_size(pair::LARGEST_MESSAGE_BYTES)
         .max_encoding_message_size(pair::LARGEST_MESSAGE_BYTES);
     let mut serving = tokio::spawn(pair::server().add_service(service).serve_with_incoming(incoming));
     control.send(&ToSupervisor::Ready, &[]).map_err(|e| Error::Wall(e.to_string()))?;
+    let mut every_second = tokio::time::interval(Duration::from_secs(1));
     loop {
         tokio::select! {
+            _ = every_second.tick() => alarms.tick(),
             event = events.recv() => match event {
+                Some(RoomEvent::Alarms(end)) => alarms.attach(AlarmWriter::new(end)),
                 Some(RoomEvent::Peer(room, pair)) if room == "core" => {
                     if let Err(e) = core.renew(pair) {
                         tracing::warn!(error = %e, "a pair with core could not be used");
@@ -104,6 +111,7 @@ const MOST_WORDS: usize = 1_000;
 struct Room {
     door: Door,
     tiles: ledger::TileFolder,
+    alarms: Arc<Alarms>,
 }
 
 fn not_durable(_: NotDurable) -> Status {
@@ -371,6 +379,7 @@ impl Vault for Room {
     ) -> Result<Response<Self::FollowStream>, Status> {
         let from = request.into_inner().from;
         if from > *self.door.durable.borrow() {
+            self.alarms.raise(alarm(AlarmKind::LedgerOlder, SystemClock.now_ms()));
             return Err(Status::out_of_range("the ledger is shorter than that: it was rolled back"));
         }
         let (tx, rx) = mpsc::channel(64);

@@ -9,6 +9,7 @@ use ledger::{Body, Effect};
 use model::clock::HOUR_MS;
 use model::{CommandId, Digest, EnrolmentId, OrderId, StandingTemplate, TimeMs};
 use order::{Order, Refusal, SignedWarrant, sha256};
+use rpc::alarm::AlarmKind;
 use zeroize::Zeroizing;
 
 use crate::chamber::Chamber;
@@ -160,6 +161,7 @@ impl Chamber {
         let e = self.state.enrolments.get(enrolment).ok_or(Refusal::UnknownEnrolment)?;
         due(e, before_ms, self.now_ms)?;
         if s.left(self.now_ms) == 0 {
+            self.tell_of_cap(*standing);
             return Err(Refusal::StandingCapReached);
         }
         let newest_ends_ms = e.issued.as_ref().map_or(self.now_ms, |i| i.not_after_ms);
@@ -188,6 +190,17 @@ impl Chamber {
         let warrant = self.command_warrant(*enrolment, command, digest, expires_at_ms);
         let command = PreparedCommand { command, body, sealed: true, warrants: vec![(*enrolment, warrant)] };
         Ok(Acted { position, command, expires_at_ms })
+    }
+
+    /// Core asks again and again: once an hour is enough.
+    fn tell_of_cap(&mut self, standing: OrderId) {
+        let told = Some((standing, hour_of(self.now_ms)));
+        if self.cap_told != told {
+            self.cap_told = told;
+            let alarm = self.alarm(AlarmKind::BudgetHit);
+            alarm.order = Some(standing);
+            alarm.refusal = Some(Refusal::StandingCapReached.number());
+        }
     }
 
     /// Fresh warrants for what was done under a standing order; a phone for which nothing stands is

@@ -7,6 +7,7 @@ use order::{
     Order, OrderKind, PersonKey, Refusal, Scheme, SignatureError, SignedOrder, VerifiedOrder, decode, roles,
     sha256,
 };
+use rpc::alarm::AlarmKind;
 use seal::to;
 use zeroize::Zeroizing;
 
@@ -116,6 +117,9 @@ impl Chamber {
     fn refuse_unknown(&mut self, refusal: Refusal) -> Outcome {
         self.state.refused_orders += 1;
         tracing::warn!(refusal = refusal.number(), "an order was refused");
+        if matches!(refusal, Refusal::BadSignature | Refusal::UnknownSigner | Refusal::TokenSpent) {
+            self.alarm(AlarmKind::ForgedOrders).refusal = Some(refusal.number());
+        }
         Outcome { refusal: Some(refusal), ..Outcome::default() }
     }
 
@@ -287,6 +291,7 @@ impl Chamber {
         let of_signer = verified.signatures().iter().find(|s| s.key == signer.key);
         let signature = of_signer.map(|s| s.signature.clone()).unwrap_or_default();
         let cools_until_ms = counted.as_ref().and_then(|c| c.not_before_ms);
+        self.tell_of_effect(order, &signer, &consequence);
         let position = self.record(Body::OrderAccepted {
             order: order.id,
             digest: verified.digest(),
@@ -311,8 +316,35 @@ impl Chamber {
         }
     }
 
+    /// What others should know of, whoever signed it.
+    fn tell_of_effect(&mut self, order: &Order, signer: &Signer, consequence: &Consequence) {
+        let (kind, person) = match &consequence.effect {
+            Effect::PersonJoined { person, .. } => (AlarmKind::PersonAdded, *person),
+            Effect::PersonRemoved { person } => (AlarmKind::PersonRemoved, *person),
+            Effect::PersonKeyAdded { person, .. } => (AlarmKind::KeyAdded, *person),
+            Effect::StandingMade { .. } | Effect::StandingEnded { .. } => {
+                (AlarmKind::StandingChanged, signer.person)
+            }
+            Effect::ApiKeyMade { .. } => (AlarmKind::ApiKeyMade, signer.person),
+            Effect::RestoreConfirmed { .. } => (AlarmKind::RestoreConfirmed, signer.person),
+            _ if consequence.erasing && order.targets.len() > 1 => (AlarmKind::ErasingOrder, signer.person),
+            _ => return,
+        };
+        let (id, phones) = (order.id, order.targets.len());
+        let alarm = self.alarm(kind);
+        (alarm.order, alarm.person) = (Some(id), Some(person));
+        if kind == AlarmKind::ErasingOrder {
+            alarm.count = u64::try_from(phones).unwrap_or(u64::MAX);
+        }
+    }
+
     fn refuse(&mut self, verified: &VerifiedOrder, refusal: Refusal) -> Outcome {
         let id = verified.id();
+        if matches!(refusal, Refusal::ErasesTooMany | Refusal::TooManyPhones | Refusal::GrantExhausted) {
+            let person = verified.signers().first().and_then(|k| self.state.holder_of(k)).map(|(p, _)| p);
+            let alarm = self.alarm(AlarmKind::BudgetHit);
+            (alarm.order, alarm.person, alarm.refusal) = (Some(id), person, Some(refusal.number()));
+        }
         tracing::warn!(order = %id, refusal = refusal.number(), "an order was refused");
         let position = match ReasonKey::new(&reason_key(refusal)) {
             Ok(key) => self.record(Body::OrderRefused {

@@ -92,6 +92,53 @@ pub(crate) struct CourierState {
     last_error: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     acme: Option<AcmeState>,
+    alarms: AlarmState,
+}
+
+/// How alarms are delivered. They never pass core; this is the courier's word of it.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub(crate) struct AlarmState {
+    /// Whether the courier has the vault's pipe.
+    connected: bool,
+    /// Alarms that found no room.
+    lost: u64,
+    destinations: Vec<AlarmDestination>,
+}
+
+/// Where alarms go.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub(crate) struct AlarmDestination {
+    /// `webhook` or `syslog`.
+    name: String,
+    delivered: u64,
+    waiting: u64,
+    last_delivered_at_ms: Option<i64>,
+    last_failed_at_ms: Option<i64>,
+    /// Why the newest try failed; empty when it did not.
+    last_error: String,
+}
+
+impl AlarmState {
+    fn of(health: rpc::proto::AlarmHealth) -> Self {
+        let destinations = health.destinations.into_iter().map(|d| AlarmDestination {
+            name: d.name,
+            delivered: d.delivered,
+            waiting: d.waiting,
+            last_delivered_at_ms: Some(d.last_delivered_at_ms).filter(|t| *t > 0),
+            last_failed_at_ms: Some(d.last_failed_at_ms).filter(|t| *t > 0),
+            last_error: d.last_error,
+        });
+        Self { connected: health.connected, lost: health.lost, destinations: destinations.collect() }
+    }
+
+    fn warnings(&self) -> impl Iterator<Item = String> {
+        self.destinations.iter().filter(|d| !d.last_error.is_empty()).map(|d| {
+            format!(
+                "alarms don't reach the {} ({} waiting): {}; see 'matron doctor --alarms'",
+                d.name, d.waiting, d.last_error
+            )
+        })
+    }
 }
 
 /// The door and, behind it, the reader.
@@ -223,6 +270,7 @@ pub(crate) async fn health(
     }
     let database = room.store.trouble().map(|e| e.to_string()).unwrap_or_default();
     warnings.extend(courier.acme.as_ref().and_then(AcmeState::warning));
+    warnings.extend(courier.alarms.warnings());
     let certified = courier.acme.as_ref().is_none_or(|acme| acme.failures == 0);
     let good = database.is_empty()
         && certified
@@ -311,6 +359,7 @@ async fn courier(room: &Room) -> CourierState {
             failed: c.failed,
             last_error: c.last_error,
             acme: c.acme.map(AcmeState::of),
+            alarms: c.alarms.map(AlarmState::of).unwrap_or_default(),
         },
         _ => CourierState::default(),
     }

@@ -30,13 +30,13 @@ const LONGEST_WAIT_S: i64 = 7 * 24 * 3600;
 
 /// Host and port that requests go to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Authority {
-    host: String,
-    port: u16,
+pub(crate) struct Authority {
+    pub(crate) host: String,
+    pub(crate) port: u16,
 }
 
 /// Where an `https` URL leads, or why it is none.
-pub(super) fn authority_of(url: &str) -> Result<Authority, &'static str> {
+pub(crate) fn authority_of(url: &str) -> Result<Authority, &'static str> {
     let uri: Uri = url.parse().map_err(|_| "must be a URL such as https://acme.example.org/directory")?;
     if uri.scheme_str() != Some("https") {
         return Err("must begin with https://");

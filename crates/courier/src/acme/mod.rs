@@ -5,7 +5,7 @@
 //! to challenges, and brings the chain back. An order that was begun is kept and gone on with after a
 //! crash; a try that failed is repeated later and later, never before the authority's `Retry-After`.
 
-mod http;
+pub(crate) mod http;
 mod kept;
 mod probe;
 mod schedule;

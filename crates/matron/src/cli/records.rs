@@ -354,6 +354,28 @@ pub(crate) fn health(desk: &Desk) -> Result<()> {
     }
 }
 
+/// Where alarms go, and when one last arrived.
+fn alarms_in_words(value: &Value) -> String {
+    let mut out = Vec::new();
+    for d in value.get("destinations").and_then(Value::as_array).into_iter().flatten() {
+        let number = |key: &str| d.get(key).and_then(Value::as_u64).unwrap_or_default();
+        let time = |key: &str| show::maybe_time(d.get(key).and_then(Value::as_i64));
+        out.push(format!(
+            "{}: {} delivered (last {}), {} waiting, last failed {}",
+            d.get("name").and_then(Value::as_str).unwrap_or_default(),
+            number("delivered"),
+            time("last_delivered_at_ms"),
+            number("waiting"),
+            time("last_failed_at_ms")
+        ));
+    }
+    match value.get("lost").and_then(Value::as_u64) {
+        Some(lost) if lost > 0 => out.push(format!("{lost} lost for want of room")),
+        _ => {}
+    }
+    if out.is_empty() { "into the log alone; see the section alarms in docs/configuration.md".into() } else { out.join("; ") }
+}
+
 fn health_in_words(value: &Value) -> String {
     let at = |path: &str| value.pointer(path).cloned().unwrap_or_default();
     let text = |path: &str| match at(path) {
@@ -404,6 +426,7 @@ fn health_in_words(value: &Value) -> String {
             ),
         ),
         ("courier", format!("{}, {push}", answers("/courier/answers"))),
+        ("alarms", alarms_in_words(&at("/courier/alarms"))),
         ("keys stated until", time("/statement_expires_at_ms")),
         ("phones", if phones.is_empty() { "none".into() } else { phones.join(", ") }),
         ("certificates", format!("{certificates}; {renewed}")),

@@ -1,8 +1,9 @@
-//! `matron doctor`: looks, says what it means and what to do, and changes nothing.
+//! `matron doctor`: looks, says what it means and what to do, and changes nothing. (With `--alarms` it sends.)
 //!
 //! Every check is a [`Check`]. [`host`] looks at this machine; [`phone`] looks from outside, as a phone would.
 
 mod acme;
+mod alarms;
 mod files;
 mod held;
 mod host;
@@ -90,6 +91,9 @@ pub(crate) struct Doctor {
     /// With --phone-ready: certificates (PEM) that the phones were told to trust, such as the house's own ca.pem.
     #[arg(long, requires = "phone_ready", value_name = "FILE")]
     trust: Option<PathBuf>,
+    /// Send a test alarm to each configured destination.
+    #[arg(long, conflicts_with_all = ["phone_ready", "deep"])]
+    alarms: bool,
     /// Read the whole ledger, however long it is.
     #[arg(long, conflicts_with = "phone_ready")]
     deep: bool,
@@ -101,6 +105,7 @@ pub(crate) struct Doctor {
 /// Runs the checks. Exit code 0: nothing failed (there may be warnings); 1: something failed.
 pub(crate) fn run(args: &Doctor) -> ExitCode {
     let done = match &args.phone_ready {
+        None if args.alarms => alarms::checks(&args.place).map(|checks| (String::new(), checks)),
         Some(url) => from_outside(args, url),
         None => Ok((String::new(), host::checks(&args.place, args.deep))),
     };

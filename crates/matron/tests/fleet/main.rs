@@ -6,6 +6,7 @@
 mod acme;
 #[path = "../../src/bench/admin.rs"]
 mod admin;
+mod alarms;
 mod apps;
 mod backup;
 mod balancer;
