@@ -48,8 +48,7 @@ pub(crate) fn alarm(kind: AlarmKind, at_ms: TimeMs) -> Alarm {
 
 impl Alarms {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
-        let inside =
-            Inside { writer: None, waiting: VecDeque::new(), lost: 0, lately: BTreeMap::new() };
+        let inside = Inside { writer: None, waiting: VecDeque::new(), lost: 0, lately: BTreeMap::new() };
         Arc::new(Self { clock, inside: Mutex::new(inside) })
     }
 
@@ -248,6 +247,9 @@ mod tests {
         let (read, write) = pipe().unwrap();
         alarms.attach(AlarmWriter::new(write));
         let read = Courier(File::from(read)).read();
-        assert_eq!(read.iter().map(|a| (a.kind, a.at_ms)).collect::<Vec<_>>(), [(AlarmKind::RestoredUnconfirmed, 7)]);
+        assert_eq!(
+            read.iter().map(|a| (a.kind, a.at_ms)).collect::<Vec<_>>(),
+            [(AlarmKind::RestoredUnconfirmed, 7)]
+        );
     }
 }

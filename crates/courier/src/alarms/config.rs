@@ -44,10 +44,16 @@ impl AlarmsConfig {
     /// [`Error::Config`] names the key.
     pub fn check(&self) -> Result<(), Error> {
         if self.webhook_url.is_some() != self.webhook_secret.is_some() {
-            return Err(bad("alarms.webhook_secret", "and alarms.webhook_url are given together, or neither"));
+            return Err(bad(
+                "alarms.webhook_secret",
+                "and alarms.webhook_url are given together, or neither",
+            ));
         }
         if self.syslog_certificate.is_some() != self.syslog_key.is_some() {
-            return Err(bad("alarms.syslog_key", "and alarms.syslog_certificate are given together, or neither"));
+            return Err(bad(
+                "alarms.syslog_key",
+                "and alarms.syslog_certificate are given together, or neither",
+            ));
         }
         self.webhook().transpose()?;
         self.syslog_authority().transpose()?;
@@ -91,7 +97,10 @@ pub(super) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     let text = Zeroizing::new(std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?);
     let text = text.trim();
     let wrong = || {
-        format!("{}: no base64 of {LEAST_SECRET_BYTES} bytes or more; make one with 'openssl rand -base64 32'", path.display())
+        format!(
+            "{}: no base64 of {LEAST_SECRET_BYTES} bytes or more; make one with 'openssl rand -base64 32'",
+            path.display()
+        )
     };
     let secret = STANDARD.decode(text.strip_prefix("whsec_").unwrap_or(text)).map_err(|_| wrong())?;
     let secret = Zeroizing::new(secret);
@@ -107,8 +116,18 @@ mod tests {
         let some = |text: &str| Some(text.to_owned());
         let file = || Some(PathBuf::from("/x"));
         for (config, key) in [
-            (AlarmsConfig { webhook_url: some("https://a.example.org"), ..Default::default() }, "webhook_secret"),
-            (AlarmsConfig { webhook_url: some("http://a.example.org"), webhook_secret: file(), ..Default::default() }, "webhook_url"),
+            (
+                AlarmsConfig { webhook_url: some("https://a.example.org"), ..Default::default() },
+                "webhook_secret",
+            ),
+            (
+                AlarmsConfig {
+                    webhook_url: some("http://a.example.org"),
+                    webhook_secret: file(),
+                    ..Default::default()
+                },
+                "webhook_url",
+            ),
             (AlarmsConfig { syslog: some("https://a.example.org"), ..Default::default() }, "alarms.syslog"),
             (AlarmsConfig { syslog_key: file(), ..Default::default() }, "syslog_key"),
         ] {

@@ -150,8 +150,13 @@ mod tests {
     fn a_full_list_keeps_the_oldest_and_says_with_the_next_how_many_are_lost() {
         let dir = tempfile::TempDir::new().unwrap();
         let mut kept = Kept::open(dir.path(), &["syslog"]);
-        kept.content.entries =
-            (0..MOST).map(|n| Entry { number: n as u64, frame: STANDARD.encode(alarm(1).to_frame()), left: vec!["syslog".into()] }).collect();
+        kept.content.entries = (0..MOST)
+            .map(|n| Entry {
+                number: n as u64,
+                frame: STANDARD.encode(alarm(1).to_frame()),
+                left: vec!["syslog".into()],
+            })
+            .collect();
         kept.content.next = MOST as u64;
         for _ in 0..7 {
             kept.put(alarm(2), &["syslog"]);

@@ -78,7 +78,10 @@ mod tests {
         let frame = String::from_utf8(message("mdm.example.org").syslog_frame()).unwrap();
         let (length, line) = frame.split_once(' ').unwrap();
         assert_eq!(length.parse::<usize>().unwrap(), line.len());
-        assert!(line.starts_with("<81>1 2027-01-15T08:00:00.123Z mdm.example.org matron - person_added - {"), "{line}");
+        assert!(
+            line.starts_with("<81>1 2027-01-15T08:00:00.123Z mdm.example.org matron - person_added - {"),
+            "{line}"
+        );
         assert!(message("a b\n").syslog_frame().windows(4).any(|w| w == b" ab "));
     }
 

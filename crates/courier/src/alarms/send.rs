@@ -66,7 +66,9 @@ impl Destination {
                 Self::Syslog => syslog(config, message).await,
             }
         };
-        tokio::time::timeout(PATIENCE, sent).await.unwrap_or_else(|_| Err("no answer within 20 seconds".into()))
+        tokio::time::timeout(PATIENCE, sent)
+            .await
+            .unwrap_or_else(|_| Err("no answer within 20 seconds".into()))
     }
 }
 

@@ -373,7 +373,11 @@ fn alarms_in_words(value: &Value) -> String {
         Some(lost) if lost > 0 => out.push(format!("{lost} lost for want of room")),
         _ => {}
     }
-    if out.is_empty() { "into the log alone; see the section alarms in docs/configuration.md".into() } else { out.join("; ") }
+    if out.is_empty() {
+        "into the log alone; see the section alarms in docs/configuration.md".into()
+    } else {
+        out.join("; ")
+    }
 }
 
 fn health_in_words(value: &Value) -> String {

@@ -61,8 +61,10 @@ impl Receivers {
             .with_single_cert(vec![made.cert.der().clone()], key)
             .unwrap();
         let tls = TlsAcceptor::from(Arc::new(config));
-        let (hooks, logs) =
-            (TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap());
+        let (hooks, logs) = (
+            TcpListener::bind("127.0.0.1:0").await.unwrap(),
+            TcpListener::bind("127.0.0.1:0").await.unwrap(),
+        );
         let receivers = Self {
             dir,
             webhook: hooks.local_addr().unwrap().port(),
@@ -96,9 +98,8 @@ async fn take_hooks(listener: TcpListener, tls: TlsAcceptor, came: Came, away: A
             let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
                 let (came, away) = (came.clone(), away.clone());
                 async move {
-                    let header = |name: &str| {
-                        request.headers().get(name).unwrap().to_str().unwrap().to_owned()
-                    };
+                    let header =
+                        |name: &str| request.headers().get(name).unwrap().to_str().unwrap().to_owned();
                     let (id, at, signature) =
                         (header("webhook-id"), header("webhook-timestamp"), header("webhook-signature"));
                     assert_eq!(request.uri().path(), "/alarms");
@@ -117,7 +118,9 @@ async fn take_hooks(listener: TcpListener, tls: TlsAcceptor, came: Came, away: A
                     Ok(http::Response::new(Full::new(Bytes::new())))
                 }
             });
-            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            let _ = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
         });
     }
 }
@@ -230,7 +233,9 @@ async fn a_flood_of_forged_orders_holds_up_no_other_order_and_is_told_as_sums() 
     let receivers = Receivers::start().await;
     let ward = receivers.house().await;
     let forger = ward.admin.another(99);
-    let forge = || forger.order(OrderKind::Invite { group: model::Group::new("x").unwrap(), valid_ms: 1 }, vec![], None);
+    let forge = || {
+        forger.order(OrderKind::Invite { group: model::Group::new("x").unwrap(), valid_ms: 1 }, vec![], None)
+    };
     for _ in 0..300 {
         forge().await.expect_err("nobody has that key");
     }
