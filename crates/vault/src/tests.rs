@@ -1,6 +1,7 @@
 //! The vault without its walls: orders, invitations, certificates, commands, grants, and what a
 //! restart finds.
 
+mod alarms;
 mod clock;
 mod declarations;
 mod erase;
