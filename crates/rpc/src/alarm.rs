@@ -85,6 +85,8 @@ kinds! {
     ClockSetBack = 16, "clock_set_back", true, "The host's clock was set back.";
     /// A phone was said so much of that it is no longer written.
     WordsCapped = 17, "words_capped", false, "Core says so much of a phone that it is no longer written in this hour.";
+    /// A number in the table of limits was changed.
+    LimitChanged = 19, "limit_changed", true, "A limit or budget of the house was changed.";
     /// The courier could not read a frame.
     Unreadable = 18, "unreadable", true, "The courier read something from the vault that is no alarm.";
 }
@@ -295,7 +297,7 @@ mod tests {
         }
         assert!(written >= 64, "{written}");
         // One reader takes some and dies; the next goes on with the same end.
-        for reader in [read.try_clone().unwrap(), read] {
+        for reader in [read.try_clone().unwrap(), read.try_clone().unwrap()] {
             let mut reader = File::from(reader);
             let mut frame = [0; FRAME_BYTES];
             for _ in 0..written / 2 {

@@ -48,7 +48,12 @@ impl Chamber {
             alarm.refusal = Some(Refusal::GrantExhausted.number());
             return Err(Refusal::GrantExhausted);
         }
-        self.budgets_pay(session, records, searches).map_err(|_| Refusal::BudgetSpent)?;
+        if self.budgets_pay(session, records, searches).is_err() {
+            let alarm = self.alarm(AlarmKind::BudgetHit);
+            (alarm.person, alarm.order) = (Some(s.person), Some(s.order));
+            alarm.refusal = Some(Refusal::BudgetSpent.number());
+            return Err(Refusal::BudgetSpent);
+        }
         let held = person.role == model::Role::WardManager;
         for (enrolment, row) in rows {
             if !s.compartments.contains(&row.compartment) {

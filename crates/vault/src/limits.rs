@@ -5,6 +5,7 @@ use ledger::{Approval, Body, Counted, Opaque};
 use model::{Digest, Duty, Group, KeyId, Limit, PersonId, Role, TimeMs, Whose, Window};
 use order::limits::{self, Asked, Hold, Overview, Signing, Weighed, Why};
 use order::{Order, OrderKind, Refusal, Scheme, VerifiedOrder};
+use rpc::alarm::AlarmKind;
 
 use crate::chamber::Chamber;
 use crate::submit::Outcome;
@@ -122,8 +123,11 @@ impl Chamber {
         if !self.state.held.contains_key(&id) {
             tracing::warn!(
                 order = %id, duty = hold.duty.name(), count = hold.count, refusal = refusal.number(),
-                "alarm: an order is beyond what its signatures are good for"
+                "an order is beyond what its signatures are good for"
             );
+            let person = self.signatories(verified).first().map(|p| p.person);
+            let alarm = self.alarm(AlarmKind::BudgetHit);
+            (alarm.order, alarm.person, alarm.refusal) = (Some(id), person, Some(refusal.number()));
             self.record(Body::OrderHeld {
                 order: id,
                 digest: verified.digest(),

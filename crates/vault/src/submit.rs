@@ -23,6 +23,15 @@ const CLOCK_GRACE_MS: i64 = 5 * model::clock::MINUTE_MS;
 /// fits the answer to core.
 const LARGEST_SEALED_BYTES: usize = 7 << 20;
 
+/// Refusals that say that somebody wanted more than they may.
+const BUDGETS: [Refusal; 5] = [
+    Refusal::ErasesTooMany,
+    Refusal::TooManyPhones,
+    Refusal::GrantExhausted,
+    Refusal::BudgetSpent,
+    Refusal::ApprovedBudgetSpent,
+];
+
 /// What came with an order.
 pub(crate) struct Submitted {
     pub(crate) signed: Vec<u8>,
@@ -325,6 +334,7 @@ impl Chamber {
             Effect::StandingMade { .. } | Effect::StandingEnded { .. } => {
                 (AlarmKind::StandingChanged, signer.person)
             }
+            Effect::LimitSet { .. } => (AlarmKind::LimitChanged, signer.person),
             Effect::ApiKeyMade { .. } => (AlarmKind::ApiKeyMade, signer.person),
             Effect::RestoreConfirmed { .. } => (AlarmKind::RestoreConfirmed, signer.person),
             _ if consequence.erasing && order.targets.len() > 1 => (AlarmKind::ErasingOrder, signer.person),
@@ -340,7 +350,7 @@ impl Chamber {
 
     fn refuse(&mut self, verified: &VerifiedOrder, refusal: Refusal) -> Outcome {
         let id = verified.id();
-        if matches!(refusal, Refusal::ErasesTooMany | Refusal::TooManyPhones | Refusal::GrantExhausted) {
+        if BUDGETS.contains(&refusal) {
             let person = verified.signers().first().and_then(|k| self.state.holder_of(k)).map(|(p, _)| p);
             let alarm = self.alarm(AlarmKind::BudgetHit);
             (alarm.order, alarm.person, alarm.refusal) = (Some(id), person, Some(refusal.number()));
