@@ -32,7 +32,7 @@ impl Pipe {
 }
 
 #[test]
-fn people_and_keys_and_standing_orders_raise_alarms_that_name_the_order() {
+fn people_and_keys_that_come_and_go_raise_alarms_that_name_the_order() {
     let (mut house, key) = House::joined();
     let mut pipe = Pipe::of(&house);
     assert_eq!(pipe.kinds(), [AlarmKind::PersonAdded], "the first administrator");
@@ -124,6 +124,14 @@ fn a_grant_that_is_spent_and_a_clock_that_is_set_back_raise_alarms() {
         house.durable(|c| c.statement());
     }
     assert_eq!(pipe.kinds(), [AlarmKind::ClockSetBack]);
+}
+
+#[test]
+fn a_restore_that_is_not_confirmed_raises_an_alarm_at_each_start() {
+    let (house, _) = House::joined().0.backed_up_and_restored();
+    assert_eq!(Pipe::of(&house).kinds(), [AlarmKind::RestoredUnconfirmed]);
+    let house = house.restart();
+    assert_eq!(Pipe::of(&house).kinds(), [AlarmKind::RestoredUnconfirmed]);
 }
 
 impl House {

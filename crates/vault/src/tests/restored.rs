@@ -53,7 +53,7 @@ impl Operator {
 
 impl House {
     /// This house as it comes back from its backup.
-    fn backed_up_and_restored(self) -> (Self, crate::Restored) {
+    pub(super) fn backed_up_and_restored(self) -> (Self, crate::Restored) {
         let operator = Operator::new();
         let made = operator.back_up(&self);
         self.restored_from(&operator, &made)
