@@ -24,12 +24,13 @@ const CLOCK_GRACE_MS: i64 = 5 * model::clock::MINUTE_MS;
 const LARGEST_SEALED_BYTES: usize = 7 << 20;
 
 /// Refusals that say that somebody wanted more than they may.
-const BUDGETS: [Refusal; 5] = [
+const BUDGETS: [Refusal; 6] = [
     Refusal::ErasesTooMany,
     Refusal::TooManyPhones,
     Refusal::GrantExhausted,
     Refusal::BudgetSpent,
     Refusal::ApprovedBudgetSpent,
+    Refusal::NeedsSecondAdministrator,
 ];
 
 /// What came with an order.

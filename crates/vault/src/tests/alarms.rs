@@ -87,10 +87,10 @@ fn forged_orders_spent_budgets_and_reused_challenges_raise_alarms() {
     let told = pipe.read();
     assert_eq!(told.iter().map(|a| (a.kind, a.count)).collect::<Vec<_>>(), [(AlarmKind::ForgedOrders, 3)]);
     let refused = house.command(&key, erase(), vec![phone, other], &holder("P")).refusal;
-    assert_eq!(refused, Some(Refusal::ErasesTooMany));
+    assert_eq!(refused, Some(Refusal::NeedsSecondAdministrator));
     let hit = pipe.read();
     assert_eq!(hit.iter().map(|a| a.kind).collect::<Vec<_>>(), [AlarmKind::BudgetHit]);
-    assert_eq!(hit[0].refusal, Some(Refusal::ErasesTooMany.number()));
+    assert_eq!(hit[0].refusal, Some(Refusal::NeedsSecondAdministrator.number()));
 
     let invited = house.invite(&key, "A One", "ward-7");
     let challenge = house.chamber.keys.file.derive_key.challenge(&invited.enrolment).to_string();
