@@ -389,6 +389,7 @@ fn entries() -> Done {
         bytes: Opaque(vec![14; 30]),
         signature: Opaque(vec![15; 64]),
         effect,
+        counted: None,
     }));
     for (n, body) in bodies.into_iter().enumerate() {
         let entry = Entry {
