@@ -67,7 +67,6 @@ impl Alarms {
     /// Tells it, now or in this minute's sum.
     pub(crate) fn raise(&self, alarm: Alarm) {
         let passed_ms = self.clock.passed_ms();
-        tracing::error!(alarm = alarm.kind.word(), count = alarm.count, "alarm");
         let mut inside = self.hold();
         inside.end_of_minute(alarm.kind, passed_ms);
         inside.take(alarm, passed_ms);
@@ -128,7 +127,9 @@ impl Inside {
         }
     }
 
+    /// The log has what is told, not each of a flood.
     fn put(&mut self, alarm: Alarm) {
+        tracing::warn!(alarm = alarm.kind.word(), count = alarm.count, "an alarm");
         if self.waiting.len() < MOST_WAITING {
             self.waiting.push_back(alarm);
         } else {
