@@ -111,6 +111,17 @@ fn the_list_of_certificates_and_those_due_walk_the_index_of_their_ends() {
     assert!(searches(crate::certificate::DUE).contains("certificates_by_end"));
 }
 
+/// Whatever the statistics are: with none of `index_due`, SQLite would begin with the phones and walk them all.
+#[test]
+fn what_wants_index_entries_is_looked_for_where_it_is_noted_and_not_among_all_phones() {
+    let large = database();
+    make_large(&large);
+    for c in [database(), large] {
+        let p = plan_on(&c, crate::inventory::INDEX_DUE);
+        assert!(p.starts_with("SCAN d\n") && p.matches("SCAN").count() == 1, "{p}");
+    }
+}
+
 #[test]
 fn apps_that_are_to_be_looked_after_are_found_by_their_time() {
     assert!(searches(crate::app_request::DUE).contains("app_requests_due"));

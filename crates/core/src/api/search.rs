@@ -21,6 +21,9 @@ use crate::room::Room;
 /// The most phones one search shows.
 const MOST_FOUND: usize = 200;
 
+/// How many index entries a token goes over in one call.
+const AT_ONCE: usize = 512;
+
 /// A search.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -85,8 +88,9 @@ fn matching(v: &View<'_>, fields: &[SearchField], tokens: &[Scanner]) -> Result<
     if tokens.is_empty() || tokens.len() > 64 {
         return Ok(Vec::new());
     }
-    let every = u64::MAX >> (64 - tokens.len());
-    let mut met: HashMap<(Slot, String), u64> = HashMap::new();
+    let mut scan = Scan { tokens, entries: Vec::new(), rows: Vec::new(), met: HashMap::new() };
+    // The few names that fields go by, so that a row carries its name's place instead of a copy.
+    let mut names: Vec<String> = Vec::new();
     let mut seen = Vec::new();
     for field in fields {
         if seen.contains(field) {
@@ -95,15 +99,55 @@ fn matching(v: &View<'_>, fields: &[SearchField], tokens: &[Scanner]) -> Result<
         seen.push(*field);
         v.scan_index(field.name(), |slot, name, bytes| {
             let Some(entry) = IndexEntry::from_bytes(bytes) else { return };
-            for (n, token) in tokens.iter().enumerate() {
-                if token.matches(&entry) {
-                    *met.entry((slot, name.to_owned())).or_default() |= 1 << n;
-                }
-            }
+            let place = names.iter().position(|n| n == name).unwrap_or_else(|| {
+                names.push(name.to_owned());
+                names.len() - 1
+            });
+            scan.entry(entry, (slot, place));
         })?;
     }
-    let mut slots: Vec<Slot> = met.into_iter().filter(|(_, m)| *m == every).map(|((s, _), _)| s).collect();
-    slots.sort_unstable();
-    slots.dedup();
-    Ok(slots)
+    Ok(scan.finish())
+}
+
+/// The tokens go over many entries in one call: one by one, setting the cipher up is most of a search.
+struct Scan<'a> {
+    tokens: &'a [Scanner],
+    entries: Vec<IndexEntry>,
+    rows: Vec<Row>,
+    met: HashMap<Row, u64>,
+}
+
+/// A phone, and which name of a field.
+type Row = (Slot, usize);
+
+impl Scan<'_> {
+    fn entry(&mut self, entry: IndexEntry, row: Row) {
+        self.entries.push(entry);
+        self.rows.push(row);
+        if self.entries.len() == AT_ONCE {
+            self.meet();
+        }
+    }
+
+    fn meet(&mut self) {
+        for (n, token) in self.tokens.iter().enumerate() {
+            for row in token.matches_of(&self.entries).unwrap_or_default() {
+                if let Some(row) = self.rows.get(row) {
+                    *self.met.entry(*row).or_default() |= 1 << n;
+                }
+            }
+        }
+        self.entries.clear();
+        self.rows.clear();
+    }
+
+    fn finish(mut self) -> Vec<Slot> {
+        self.meet();
+        let every = u64::MAX >> (64 - self.tokens.len());
+        let mut slots: Vec<Slot> =
+            self.met.into_iter().filter(|(_, m)| *m == every).map(|((s, _), _)| s).collect();
+        slots.sort_unstable();
+        slots.dedup();
+        slots
+    }
 }

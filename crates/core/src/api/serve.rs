@@ -85,6 +85,8 @@ pub(crate) async fn serve(
             continue;
         };
         let Ok(place) = places.clone().try_acquire_owned() else { continue };
+        // The end of an answer does not wait for the acknowledgement of what came before it.
+        let _ = stream.set_nodelay(true);
         let (router, tls, stopping) = (router.clone(), tls.clone(), stopping.clone());
         connections.spawn(async move {
             let _place = place;
