@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ledger::{Body, Effect, Entry};
 use model::{DataSubject, Digest, EnrolmentId, TimeMs};
+use rpc::proto::vault_client::VaultClient;
 use rpc::proto::{CheckpointsRequest, FollowRequest, IndexRow, LedgerItem, PhoneRow, VaultHealthRequest};
 use seal::SearchField;
 use store::{
@@ -13,12 +14,13 @@ use store::{
     SessionRecord, Slot, StoreError, Tx,
 };
 use tokio::sync::mpsc;
+use tonic::transport::Channel;
 
 use crate::access::compartment_bits;
 use crate::declarations;
 use crate::followed_tree::FollowedTree;
 use crate::renewal;
-use crate::room::{Following, Room, asked};
+use crate::room::{Following, Room, VAULT_PATIENCE, asked};
 
 /// What the vault hands over of an invitation's holder.
 const HOLDER_ROWS: [&str; 2] = ["Holder.Name", "Holder.Email"];
@@ -77,6 +79,12 @@ async fn follow_once(room: &Arc<Room>, tree: &mut FollowedTree) -> Stop {
     }
 }
 
+/// The vault can't know that its ledger went back, and it alone raises alarms: asked for entries that it does not have,
+/// it does.
+async fn tell_the_vault(vault: &mut VaultClient<Channel>) {
+    let _ = tokio::time::timeout(VAULT_PATIENCE, vault.follow(FollowRequest { from: u64::MAX })).await;
+}
+
 /// What the vault says of its ledger.
 enum Heard {
     Item(LedgerItem),
@@ -89,6 +97,7 @@ async fn try_follow(room: &Arc<Room>, tree: &mut FollowedTree) -> Result<Stop, S
     let health = vault.health(VaultHealthRequest {});
     let health = asked("health", Duration::from_secs(10), health).await.map_err(|_| Stop::Away)?;
     if health.entries < at.entries {
+        tell_the_vault(&mut vault).await;
         return Err(Stop::Refused("it is shorter than what was followed"));
     }
     // The last one that is known comes again, to see that it is still the same.
@@ -104,6 +113,7 @@ async fn try_follow(room: &Arc<Room>, tree: &mut FollowedTree) -> Result<Stop, S
     if known {
         let item = stream.message().await.ok().flatten().ok_or(Stop::Away)?;
         if item.index != from || order::sha256(&item.entry) != at.hash {
+            tell_the_vault(&mut vault).await;
             return Err(Stop::Refused("its newest known entry is another one"));
         }
     }

@@ -211,6 +211,7 @@ async fn a_ledger_that_went_back_is_not_followed_and_health_says_so() {
             && health["vault"]["following"].as_str().is_some_and(|f| f.contains("shorter"))
     })
     .await;
+    assert!(house.vault.lock().asked_beyond > 0, "the vault hears of it, and raises the alarm");
     house.stop().await;
 }
 
@@ -231,6 +232,7 @@ async fn a_ledger_of_another_history_is_not_followed() {
     })
     .await;
     assert_eq!(house.get("/api/v1/ledger/head").await.json(), before);
+    assert!(house.vault.lock().asked_beyond > 0, "the vault hears of it, and raises the alarm");
     house.stop().await;
 }
 

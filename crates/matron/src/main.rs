@@ -11,6 +11,7 @@ mod certificate;
 mod cli;
 mod config;
 mod doctor;
+mod drill;
 mod push;
 mod rooms;
 mod serve;
@@ -74,6 +75,8 @@ enum Command {
     Assess(Box<assess::cli::Args>),
     /// Measures a scratch Matron on this machine.
     Bench(bench::BenchArgs),
+    /// Puts a real intruder into each room of a scratch Matron, and counts what he could read and do.
+    Drill(drill::DrillArgs),
     /// Prints completions for a shell.
     Completions { shell: clap_complete::Shell },
     /// Prints the man page.
@@ -124,6 +127,7 @@ fn main() -> ExitCode {
         Command::Witness(args) => return witness::run(&args),
         Command::Administrator(command) => return cli::run(command),
         Command::Assess(args) => return assess(&args),
+        Command::Drill(args) => return drill::run(&args),
         Command::Bench(args) => bench::bench(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Matron::command(), "matron", &mut std::io::stdout());

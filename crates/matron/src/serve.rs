@@ -2,6 +2,7 @@
 //! it needs, starts again what died, and lets everything finish at the end.
 
 mod backups;
+pub(crate) mod drilled;
 mod ending;
 mod first_start;
 mod systemd;
@@ -54,6 +55,10 @@ enum Event {
     /// A room is to write its part of a backup into this file.
     AskPart(Room, serde_json::Value, std::fs::File),
     BackupEnded(crate::backups::Name, Result<()>),
+    /// A drill puts a program into a room's place, or the room itself again.
+    Take(Room, Option<drilled::Taken>),
+    /// A drill is over.
+    End,
 }
 
 struct Living {
@@ -82,6 +87,10 @@ struct Supervisor {
     /// Standard error leads into the journal.
     journal: bool,
     backup: Option<backups::UnderWay>,
+    /// Empty but in a drill.
+    taken: HashMap<Room, drilled::Taken>,
+    /// In a drill deaths are meant.
+    quiet: bool,
     events: mpsc::UnboundedSender<Event>,
 }
 
@@ -118,7 +127,8 @@ pub(crate) fn serve(place: &Place) -> Result<()> {
     println!("phones          {} (as {})", phones.local_addr()?, config.base_url);
     println!("administrators  {}", administrators.local_addr()?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(supervise(config, rooms_dir, phones, administrators, acme))
+    let listeners = listeners(phones, administrators, acme);
+    runtime.block_on(supervise(config, rooms_dir, listeners, mpsc::unbounded_channel(), None))
 }
 
 /// `matron init`: makes what a first `serve` would make, and serves nothing.
@@ -258,24 +268,29 @@ fn look_for_a_restore(data: &Path) -> Result<()> {
     std::fs::remove_dir_all(&work).with_context(|| format!("{}", work.display()))
 }
 
-async fn supervise(
-    config: Config,
-    rooms_dir: PathBuf,
+/// What each room is handed of the sockets that listen.
+fn listeners(
     phones: TcpListener,
     administrators: TcpListener,
     acme: Option<TcpListener>,
-) -> Result<()> {
-    let (tx, mut events) = mpsc::unbounded_channel();
+) -> HashMap<Room, Vec<(&'static str, TcpListener)>> {
     let mut of_door = vec![("phones", phones)];
     of_door.extend(acme.map(|acme| ("acme", acme)));
+    HashMap::from([(Room::Door, of_door), (Room::Core, vec![("administrators", administrators)])])
+}
+
+async fn supervise(
+    config: Config,
+    rooms_dir: PathBuf,
+    listeners: HashMap<Room, Vec<(&'static str, TcpListener)>>,
+    (tx, mut events): (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
+    drill: Option<std::sync::mpsc::Sender<()>>,
+) -> Result<()> {
     let (read, write) = alarm::pipe().context("the pipe for alarms")?;
     let mut supervisor = Supervisor {
         config,
         rooms_dir,
-        listeners: HashMap::from([
-            (Room::Door, of_door),
-            (Room::Core, vec![("administrators", administrators)]),
-        ]),
+        listeners,
         alarms: HashMap::from([(Room::Courier, read), (Room::Vault, write)]),
         living: HashMap::new(),
         was_ready: HashMap::new(),
@@ -283,6 +298,8 @@ async fn supervise(
         generation: 0,
         journal: systemd::to_journal(),
         backup: None,
+        taken: HashMap::new(),
+        quiet: drill.is_some(),
         events: tx,
     };
     for room in Room::ALL {
@@ -296,7 +313,10 @@ async fn supervise(
     let mut sign_of_life = systemd::sign_of_life().map(tokio::time::interval);
     loop {
         tokio::select! {
-            Some(event) = events.recv() => supervisor.take(event)?,
+            Some(event) = events.recv() => match event {
+                Event::End => break,
+                other => supervisor.take(other)?,
+            },
             _ = ping.tick() => {
                 supervisor.ping();
                 supervisor.look_for_a_backup_request();
@@ -307,14 +327,21 @@ async fn supervise(
         }
         if !told && Room::ALL.iter().all(|r| supervisor.was_ready.contains_key(r)) {
             told = true;
-            println!("ready");
+            match &drill {
+                Some(drill) => drop(drill.send(())),
+                None => println!("ready"),
+            }
             systemd::ready();
         }
     }
     systemd::stopping();
-    println!("stopping: what is under way is finished first");
+    if drill.is_none() {
+        println!("stopping: what is under way is finished first");
+    }
     supervisor.stop(&mut events).await;
-    println!("stopped");
+    if drill.is_none() {
+        println!("stopped");
+    }
     Ok(())
 }
 
@@ -335,13 +362,18 @@ async fn tick(interval: &mut Option<tokio::time::Interval>) {
 impl Supervisor {
     /// A warning of the supervisor's own, on standard error.
     fn warn(&self, text: &str) {
+        if self.quiet {
+            return;
+        }
         let priority = if self.journal { "<4>" } else { "" };
         eprintln!("{priority}matron: {text}");
     }
 
     fn start(&mut self, room: Room) -> Result<()> {
         let (control, theirs) = pair().context("a control pair")?;
-        let mut command = Command::new(this_program()?);
+        let taken = self.taken.get(&room);
+        let program = taken.map_or_else(this_program, |t| Ok(t.program.clone()))?;
+        let mut command = Command::new(program);
         if let Some((uid, gid)) = users::of(&self.rooms_dir.join(room.name()))? {
             command.uid(uid).gid(gid);
         }
@@ -351,7 +383,7 @@ impl Supervisor {
             .envs(std::env::var_os("RUST_BACKTRACE").map(|v| ("RUST_BACKTRACE", v)))
             .envs(self.config.resolver_of(room))
             .stdin(Stdio::from(theirs))
-            .stdout(Stdio::null())
+            .stdout(taken.map_or_else(|| Ok(Stdio::null()), drilled::Taken::standard_output)?)
             // A Ctrl-C in the terminal is the supervisor's: it tells the rooms in their order.
             .process_group(0)
             .kill_on_drop(true)
@@ -466,6 +498,8 @@ impl Supervisor {
                     self.part_said(room, said);
                 }
             }
+            Event::Take(room, taken) => self.put_in_place(room, taken),
+            Event::End => {}
             Event::AskPart(room, request, out) => self.ask_part(room, request, out),
             Event::BackupEnded(name, done) => self.backup_ended(&name, done),
             Event::Said(room, _, ToSupervisor::Failed { why }) => {
@@ -509,6 +543,18 @@ impl Supervisor {
             }
         }
         Ok(())
+    }
+
+    /// From its next start on, which is at once, a room is another program, or itself again.
+    fn put_in_place(&mut self, room: Room, taken: Option<drilled::Taken>) {
+        match taken {
+            Some(taken) => self.taken.insert(room, taken),
+            None => self.taken.remove(&room),
+        };
+        self.failures.remove(&room);
+        if let Some(stop) = self.living.get_mut(&room).and_then(|l| l.stop.take()) {
+            let _ = stop.send(());
+        }
     }
 
     /// Door first, so that no new request comes in; the vault last, so that none is left undecided.
@@ -593,6 +639,8 @@ mod tests {
             generation: 5,
             journal: false,
             backup: None,
+            taken: HashMap::new(),
+            quiet: false,
             events: tx.clone(),
         };
         for (generation, room) in (1..).zip(Room::ALL) {

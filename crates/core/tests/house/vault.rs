@@ -38,6 +38,8 @@ pub struct State {
     pub role: Role,
     /// Its checkpoints are of another first entry than it hands over.
     pub lies: bool,
+    /// How often it was asked for entries that it does not have: a real vault raises an alarm.
+    pub asked_beyond: usize,
     commands: BTreeMap<OrderId, CommandId>,
     cut: Option<UnixStream>,
 }
@@ -97,6 +99,7 @@ impl FakeVault {
             opened: vec![],
             role: Role::Administrator,
             lies: false,
+            asked_beyond: 0,
             commands: BTreeMap::new(),
             cut: None,
         };
@@ -476,7 +479,9 @@ impl Vault for FakeVault {
 
     async fn follow(&self, r: Request<proto::FollowRequest>) -> Result<Response<Self::FollowStream>, Status> {
         let mut at = r.into_inner().from;
-        if at > self.lock().items.len() as u64 {
+        let beyond = at > self.lock().items.len() as u64;
+        if beyond {
+            self.lock().asked_beyond += 1;
             return Err(Status::out_of_range("the ledger is shorter than that"));
         }
         let vault = self.clone();

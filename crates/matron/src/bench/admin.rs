@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use model::clock::DAY_MS;
-use model::{Clock, Duty, EnrolmentId, Group, Limit, OrderId, Role, SystemClock};
+use model::{Clock, Compartment, Duty, EnrolmentId, Group, Limit, OrderId, Role, SystemClock};
 use order::limits::Limits;
 use order::{
     Ed25519Secret, InviteAnswer, InviteSecrets, JoinSecrets, Order, OrderKind, SignedOrder, SignedStatement,
@@ -235,6 +235,36 @@ impl Admin {
         self.order(kind, vec![], None).await?;
         self.session = session;
         Ok(())
+    }
+
+    /// Begins a session whose grant pays for so much of these compartments; gives its secret, and signs in with it.
+    #[cfg_attr(test, allow(dead_code))]
+    pub(crate) async fn sign_in_for(
+        &mut self,
+        records: u32,
+        searches: u32,
+        compartments: Vec<Compartment>,
+    ) -> Result<String> {
+        let session = format!("ms_{}", URL_SAFE_NO_PAD.encode(random::<32>(&self.rng)?));
+        let hash = sha256(session.as_bytes());
+        let valid_ms = model::clock::HOUR_MS;
+        let kind = OrderKind::Grant { session: hash, records, searches, compartments, valid_ms };
+        self.order(kind, vec![], None).await?;
+        self.session.clone_from(&session);
+        Ok(session)
+    }
+
+    /// Another person with this key at the same house, without a session.
+    #[cfg_attr(test, allow(dead_code))]
+    pub(crate) fn beside(&self, key: Ed25519Secret) -> Self {
+        let (address, statement) = (self.address.clone(), self.statement.clone());
+        Self { address, rng: SystemRandom::new(), key, statement, session: String::new(), ahead_ms: 0 }
+    }
+
+    /// The key that signs.
+    #[cfg_attr(test, allow(dead_code))]
+    pub(crate) fn signs_with(&self) -> &Ed25519Secret {
+        &self.key
     }
 
     /// An answer that is not JSON.

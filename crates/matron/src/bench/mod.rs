@@ -1,8 +1,8 @@
 //! `matron bench`: how fast, and what it costs. A scratch house on this machine, real TLS with client
 //! certificates on kept connections, SQLite with `synchronous=FULL`; phones and rooms share the cores.
 
-mod admin;
-mod backup;
+pub(crate) mod admin;
+pub(crate) mod backup;
 pub(crate) mod bare;
 mod compare;
 mod large;

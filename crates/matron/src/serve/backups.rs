@@ -88,6 +88,7 @@ impl Supervisor {
     pub(super) fn backup_ended(&mut self, name: &Name, done: Result<()>) {
         self.backup = None;
         match done {
+            Ok(()) if self.quiet => {}
             Ok(()) => println!("the backup {} was made", name.as_str()),
             Err(e) => {
                 let why = shown(&format!("{e:#}"));

@@ -1,0 +1,143 @@
+//! `matron drill`: what an intruder in each room could read and do, measured. A scratch house with simulated phones
+//! and real load; then, room by room, a real program in the room's place: same sandbox, same descriptors, same
+//! keys, free to do what it likes (crate `intruder`, which no crate of the product depends on). The drill believes
+//! nothing that it says: records count by values that are known to be true, wiped phones by the phones.
+
+mod fleet;
+mod hooks;
+mod occupy;
+mod outside;
+mod report;
+mod rooms;
+mod scratch;
+mod truth;
+mod verdict;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+
+pub(crate) use scratch::ScratchFolder;
+
+use report::RoomReport;
+
+/// Puts a real intruder into each room of a scratch Matron, and counts what he gets.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DrillArgs {
+    /// How many simulated phones are enrolled.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(20..=20_000))]
+    phones: u32,
+    /// Only these; may be given more than once. Without it: all.
+    #[arg(long = "room", value_name = "ROOM")]
+    rooms: Vec<Taking>,
+    /// For how many seconds at least phones go on speaking to a room that is held.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: u64,
+    /// Prints JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// The intruder's program (default: matron-intruder beside this one).
+    #[arg(long, value_name = "FILE")]
+    intruder: Option<PathBuf>,
+    /// Where the scratch folder is made (default: the system's temporary folder).
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Overrides a key of the scratch house's configuration, to see what a wall is worth without it.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+/// What is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum Taking {
+    Door,
+    Reader,
+    Core,
+    CoreWithGrants,
+    Courier,
+    Disk,
+    Backup,
+    Session,
+}
+
+impl Taking {
+    /// In the order they are drilled: the door last of those that run, since it costs phones, and the disk once the
+    /// house has stopped.
+    const ALL: [Taking; 8] = [
+        Self::Reader,
+        Self::Courier,
+        Self::Session,
+        Self::Backup,
+        Self::Core,
+        Self::CoreWithGrants,
+        Self::Door,
+        Self::Disk,
+    ];
+
+    /// As the JSON calls it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Door => "door",
+            Self::Reader => "reader",
+            Self::Core => "core",
+            Self::CoreWithGrants => "core_with_grants",
+            Self::Courier => "courier",
+            Self::Disk => "disk",
+            Self::Backup => "backup",
+            Self::Session => "session",
+        }
+    }
+}
+
+/// `matron drill`.
+pub(crate) fn run(args: &DrillArgs) -> ExitCode {
+    match drill(args) {
+        Ok(rooms) => {
+            let kept = rooms.iter().all(|r| r.broken.is_empty());
+            if args.json {
+                report::print_json(kept, &rooms);
+            } else {
+                report::print(kept, &rooms);
+            }
+            ExitCode::from(u8::from(!kept))
+        }
+        Err(e) => {
+            eprintln!("matron: the drill could not be done, so it says nothing of the promises: {e:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn drill(args: &DrillArgs) -> Result<Vec<RoomReport>> {
+    let intruder = match &args.intruder {
+        Some(path) => path.clone(),
+        None => std::env::current_exe()?.with_file_name("matron-intruder"),
+    };
+    let intruder = std::path::absolute(intruder)?;
+    if !intruder.is_file() {
+        bail!(
+            "there is no intruder at {}; it is no part of the package: build it with 'cargo build --release \
+             -p intruder', or say where it is with --intruder",
+            intruder.display()
+        );
+    }
+    let parent = args.dir.clone().unwrap_or_else(std::env::temp_dir);
+    let folder = ScratchFolder::make(&parent)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let wanted = |t: &Taking| args.rooms.is_empty() || args.rooms.contains(t);
+    let takings: Vec<Taking> = Taking::ALL.into_iter().filter(wanted).collect();
+    runtime.block_on(async {
+        let mut scene = rooms::Scene::set(args, &folder, intruder).await.context("the scratch house")?;
+        let mut reports = Vec::new();
+        for taking in takings {
+            eprintln!("drill: {}", taking.name());
+            let report = scene.drill(taking).await;
+            reports.push(report.with_context(|| format!("with the {} taken", taking.name()))?);
+        }
+        reports.sort_by_key(|r| r.room);
+        Ok(reports)
+    })
+}

@@ -1,0 +1,105 @@
+//! The drill itself: a small one in which every promise is kept, and ones with a wall taken down, which must fail.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// The intruder is another package's program; its own test has it built beside the binary under test.
+fn intruder() -> PathBuf {
+    let beside = Path::new(env!("CARGO_BIN_EXE_matron")).with_file_name("matron-intruder");
+    assert!(beside.is_file(), "{} is missing; run the tests with -p intruder -p matron", beside.display());
+    beside
+}
+
+fn drill(dir: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_matron"))
+        .args(["drill", "--json", "--seconds", "2", "--dir"])
+        .arg(dir)
+        .arg("--intruder")
+        .arg(intruder())
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+fn said(output: &Output) -> Value {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {errors}"))
+}
+
+fn broken(room: &Value) -> String {
+    room["broken"].to_string()
+}
+
+#[test]
+fn an_intruder_in_any_room_reads_no_record_and_wipes_no_phone_beyond_what_is_promised() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = drill(dir.path(), &["--phones", "40"]);
+    let all = said(&output);
+    assert_eq!(all["promises_kept"], true, "{all:#}");
+    assert_eq!(output.status.code(), Some(0));
+    let rooms = all["rooms"].as_array().unwrap();
+    let names: Vec<&str> = rooms.iter().map(|r| r["room"].as_str().unwrap()).collect();
+    assert_eq!(names, ["door", "reader", "core", "core_with_grants", "courier", "disk", "backup", "session"]);
+    let of = |name: &str| rooms.iter().find(|r| r["room"] == name).unwrap();
+    for room in rooms {
+        assert_eq!(room["records_total"], 40);
+    }
+    for name in ["door", "reader", "core", "courier", "disk", "backup"] {
+        assert_eq!(of(name)["records_read"], 0, "{name}");
+    }
+    // The drill measures: what an intruder does get is counted, and it tried a lot.
+    let number = |room: &str, key: &str| of(room)[key].as_u64().unwrap();
+    let tried = |room: &str| -> u64 {
+        of(room)["attempts"].as_object().unwrap().values().map(|t| t["tried"].as_u64().unwrap()).sum()
+    };
+    assert!(number("core_with_grants", "records_read") >= 15, "{:#}", of("core_with_grants"));
+    assert_eq!(number("session", "records_read"), 6);
+    assert!(number("door", "phones_wiped") > 0, "a taken door wipes who connects: {:#}", of("door"));
+    assert!(number("reader", "phones_heard") > 0);
+    assert!(number("courier", "push_tokens_read") > 0);
+    assert!(of("core")["alarm_ms"].is_u64() && of("core_with_grants")["alarm_ms"].is_u64());
+    assert!(tried("core") > 500 && tried("reader") > 50 && tried("door") > 200, "{all:#}");
+    // Nothing is left of it.
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn without_the_sandbox_an_intruder_reads_other_rooms_files_and_the_drill_says_so_and_fails() {
+    let dir = tempfile::tempdir().unwrap();
+    let without = r#"sandbox.danger_without=["landlock"]"#;
+    let output = drill(dir.path(), &["--phones", "20", "--room", "reader", "--set", without]);
+    let all = said(&output);
+    assert_eq!(all["promises_kept"], false);
+    assert_eq!(output.status.code(), Some(1));
+    let reader = &all["rooms"][0];
+    assert!(reader["attempts"]["read another room's file"]["got"].as_u64().unwrap() > 0);
+    assert!(broken(reader).contains("read another room's file"), "{reader:#}");
+}
+
+#[test]
+fn without_seccomp_an_intruder_starts_a_program_and_calls_out_and_the_drill_hears_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let without = r#"sandbox.danger_without=["seccomp", "landlock"]"#;
+    let output = drill(dir.path(), &["--phones", "20", "--room", "reader", "--set", without]);
+    let all = said(&output);
+    assert_eq!((all["promises_kept"].as_bool(), output.status.code()), (Some(false), Some(1)));
+    let broken = broken(&all["rooms"][0]);
+    assert!(broken.contains("started a program") && broken.contains("called out"), "{broken}");
+}
+
+#[test]
+fn a_drill_without_an_intruder_says_nothing_of_the_promises() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_matron"))
+        .args(["drill", "--json", "--intruder", "/nowhere/matron-intruder", "--dir"])
+        .arg(dir.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(output.stdout.is_empty());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cargo build --release -p intruder"));
+}
