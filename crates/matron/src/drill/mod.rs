@@ -50,9 +50,10 @@ pub(crate) struct DrillArgs {
 }
 
 /// What is taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub(crate) enum Taking {
+    #[default]
     Door,
     Reader,
     Core,

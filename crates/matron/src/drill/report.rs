@@ -50,12 +50,6 @@ fn name<S: Serializer>(taking: &Taking, s: S) -> Result<S::Ok, S::Error> {
     s.serialize_str(taking.name())
 }
 
-impl Default for Taking {
-    fn default() -> Self {
-        Self::Door
-    }
-}
-
 impl RoomReport {
     pub(crate) fn of(room: Taking, records_total: u64) -> Self {
         Self { room, records_total, ..Self::default() }
