@@ -32,7 +32,7 @@ mod probe;
 mod room;
 
 pub use acme::{AcmeChallengeKind, AcmeConfig, AcmeDirectory, probe_acme};
-pub use alarms::{AlarmsConfig, probe_alarms};
+pub use alarms::{AlarmsConfig, MailTls, probe_alarms};
 pub use back_up::{BACKED_UP, PUSH_CERTIFICATE, PUSH_KEY, back_up};
 pub use config::Config;
 pub use error::Error;

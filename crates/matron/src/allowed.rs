@@ -74,9 +74,10 @@ mod tests {
         config.acme.directory = Some("https://acme.example.org/directory".into());
         config.alarms.webhook_url = Some("https://hooks.example.org:8443/x".into());
         config.alarms.syslog = Some("siem.example.org".into());
+        config.alarms.email_relay = Some("smtp.example.org:587".into());
         for room in Room::ALL {
             let ports = config.allowed(room, Path::new("/x")).connects;
-            let wanted: &[u16] = if room == Room::Courier { &[53, 2197, 443, 8443, 6514] } else { &[] };
+            let wanted: &[u16] = if room == Room::Courier { &[53, 2197, 443, 8443, 6514, 587] } else { &[] };
             assert_eq!(ports, wanted, "{}", room.name());
         }
     }

@@ -108,6 +108,12 @@ pub(crate) struct Alarms {
     pub(crate) syslog: Option<String>,
     pub(crate) syslog_certificate: Option<PathBuf>,
     pub(crate) syslog_key: Option<PathBuf>,
+    pub(crate) email_relay: Option<String>,
+    pub(crate) email_tls: Option<courier::MailTls>,
+    pub(crate) email_from: Option<String>,
+    pub(crate) email_to: Vec<String>,
+    pub(crate) email_user: Option<String>,
+    pub(crate) email_password: Option<PathBuf>,
     pub(crate) trust_anchor: Option<PathBuf>,
 }
 
@@ -412,6 +418,7 @@ impl Config {
             ("alarms.webhook_secret", &self.alarms.webhook_secret),
             ("alarms.syslog_certificate", &self.alarms.syslog_certificate),
             ("alarms.syslog_key", &self.alarms.syslog_key),
+            ("alarms.email_password", &self.alarms.email_password),
             ("alarms.trust_anchor", &self.alarms.trust_anchor),
         ] {
             if let Some(path) = path
@@ -575,6 +582,12 @@ impl Config {
             syslog: a.syslog.clone(),
             syslog_certificate: a.syslog_certificate.clone(),
             syslog_key: a.syslog_key.clone(),
+            email_relay: a.email_relay.clone(),
+            email_tls: a.email_tls,
+            email_from: a.email_from.clone(),
+            email_to: a.email_to.clone(),
+            email_user: a.email_user.clone(),
+            email_password: a.email_password.clone(),
             trust_anchor: a.trust_anchor.clone(),
         }
     }
@@ -666,6 +679,7 @@ mod tests {
             ("backup.recipients=[\"age1made-up\"]", "backup.recipients"),
             ("alarms.webhook_url=https://hooks.example.org", "alarms.webhook_secret"),
             ("alarms.syslog_key=/nowhere.pem", "alarms.syslog_key"),
+            ("alarms.email_relay=smtp.example.org", "alarms.email_from"),
         ] {
             let e = format!("{:#}", Config::read(&place(&[set])).unwrap_err());
             assert!(e.contains(key), "{set}: {e}");

@@ -62,6 +62,38 @@ fn config_of(room: &str, data: &Path, base_url: &str) -> Value {
     }
 }
 
+/// Starts one room of an installed house as the supervisor does: the real binary, held by the kernel.
+pub(crate) fn start_room(
+    binary: &Path,
+    data: &Path,
+    room: &str,
+    base_url: &str,
+    listener: Option<(&str, &TcpListener)>,
+    log_filter: &str,
+    log: &Path,
+) -> Result<(Child, ControlEnd), HouseError> {
+    let (control, theirs) = pair()?;
+    let log = std::fs::File::options().create(true).append(true).open(log)?;
+    let child = Command::new(binary)
+        .args(["room", room])
+        .stdin(Stdio::from(theirs))
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()?;
+    let config = json!({
+        "room": config_of(room, data, base_url),
+        "log": { "filter": log_filter, "json": true },
+        "journal": false,
+        "sandbox": { "folder": data.join("rooms").join(room) },
+    });
+    control.send(&ToRoom::Start { config }, &[])?;
+    if let Some((name, listener)) = listener {
+        let handed = OwnedFd::from(listener.try_clone()?);
+        control.send(&ToRoom::Listener { name: name.into() }, &[handed])?;
+    }
+    Ok((child, control))
+}
+
 impl Recorded {
     /// Starts the rooms of an installed house and waits until each is ready. Their logs go to `log`.
     ///
@@ -78,30 +110,12 @@ impl Recorded {
         let mut recorded = Self { rooms: Vec::new(), tapes: BTreeMap::new() };
         let mut controls: BTreeMap<&str, ControlEnd> = BTreeMap::new();
         for room in ["vault", "courier", "reader", "core", "door"] {
-            let (control, theirs) = pair()?;
-            let log = std::fs::File::options().create(true).append(true).open(log)?;
-            let child = Command::new(binary)
-                .args(["room", room])
-                .stdin(Stdio::from(theirs))
-                .stdout(Stdio::null())
-                .stderr(log)
-                .spawn()?;
-            let config = json!({
-                "room": config_of(room, data, base_url),
-                "log": { "filter": "trace", "json": true },
-                "journal": false,
-                "sandbox": { "folder": data.join("rooms").join(room) },
-            });
-            control.send(&ToRoom::Start { config }, &[])?;
             let listener = match room {
                 "door" => Some(("phones", phones)),
                 "core" => Some(("administrators", administrators)),
                 _ => None,
             };
-            if let Some((name, listener)) = listener {
-                let handed = OwnedFd::from(listener.try_clone()?);
-                control.send(&ToRoom::Listener { name: name.into() }, &[handed])?;
-            }
+            let (child, control) = start_room(binary, data, room, base_url, listener, "trace", log)?;
             controls.insert(room, control.try_clone()?);
             recorded.rooms.push((child, control));
         }

@@ -108,7 +108,7 @@ pub(crate) struct AlarmState {
 /// Where alarms go.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub(crate) struct AlarmDestination {
-    /// `webhook` or `syslog`.
+    /// `webhook`, `syslog` or `email`.
     name: String,
     delivered: u64,
     waiting: u64,

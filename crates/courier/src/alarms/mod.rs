@@ -7,6 +7,7 @@ mod config;
 mod kept;
 mod message;
 mod send;
+mod smtp;
 
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
@@ -20,10 +21,10 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-pub use config::AlarmsConfig;
+pub use config::{AlarmsConfig, MailTls};
 use kept::Kept;
 use message::Message;
-use send::Destination;
+use send::{Delivered, Destination};
 
 use crate::room::hold;
 use crate::{Config, Error};
@@ -157,10 +158,15 @@ impl Alarms {
                 }
                 if let Some(state) = inside.states.get_mut(at) {
                     match &sent {
-                        Ok(()) => {
+                        Ok(delivered) => {
                             state.delivered += 1;
                             state.last_delivered_at_ms = now_ms;
                             state.last_error.clear();
+                            if let Delivered::ToSome(why) = delivered {
+                                tracing::error!(destination = to.name(), reason = %why, "an alarm did not go to everybody");
+                                state.last_failed_at_ms = now_ms;
+                                state.last_error.clone_from(why);
+                            }
                         }
                         Err(why) => {
                             state.last_failed_at_ms = now_ms;
@@ -209,7 +215,11 @@ pub async fn probe_alarms(config: &AlarmsConfig) -> Vec<(&'static str, Result<()
     let message = Message { alarm: fresh(AlarmKind::Test, now_ms), sender: config.sender.clone() };
     let mut out = Vec::new();
     for to in Destination::of(config) {
-        out.push((to.name(), to.send(config, &message, now_ms).await));
+        let sent = match to.send(config, &message, now_ms).await {
+            Ok(Delivered::ToAll) => Ok(()),
+            Ok(Delivered::ToSome(why)) | Err(why) => Err(why),
+        };
+        out.push((to.name(), sent));
     }
     out
 }

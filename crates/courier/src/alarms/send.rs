@@ -1,4 +1,4 @@
-//! The two ways out: a signed webhook, and syslog over TLS.
+//! The ways out: a signed webhook, syslog over TLS, and mail (`smtp`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,10 +22,13 @@ use tokio_rustls::client::TlsStream;
 
 use super::config::{AlarmsConfig, read_secret};
 use super::message::Message;
+use super::smtp::mail;
 use crate::acme::http::Authority;
 
 /// One try takes at most so long.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// With mail: relays look up who asks, and some greet late on purpose.
+const MAIL_PATIENCE: Duration = Duration::from_secs(60);
 /// A collector that took everything is waited for so long to close.
 const CLOSING: Duration = Duration::from_secs(3);
 /// What a webhook answers is read so far and not looked at.
@@ -36,6 +39,15 @@ const MOST_ANSWER_BYTES: usize = 64 * 1024;
 pub(super) enum Destination {
     Webhook,
     Syslog,
+    Email,
+}
+
+/// It was taken.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Delivered {
+    ToAll,
+    /// Not for everybody it was meant for; for whom not, and why.
+    ToSome(String),
 }
 
 impl Destination {
@@ -43,13 +55,15 @@ impl Destination {
     pub(super) fn of(config: &AlarmsConfig) -> Vec<Self> {
         let webhook = config.webhook_url.as_ref().map(|_| Self::Webhook);
         let syslog = config.syslog.as_ref().map(|_| Self::Syslog);
-        webhook.into_iter().chain(syslog).collect()
+        let email = config.email_relay.as_ref().map(|_| Self::Email);
+        webhook.into_iter().chain(syslog).chain(email).collect()
     }
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Webhook => "webhook",
             Self::Syslog => "syslog",
+            Self::Email => "email",
         }
     }
 
@@ -59,21 +73,23 @@ impl Destination {
         config: &AlarmsConfig,
         message: &Message,
         now_ms: TimeMs,
-    ) -> Result<(), String> {
+    ) -> Result<Delivered, String> {
+        let patience = if self == Self::Email { MAIL_PATIENCE } else { PATIENCE };
         let sent = async {
             match self {
-                Self::Webhook => webhook(config, message, now_ms).await,
-                Self::Syslog => syslog(config, message).await,
+                Self::Webhook => webhook(config, message, now_ms).await.map(|()| Delivered::ToAll),
+                Self::Syslog => syslog(config, message).await.map(|()| Delivered::ToAll),
+                Self::Email => mail(config, message).await,
             }
         };
-        tokio::time::timeout(PATIENCE, sent)
+        tokio::time::timeout(patience, sent)
             .await
-            .unwrap_or_else(|_| Err("no answer within 20 seconds".into()))
+            .unwrap_or_else(|_| Err(format!("no answer within {} seconds", patience.as_secs())))
     }
 }
 
 /// The files are read anew each time: a renewed certificate or anchor needs no restart.
-fn tls(config: &AlarmsConfig, client: bool) -> Result<ClientConfig, String> {
+pub(super) fn tls(config: &AlarmsConfig, client: bool) -> Result<ClientConfig, String> {
     let mut roots = RootCertStore::empty();
     roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     let read = |path: &std::path::Path| -> Result<Vec<CertificateDer<'static>>, String> {
@@ -102,11 +118,25 @@ fn tls(config: &AlarmsConfig, client: bool) -> Result<ClientConfig, String> {
     }
 }
 
-async fn connect(to: &Authority, tls: ClientConfig) -> Result<TlsStream<TcpStream>, String> {
-    let unreachable = |e: std::io::Error| format!("{} port {} can't be reached: {e}", to.host, to.port);
-    let tcp = TcpStream::connect((to.host.as_str(), to.port)).await.map_err(unreachable)?;
+fn unreachable(to: &Authority, error: &std::io::Error) -> String {
+    format!("{} port {} can't be reached: {error}", to.host, to.port)
+}
+
+pub(super) async fn reach(to: &Authority) -> Result<TcpStream, String> {
+    TcpStream::connect((to.host.as_str(), to.port)).await.map_err(|e| unreachable(to, &e))
+}
+
+pub(super) async fn over_tls(
+    to: &Authority,
+    tls: ClientConfig,
+    tcp: TcpStream,
+) -> Result<TlsStream<TcpStream>, String> {
     let name = ServerName::try_from(to.host.clone()).map_err(|e| e.to_string())?;
-    TlsConnector::from(Arc::new(tls)).connect(name, tcp).await.map_err(unreachable)
+    TlsConnector::from(Arc::new(tls)).connect(name, tcp).await.map_err(|e| unreachable(to, &e))
+}
+
+async fn connect(to: &Authority, tls: ClientConfig) -> Result<TlsStream<TcpStream>, String> {
+    over_tls(to, tls, reach(to).await?).await
 }
 
 /// POST, signed as Standard Webhooks has it: HMAC-SHA-256 of id, time and body.

@@ -14,11 +14,15 @@ pub(super) fn checks(place: &Place) -> Result<Vec<Check>> {
             "alarms",
             "no destination is configured",
             "alarms stand in the log alone, where nobody may look and who takes the host can remove them",
-            "set alarms.webhook_url or alarms.syslog (docs/configuration.md)",
+            "set alarms.webhook_url, alarms.syslog or alarms.email_relay (docs/configuration.md)",
         )]);
     }
     let check = |(name, done): (&'static str, std::result::Result<(), String>)| {
-        let id = if name == "webhook" { "alarms.webhook" } else { "alarms.syslog" };
+        let id = match name {
+            "webhook" => "alarms.webhook",
+            "syslog" => "alarms.syslog",
+            _ => "alarms.email",
+        };
         match done {
             Ok(()) => Check::ok(id, "took a test alarm; see that it arrived where people look"),
             Err(why) => Check::fail(

@@ -257,3 +257,42 @@ async fn a_flood_of_forged_orders_holds_up_no_other_order_and_is_told_as_sums() 
     assert_eq!(counted(), 300);
     assert!(receivers.by_webhook.of("forged_orders").len() <= 4);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_alarm_goes_by_mail_to_the_configured_relay_from_the_couriers_room_and_names_nobody() {
+    use testkit::smtp::{Relay, Smtp};
+    let wants = Some(("matron".to_owned(), "correct horse".to_owned(), vec!["PLAIN"]));
+    let smtp = Smtp::start(Relay { wants, ..Relay::default() }).await.unwrap();
+    let dir = tempfile::TempDir::new().unwrap();
+    let file = |name: &str, text: &str| {
+        std::fs::write(dir.path().join(name), text).unwrap();
+        dir.path().join(name).display().to_string()
+    };
+    let settings = [
+        format!("alarms.email_relay=localhost:{}", smtp.port),
+        "alarms.email_from=matron@example.org".to_owned(),
+        "alarms.email_to=[\"on-call@example.org\"]".to_owned(),
+        "alarms.email_user=matron".to_owned(),
+        format!("alarms.email_password={}", file("password", "correct horse\n")),
+        format!("alarms.trust_anchor={}", file("ca.pem", &smtp.ca_pem)),
+    ];
+    let ward = Ward::open(&settings.each_ref().map(String::as_str)).await;
+    add_engineer(&ward, 7).await;
+    until("two mails", || async { smtp.mails().len() >= 2 }).await;
+    let mail = smtp.mails().pop().unwrap();
+    assert_eq!((mail.to, mail.user.as_deref()), (vec!["on-call@example.org".to_owned()], Some("matron")));
+    assert!(mail.text.contains("\r\nSubject: ALARM person_added (localhost)\r\n"), "{}", mail.text);
+    assert!(!mail.text.contains("Made-up"), "{}", mail.text);
+    let health = ward.admin.call("GET", "/api/v1/health", None).await.unwrap();
+    let destination = &health["courier"]["alarms"]["destinations"][0];
+    assert_eq!(
+        (&destination["name"], &destination["delivered"]),
+        (&"email".into(), &2.into()),
+        "{destination}"
+    );
+
+    let tried = ward.house.on_host(&["doctor", "--alarms"]).unwrap();
+    assert!(tried.status.success(), "{}", String::from_utf8_lossy(&tried.stdout));
+    assert!(smtp.mails().pop().unwrap().text.contains("Subject: notice test (localhost)"));
+    assert_eq!(smtp.wrongs(), [] as [String; 0]);
+}
