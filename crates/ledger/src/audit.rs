@@ -124,8 +124,9 @@ impl Audit {
 
     fn hold_against_bundle(&mut self, position: &Position, size: u64) -> Result<(), LedgerError> {
         let width = u64::from(TILE_WIDTH);
-        let Some(tile) = Tile::of_tree(Level::Entries, position.index / width, size) else { return Ok(()) };
+        let tile = || Tile::of_tree(Level::Entries, position.index / width, size);
         if position.index.is_multiple_of(width) {
+            let Some(tile) = tile() else { return Ok(()) };
             let bytes = self.folder.as_ref().map(|f| f.tile(tile)).transpose()?.unwrap_or_default();
             self.bundle = unbundle(&bytes)
                 .filter(|b| b.len() == usize::from(tile.width))
@@ -135,7 +136,8 @@ impl Audit {
         if self.bundle.get(place) == Some(position) {
             return Ok(());
         }
-        Err(LedgerError::NotInTree { index: position.index, tile: tile.path() })
+        let tile = tile().map(|t| t.path()).unwrap_or_default();
+        Err(LedgerError::NotInTree { index: position.index, tile })
     }
 
     fn hold_against(&mut self, (tile, bytes): &Made) -> Result<(), LedgerError> {

@@ -1,7 +1,7 @@
 //! Makes a tree's tiles out of its entries' places, one after the other.
 
 use crate::frame::Position;
-use crate::tile::{Level, TILE_WIDTH, Tile, bundle, subtree};
+use crate::tile::{Level, TILE_HEIGHT, TILE_WIDTH, Tile, bundle};
 use crate::tree::{Edge, leaf, leaf_hash};
 use model::Digest;
 
@@ -26,7 +26,14 @@ impl TileBuilder {
         let leaf = leaf(position);
         let mut hash = leaf_hash(&leaf);
         bundle(&mut self.bundle, &leaf);
-        self.edge.push(hash);
+        // The edge makes the root of each full tile on its way: none is hashed twice.
+        let mut roots = Vec::new();
+        self.edge.push_noting(hash, |level, root| {
+            if level.is_multiple_of(TILE_HEIGHT) {
+                roots.push(*root);
+            }
+        });
+        let mut roots = roots.into_iter();
         let size = self.edge.size();
         let width = u64::from(TILE_WIDTH);
         if size.is_multiple_of(width) {
@@ -45,8 +52,9 @@ impl TileBuilder {
             }
             tiles /= width;
             full.push((Tile::full(Level::Hashes(level), tiles - 1), joined(hashes)));
-            hash = subtree(hashes);
             hashes.clear();
+            let Some(root) = roots.next() else { return };
+            hash = root;
         }
     }
 

@@ -58,10 +58,12 @@ pub struct Record {
 }
 
 pub(crate) fn sha256(bytes: &[u8]) -> Digest {
-    let hash = digest(&SHA256, bytes);
-    let mut out = [0; 32];
-    out.iter_mut().zip(hash.as_ref()).for_each(|(to, from)| *to = *from);
-    Digest(out)
+    digest_of(digest(&SHA256, bytes))
+}
+
+/// A SHA-256 as the domain has it: it always has 32 bytes.
+pub(crate) fn digest_of(hash: aws_lc_rs::digest::Digest) -> Digest {
+    Digest(hash.as_ref().try_into().unwrap_or_default())
 }
 
 /// The head of a frame.

@@ -17,6 +17,8 @@ use crate::{LedgerError, Position};
 
 /// The hashes of a full tile.
 pub const TILE_WIDTH: u16 = 256;
+/// How many levels of the tree a tile spans.
+pub(crate) const TILE_HEIGHT: u8 = 8;
 /// The highest level a tile's path may name.
 const HIGHEST_LEVEL: u8 = 63;
 /// The bytes of one leaf in a bundle, with its length.

@@ -8,7 +8,7 @@
 use aws_lc_rs::digest::{Context, SHA256};
 use model::Digest;
 
-use crate::frame::{Position, sha256};
+use crate::frame::{Position, digest_of, sha256};
 
 /// The bytes of one leaf.
 pub const LEAF_BYTES: usize = 8 + 32;
@@ -40,7 +40,7 @@ pub fn leaf_hash(data: &[u8]) -> Digest {
     let mut hash = Context::new(&SHA256);
     hash.update(&[0]);
     hash.update(data);
-    finish(hash)
+    digest_of(hash.finish())
 }
 
 /// The hash of an inner node: SHA-256 of a one byte and its two children.
@@ -50,12 +50,6 @@ pub fn node_hash(left: &Digest, right: &Digest) -> Digest {
     let bytes = left.0.iter().chain(&right.0);
     buffer.iter_mut().skip(1).zip(bytes).for_each(|(to, from)| *to = *from);
     sha256(&buffer)
-}
-
-fn finish(hash: Context) -> Digest {
-    let mut out = [0; 32];
-    out.iter_mut().zip(hash.finish().as_ref()).for_each(|(to, from)| *to = *from);
-    Digest(out)
 }
 
 /// The right edge of a tree that grows: the roots of its perfect subtrees, the largest first. It is all
@@ -81,12 +75,21 @@ impl Edge {
 
     /// Appends a leaf by its hash.
     pub fn push(&mut self, leaf_hash: Digest) {
+        self.push_noting(leaf_hash, |_, _| {});
+    }
+
+    /// As [`Edge::push`], telling of each perfect subtree that the leaf completes: how many levels it has above
+    /// its leaves, and its root.
+    pub(crate) fn push_noting(&mut self, leaf_hash: Digest, mut completed: impl FnMut(u8, &Digest)) {
         let mut node = leaf_hash;
         let mut size = self.size;
+        let mut level = 0;
         while size % 2 == 1 {
             let Some(left) = self.roots.pop() else { break };
             node = node_hash(&left, &node);
             size /= 2;
+            level += 1;
+            completed(level, &node);
         }
         self.roots.push(node);
         self.size += 1;
