@@ -23,9 +23,9 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-/// Matron manages a hospital's phones.
+/// Manager of a hospital's phones: enrolment, inventory, commands, a signed record
 #[derive(Debug, Parser)]
-#[command(name = "matron", version, about, propagate_version = true)]
+#[command(name = "matron", version, propagate_version = true)]
 struct Matron {
     #[command(subcommand)]
     command: Command,

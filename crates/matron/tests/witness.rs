@@ -394,3 +394,56 @@ fn a_checkpoint_is_named_by_its_root_key() {
     let fingerprint = order::sha256(&root_key()).to_string();
     assert_eq!(signed.checkpoint().origin, format!("matron/ledger/{}", &fingerprint[..32]));
 }
+
+/// A certificate for `localhost` and its key, as PEM files in `dir`.
+fn certificate(dir: &Path, name: &str) -> (String, String) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let path = |end: &str| dir.join(format!("{name}.{end}")).to_str().unwrap().to_owned();
+    std::fs::write(path("pem"), made.cert.pem()).unwrap();
+    std::fs::write(path("key"), made.signing_key.serialize_pem()).unwrap();
+    (path("pem"), path("key"))
+}
+
+#[test]
+fn a_witness_looks_over_https_at_the_server_of_its_ca_and_at_no_other() {
+    let dir = TempDir::new().unwrap();
+    let (pem, key) = certificate(dir.path(), "house");
+    let (stranger, _) = certificate(dir.path(), "stranger");
+    let settings = [format!("administrators.tls_certificate={pem}"), format!("administrators.tls_key={key}")];
+    let house = House::start(env!("CARGO_BIN_EXE_matron"), &settings.each_ref().map(String::as_str)).unwrap();
+    let url = format!("https://localhost:{}", house.administrators().port());
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_matron"));
+        command.args(arguments).env("MATRON_URL", &url).env("MATRON_HOME", dir.path().join("ada"));
+        said(&command.env("MATRON_SERVER_CA", &pem).stdin(Stdio::null()).output().unwrap())
+    };
+    let (code, text) = run(&["admin", "join", "--token", house.token(), "--name", "Ada Example"]);
+    assert_eq!(code, 0, "{text}");
+    let make =
+        ["api-keys", "make", "--label", "witness", "--scope", "ledger", "--reason", "made up", "--yes"];
+    let (code, text) = run(&make);
+    assert_eq!(code, 0, "{text}");
+    let api_key = text.split_whitespace().find(|w| w.starts_with("mk_")).unwrap().to_owned();
+    let root = house.room_dir("core").join("root.pub");
+    let witness = |from: &str, ca: &str, more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_matron"));
+        command.args(["witness", "--once", "--name", "witness.example.org/w1", "--state"]);
+        command.arg(dir.path().join("state")).arg("--log").arg(&root);
+        command.args(["--from", from, "--server-ca", ca]).args(more).env("MATRON_API_KEY", &api_key);
+        said(&command.output().unwrap())
+    };
+    let (code, text) = witness(&url, &pem, &[]);
+    assert!(code == 0 && text.contains("entries, cosigned"), "{code}: {text}");
+    let (code, text) = run(&["ledger", "cosigned"]);
+    assert!(code == 0 && text.contains("witness.example.org/w1"), "handed back: {text}");
+    // A server that another CA vouches for is not asked; in the end that is silence.
+    assert_eq!(witness(&url, &stranger, &[]).0, 5);
+    let (code, text) = witness(&url, &stranger, &["--silent-after", "0"]);
+    assert!(code == 1 && text.contains("ALARM silent"), "{text}");
+    // Nor one by another name, nor in the clear.
+    let by_address = format!("https://127.0.0.1:{}", house.administrators().port());
+    assert_eq!(witness(&by_address, &pem, &[]).0, 5);
+    assert_eq!(witness(&url.replace("https", "http"), &pem, &[]).0, 5);
+    let (code, text) = witness("http://witness.example.org", &pem, &[]);
+    assert!(code == 2 && text.contains("danger-plain-http"), "{code}: {text}");
+}
