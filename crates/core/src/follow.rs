@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ledger::{Body, Effect, Entry};
 use model::{DataSubject, Digest, EnrolmentId, TimeMs};
+use order::Refusal;
 use rpc::proto::vault_client::VaultClient;
 use rpc::proto::{CheckpointsRequest, FollowRequest, IndexRow, LedgerItem, PhoneRow, VaultHealthRequest};
 use seal::SearchField;
@@ -344,6 +345,7 @@ fn project_effect(
             remembered.push(Remember::Session(s));
         }
         Effect::Recalled { order } => tx.recall_order(order, at_ms)?,
+        Effect::Rejected { order } => crate::submit::end_waiting(tx, order, Refusal::Rejected, at_ms)?,
         Effect::ApiKeyMade { hash, scopes, expires_at_ms, label } => {
             let k = ApiKeyRecord { hash, scopes, label, expires_at_ms };
             tx.put_api_key(&k)?;

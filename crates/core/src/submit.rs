@@ -455,15 +455,26 @@ pub(crate) async fn end_pending(room: &Room) -> std::result::Result<(), StoreErr
         .write(move |tx| {
             let over = tx.pending_orders(0, u32::try_from(MOST_PENDING).unwrap_or(u32::MAX))?;
             for o in over.into_iter().filter(|o| o.expires_at_ms <= now_ms) {
-                let outcome = serde_json::to_string(&refused(o.order, Refusal::Expired))
-                    .map_err(|e| StoreError::Refused(e.to_string()))?;
-                let state = OrderState::Refused;
-                let (decided_at_ms, answer) = (now_ms, Vec::new());
-                let d =
-                    Decision { state, decided_at_ms, outcome, answer, cools_until_ms: None, signed: None };
-                tx.decide_order(o.order, &d)?;
+                end_waiting(tx, o.order, Refusal::Expired, now_ms)?;
             }
             Ok(())
         })
         .await
+}
+
+/// Refuses an order for good that waited for a signature; any other is left as it is.
+pub(crate) fn end_waiting(
+    tx: &Tx<'_>,
+    id: OrderId,
+    refusal: Refusal,
+    decided_at_ms: TimeMs,
+) -> std::result::Result<(), StoreError> {
+    if tx.find_order(id)?.is_none_or(|o| o.state != OrderState::Pending) {
+        return Ok(());
+    }
+    let outcome =
+        serde_json::to_string(&refused(id, refusal)).map_err(|e| StoreError::Refused(e.to_string()))?;
+    let (state, answer) = (OrderState::Refused, Vec::new());
+    let d = Decision { state, decided_at_ms, outcome, answer, cools_until_ms: None, signed: None };
+    tx.decide_order(id, &d)
 }

@@ -253,6 +253,13 @@ pub enum Effect {
         #[n(1)]
         value: u32,
     },
+    /// An order that waited for another signature was ended: it is refused for good.
+    #[n(120)]
+    Rejected {
+        /// Which.
+        #[n(0)]
+        order: OrderId,
+    },
 }
 
 /// One declaration of a set, without its content.

@@ -222,7 +222,13 @@ fn lock(data: &Path) -> Result<std::fs::File> {
     while flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
         let supervisor = std::fs::read_to_string(&path).unwrap_or_default();
         if supervisor.is_empty() || Path::new("/proc").join(&supervisor).exists() {
-            bail!("another 'matron serve' runs on {}; stop it first", data.display());
+            let process =
+                if supervisor.is_empty() { String::new() } else { format!(" (process {supervisor})") };
+            bail!(
+                "another 'matron serve' runs on {}, or a backup or restore works there{process}; stop it or let it \
+                 end, then start again",
+                data.display()
+            );
         }
         if Instant::now() > until {
             bail!(
@@ -248,8 +254,14 @@ pub(crate) fn try_lock(data: &Path) -> Result<Option<std::fs::File>> {
     use rustix::fs::{FlockOperation, flock};
     let path = data.join("lock");
     let open = std::fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path);
-    let file = open.with_context(|| format!("the lock {}", path.display()))?;
-    Ok(flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok().then_some(file))
+    let mut file = open.with_context(|| format!("the lock {}", path.display()))?;
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        return Ok(None);
+    }
+    // A start meanwhile says who has it, and does not wait for rooms that are long gone.
+    file.set_len(0)?;
+    file.write_all(std::process::id().to_string().as_bytes())?;
+    Ok(Some(file))
 }
 
 /// Refuses to begin a new house where a restore was not finished, and clears up after one that was.
@@ -623,6 +635,23 @@ mod tests {
         let said = shown(&format!("why\u{1b}]0;x\u{7}\n{}", "y".repeat(10_000)));
         assert!(!said.chars().any(char::is_control));
         assert_eq!(said.chars().count(), MOST_SHOWN_CHARS);
+    }
+
+    #[test]
+    fn a_start_while_a_backup_or_a_restore_works_on_the_folder_is_told_so_at_once() {
+        let dir = std::env::temp_dir().join(format!("matron-lock-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        // What a supervisor that was killed left.
+        std::fs::write(dir.join("lock"), "999999999").unwrap();
+        let held = try_lock(&dir).unwrap().unwrap();
+        assert!(try_lock(&dir).unwrap().is_none());
+        let begun = Instant::now();
+        let said = lock(&dir).unwrap_err().to_string();
+        assert!(said.contains(&format!("process {}", std::process::id())), "{said}");
+        assert!(begun.elapsed() < ORPHANS / 2);
+        drop(held);
+        assert!(lock(&dir).is_ok());
+        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[tokio::test]

@@ -281,6 +281,13 @@ pub enum OrderKind {
         #[n(1)]
         value: u32,
     },
+    /// Ends an order that waits for another signature: it is refused for good.
+    #[n(120)]
+    Reject {
+        /// Which order.
+        #[n(0)]
+        order: OrderId,
+    },
 }
 
 impl OrderKind {
@@ -308,6 +315,7 @@ impl OrderKind {
             Self::ConfirmRestore { .. } => "confirm_restore",
             Self::SetLimit { .. } => "set_limit",
             Self::ErasePerson { .. } => "erase_person",
+            Self::Reject { .. } => "reject",
         }
     }
 

@@ -36,6 +36,7 @@ pub fn duty(kind: &OrderKind, erasing: bool) -> Duty {
         OrderKind::MakeStanding { .. } => Duty::Standing,
         OrderKind::WithdrawInvitation
         | OrderKind::Recall { .. }
+        | OrderKind::Reject { .. }
         | OrderKind::EndApiKey { .. }
         | OrderKind::EndSession { .. }
         | OrderKind::EndStanding { .. } => Duty::End,

@@ -126,11 +126,17 @@ pub enum Refusal {
     StillEnrolled = 81,
     #[error("nothing is kept of this person, or it was erased before")]
     NothingToErase = 82,
+    #[error(
+        "there is no such order, or it does not wait for a signature; 'matron orders pending' lists those that do"
+    )]
+    NothingToReject = 120,
+    #[error("an administrator rejected the order while it waited; make it again if it is still wanted")]
+    Rejected = 121,
 }
 
 impl Refusal {
     /// Every refusal, in the order of its number.
-    pub const ALL: [Refusal; 56] = [
+    pub const ALL: [Refusal; 58] = [
         Self::Unreadable,
         Self::BadSignature,
         Self::UnknownSigner,
@@ -187,6 +193,8 @@ impl Refusal {
         Self::PersonStillHere,
         Self::StillEnrolled,
         Self::NothingToErase,
+        Self::NothingToReject,
+        Self::Rejected,
     ];
 
     /// Its number in the ledger and on the wire.

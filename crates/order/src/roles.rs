@@ -44,6 +44,7 @@ pub fn rule(role: Role, kind: &OrderKind, erasing: bool) -> Option<Rule> {
         | OrderKind::MakeStanding { .. }
         | OrderKind::SetLimit { .. }
         | OrderKind::EndStanding { .. }
+        | OrderKind::Reject { .. }
         | OrderKind::ConfirmRestore { .. }
         | OrderKind::ErasePerson { .. } => (role == Administrator).then_some(EVERYWHERE),
         // For oneself: another key, a session, its end.

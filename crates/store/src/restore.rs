@@ -61,8 +61,9 @@ impl View<'_> {
 
 impl Tx<'_> {
     /// The house was restored from a backup: sessions, API keys and open invitations end, since they may have
-    /// ended after it was made; and no warrant is used that was signed before. Answers whose invitations those
-    /// were. Done again, it ends what came since.
+    /// ended after it was made; and no warrant is used that was signed before. What orders had phones still to do
+    /// is not done, since it may have been called back. Answers whose invitations those were. Done again, it ends
+    /// what came since.
     ///
     /// # Errors
     /// When the database refuses.
@@ -72,6 +73,12 @@ impl Tx<'_> {
         self.run("DELETE FROM sessions", [])?;
         self.run("DELETE FROM api_keys", [])?;
         self.run("UPDATE queue SET warrant = NULL, warrant_expires_at_ms = 0 WHERE state < 3 AND warrant IS NOT NULL", [])?;
+        let undone = "SELECT DISTINCT o.order_id FROM queue q JOIN commands c ON c.number = q.number
+             JOIN orders o ON o.order_id = c.order_id WHERE q.state < 3 AND o.kind = 'command'
+             UNION SELECT order_id FROM orders WHERE state = 4";
+        for order in self.all(undone, [], |r| id(r, 0))? {
+            self.recall_order(order, at_ms)?;
+        }
         self.run("UPDATE declaration_warrants SET warrant = NULL, expires_at_ms = 0", [])?;
         Ok(open)
     }

@@ -3,6 +3,7 @@
 
 use apple::csr;
 use apple::x509::{self, Window};
+use aws_lc_rs::rand::SecureRandom;
 use ledger::{Body, Opaque, RefusalCode};
 use model::{EnrolmentId, TimeMs, clock::DAY_MS};
 use order::{Refusal, sha256};
@@ -54,7 +55,7 @@ impl Chamber {
         if !open {
             return Err(self.refuse_certificate(Some(enrolment), Refusal::InvitationNotOpen));
         }
-        let serial = self.keys.file.derive_key.serial(&enrolment, key_digest.as_bytes(), number);
+        let serial = self.serial()?;
         let life_ms = TimeMs::from(self.config.certificate_days) * DAY_MS;
         let window = Window { not_before_ms: self.now_ms - DAY_MS, not_after_ms: self.now_ms + life_ms };
         let certificate = x509::device_certificate(
@@ -75,6 +76,14 @@ impl Chamber {
             certificate: Opaque(certificate.clone()),
         });
         Ok((enrolment, certificate))
+    }
+
+    /// A certificate's serial number: random, so that no two certificates have one, also when a restore took the
+    /// house back to before one of them was issued.
+    pub(crate) fn serial(&self) -> Result<[u8; 16], Refusal> {
+        let mut serial = [0; 16];
+        self.rng.fill(&mut serial).map_err(|_| Refusal::LedgerUnavailable)?;
+        Ok(serial)
     }
 
     /// The enrolment that a challenge of ours belongs to, and how many certificates it had when the

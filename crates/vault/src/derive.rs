@@ -125,19 +125,6 @@ impl DeriveKey {
         constant_time::verify_slices_are_equal(right.as_bytes(), given.as_bytes()).is_ok()
     }
 
-    /// A certificate's serial number, the same for the same key of the same enrolment; `number` is how
-    /// many certificates came before.
-    pub(crate) fn serial(&self, enrolment: &EnrolmentId, key_digest: &[u8], number: u32) -> [u8; 16] {
-        let number = number.to_be_bytes();
-        let renewed = if number == [0; 4] { &[][..] } else { &number };
-        self.id("serial", &[enrolment.as_bytes(), key_digest, renewed])
-    }
-
-    /// The serial number of the certificate that follows a server's.
-    pub(crate) fn server_serial(&self, before: &[u8]) -> [u8; 16] {
-        self.id("server", &[before])
-    }
-
     /// A payload's UUID in the enrolment profile.
     pub(crate) fn payload_uuid(&self, enrolment: &EnrolmentId, which: &str) -> [u8; 16] {
         self.id("payload", &[enrolment.as_bytes(), which.as_bytes()])

@@ -165,6 +165,12 @@ impl Chamber {
                 }
                 _ => Err(Refusal::NothingToRecall),
             },
+            OrderKind::Reject { order } => match self.state.held.get(order) {
+                Some(held) if self.now_ms < held.expires_at_ms => {
+                    Ok(Consequence::of(Effect::Rejected { order: *order }))
+                }
+                _ => Err(Refusal::NothingToReject),
+            },
             OrderKind::MakeApiKey { hash, scopes, valid_ms, label } => {
                 text(label, 100)?;
                 let bits = scopes.iter().fold(0u32, |bits, s| bits | scope_bit(*s));

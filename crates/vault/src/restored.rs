@@ -2,7 +2,7 @@
 //! people with it. So nothing is opened, searched or commanded until administrators have confirmed it.
 
 use ledger::Effect;
-use model::{Digest, PersonId, Role, TimeMs};
+use model::{CommandKind, Digest, PersonId, Role, TimeMs};
 use order::{OrderKind, Refusal};
 
 use crate::chamber::Chamber;
@@ -40,6 +40,11 @@ impl State {
             e.withdrawn |= e.issued.is_none();
             e.renewal = None;
         }
+        // Called back since, perhaps: no warrant is signed for any of them again. The command that has phones look at
+        // their declarations does nothing by itself.
+        for c in self.commanded.values_mut().filter(|c| c.kind != CommandKind::DeclarativeManagement) {
+            c.recalled = true;
+        }
         let needed = self.administrators().clamp(1, CONFIRMATIONS);
         self.unconfirmed =
             Some(Unconfirmed { position, manifest, made_at_ms, entries, needed, confirmed: Vec::new() });
@@ -76,6 +81,7 @@ impl Chamber {
             OrderKind::ConfirmRestore { .. }
             | OrderKind::JoinFirst { .. }
             | OrderKind::Recall { .. }
+            | OrderKind::Reject { .. }
             | OrderKind::EndSession { .. }
             | OrderKind::EndApiKey { .. }
             | OrderKind::EndStanding { .. }

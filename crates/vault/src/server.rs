@@ -32,13 +32,13 @@ impl Chamber {
         };
         let spki = old.spki_der();
         let asked_for = sha256(current);
-        let serial = self.keys.file.derive_key.server_serial(asked_for.as_bytes());
         // The same question again gets the same certificate, for as long as it was the last one.
         if let Some((of, made)) = &self.server_renewed
             && *of == asked_for
         {
             return Ok(made.clone());
         }
+        let serial = self.serial()?;
         let ca_der = &self.keys.file.ca_certificate;
         let made = x509::server_certificate(ca_der, self.keys.ca.as_ref(), spki, &names, serial, window);
         let made = made.map_err(|e| {

@@ -119,6 +119,13 @@ impl Commanded {
     }
 }
 
+/// An order that waits for another signature.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HeldOrder {
+    pub(crate) digest: Digest,
+    pub(crate) expires_at_ms: TimeMs,
+}
+
 /// How an order was decided.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Decided {
@@ -161,8 +168,8 @@ pub(crate) struct State {
     pub(crate) decided: HashMap<OrderId, Decided>,
     pub(crate) limits: order::limits::Limits,
     pub(crate) budgets: Budgets,
-    /// Orders that wait for another signature, and until when.
-    pub(crate) held: HashMap<OrderId, TimeMs>,
+    /// Orders that wait for another signature.
+    pub(crate) held: HashMap<OrderId, HeldOrder>,
     /// Two administrators have joined at some time: from then on the house has two, and what takes two takes two.
     pub(crate) two_administrators: bool,
     pub(crate) refused_orders: u64,
@@ -293,6 +300,13 @@ impl State {
                 {
                     s.approved = approved;
                 }
+                if let Effect::Rejected { order } = effect
+                    && let Some(held) = self.held.remove(order)
+                {
+                    let refusal = order::Refusal::Rejected.number();
+                    let decided = Decided { digest: held.digest, refusal, position, at_ms };
+                    self.decided.entry(*order).or_insert(decided);
+                }
                 if let Some(c) = self.commanded.get_mut(order) {
                     c.not_before_ms = counted.as_ref().and_then(|c| c.not_before_ms).unwrap_or(i64::MIN);
                 }
@@ -319,8 +333,8 @@ impl State {
                     }
                 }
             }
-            Body::OrderHeld { order, expires_at_ms, .. } => {
-                self.held.insert(*order, *expires_at_ms);
+            Body::OrderHeld { order, digest, expires_at_ms, .. } => {
+                self.held.insert(*order, HeldOrder { digest: *digest, expires_at_ms: *expires_at_ms });
             }
             Body::CertificateIssued { enrolment, key_digest, certificate } => {
                 if let Some(e) = self.enrolments.get_mut(enrolment) {
@@ -404,7 +418,8 @@ impl State {
                     e.withdrawn = true;
                 }
             }
-            Effect::Opened { .. } => {}
+            // A rejection is taken in where the order's place is known.
+            Effect::Opened { .. } | Effect::Rejected { .. } => {}
             Effect::Granted { session, records, searches, compartments, expires_at_ms } => {
                 let granted = Session {
                     order,
@@ -517,7 +532,7 @@ impl State {
         self.standing.values_mut().for_each(|s| s.sweep(before_ms));
         self.given.retain(|_, g| !g.is_before(before_ms));
         self.sessions.retain(|_, s| s.expires_at_ms >= before_ms);
-        self.held.retain(|_, expires_at_ms| *expires_at_ms >= before_ms);
+        self.held.retain(|_, held| held.expires_at_ms >= before_ms);
         self.budgets.sweep(before_ms);
         let sessions = &self.sessions;
         self.granted.retain(|_, s| sessions.contains_key(s));

@@ -5,6 +5,7 @@ mod alarms;
 mod clock;
 mod declarations;
 mod erase;
+mod faults;
 mod give_back;
 mod hostile;
 mod limits;

@@ -221,6 +221,7 @@ fn effect_summary(effect: &Effect) -> (&'static str, Value) {
                     "erasing": erasing, "targets": targets, "expires_at_ms": expires_at_ms }),
         ),
         Effect::Recalled { order } => ("recalled", json!({ "order": order })),
+        Effect::Rejected { order } => ("rejected", json!({ "order": order })),
         Effect::ApiKeyMade { hash, scopes, expires_at_ms, label } => (
             "api_key_made",
             json!({ "hash": hash, "scopes": scopes, "expires_at_ms": expires_at_ms, "label": label }),

@@ -250,13 +250,36 @@ fn the_encoding_of_limits_entries_stays_what_it_is() {
     assert_eq!(crate::frame::sha256(&all).to_string(), GOLDEN_LIMITS);
 }
 
+/// What rejecting an order brought.
+fn rejected_body() -> Body {
+    Body::OrderAccepted {
+        order: OrderId([10; 16]),
+        digest: Digest([11; 32]),
+        signer: KeyId([12; 16]),
+        person: PersonId([13; 16]),
+        bytes: Opaque(vec![14; 3]),
+        signature: Opaque(vec![15; 64]),
+        effect: Effect::Rejected { order: OrderId([16; 16]) },
+        counted: None,
+    }
+}
+
+#[test]
+fn the_encoding_of_a_rejection_stays_what_it_is() {
+    let bytes = entry(rejected_body()).encode().unwrap();
+    assert_eq!(crate::frame::sha256(&bytes).to_string(), GOLDEN_REJECTED);
+}
+
+const GOLDEN_REJECTED: &str = "a66f923cb8219e04ac55a05c31cdac957cd85fc8d9eb48f004db9a447b79454c";
+
 const GOLDEN_LIMITS: &str = "1631e0dbc8dbc680360c675fb9fc431a32d0e3d932219ac78d74d5723adc0768";
 
 const GOLDEN_RENEWAL: &str = "0229a84447f10b396b772257829b5158c4a733fc7ca4698b14d5f0a239a02757";
 
 #[test]
 fn every_kind_of_entry_reads_back_as_it_was_written() {
-    let later = renewal_bodies().into_iter().chain(restore_bodies()).chain(limit_bodies());
+    let later =
+        renewal_bodies().into_iter().chain(restore_bodies()).chain(limit_bodies()).chain([rejected_body()]);
     for body in bodies().into_iter().chain(later) {
         let entry = entry(body);
         let bytes = entry.encode().unwrap();

@@ -41,6 +41,7 @@ pub(crate) fn kind_of(body: &Body) -> &'static str {
             Effect::Granted { .. } => "granted",
             Effect::Commanded { .. } => "commanded",
             Effect::Recalled { .. } => "recalled",
+            Effect::Rejected { .. } => "rejected",
             Effect::ApiKeyMade { .. } => "api_key_made",
             Effect::ApiKeyRevoked { .. } => "api_key_revoked",
             Effect::SessionEnded { .. } => "session_ended",

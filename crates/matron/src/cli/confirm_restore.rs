@@ -66,9 +66,9 @@ pub(crate) fn run(desk: &Desk, c: ConfirmRestore) -> Result<()> {
         warnings: vec![
             format!(
                 "What was decided after {} is missing: removed people are back unless you name them with \
-                 --without; recalled commands and ended standing orders stand again ('matron commands list', \
-                 'matron standing list'; recall and end them before you confirm); phones that enrolled since \
-                 have to be invited again",
+                 --without; ended standing orders stand again ('matron standing list'; end them before you \
+                 confirm); commands that phones had not carried out are called back and have to be ordered again; \
+                 phones that enrolled since have to be invited again",
                 show::time(r.made_at_ms)
             ),
             format!(

@@ -69,6 +69,8 @@ pub(crate) enum OrdersCommand {
     },
     /// Call an order back: what it has not yet done to a phone is not done.
     Recall(Recall),
+    /// Reject an order that waits for another signature: it is refused for good, and the ledger says by whom.
+    Reject(Recall),
 }
 
 #[derive(Debug, Args)]
@@ -278,6 +280,15 @@ pub(crate) fn orders(desk: &Desk, command: OrdersCommand) -> Result<()> {
             show::print(&format!(
                 "Order {order} is called back; 'matron orders show' says what it did before.\n"
             ))
+        }
+        OrdersCommand::Reject(r) => {
+            let order = order_id(&r.id)?;
+            let reason = place::reason(r.reason)?;
+            let placed = Draft::new(OrderKind::Reject { order }, &reason).place(desk, r.yes)?;
+            if desk.reach.json {
+                return show::print_json(&json!({ "order": placed.order, "rejected": order }));
+            }
+            show::print(&format!("Order {order} is rejected: nobody's signature brings it about any more.\n"))
         }
     }
 }

@@ -66,6 +66,9 @@ pub(crate) fn what(kind: &OrderKind) -> String {
         OrderKind::Recall { order } => {
             format!("call back order {order}: what it has not yet done to a phone is not done")
         }
+        OrderKind::Reject { order } => {
+            format!("reject order {order}, which waits for a signature: it is refused for good")
+        }
         OrderKind::MakeApiKey { scopes, valid_ms, label, .. } => {
             let scopes: Vec<_> = scopes.iter().map(|s| scope_name(*s)).collect();
             format!(
@@ -343,6 +346,7 @@ mod tests {
                 valid_ms: day / 2,
             },
             OrderKind::Recall { order: OrderId([5; 16]) },
+            OrderKind::Reject { order: OrderId([5; 16]) },
             OrderKind::MakeApiKey {
                 hash,
                 scopes: vec![ApiScope::Devices, ApiScope::Metrics],

@@ -217,3 +217,64 @@ async fn a_ward_manager_locks_thirty_phones_an_hour_of_the_own_group_whatever_re
     let text = format!("{spent:#}");
     assert!(text.contains("\"refusal\":62") && text.contains("refills_at_ms"), "{text}");
 }
+
+#[tokio::test]
+async fn a_ward_manager_reads_neither_the_ledger_nor_another_groups_orders() {
+    let ward = Ward::open(&["log.filter=error"]).await;
+    let phone = ward.phone(0).await;
+    let (locked, _) = ward.admin.order(lock(), vec![id(&phone)], None).await.unwrap();
+    let order = locked["order"].as_str().unwrap().to_owned();
+    let mut managers = Vec::new();
+    for (seed, group) in [(71, "bench"), (72, "ward-8")] {
+        let mut manager = ward.admin.another(seed);
+        let kind = OrderKind::AddPerson {
+            key: manager.person_key(),
+            role: Role::WardManager,
+            group: Group::new(group).ok(),
+        };
+        let secrets = encode(&order::JoinSecrets { name: "Somebody Made-up".into() });
+        ward.admin.order(kind, vec![], Some(&secrets)).await.unwrap();
+        manager.sign_in(0).await.unwrap();
+        managers.push(manager);
+    }
+    for manager in &managers {
+        for path in [
+            "/api/v1/ledger".to_owned(),
+            "/api/v1/orders/pending".to_owned(),
+            format!("/api/v1/orders/{order}/signed"),
+        ] {
+            let refused = format!("{:#}", manager.call("GET", &path, None).await.unwrap_err());
+            assert!(refused.contains("403"), "{path}: {refused}");
+        }
+    }
+    let [own, other] = &managers[..] else { panic!("two managers") };
+    let path = format!("/api/v1/orders/{order}");
+    assert_eq!(own.call("GET", &path, None).await.unwrap()["order"], order.as_str());
+    assert!(format!("{:#}", other.call("GET", &path, None).await.unwrap_err()).contains("404"));
+    for (manager, sees) in [(own, true), (other, false)] {
+        let listed = manager.call("GET", "/api/v1/orders", None).await.unwrap().to_string();
+        assert_eq!(listed.contains(&order), sees, "{listed}");
+    }
+}
+
+#[tokio::test]
+async fn an_order_that_waits_is_rejected_by_an_administrator_and_is_gone_from_the_list() {
+    let mut ward = Ward::open(&["log.filter=error"]).await;
+    let fleet = ward.fleet(2).await;
+    let ben = ward.admin.add_person(&[ward.admin.key()], Role::Administrator, None).await.unwrap();
+    let ids: Vec<EnrolmentId> = fleet.iter().map(|(_, p)| id(p)).collect();
+    let held = ward.admin.order(erase(), ids, None).await.unwrap_err();
+    assert!(format!("{held:#}").contains("\"refusal\":60"), "{held:#}");
+    let waits = ward.pending().await;
+    assert_eq!(waits.len(), 1);
+    let order = waits[0]["order"].as_str().unwrap().to_owned();
+    let kind = OrderKind::Reject { order: order.parse().unwrap() };
+    ward.admin.order_by(&[&ben], kind, vec![], None).await.unwrap();
+    assert_eq!(ward.pending().await.len(), 0);
+    let shown = ward.admin.call("GET", &format!("/api/v1/orders/{order}"), None).await.unwrap();
+    assert_eq!((&shown["state"], &shown["refusal"]), (&"refused".into(), &121.into()), "{shown}");
+    ward.house.stop().unwrap();
+    ward.house.run().unwrap();
+    let refused = format!("{:#}", ward.approve(&order, &ben).await.unwrap_err());
+    assert!(refused.contains("\"refusal\":121"), "{refused}");
+}

@@ -18,6 +18,7 @@ mod floods;
 mod hung;
 mod keeping;
 mod limits;
+mod neighbours;
 mod orders;
 mod others;
 mod push;

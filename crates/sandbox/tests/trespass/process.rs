@@ -131,6 +131,28 @@ fn memory_is_locked_where_the_limit_lets_it() {
 }
 
 #[test]
+fn a_vault_whose_memory_may_not_be_locked_goes_on_without_and_can_be_seen_to() {
+    let house = House::new();
+    let allowed = Allowed { lock_memory: true, ..house.allowed(Room::Vault) };
+    let held = command(Room::Vault, &allowed, &[Act::Stay]);
+    // 64 KiB, and nobody who could raise it: root has to give that up first.
+    let mut limited = if rustix::process::geteuid().is_root() {
+        let mut setpriv = std::process::Command::new("setpriv");
+        setpriv.args(["--bounding-set=-sys_resource,-ipc_lock", "--inh-caps=-all", "sh"]);
+        setpriv
+    } else {
+        std::process::Command::new("sh")
+    };
+    limited.args(["-c", "ulimit -l 64 && exec \"$@\"", "sh"]);
+    limited.arg(held.get_program()).args(held.get_args()).env_clear();
+    let (mut child, status) = staying(limited);
+    assert_eq!(field(&status, "VmLck").split_whitespace().next(), Some("0"));
+    assert_eq!(field(&status, "Seccomp"), "2", "all else holds");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
 fn a_kernel_without_landlock_is_refused_by_name_unless_that_is_accepted() {
     let house = House::new();
     let lacking = [libc::SYS_landlock_create_ruleset];

@@ -127,6 +127,81 @@ fn a_grant_that_is_spent_and_a_clock_that_is_set_back_raise_alarms() {
 }
 
 #[test]
+fn a_ledger_that_ended_in_a_torn_entry_raises_an_alarm_at_the_start() {
+    use std::io::Write;
+    let (house, _) = House::joined();
+    let path = house.dir.path().join(ledger::FILE_NAME);
+    std::fs::File::options().append(true).open(path).unwrap().write_all(b"MLB1 torn").unwrap();
+    let house = house.restart();
+    assert_eq!(Pipe::of(&house).kinds(), [AlarmKind::LedgerCut]);
+    // It is cut off, and the next start finds nothing.
+    assert_eq!(Pipe::of(&house.restart()).kinds(), []);
+}
+
+#[test]
+fn words_of_one_phone_beyond_the_cap_raise_one_alarm_that_names_it() {
+    let (mut house, key) = House::joined();
+    let phones = ["P", "Q"].map(|name| house.enrolled(&key, name, "ward-7"));
+    let mut pipe = Pipe::of(&house);
+    pipe.read();
+    let mut number = 0;
+    let mut told = Vec::new();
+    for _ in 0..400 {
+        number += 1;
+        let word = (ledger::Body::TokenUpdated { enrolment: phones[0] }, number);
+        house.durable(|c| c.witness(vec![word]));
+        told.extend(pipe.read());
+    }
+    let of: Vec<_> = told.iter().map(|a| (a.kind, a.enrolment)).collect();
+    assert_eq!(of, [(AlarmKind::WordsCapped, Some(phones[0]))]);
+    let word = (ledger::Body::TokenUpdated { enrolment: phones[1] }, number + 1);
+    house.durable(|c| c.witness(vec![word]));
+    assert_eq!(pipe.kinds(), [], "another phone has said little");
+}
+
+#[test]
+fn a_standing_order_whose_cap_is_hit_raises_an_alarm_once_an_hour() {
+    let (mut house, key) = House::joined();
+    let phones: Vec<_> = (0..3).map(|_| house.enrolled(&key, "P", "ward-7")).collect();
+    let standing = house.standing(&key, 1);
+    house.near_the_end();
+    assert!(house.act(standing, phones[0]).is_ok());
+    let mut pipe = Pipe::of(&house);
+    pipe.read();
+    for phone in &phones[1..] {
+        assert_eq!(house.refused(standing, *phone), Refusal::StandingCapReached);
+    }
+    let told = pipe.read();
+    let of: Vec<_> = told.iter().map(|a| (a.kind, a.order, a.refusal)).collect();
+    let cap = Refusal::StandingCapReached.number();
+    assert_eq!(of, [(AlarmKind::BudgetHit, Some(standing), Some(cap))]);
+    house.clock.advance(HOUR_MS);
+    assert!(house.act(standing, phones[1]).is_ok());
+    assert_eq!(house.refused(standing, phones[2]), Refusal::StandingCapReached);
+    assert_eq!(pipe.kinds(), [AlarmKind::BudgetHit]);
+}
+
+#[test]
+fn a_changed_limit_and_a_changed_standing_order_raise_alarms_that_name_who_changed_them() {
+    let (mut house, ada) = House::joined();
+    let ben = house.person(&ada, 43, Role::Administrator, None);
+    let mut pipe = Pipe::of(&house);
+    pipe.read();
+    let limit = model::Limit::CoolingOff { duty: model::Duty::Erase };
+    let (mut signed, sealed) = house.order(&ada, OrderKind::SetLimit { limit, value: 7200 }, vec![], None);
+    signed.add_signature(&ben);
+    assert_eq!(house.submit(&signed, &sealed, vec![]).refusal, None);
+    let template = model::StandingTemplate::RenewCertificates { before_ms: 60 * DAY_MS };
+    let kind = OrderKind::MakeStanding { template, cap_an_hour: 5, expires_at_ms: NOW_MS + 30 * DAY_MS };
+    let (mut signed, sealed) = house.order(&ada, kind, vec![], None);
+    signed.add_signature(&ben);
+    assert_eq!(house.submit(&signed, &sealed, vec![]).refusal, None);
+    let who = house.chamber.state.holder_of(&ada.id()).unwrap().0;
+    let told: Vec<_> = pipe.read().iter().map(|a| (a.kind, a.person)).collect();
+    assert_eq!(told, [(AlarmKind::LimitChanged, Some(who)), (AlarmKind::StandingChanged, Some(who))]);
+}
+
+#[test]
 fn a_restore_that_is_not_confirmed_raises_an_alarm_at_each_start() {
     let (house, _) = House::joined().0.backed_up_and_restored();
     assert_eq!(Pipe::of(&house).kinds(), [AlarmKind::RestoredUnconfirmed]);

@@ -1,7 +1,7 @@
 //! Budgets, several signers, cooling-off: what one stolen key is good for.
 
 use super::*;
-use ledger::Body;
+use ledger::{Body, Effect};
 use model::{Duty, Limit, Whose, Window};
 use order::limits::Why;
 
@@ -365,4 +365,32 @@ fn killed_between_the_ledger_and_the_answer_a_budget_is_spent_once_and_not_given
         assert_eq!(spent(&house), if decided { 2 } else { 1 }, "cut at {cut} of {}", after.len());
     }
     assert_eq!(spent(&house), 2);
+}
+
+#[test]
+fn a_held_order_that_an_administrator_rejects_is_refused_for_good_whoever_signs_it_then() {
+    let Two { mut house, ada, ben, phones } = two(6);
+    assert_eq!(house.wipe(&ada, &phones[..3]), 3);
+    let mut fourth = house.erasing(&ada, &phones[3..4]);
+    assert_eq!(house.say(&fourth).refusal, Some(Refusal::NeedsSignatures));
+    let reject = |house: &mut House, key: &Ed25519Secret, order| {
+        let (signed, sealed) = house.order(key, OrderKind::Reject { order }, vec![], None);
+        house.submit(&signed, &sealed, vec![])
+    };
+    let clair = house.person_by(&[&ada, &ben], 61, Role::ServiceDesk, None);
+    let id = id_of(&fourth);
+    assert_eq!(reject(&mut house, &clair, id).refusal, Some(Refusal::RoleNotAllowed));
+    assert_eq!(reject(&mut house, &ben, OrderId([200; 16])).refusal, Some(Refusal::NothingToReject));
+    assert_eq!(reject(&mut house, &ben, id).refusal, None);
+    fourth.0.add_signature(&ben);
+    let mut house = house.restart();
+    for _ in 0..2 {
+        let again = house.say(&fourth);
+        assert_eq!((again.refusal, again.commands.len()), (Some(Refusal::Rejected), 0));
+        house = house.restart();
+    }
+    assert_eq!(reject(&mut house, &ben, id).refusal, Some(Refusal::NothingToReject), "it waits no more");
+    let by = house.chamber.state.holder_of(&ben.id()).unwrap().0;
+    let rejected = |b: &Body| matches!(b, Body::OrderAccepted { effect: Effect::Rejected { order }, person, .. } if *order == id && *person == by);
+    assert_eq!(house.bodies(rejected), 1, "the ledger says who");
 }

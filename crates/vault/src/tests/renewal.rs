@@ -11,7 +11,7 @@ const BEFORE_MS: i64 = 60 * DAY_MS;
 const LIFE_MS: i64 = 730 * DAY_MS;
 
 impl House {
-    fn standing(&mut self, key: &Ed25519Secret, cap_an_hour: u32) -> OrderId {
+    pub(super) fn standing(&mut self, key: &Ed25519Secret, cap_an_hour: u32) -> OrderId {
         let template = StandingTemplate::RenewCertificates { before_ms: BEFORE_MS };
         let expires_at_ms = self.clock.now_ms() + 1000 * DAY_MS;
         let kind = OrderKind::MakeStanding { template, cap_an_hour, expires_at_ms };
@@ -25,11 +25,11 @@ impl House {
         outcome.order.unwrap()
     }
 
-    fn act(&mut self, standing: OrderId, phone: EnrolmentId) -> Result<Acted, Refusal> {
+    pub(super) fn act(&mut self, standing: OrderId, phone: EnrolmentId) -> Result<Acted, Refusal> {
         self.durable(|c| c.act(&standing, &phone))
     }
 
-    fn refused(&mut self, standing: OrderId, phone: EnrolmentId) -> Refusal {
+    pub(super) fn refused(&mut self, standing: OrderId, phone: EnrolmentId) -> Refusal {
         self.act(standing, phone).err().unwrap()
     }
 
@@ -58,7 +58,7 @@ impl House {
         self.clock.advance(at_ms - self.clock.now_ms());
     }
 
-    fn near_the_end(&mut self) {
+    pub(super) fn near_the_end(&mut self) {
         self.set_clock(NOW_MS + LIFE_MS - BEFORE_MS + HOUR_MS);
     }
 }

@@ -140,7 +140,9 @@ fn a_restored_vault_opens_searches_and_commands_nothing_until_two_administrators
     // What only takes away, and a session that reads masks, are allowed meanwhile.
     let mut house = house;
     assert_eq!(house.grant(&ada, 7, 0), None);
-    assert_eq!(house.order_refused(&ada, OrderKind::Recall { order: lock }, vec![]), None);
+    // What phones had still to do is called back already.
+    let recall = OrderKind::Recall { order: lock };
+    assert_eq!(house.order_refused(&ada, recall, vec![]), Some(Refusal::NothingToRecall));
 
     assert_eq!(house.confirm(&grace, vec![]), None);
     let mut house = house.restart();
@@ -178,7 +180,64 @@ fn an_order_of_before_a_restore_that_comes_again_opens_and_commands_nothing_unti
     assert_eq!(house.confirm(&ada, vec![]), None);
     let again = house.submit(&open.0, &open.1, rows.clone());
     assert_eq!((again.refusal, again.sealed_answer.is_empty()), (None, false));
-    assert_eq!(house.submit(&lock.0, &lock.1, vec![]).commands.len(), 1);
+    // What it had phones do, it has them do no more.
+    let again = house.submit(&lock.0, &lock.1, vec![]);
+    assert_eq!((again.refusal, again.commands.len()), (None, 0));
+}
+
+#[test]
+fn an_order_recalled_after_the_backup_stays_undone_though_the_restored_house_knows_of_no_recall() {
+    let (mut house, ada) = House::joined();
+    let ben = house.person(&ada, 43, Role::Administrator, None);
+    let phones = ["P 1", "P 2"].map(|name| house.enrolled(&ada, name, "ward-7"));
+    let lock = house.command(&ada, Command::DeviceLock, vec![phones[0]], &CommandSecrets::default());
+    // One that is cooling off, and so was signed for no phone yet.
+    let kind = OrderKind::Command { command: erase() };
+    let (mut erasing, sealed) =
+        house.order(&ada, kind, phones.to_vec(), Some(&encode(&CommandSecrets::default())));
+    erasing.add_signature(&ben);
+    let cooling = house.submit(&erasing, &sealed, vec![]);
+    assert!(cooling.refusal.is_none() && cooling.cools_until_ms.is_some());
+    let operator = Operator::new();
+    let made = operator.back_up(&house);
+    for order in [lock.order.unwrap(), cooling.order.unwrap()] {
+        assert_eq!(house.order_refused(&ada, OrderKind::Recall { order }, vec![]), None);
+    }
+    let (mut house, _) = house.restored_from(&operator, &made);
+    assert_eq!(house.confirm(&ada, vec![]), None);
+    assert_eq!(house.confirm(&ben, vec![]), None);
+    house.clock.advance(2 * HOUR_MS);
+    let mut house = house.restart();
+    for (order, phone) in [(lock.order.unwrap(), phones[0]), (cooling.order.unwrap(), phones[1])] {
+        let warrants = house.durable(|c| c.warrants(&order, &[phone]));
+        assert_eq!(warrants.err(), Some(Refusal::NothingToRecall));
+    }
+    let again = house.submit(&erasing, &sealed, vec![]);
+    assert_eq!((again.refusal, again.commands.len()), (None, 0));
+    // Given anew it is done, as ever.
+    let anew = house.command(&ada, Command::DeviceLock, vec![phones[0]], &CommandSecrets::default());
+    assert_eq!((anew.refusal, anew.commands.len()), (None, 1));
+}
+
+#[test]
+fn a_house_that_was_taken_back_gives_no_certificate_a_serial_number_it_gave_before() {
+    let (mut house, ada) = House::joined();
+    let invited = house.invite(&ada, "P 1", "ward-7");
+    let challenge = house.chamber.keys.file.derive_key.challenge(&invited.enrolment).to_string();
+    let phone = RsaSigner::generate().unwrap();
+    // The very same question to two houses of one past.
+    let copy = TempDir::new().unwrap();
+    for entry in fs::read_dir(house.dir.path()).unwrap().filter_map(Result::ok).filter(|e| e.path().is_file())
+    {
+        fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+    }
+    let first = house.issue(&challenge, &phone).unwrap().1;
+    assert_eq!(house.issue(&challenge, &phone).unwrap().1, first, "asked again, the same one");
+    let sealed = house.request(&challenge, &phone);
+    let mut other = Chamber::open(copy.path(), config(&copy), Arc::new(house.clock.clone())).unwrap();
+    let second = other.issue(&sealed).unwrap().1;
+    let serial = |der: &[u8]| Certificate::parse(der).unwrap().serial().to_vec();
+    assert_ne!(serial(&first), serial(&second));
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Writes the seeds of every target anew: `fuzz/seeds/<target>/`. All of it is made up and inert. Keys
 //! are made here, used once and forgotten; what they signed stays.
 
+mod rooms;
+
 use apple::scep::{ContentCipher, client};
 use apple::x509::{P256Signer, RsaSigner, Signer, SystemRandom, Window};
 use ledger::{Body, Effect, Entry, Opaque, PersonalSealed, ReasonKey, RefusalCode, SigningPublicKey};
@@ -15,7 +17,7 @@ use order::{
 use std::error::Error;
 use std::{fs, path::Path};
 
-type Done = Result<(), Box<dyn Error>>;
+pub type Done = Result<(), Box<dyn Error>>;
 
 fn main() -> Done {
     messages()?;
@@ -24,10 +26,11 @@ fn main() -> Done {
     certificates()?;
     orders()?;
     entries()?;
-    links()
+    links()?;
+    rooms::all()
 }
 
-fn save(target: &str, name: &str, bytes: impl AsRef<[u8]>) -> Done {
+pub fn save(target: &str, name: &str, bytes: impl AsRef<[u8]>) -> Done {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds").join(target);
     fs::create_dir_all(&dir)?;
     fs::write(dir.join(name), bytes)?;
@@ -203,6 +206,7 @@ fn kinds(key: &Ed25519Secret) -> Result<Vec<OrderKind>, Box<dyn Error>> {
             valid_ms: 3_600_000,
         },
         OrderKind::Recall { order: OrderId([3; 16]) },
+        OrderKind::Reject { order: OrderId([3; 16]) },
         OrderKind::MakeApiKey {
             hash: Digest([4; 32]),
             scopes: vec![ApiScope::Devices, ApiScope::Metrics],
@@ -341,6 +345,7 @@ fn effects() -> Result<Vec<Effect>, Box<dyn Error>> {
             per_phone: vec![(phone, CommandId([11; 16]), Digest([12; 32]))],
         },
         Effect::Recalled { order: OrderId([13; 16]) },
+        Effect::Rejected { order: OrderId([13; 16]) },
         Effect::ApiKeyMade {
             hash: Digest([14; 32]),
             scopes: 5,
