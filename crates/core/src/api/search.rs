@@ -2,6 +2,7 @@
 //! session's grant pays for.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use axum::{Extension, Json};
@@ -68,9 +69,18 @@ pub(crate) async fn search(
     let fields = answer.names.iter().filter_map(|n| SearchField::from_name(n).or_else(|| SearchField::of(n)));
     let fields: Vec<SearchField> = fields.collect();
     let group = session.group.clone();
+    // Reading the entries is most of a search: two readers share it.
+    let middle = room.store.read(|v| v.middle_slot()).await?;
+    let (fields, tokens) = (Arc::new(fields), Arc::new(tokens));
+    let half = |slots: Range<Slot>| {
+        let (fields, tokens) = (fields.clone(), tokens.clone());
+        room.store.read(move |v| matching(v, &fields, &tokens, &slots))
+    };
+    let (mut found, rest) = tokio::try_join!(half(Slot(0)..middle), half(middle..Slot(i64::MAX)))?;
+    found.extend(rest);
     let read = room.store.read(move |v| {
         let mut devices = Vec::new();
-        for enrolment in v.ids_of(&matching(v, &fields, &tokens)?)? {
+        for enrolment in v.ids_of(&found)? {
             let Some(item) = v.find_device(enrolment)? else { continue };
             if group.as_ref().is_none_or(|g| *g == item.group) && devices.len() < MOST_FOUND {
                 devices.push(device(v, &item)?);
@@ -83,8 +93,13 @@ pub(crate) async fn search(
     Ok(Json(Found { items, records_left: answer.records_left, searches_left: answer.searches_left }))
 }
 
-/// The phones of which one field has an entry for every token.
-fn matching(v: &View<'_>, fields: &[SearchField], tokens: &[Scanner]) -> Result<Vec<Slot>, StoreError> {
+/// Of the phones in `slots`, those of which one field has an entry for every token.
+fn matching(
+    v: &View<'_>,
+    fields: &[SearchField],
+    tokens: &[Scanner],
+    slots: &Range<Slot>,
+) -> Result<Vec<Slot>, StoreError> {
     if tokens.is_empty() || tokens.len() > 64 {
         return Ok(Vec::new());
     }
@@ -97,7 +112,7 @@ fn matching(v: &View<'_>, fields: &[SearchField], tokens: &[Scanner]) -> Result<
             continue;
         }
         seen.push(*field);
-        v.scan_index(field.name(), |slot, name, bytes| {
+        v.scan_index_of(field.name(), slots.clone(), |slot, name, bytes| {
             let Some(entry) = IndexEntry::from_bytes(bytes) else { return };
             let place = names.iter().position(|n| n == name).unwrap_or_else(|| {
                 names.push(name.to_owned());
