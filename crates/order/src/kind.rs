@@ -61,7 +61,7 @@ pub struct PersonKey {
     /// How it signs.
     #[n(0)]
     pub scheme: crate::Scheme,
-    /// Its public bytes: 32 for Ed25519; a COSE key for a passkey.
+    /// Its public bytes: 32 for Ed25519; for a passkey a [`crate::Passkey`].
     #[n(1)]
     #[cbor(with = "minicbor::bytes")]
     pub public: Vec<u8>,

@@ -19,6 +19,7 @@ mod declarations;
 mod free;
 mod kind;
 pub mod limits;
+mod passkey;
 mod refusal;
 pub mod roles;
 mod signature;
@@ -36,6 +37,7 @@ pub use declarations::{
 };
 pub use free::FreeQuery;
 pub use kind::{ApiScope, Order, OrderKind, PersonKey};
+pub use passkey::{Asserted, Assertion, Passkey, PasskeyError, registered_key};
 pub use refusal::Refusal;
 pub use signature::{
     Ed25519Secret, OrderSignature, Scheme, SignatureError, SignedOrder, VerifiedOrder, key_id, sha256,

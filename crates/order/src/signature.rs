@@ -6,7 +6,7 @@ use minicbor::{Decode, Encode};
 use model::{Digest, KeyId, OrderId};
 use zeroize::Zeroizing;
 
-use crate::{BytesError, Order, PersonKey, bytes};
+use crate::{Asserted, BytesError, Order, Passkey, PasskeyError, PersonKey, bytes};
 
 /// SHA-256 (FIPS 180-4) of `data`.
 #[must_use]
@@ -35,8 +35,7 @@ pub enum Scheme {
     /// Ed25519 (RFC 8032) over [`ORDER_CONTEXT`] followed by the order's bytes: the command line.
     #[n(1)]
     Ed25519,
-    /// A passkey's assertion (WebAuthn) whose challenge is the SHA-256 of the order's bytes. Its
-    /// shape is final; the vault refuses it until the console exists.
+    /// A passkey's assertion (WebAuthn) whose challenge is the SHA-256 of the order's bytes: the console.
     #[n(2)]
     Passkey,
 }
@@ -65,7 +64,7 @@ pub struct OrderSignature {
     /// How.
     #[n(1)]
     pub scheme: Scheme,
-    /// Ed25519: 64 bytes. Passkey: authenticatorData ‖ clientDataJSON ‖ signature as CBOR.
+    /// Ed25519: 64 bytes. Passkey: a [`crate::Assertion`].
     #[n(2)]
     #[cbor(with = "minicbor::bytes")]
     pub signature: Vec<u8>,
@@ -93,6 +92,9 @@ pub enum SignatureError {
     /// No signature, or one that does not fit.
     #[error("the signature does not fit the order's bytes")]
     DoesNotFit,
+    /// A passkey's assertion does not hold.
+    #[error(transparent)]
+    Passkey(#[from] PasskeyError),
     /// Its key is not registered.
     #[error("the key that signed is not registered")]
     UnknownKey,
@@ -105,6 +107,7 @@ pub struct VerifiedOrder {
     digest: Digest,
     signers: Vec<KeyId>,
     signatures: Vec<OrderSignature>,
+    asserted: Vec<(KeyId, Asserted)>,
 }
 
 impl VerifiedOrder {
@@ -127,6 +130,11 @@ impl VerifiedOrder {
     #[must_use]
     pub fn signatures(&self) -> &[OrderSignature] {
         &self.signatures
+    }
+    /// What the passkeys among the signers said beside their signature, each once.
+    #[must_use]
+    pub fn asserted(&self) -> &[(KeyId, Asserted)] {
+        &self.asserted
     }
     /// The order's id.
     #[must_use]
@@ -171,24 +179,33 @@ impl SignedOrder {
         }
         let signed = [ORDER_CONTEXT, &self.order].concat();
         let mut signers = Vec::new();
+        let digest = sha256(&self.order);
         let mut signatures = Vec::new();
+        let mut asserted = Vec::new();
         for s in &self.signatures {
             let key = find_key(s.key, &order).ok_or(SignatureError::UnknownKey)?;
-            if key.scheme != s.scheme || s.scheme != Scheme::Ed25519 {
+            if key.scheme != s.scheme {
                 return Err(SignatureError::DoesNotFit);
             }
-            UnparsedPublicKey::new(&signature::ED25519, &key.public)
-                .verify(&signed, &s.signature)
-                .map_err(|_| SignatureError::DoesNotFit)?;
+            let said = match s.scheme {
+                Scheme::Ed25519 => {
+                    UnparsedPublicKey::new(&signature::ED25519, &key.public)
+                        .verify(&signed, &s.signature)
+                        .map_err(|_| SignatureError::DoesNotFit)?;
+                    None
+                }
+                Scheme::Passkey => Some(Passkey::read(&key.public)?.verify(&s.signature, &digest)?),
+            };
             if !signers.contains(&s.key) {
                 signers.push(s.key);
                 signatures.push(s.clone());
+                asserted.extend(said.map(|said| (s.key, said)));
             }
         }
         if signers.is_empty() {
             return Err(SignatureError::DoesNotFit);
         }
-        Ok(VerifiedOrder { digest: sha256(&self.order), order, signers, signatures })
+        Ok(VerifiedOrder { digest, order, signers, signatures, asserted })
     }
 }
 
