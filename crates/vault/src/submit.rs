@@ -93,7 +93,9 @@ impl Chamber {
         let verified = match signed.verify(|id, order| self.find_key(id, order)) {
             Ok(v) => v,
             Err(SignatureError::Bytes(_)) => return self.refuse_unknown(Refusal::Unreadable),
-            Err(SignatureError::DoesNotFit | SignatureError::Passkey(_)) => return self.refuse_unknown(Refusal::BadSignature),
+            Err(SignatureError::DoesNotFit | SignatureError::Passkey(_)) => {
+                return self.refuse_unknown(Refusal::BadSignature);
+            }
             Err(SignatureError::UnknownKey) => return self.unknown_signer(&signed),
         };
         if let Some(before) = self.state.decided.get(&verified.id()).copied() {
