@@ -113,6 +113,27 @@ impl<W: Sink> PartWriter<W> {
         Ok(())
     }
 
+    /// The same, where `read` says what stands in a file: a key that lies wrapped on the disk goes in as it is.
+    ///
+    /// # Errors
+    /// As [`PartWriter::put_file`].
+    pub fn put_files_by<B: AsRef<[u8]>>(
+        &mut self,
+        dir: &Path,
+        files: &[&str],
+        read: impl Fn(&Path) -> io::Result<B>,
+    ) -> Result<(), BackupError> {
+        for file in files {
+            let path = dir.join(file);
+            match read(&path) {
+                Ok(content) => self.put(file, content.as_ref().len() as u64, content.as_ref())?,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(BackupError::read(&path)(e)),
+            }
+        }
+        Ok(())
+    }
+
     /// Ends the part and makes it durable.
     ///
     /// # Errors
@@ -131,19 +152,20 @@ impl<W: Sink> PartWriter<W> {
     }
 }
 
-/// A room's part that is made of whole files alone: those of `files` that are there in `dir`.
+/// A room's part that is made of whole files alone: those of `files` that are there in `dir`, as `read` has them.
 ///
 /// # Errors
 /// As [`PartWriter::put_file`].
-pub fn back_up_files(
+pub fn back_up_files<B: AsRef<[u8]>>(
     name: &str,
     dir: &Path,
     files: &[&str],
+    read: impl Fn(&Path) -> io::Result<B>,
     request: &Request,
     out: File,
 ) -> Result<Made, BackupError> {
     let mut part = PartWriter::begin(name, out, &request.recipients()?)?;
-    part.put_files_of(dir, files)?;
+    part.put_files_by(dir, files, read)?;
     Ok(Made { part: part.finish(None)?, signed: None })
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ledger::{Body, Effect, Entry};
-use model::{DataSubject, Digest, EnrolmentId, TimeMs};
+use model::{DataSubject, Digest, EnrolmentId, KeyName, TimeMs};
 use order::Refusal;
 use rpc::proto::vault_client::VaultClient;
 use rpc::proto::{CheckpointsRequest, FollowRequest, IndexRow, LedgerItem, PhoneRow, VaultHealthRequest};
@@ -227,6 +227,7 @@ pub(crate) enum Remember {
     Certificates(RenewedRecord),
     Restored,
     RenewalDue,
+    KeysRotated,
 }
 
 fn remember(room: &Room, r: Remember) {
@@ -249,6 +250,10 @@ fn remember(room: &Room, r: Remember) {
         Remember::Restored => room.access.end_all(),
         Remember::Certificates(known) => room.fleet.know_certificates(known),
         Remember::RenewalDue => room.renewal_due.notify_one(),
+        Remember::KeysRotated => {
+            room.statement_due.notify_one();
+            room.keys_due.notify_one();
+        }
     }
 }
 
@@ -292,6 +297,9 @@ fn project(
         | Body::StandingUsed { .. }
         | Body::GivenBack { .. }
         | Body::OrderHeld { .. }
+        | Body::Resealed { .. }
+        | Body::KeysDestroyed { .. }
+        | Body::ServiceTokenResealed { .. }
         | Body::ServerCertificateIssued { .. } => {}
     }
     keep_rows(tx, at_ms, rows, entries)
@@ -374,6 +382,15 @@ fn project_effect(
         Effect::PersonErased { subject: DataSubject::Person(_) } => {}
         // A command's bytes and warrants come with the order's outcome.
         Effect::Opened { .. } | Effect::Commanded { .. } | Effect::ServiceTokenSet { .. } => {}
+        Effect::KeysRotated { keys, .. } => {
+            if keys.contains(&KeyName::Warrant) {
+                tx.drop_warrants()?;
+            }
+            remembered.push(Remember::KeysRotated);
+        }
+        Effect::PersonKeyEnded { key_id, .. } => tx.end_person_key(key_id)?,
+        // See `renewal::project`. The signers' keys alone are left.
+        Effect::BreachAssumed { signers, .. } => tx.end_person_keys_but(&signers)?,
         // The vault's own table; it is asked for it.
         Effect::LimitSet { .. } => {}
         // See `renewal::project`.

@@ -27,6 +27,7 @@ mod fleet;
 mod follow;
 mod followed_tree;
 mod inventory;
+mod keys;
 mod queries;
 mod renewal;
 mod room;
@@ -109,6 +110,7 @@ pub async fn run_by(
     tasks.spawn(tasks::upkeep(room.clone()));
     tasks.spawn(submit::take_up(room.clone()));
     tasks.spawn(submit::cooled(room.clone()));
+    tasks.spawn(keys::keep(room.clone()));
     let mut listeners = JoinSet::new();
     control.send(&ToSupervisor::Ready, &[]).map_err(Error::Supervisor)?;
     let ended = loop {
@@ -186,6 +188,10 @@ fn open(config: Config, clock: Arc<dyn Clock>) -> Result<Arc<Room>, Error> {
         stopping: watch::Sender::new(false),
         order_places: Semaphore::new(api::MOST_ORDERS_AT_ONCE),
         cosigned: std::sync::Mutex::new(()),
+        door_epoch: std::sync::atomic::AtomicU32::new(0),
+        breach_ms: std::sync::atomic::AtomicI64::new(room::NO_BREACH),
+        statement_due: Notify::new(),
+        keys_due: Notify::new(),
         words_due: Notify::new(),
         index_due: Notify::new(),
         renewal_due: Notify::new(),

@@ -2,6 +2,7 @@
 //! answers. The vault decides; core chooses only the order in which phones come, the first to end first.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ledger::{Body, Effect, Entry};
@@ -15,7 +16,7 @@ use store::{
 
 use crate::checkin::{ask_vault, warrant_expiry};
 use crate::follow::Remember;
-use crate::room::Room;
+use crate::room::{NO_BREACH, Room};
 
 /// A phone that was asked and has not renewed is asked again after so long.
 const ASK_AGAIN_MS: TimeMs = DAY_MS;
@@ -93,6 +94,24 @@ pub(crate) fn project(
                 remembered.push(Remember::RenewalDue);
             }
             Effect::StandingEnded { order } => tx.end_standing(*order, at_ms)?,
+            // After what was before has ended: see `follow::project`.
+            Effect::BreachAssumed { reissues_an_hour, expires_at_ms, .. } => {
+                let withdrawn = tx.breached(at_ms)?;
+                remembered.push(Remember::Restored);
+                remembered.extend(withdrawn.into_iter().map(Remember::Withdrawn));
+                let before_ms = StandingTemplate::USUAL_BEFORE_MS;
+                tx.put_standing(&StandingRecord {
+                    order: *order,
+                    template: StandingTemplate::RenewCertificates { before_ms },
+                    cap_an_hour: *reissues_an_hour,
+                    made_at_ms: at_ms,
+                    expires_at_ms: *expires_at_ms,
+                    ended_at_ms: None,
+                    uses: 0,
+                    used_at_ms: None,
+                })?;
+                remembered.push(Remember::KeysRotated);
+            }
             _ => {}
         },
         _ => {}
@@ -148,10 +167,15 @@ pub(crate) async fn renewals(room: Arc<Room>) {
 /// One round. Returns how long there is nothing to do.
 async fn once(room: &Arc<Room>) -> Result<TimeMs, StoreError> {
     let now_ms = room.now_ms();
+    let breach_ms = room.breach_ms.load(Ordering::Relaxed);
     let read = room.store.read(move |v| {
         let Some(standing) = in_force(&v.standing_orders()?, now_ms) else { return Ok(None) };
         let w = window(Some(&standing), now_ms);
-        let due = v.certificates_due(w, standing.order, now_ms - ASK_AGAIN_MS, AT_ONCE)?;
+        let retry_ms = now_ms - ASK_AGAIN_MS;
+        let mut due = v.certificates_due(w, standing.order, retry_ms, AT_ONCE)?;
+        if due.is_empty() && breach_ms != NO_BREACH {
+            due = v.certificates_from_before((now_ms, breach_ms), standing.order, retry_ms, AT_ONCE)?;
+        }
         let next = v.next_certificate_end(now_ms + w.before_ms)?.map(|end_ms| end_ms - w.before_ms);
         Ok(Some((standing, due, next)))
     });

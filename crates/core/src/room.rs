@@ -1,6 +1,7 @@
 //! What the room's tasks share.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU32};
 use std::time::Duration;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
@@ -33,6 +34,9 @@ pub(crate) enum Following {
     Refused(&'static str),
 }
 
+/// No breach has anything left for phones.
+pub(crate) const NO_BREACH: TimeMs = TimeMs::MIN;
+
 pub(crate) struct Room {
     pub config: Config,
     pub clock: Arc<dyn Clock>,
@@ -54,6 +58,14 @@ pub(crate) struct Room {
     pub statement: watch::Sender<Option<Vec<u8>>>,
     /// Held while the cosigned checkpoint's file changes.
     pub cosigned: std::sync::Mutex<()>,
+    /// The epoch of the statement that door and reader go by, as far as they said.
+    pub door_epoch: AtomicU32,
+    /// When the breach was assumed that phones still get new certificates for; [`NO_BREACH`]: none.
+    pub breach_ms: AtomicI64,
+    /// A statement is newer than the one that was fetched last.
+    pub statement_due: Notify,
+    /// Keys were made anew.
+    pub keys_due: Notify,
     pub words_due: Notify,
     pub index_due: Notify,
     /// Someone may be due for renewal sooner than was thought.

@@ -109,6 +109,7 @@ pub(crate) async fn statements(room: Arc<Room>) {
             c = vaults.changed() => { if c.is_err() { return } true }
             c = doors.changed() => { if c.is_err() { return } !fetched }
             c = couriers.changed() => { if c.is_err() { return } !fetched }
+            () = room.statement_due.notified() => true,
             () = tokio::time::sleep(pause) => true,
         };
     }
@@ -137,6 +138,9 @@ async fn hand_on(
     if let Some(channel) = door {
         let mut door = DoorClient::new(channel);
         let said = asked("believe", patience, door.believe(Statement { signed: signed.clone() })).await;
+        if let Ok(b) = &said {
+            room.door_epoch.store(b.epoch, std::sync::atomic::Ordering::Relaxed);
+        }
         if said.is_ok_and(|b| !b.refused.is_empty()) {
             tracing::error!("the door does not believe the key statement");
         }

@@ -23,7 +23,7 @@ pub const PUSH_KEY: &str = "push/push.key.pem";
 /// [`BackupError`].
 pub fn back_up(config: &Config, request: &Request, out: File) -> Result<Made, BackupError> {
     let mut part = PartWriter::begin("courier", out, &request.recipients()?)?;
-    part.put_files_of(&config.data_dir, BACKED_UP)?;
+    part.put_files_by(&config.data_dir, BACKED_UP, rpc::at_rest::peek)?;
     let certificate = config.push_certificate.as_deref();
     let key = config.push_key.as_deref().filter(|k| Some(*k) != certificate);
     let mut put = |name: &str, path: Option<&Path>| match path {

@@ -6,8 +6,9 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use rpc::at_rest;
 use rpc::install::{CourierPublic, Installed};
-use rpc::trust::{Trust, write_file};
+use rpc::trust::Trust;
 use seal::KeyPairSecret;
 use zeroize::Zeroizing;
 
@@ -35,7 +36,7 @@ pub fn prepare(dir: &Path) -> Result<CourierPublic, Error> {
             SystemRandom::new()
                 .fill(key.as_mut())
                 .map_err(|_| Error::Keys("the system gave no random bytes".into()))?;
-            write_file(dir, PUSH_KEY, key.as_ref(), true).map_err(|source| Error::File {
+            at_rest::write(dir, PUSH_KEY, key.as_ref()).map_err(|source| Error::File {
                 path,
                 verb: "written",
                 source,
@@ -61,7 +62,7 @@ pub fn install(dir: &Path, installed: &Installed) -> Result<(), Error> {
 /// The push compartment's opening key.
 pub(crate) fn read_key(dir: &Path) -> Result<KeyPairSecret, Error> {
     let path = dir.join(PUSH_KEY);
-    let bytes = fs::read(&path).map(Zeroizing::new).map_err(|source| Error::File {
+    let bytes = at_rest::read(dir, PUSH_KEY).map_err(|source| Error::File {
         path: path.clone(),
         verb: "read",
         source,

@@ -27,5 +27,5 @@ pub const BACKED_UP: &[&str] = &[
 /// # Errors
 /// [`BackupError`].
 pub fn back_up(config: &Config, request: &Request, out: File) -> Result<Made, BackupError> {
-    backup::back_up_files("door", &config.data_dir, BACKED_UP, request, out)
+    backup::back_up_files("door", &config.data_dir, BACKED_UP, rpc::at_rest::peek, request, out)
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
+use rpc::at_rest;
 use rpc::install::{DoorPublic, Installed};
 use rpc::trust::{Trust, write_file};
 use seal::KeyPairSecret;
@@ -54,12 +55,25 @@ pub fn install(dir: &Path, installed: &Installed) -> Result<(), Error> {
 }
 
 pub(crate) fn write(dir: &Path, name: &'static str, content: &[u8]) -> Result<(), Error> {
-    write_file(dir, name, content, true).map_err(|e| Error::files(name, &dir.join(name), e))
+    let written = match is_secret(name) {
+        true => at_rest::write(dir, name, content),
+        false => write_file(dir, name, content, true),
+    };
+    written.map_err(|e| Error::files(name, &dir.join(name), e))
+}
+
+/// The names of keys say that they are keys.
+fn is_secret(name: &str) -> bool {
+    name.split('.').any(|word| word == "key")
 }
 
 pub(crate) fn read(dir: &Path, name: &'static str) -> Result<Zeroizing<Vec<u8>>, Error> {
     let path = dir.join(name);
-    fs::read(&path).map(Zeroizing::new).map_err(|e| Error::files(name, &path, e))
+    let found = match is_secret(name) {
+        true => at_rest::read(dir, name),
+        false => fs::read(&path).map(Zeroizing::new),
+    };
+    found.map_err(|e| Error::files(name, &path, e))
 }
 
 pub(crate) fn delivery_key(dir: &Path) -> Result<KeyPairSecret, Error> {

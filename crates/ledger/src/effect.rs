@@ -3,7 +3,7 @@
 use minicbor::{Decode, Encode};
 use model::{
     CommandId, CommandKind, Compartment, DataSubject, DeclarationId, DeclarationKind, Digest, EnrolmentId,
-    Group, KeyId, Limit, LinkHash, OrderId, PersonId, Role, SetName, StandingTemplate, TimeMs,
+    Group, KeyId, KeyName, Limit, LinkHash, OrderId, PersonId, Role, SetName, StandingTemplate, TimeMs,
 };
 
 use crate::words::{Opaque, PersonalSealed, SigningPublicKey};
@@ -259,6 +259,42 @@ pub enum Effect {
         /// Which.
         #[n(0)]
         order: OrderId,
+    },
+    /// These keys of the vault's are made anew. Written first, done then.
+    #[n(90)]
+    KeysRotated {
+        /// Which.
+        #[n(0)]
+        keys: Vec<KeyName>,
+        /// The epoch that the new ones begin.
+        #[n(1)]
+        epoch: u32,
+    },
+    /// A breach was assumed: all keys of the vault's are made anew, and what was signed before counts no more.
+    #[n(91)]
+    BreachAssumed {
+        /// The epoch that the new keys begin.
+        #[n(0)]
+        epoch: u32,
+        /// The people's keys that signed this; no other one signs from here on.
+        #[n(1)]
+        signers: Vec<KeyId>,
+        /// How many phones an hour are asked for a new certificate, under this order as a standing one.
+        #[n(2)]
+        reissues_an_hour: u32,
+        /// Until when.
+        #[n(3)]
+        expires_at_ms: TimeMs,
+    },
+    /// A person's key signs no more.
+    #[n(92)]
+    PersonKeyEnded {
+        /// Whose.
+        #[n(0)]
+        person: PersonId,
+        /// The key's id.
+        #[n(1)]
+        key_id: KeyId,
     },
 }
 

@@ -5,7 +5,7 @@
 //! refuses input that differs by a byte, so that one meaning has one hash.
 
 use minicbor::{Decode, Encode};
-use model::{CommandId, Digest, Duty, EnrolmentId, KeyId, OrderId, PersonId, TimeMs};
+use model::{CommandId, Digest, Duty, EnrolmentId, KeyId, KeyName, OrderId, PersonId, TimeMs};
 
 pub use crate::effect::{Declared, Effect};
 use crate::error::EntryError;
@@ -90,7 +90,7 @@ pub struct Approval {
     pub signature: Opaque,
 }
 
-/// What an entry records. Numbers 1 to 31 have the vault for a witness, 32 and up are core's word.
+/// What an entry records. [`Body::witness`] says who can have seen it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum Body {
     /// The first entry: the house's root key, and the key of the one-time token with which the first
@@ -277,6 +277,34 @@ pub enum Body {
         #[n(2)]
         entries: u64,
     },
+    /// Rows that core keeps were opened and sealed again under a newer key; nobody learned what they say.
+    #[n(40)]
+    Resealed {
+        /// How many.
+        #[n(0)]
+        rows: u32,
+    },
+    /// Nothing is left under older keys, by core's word or since all of it ran out: they are destroyed. Written first,
+    /// done then.
+    #[n(41)]
+    KeysDestroyed {
+        /// Which.
+        #[n(0)]
+        keys: Vec<KeyName>,
+        /// Those of earlier epochs than this one.
+        #[n(1)]
+        before: u32,
+    },
+    /// A service's token was sealed again under a newer key.
+    #[n(42)]
+    ServiceTokenResealed {
+        /// The service.
+        #[n(0)]
+        service: String,
+        /// The token, as in [`Effect::ServiceTokenSet`].
+        #[n(1)]
+        sealed: Opaque,
+    },
 
     /// Core's word: a phone's `Authenticate`.
     #[n(32)]
@@ -353,6 +381,9 @@ impl Body {
             | Self::StandingUsed { .. }
             | Self::OrderHeld { .. }
             | Self::ServerCertificateIssued { .. }
+            | Self::Resealed { .. }
+            | Self::KeysDestroyed { .. }
+            | Self::ServiceTokenResealed { .. }
             | Self::Restored { .. } => Witness::Vault,
             Self::Authenticated { .. }
             | Self::TokenUpdated { .. }

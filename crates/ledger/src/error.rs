@@ -68,6 +68,15 @@ pub enum LedgerError {
         /// What is wrong with it.
         why: Damage,
     },
+    /// The operator's: the keys in the file are covered by a key that this process was not given.
+    #[error(
+        "{} is covered by the root key's credential, and none was given; set vault.root_key = \"credential\" and give \
+         the service its credential", path.display()
+    )]
+    Covered {
+        /// The file.
+        path: PathBuf,
+    },
     /// The operator's: the file is of another kind or version.
     #[error("{} is not a file of this version of Matron", path.display())]
     NotOurs {

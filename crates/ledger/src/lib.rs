@@ -47,7 +47,7 @@ pub use entry::{
 pub use error::{Damage, EntryError, LedgerError};
 pub use frame::{FILE_NAME, Position, Record};
 pub use note::{Note, NoteError, NoteSignature, Signs, VerifierKey};
-pub use personal::{KEYS_FILE_NAME, PersonKeys, Subject};
+pub use personal::{KEYS_FILE_NAME, PersonCover, PersonKeys, Subject};
 pub use proof::Proof;
 pub use publish::{CHECKPOINT_FILE, FolderShelf, Publisher, Shelf, TREE_DIR};
 pub use scan::{Scanned, scan};

@@ -3,8 +3,12 @@
 //!
 //! ```text
 //! file   = "matron persons 1" padded with zeros to 64 bytes, then records of 64 bytes
-//! record = kind:u8 (1 a key, 2 erased, 3 being erased) subject:[16] key:[32] check:[15]
+//! record = kind:u8 (1 a key, 2 erased, 3 being erased, 4 a covered key) subject:[16] key:[32] check:[15]
 //! ```
+//!
+//! A covered key is the key XOR HMAC-SHA-256 of the subject under a key that is not on this disk
+//! ([`PersonCover`]): each subject has one key ever, so no pad serves twice. A file from before there was such a
+//! key is written anew as a whole, beside the old one, and renamed.
 //!
 //! `check` is the start of SHA-256 over what is before it. Erasing takes two writes, each synced: a record
 //! of kind 3 at the end names the place of the key (in the first 8 bytes of `key`, big endian), then the key
@@ -14,15 +18,17 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::io::Write;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SecureRandom;
 use model::{DataSubject, EnrolmentId, PersonId};
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::disk::{Disk, FileDisk, HEADER_BYTES, io_error, open_exclusive};
+use crate::disk::{Disk, FileDisk, HEADER_BYTES, io_error, open_exclusive, sync_directory};
 use crate::entry::PersonalSealed;
 use crate::error::{Damage, LedgerError};
 use crate::frame::sha256;
@@ -35,6 +41,7 @@ const CHECKED_BYTES: usize = 1 + 16 + 32;
 const KIND_KEY: u8 = 1;
 const KIND_ERASED: u8 = 2;
 const KIND_ERASING: u8 = 3;
+const KIND_COVERED: u8 = 4;
 const VERSION: u8 = 1;
 
 /// Whose data it is: an administrator, or the holder of an enrolled phone.
@@ -62,6 +69,34 @@ impl From<DataSubject> for Subject {
     }
 }
 
+/// What covers the keys in the file, kept elsewhere than on its disk. Wiped when dropped.
+pub struct PersonCover(Zeroizing<[u8; 32]>);
+
+impl PersonCover {
+    /// Of these 32 secret bytes.
+    #[must_use]
+    pub fn new(secret: Zeroizing<[u8; 32]>) -> Self {
+        Self(secret)
+    }
+
+    /// Puts the cover on, or takes it off.
+    fn turn(&self, subject: Subject, key: &[u8; 32]) -> Zeroizing<[u8; 32]> {
+        let mut mac = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, self.0.as_ref()));
+        mac.update(b"matron/person-cover/1");
+        mac.update(&subject.0);
+        let pad = mac.sign();
+        let mut out = Zeroizing::new([0; 32]);
+        out.iter_mut().zip(key.iter().zip(pad.as_ref())).for_each(|(to, (a, b))| *to = a ^ b);
+        out
+    }
+}
+
+impl std::fmt::Debug for PersonCover {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PersonCover(sealed)")
+    }
+}
+
 /// A subject's place in the file, and the key unless it was erased.
 struct Held {
     offset: u64,
@@ -72,6 +107,7 @@ struct Held {
 pub struct PersonKeys {
     disk: Box<dyn Disk>,
     path: PathBuf,
+    cover: Option<PersonCover>,
     held: HashMap<Subject, Held>,
     end: u64,
     halted: bool,
@@ -85,7 +121,21 @@ impl PersonKeys {
     /// [`LedgerError::Corrupt`] for a record that is damaged elsewhere (`index` counts records),
     /// [`LedgerError::InUse`], [`LedgerError::NotOurs`], [`LedgerError::Io`].
     pub fn load(dir: &Path) -> Result<Self, LedgerError> {
-        Self::load_with(dir, |file| Box::new(FileDisk(file)))
+        Self::load_covered(dir, None)
+    }
+
+    /// The same, with the keys in the file covered. One that holds keys without a cover is written anew first.
+    ///
+    /// # Errors
+    /// As [`PersonKeys::load`]; [`LedgerError::Covered`] when they are covered and `cover` is missing.
+    pub fn load_covered(dir: &Path, cover: Option<PersonCover>) -> Result<Self, LedgerError> {
+        let (keys, bare) = Self::read_all(dir, cover, |file| Box::new(FileDisk(file)))?;
+        if !bare || keys.cover.is_none() {
+            return Ok(keys);
+        }
+        let Self { cover, path, .. } = keys;
+        cover_all(dir, &path, cover.as_ref())?;
+        Self::read_all(dir, cover, |file| Box::new(FileDisk(file))).map(|(keys, _)| keys)
     }
 
     /// As [`PersonKeys::load`], writing through another [`Disk`].
@@ -93,12 +143,22 @@ impl PersonKeys {
     /// # Errors
     /// As [`PersonKeys::load`].
     pub fn load_with(dir: &Path, disk: impl FnOnce(File) -> Box<dyn Disk>) -> Result<Self, LedgerError> {
+        Self::read_all(dir, None, disk).map(|(keys, _)| keys)
+    }
+
+    /// The keys, and whether one of them stands without a cover.
+    fn read_all(
+        dir: &Path,
+        cover: Option<PersonCover>,
+        disk: impl FnOnce(File) -> Box<dyn Disk>,
+    ) -> Result<(Self, bool), LedgerError> {
         let (file, file_bytes) = open_exclusive(dir, KEYS_FILE_NAME, MAGIC)?;
         let path = dir.join(KEYS_FILE_NAME);
         let size = usize::try_from(file_bytes - HEADER_BYTES as u64).unwrap_or(0);
         let mut bytes = Zeroizing::new(vec![0; size]);
         file.read_exact_at(&mut bytes, HEADER_BYTES as u64).map_err(io_error("can't read", &path))?;
         let mut held = HashMap::new();
+        let mut bare = false;
         let mut end = HEADER_BYTES as u64;
         let mut damaged = Vec::new();
         let mut erasing = Vec::new();
@@ -106,7 +166,12 @@ impl PersonKeys {
         for (index, record) in records.iter().enumerate() {
             match record {
                 Some(Read::Key(subject, key)) => {
+                    bare = true;
                     held.insert(*subject, Held { offset: end, key: Some(key.clone()) });
+                }
+                Some(Read::Covered(subject, key)) => {
+                    let cover = cover.as_ref().ok_or_else(|| LedgerError::Covered { path: path.clone() })?;
+                    held.insert(*subject, Held { offset: end, key: Some(cover.turn(*subject, key)) });
                 }
                 Some(Read::Erased(subject)) => {
                     held.insert(*subject, Held { offset: end, key: None });
@@ -134,7 +199,7 @@ impl PersonKeys {
             file.set_len(end).map_err(io_error("can't shorten", &path))?;
         }
         file.sync_all().map_err(io_error("can't sync", &path))?;
-        Ok(Self { disk: disk(file), path, held, end, halted: false })
+        Ok((Self { disk: disk(file), path, cover, held, end, halted: false }, bare))
     }
 
     /// Seals a personal field of this subject, making their key first if they have none: that takes
@@ -214,7 +279,11 @@ impl PersonKeys {
         let mut key = Zeroizing::new([0; 32]);
         rng.fill(key.as_mut()).map_err(|_| LedgerError::Randomness)?;
         let offset = self.end;
-        self.write(offset, &record(KIND_KEY, subject, &key))?;
+        let kept = match &self.cover {
+            Some(cover) => record(KIND_COVERED, subject, &cover.turn(subject, &key)),
+            None => record(KIND_KEY, subject, &key),
+        };
+        self.write(offset, &kept)?;
         self.end += RECORD_BYTES as u64;
         self.held.insert(subject, Held { offset, key: Some(key) });
         Ok(())
@@ -263,7 +332,11 @@ fn record(kind: u8, subject: Subject, key: &[u8; 32]) -> Zeroizing<[u8; RECORD_B
 
 /// The file's header and its whole records. A last one that is half there is left out, as at
 /// [`PersonKeys::load`].
-pub(crate) fn whole_records(dir: &Path) -> Result<Zeroizing<Vec<u8>>, LedgerError> {
+/// Covered keys come without their cover.
+pub(crate) fn whole_records(
+    dir: &Path,
+    cover: Option<&PersonCover>,
+) -> Result<Zeroizing<Vec<u8>>, LedgerError> {
     let path = dir.join(KEYS_FILE_NAME);
     let bytes = Zeroizing::new(std::fs::read(&path).map_err(io_error("can't read", &path))?);
     let Some((header, records)) = bytes.split_at_checked(HEADER_BYTES).filter(|(h, _)| h.starts_with(MAGIC))
@@ -274,7 +347,11 @@ pub(crate) fn whole_records(dir: &Path) -> Result<Zeroizing<Vec<u8>>, LedgerErro
     out.extend_from_slice(header);
     let mut records = records.chunks(RECORD_BYTES).enumerate().peekable();
     while let Some((index, record)) = records.next() {
-        if read_record(record).is_some() {
+        let read = read_record(record);
+        if let Some(Read::Covered(subject, key)) = &read {
+            let cover = cover.ok_or_else(|| LedgerError::Covered { path: path.clone() })?;
+            out.extend_from_slice(self::record(KIND_KEY, *subject, &cover.turn(*subject, key)).as_ref());
+        } else if read.is_some() {
             out.extend_from_slice(record);
         } else if records.peek().is_some() {
             let (index, offset) = (index as u64, out.len() as u64);
@@ -284,9 +361,37 @@ pub(crate) fn whole_records(dir: &Path) -> Result<Zeroizing<Vec<u8>>, LedgerErro
     Ok(out)
 }
 
+/// Writes the file anew with every key covered, and puts it in the old one's place.
+fn cover_all(dir: &Path, path: &Path, cover: Option<&PersonCover>) -> Result<(), LedgerError> {
+    let Some(cover) = cover else { return Ok(()) };
+    let bytes = Zeroizing::new(std::fs::read(path).map_err(io_error("can't read", path))?);
+    let mut out = Zeroizing::new(Vec::with_capacity(bytes.len()));
+    let (header, records) = bytes.split_at_checked(HEADER_BYTES).unwrap_or_default();
+    out.extend_from_slice(header);
+    for bytes in records.chunks(RECORD_BYTES) {
+        match read_record(bytes) {
+            Some(Read::Key(subject, key)) => {
+                out.extend_from_slice(record(KIND_COVERED, subject, &cover.turn(subject, &key)).as_ref());
+            }
+            _ => out.extend_from_slice(bytes),
+        }
+    }
+    let beside = dir.join(format!(".{KEYS_FILE_NAME}.new"));
+    let write = || -> std::io::Result<()> {
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        file.write_all(&out)?;
+        file.sync_all()?;
+        std::fs::rename(&beside, path)
+    };
+    write().map_err(io_error("can't write", &beside))?;
+    sync_directory(dir)
+}
+
 /// What a record says.
 enum Read {
     Key(Subject, Zeroizing<[u8; 32]>),
+    Covered(Subject, Zeroizing<[u8; 32]>),
     Erased(Subject),
     /// The key that stands at this place of the file.
     Erasing(Subject, u64),
@@ -302,11 +407,11 @@ fn read_record(bytes: &[u8]) -> Option<Read> {
     let (subject, key) = rest.split_first_chunk::<16>()?;
     let subject = Subject(*subject);
     match *kind {
-        KIND_KEY => {
+        KIND_KEY | KIND_COVERED => {
             let mut key: [u8; 32] = key.try_into().ok()?;
             let kept = Zeroizing::new(key);
             key.zeroize();
-            Some(Read::Key(subject, kept))
+            Some(if *kind == KIND_KEY { Read::Key(subject, kept) } else { Read::Covered(subject, kept) })
         }
         KIND_ERASED => Some(Read::Erased(subject)),
         KIND_ERASING => Some(Read::Erasing(subject, u64::from_be_bytes(*key.first_chunk()?))),
@@ -493,5 +598,55 @@ mod tests {
         let mut keys = PersonKeys::load(dir.path()).unwrap();
         let sealed = keys.seal(ANNE, b"Anne", &rng()).unwrap();
         assert_eq!(format!("{keys:?} {sealed:?}"), "PersonKeys(sealed) PersonalSealed(sealed)");
+    }
+
+    fn cover(n: u8) -> Option<PersonCover> {
+        Some(PersonCover::new(Zeroizing::new([n; 32])))
+    }
+
+    #[test]
+    fn a_covered_file_holds_no_key_as_it_is_and_opens_with_its_cover_alone() {
+        let dir = TempDir::new().unwrap();
+        let mut keys = PersonKeys::load(dir.path()).unwrap();
+        let before = keys.seal(ANNE, b"made up", &rng()).unwrap();
+        let bare = keys.held[&ANNE].key.clone().unwrap();
+        keys.seal(CAT, b"made up", &rng()).unwrap();
+        keys.erase(CAT).unwrap();
+        drop(keys);
+        // From here on there is a cover.
+        let mut keys = PersonKeys::load_covered(dir.path(), cover(1)).unwrap();
+        let after = keys.seal(BEN, b"made up too", &rng()).unwrap();
+        let second = keys.held[&BEN].key.clone().unwrap();
+        drop(keys);
+        let on_disk = fs::read(dir.path().join(KEYS_FILE_NAME)).unwrap();
+        for key in [&bare, &second] {
+            assert!(!on_disk.windows(32).any(|w| w == key.as_ref()));
+        }
+        let keys = PersonKeys::load_covered(dir.path(), cover(1)).unwrap();
+        assert_eq!(keys.open(ANNE, &before).unwrap().as_slice(), b"made up");
+        assert_eq!(keys.open(BEN, &after).unwrap().as_slice(), b"made up too");
+        assert!(matches!(keys.open(CAT, &after), Err(LedgerError::Erased)));
+        drop(keys);
+        assert!(matches!(PersonKeys::load(dir.path()), Err(LedgerError::Covered { .. })));
+        let other = PersonKeys::load_covered(dir.path(), cover(2)).unwrap();
+        assert!(matches!(other.open(ANNE, &before), Err(LedgerError::DoesNotOpen)));
+        drop(other);
+        // A backup's copy has them without it.
+        let copy = whole_records(dir.path(), cover(1).as_ref()).unwrap();
+        let elsewhere = TempDir::new().unwrap();
+        fs::write(elsewhere.path().join(KEYS_FILE_NAME), &copy).unwrap();
+        let keys = PersonKeys::load(elsewhere.path()).unwrap();
+        assert_eq!(keys.open(BEN, &after).unwrap().as_slice(), b"made up too");
+    }
+
+    #[test]
+    fn a_covered_key_is_erased_as_any_other() {
+        let dir = TempDir::new().unwrap();
+        let mut keys = PersonKeys::load_covered(dir.path(), cover(1)).unwrap();
+        let sealed = keys.seal(ANNE, b"made up", &rng()).unwrap();
+        keys.erase(ANNE).unwrap();
+        drop(keys);
+        let keys = PersonKeys::load_covered(dir.path(), cover(1)).unwrap();
+        assert!(matches!(keys.open(ANNE, &sealed), Err(LedgerError::Erased)));
     }
 }

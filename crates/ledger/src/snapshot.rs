@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use crate::disk::{HEADER_BYTES, io_error};
 use crate::error::LedgerError;
 use crate::frame::{FILE_MAGIC, FILE_NAME, MARK_OFFSET, mark};
-use crate::personal;
+use crate::personal::{self, PersonCover};
 use crate::verify::{Report, verify};
 
 /// The ledger as it stood at one moment: what [`verify()`] found whole, and nothing after it.
@@ -59,15 +59,15 @@ impl Snapshot {
 /// How often a file that is written to at this moment is read again.
 const TRIES: usize = 5;
 
-/// The persons' key file in `dir`, as bytes that load. Take it after the ledger: a key is durable before
+/// The persons' key file in `dir`, as bytes that load, without a cover. Take it after the ledger: a key is durable before
 /// the ledger names what it seals.
 ///
 /// # Errors
 /// [`LedgerError::Corrupt`] for a damaged record, [`LedgerError::NotOurs`], [`LedgerError::Io`].
-pub fn person_keys(dir: &Path) -> Result<Zeroizing<Vec<u8>>, LedgerError> {
+pub fn person_keys(dir: &Path, cover: Option<&PersonCover>) -> Result<Zeroizing<Vec<u8>>, LedgerError> {
     let mut tried = 1;
     loop {
-        match personal::whole_records(dir) {
+        match personal::whole_records(dir, cover) {
             // A key that is erased at this moment is half of each for an instant.
             Err(LedgerError::Corrupt { .. }) if tried < TRIES => tried += 1,
             other => return other,
@@ -145,7 +145,7 @@ mod tests {
         let path = dir.path().join(KEYS_FILE_NAME);
         let whole = fs::read(&path).unwrap();
         fs::write(&path, [whole.as_slice(), &[1; 20]].concat()).unwrap();
-        let copied = person_keys(dir.path()).unwrap();
+        let copied = person_keys(dir.path(), None).unwrap();
         assert_eq!(*copied, whole);
         let other = TempDir::new().unwrap();
         fs::write(other.path().join(KEYS_FILE_NAME), &copied).unwrap();
@@ -154,6 +154,6 @@ mod tests {
         let mut bad = [whole.as_slice(), &whole[64..]].concat();
         bad[70] ^= 1;
         fs::write(&path, &bad).unwrap();
-        assert!(matches!(person_keys(dir.path()), Err(LedgerError::Corrupt { index: 0, .. })));
+        assert!(matches!(person_keys(dir.path(), None), Err(LedgerError::Corrupt { index: 0, .. })));
     }
 }

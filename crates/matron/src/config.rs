@@ -27,6 +27,7 @@ pub(crate) struct Config {
     pub(crate) backup: Backup,
     pub(crate) log: Log,
     pub(crate) sandbox: Sandbox,
+    pub(crate) vault: Vault,
 }
 
 /// Where the phones' TLS ends.
@@ -182,6 +183,24 @@ pub(crate) struct Sandbox {
     pub(crate) user_prefix: Option<String>,
 }
 
+/// Where the root key is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RootKey {
+    /// In a file of the vault's folder, beside the data.
+    #[default]
+    File,
+    /// Every room's keys are wrapped under a credential that systemd hands to the service.
+    Credential,
+}
+
+/// The vault.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Vault {
+    pub(crate) root_key: RootKey,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -197,6 +216,7 @@ impl Default for Config {
             backup: Backup::default(),
             log: Log::default(),
             sandbox: Sandbox::default(),
+            vault: Vault::default(),
         }
     }
 }

@@ -14,6 +14,7 @@ mod doctor;
 mod drill;
 mod push;
 mod rooms;
+mod root_key;
 mod serve;
 mod setup;
 mod witness;
@@ -102,6 +103,9 @@ enum Command {
         dir: PathBuf,
         #[arg(long)]
         without: Vec<sandbox::Layer>,
+        /// What the room's keys are wrapped under comes from this file.
+        #[arg(long)]
+        root_key: Option<PathBuf>,
     },
 }
 
@@ -142,7 +146,9 @@ fn main() -> ExitCode {
         Command::Bare(args) => bench::bare::serve(&args),
         Command::Room { room } => rooms::run(room),
         Command::BackUp { room } => rooms::back_up(room),
-        Command::Install { room, step, dir, without } => rooms::install(room, step, &dir, &without),
+        Command::Install { room, step, dir, without, root_key } => {
+            rooms::install(room, step, &dir, &without, root_key.as_deref())
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

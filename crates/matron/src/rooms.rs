@@ -187,8 +187,9 @@ pub(crate) fn back_up(room: Room) -> Result<()> {
 fn back_up_once<C: DeserializeOwned>(room: Room, back_up: BackUp<C>) -> Result<()> {
     let control = ControlEnd::from_stdin()?;
     let by_hand = "this is started by 'matron backup', not by hand";
-    let Some((ToRoom::Start { config }, _)) = control.receive()? else { bail!(by_hand) };
+    let Some((ToRoom::Start { config }, mut handed)) = control.receive()? else { bail!(by_hand) };
     let started: Started<C> = serde_json::from_value(config)?;
+    rpc::at_rest::unlock(room.name(), handed.pop().map(File::from))?;
     sandbox::enter(room.held_as(), &started.sandbox)?;
     let Some((ToRoom::BackUp { request }, mut out)) = control.receive()? else { bail!(by_hand) };
     let out = File::from(out.pop().context(by_hand)?);
@@ -207,8 +208,11 @@ where
     E: std::error::Error + Send + Sync + 'static,
     F: Future<Output = Result<(), E>>,
 {
-    let introduced = introduced::<Started<C>>().context("this is a room of Matron")?;
+    let mut introduced = introduced::<Started<C>>().context("this is a room of Matron")?;
     log(room, &introduced.config.log, introduced.config.journal);
+    rpc::at_rest::unlock(room.name(), introduced.root_key.take()).inspect_err(|e| {
+        let _ = introduced.control.send(&ToSupervisor::Failed { why: e.to_string() }, &[]);
+    })?;
     // Before there is a second thread, and before a neighbour or a listener is handed in.
     let held = sandbox::enter(room.held_as(), &introduced.config.sandbox).inspect_err(|e| {
         let _ = introduced.control.send(&ToSupervisor::Failed { why: e.to_string() }, &[]);
@@ -266,7 +270,15 @@ fn read_json<T: DeserializeOwned>() -> Result<T> {
 
 /// One step of a room's installation: JSON on standard input and output, public material alone. Held as the room
 /// will be: in its folder.
-pub(crate) fn install(room: Room, step: Step, dir: &Path, without: &[sandbox::Layer]) -> Result<()> {
+pub(crate) fn install(
+    room: Room,
+    step: Step,
+    dir: &Path,
+    without: &[sandbox::Layer],
+    root_key: Option<&Path>,
+) -> Result<()> {
+    let root_key = root_key.map(File::open).transpose().context("the root key's credential")?;
+    rpc::at_rest::unlock(room.name(), root_key)?;
     let allowed = sandbox::Allowed { without: without.to_vec(), ..sandbox::Allowed::only(dir) };
     sandbox::enter(room.held_as(), &allowed)?;
     let said = match (room, step) {

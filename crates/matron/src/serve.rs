@@ -101,6 +101,7 @@ pub(crate) fn serve(place: &Place) -> Result<()> {
     std::fs::create_dir_all(&data).with_context(|| format!("the data folder {}", data.display()))?;
     sandbox::keep_descriptors();
     let _lock = lock(&data)?;
+    config.root_key_file()?;
     hold(&config)?;
     look_for_a_restore(&data)?;
     let _ = std::fs::remove_file(data.join(crate::backups::REQUEST_FILE));
@@ -410,7 +411,8 @@ impl Supervisor {
             "sandbox": self.config.allowed(room, &self.rooms_dir),
         });
         // A room that has died meanwhile takes nothing; why it did comes as an event.
-        let _ = control.send(&ToRoom::Start { config: start }, &[]);
+        let root_key = self.config.root_key_for(room)?;
+        let _ = control.send(&ToRoom::Start { config: start }, &root_key);
         for (name, listener) in self.listeners.get(&room).into_iter().flatten() {
             let handed = OwnedFd::from(listener.try_clone()?);
             let _ = control.send(&ToRoom::Listener { name: (*name).to_owned() }, &[handed]);

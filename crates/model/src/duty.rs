@@ -36,6 +36,8 @@ macro_rules! named {
     };
 }
 
+pub(crate) use named;
+
 named!(
     /// What an order counts as: budgets, signers and cooling-off go by it. Closed: numbers are never reused.
     Duty {

@@ -12,6 +12,7 @@ pub mod declaration;
 pub mod duty;
 pub mod field;
 pub mod id;
+pub mod key_name;
 pub mod person;
 pub mod standing;
 
@@ -22,5 +23,6 @@ pub use declaration::{DeclarationId, DeclarationIdError, DeclarationKind, SetNam
 pub use duty::{Duty, Limit, Whose, Window};
 pub use field::{Compartment, FieldClass, SealedRow, classify, classify_status};
 pub use id::{CommandId, Digest, EnrolmentId, KeyId, LinkHash, OrderId, ParseIdError, PersonId};
+pub use key_name::KeyName;
 pub use person::{DataSubject, Group, GroupError, Role};
 pub use standing::StandingTemplate;

@@ -2,8 +2,8 @@
 
 use minicbor::{Decode, Encode};
 use model::{
-    Command, Compartment, DataSubject, Digest, EnrolmentId, Group, Limit, OrderId, PersonId, Role, SetName,
-    StandingTemplate, TimeMs,
+    Command, Compartment, DataSubject, Digest, EnrolmentId, Group, KeyId, KeyName, Limit, OrderId, PersonId,
+    Role, SetName, StandingTemplate, TimeMs,
 };
 use serde::{Deserialize, Serialize};
 
@@ -288,6 +288,30 @@ pub enum OrderKind {
         #[n(0)]
         order: OrderId,
     },
+    /// Makes these keys of the vault's anew. What is sealed under the old ones is sealed again in the background, and
+    /// they are destroyed when nothing is left under them.
+    #[n(90)]
+    RotateKeys {
+        /// Which, ascending.
+        #[n(0)]
+        keys: Vec<KeyName>,
+    },
+    /// Somebody was in: every key of the vault's is made anew, whatever was signed before counts no more, sessions,
+    /// grants, API keys, open invitations and standing orders end, and so do all keys of people but those that sign
+    /// this. Phones are asked for new certificates as they come.
+    #[n(91)]
+    AssumeBreach {
+        /// How many phones an hour are asked for a new certificate.
+        #[n(0)]
+        reissues_an_hour: u32,
+    },
+    /// A key of one's own signs no more, once there is another.
+    #[n(92)]
+    EndKey {
+        /// Which.
+        #[n(0)]
+        key: KeyId,
+    },
 }
 
 impl OrderKind {
@@ -316,6 +340,9 @@ impl OrderKind {
             Self::SetLimit { .. } => "set_limit",
             Self::ErasePerson { .. } => "erase_person",
             Self::Reject { .. } => "reject",
+            Self::RotateKeys { .. } => "rotate_keys",
+            Self::AssumeBreach { .. } => "assume_breach",
+            Self::EndKey { .. } => "end_key",
         }
     }
 

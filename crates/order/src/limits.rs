@@ -26,9 +26,11 @@ pub fn duty(kind: &OrderKind, erasing: bool) -> Duty {
         | OrderKind::AddPerson { .. }
         | OrderKind::RemovePerson { .. }
         | OrderKind::ErasePerson { .. } => Duty::People,
-        OrderKind::AddKey { .. } | OrderKind::MakeApiKey { .. } | OrderKind::SetServiceToken { .. } => {
-            Duty::Keys
-        }
+        OrderKind::AddKey { .. }
+        | OrderKind::MakeApiKey { .. }
+        | OrderKind::RotateKeys { .. }
+        | OrderKind::AssumeBreach { .. }
+        | OrderKind::SetServiceToken { .. } => Duty::Keys,
         OrderKind::Invite { .. } => Duty::Invite,
         OrderKind::Open { .. } => Duty::Open,
         OrderKind::Grant { .. } => Duty::SignIn,
@@ -38,6 +40,7 @@ pub fn duty(kind: &OrderKind, erasing: bool) -> Duty {
         | OrderKind::Recall { .. }
         | OrderKind::Reject { .. }
         | OrderKind::EndApiKey { .. }
+        | OrderKind::EndKey { .. }
         | OrderKind::EndSession { .. }
         | OrderKind::EndStanding { .. } => Duty::End,
         // It counts by its own rule: as many administrators as there were, up to two, an order each.

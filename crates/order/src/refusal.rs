@@ -132,11 +132,19 @@ pub enum Refusal {
     NothingToReject = 120,
     #[error("an administrator rejected the order while it waited; make it again if it is still wanted")]
     Rejected = 121,
+    #[error("a breach was assumed since this was signed: it counts no more; make it again")]
+    SignedBeforeBreach = 105,
+    #[error("more was sealed again in this hour than the vault does in one; it goes on in the next")]
+    ResealCapReached = 106,
+    #[error("something may still be under the old key: it is not destroyed yet")]
+    OldKeyStillNeeded = 107,
+    #[error("this key is not one of yours, or it is your only one; add another one first")]
+    KeyStays = 108,
 }
 
 impl Refusal {
     /// Every refusal, in the order of its number.
-    pub const ALL: [Refusal; 58] = [
+    pub const ALL: [Refusal; 62] = [
         Self::Unreadable,
         Self::BadSignature,
         Self::UnknownSigner,
@@ -195,6 +203,10 @@ impl Refusal {
         Self::NothingToErase,
         Self::NothingToReject,
         Self::Rejected,
+        Self::SignedBeforeBreach,
+        Self::ResealCapReached,
+        Self::OldKeyStillNeeded,
+        Self::KeyStays,
     ];
 
     /// Its number in the ledger and on the wire.

@@ -46,9 +46,13 @@ pub fn rule(role: Role, kind: &OrderKind, erasing: bool) -> Option<Rule> {
         | OrderKind::EndStanding { .. }
         | OrderKind::Reject { .. }
         | OrderKind::ConfirmRestore { .. }
+        | OrderKind::RotateKeys { .. }
+        | OrderKind::AssumeBreach { .. }
         | OrderKind::ErasePerson { .. } => (role == Administrator).then_some(EVERYWHERE),
         // For oneself: another key, a session, its end.
-        OrderKind::AddKey { .. } | OrderKind::EndSession { .. } => Some(EVERYWHERE),
+        OrderKind::AddKey { .. } | OrderKind::EndKey { .. } | OrderKind::EndSession { .. } => {
+            Some(EVERYWHERE)
+        }
         OrderKind::Grant { records, searches, .. } => match role {
             Auditor => (*records == 0 && *searches == 0).then_some(EVERYWHERE),
             WardManager => Some(OWN_GROUP),

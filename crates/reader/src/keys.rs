@@ -7,6 +7,8 @@
 //! | `change.key` | 32 bytes: change tags and the tag of a phone |
 //! | `ra.der`, `ca.der` | the RA's and the CA's certificate |
 //! | `root.pub`, `statement.cbor` | see [`rpc::trust`] |
+//!
+//! The keys are wrapped where the root key comes from elsewhere: see [`rpc::at_rest`].
 
 use std::fs;
 use std::path::Path;
@@ -15,6 +17,7 @@ use apple::scep::RaKey;
 use apple::x509::{RsaSigner, Signer};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use model::Clock;
+use rpc::at_rest;
 use rpc::install::{Installed, ReaderPublic};
 use rpc::trust::{Trust, write_file};
 use seal::{ChangeTagKey, KeyPairSecret};
@@ -44,17 +47,17 @@ pub(crate) struct Keys {
 /// [`Error::File`], [`Error::BadFile`], [`Error::Keys`].
 pub fn prepare(dir: &Path) -> Result<ReaderPublic, Error> {
     make_dir(dir)?;
-    if find(dir, RA_KEY)?.is_none() {
+    if !is_there(dir, RA_KEY) {
         let key = RsaSigner::generate().and_then(|k| k.to_pkcs8()).map_err(|e| Error::Keys(e.to_string()))?;
-        write(dir, RA_KEY, &key, true)?;
+        write_secret(dir, RA_KEY, &key)?;
     }
     for name in [SENDER_KEY, CHANGE_KEY] {
-        if find(dir, name)?.is_none() {
+        if !is_there(dir, name) {
             let mut key = Zeroizing::new([0u8; 32]);
             SystemRandom::new()
                 .fill(key.as_mut())
                 .map_err(|_| Error::Keys("the system gave no random bytes".into()))?;
-            write(dir, name, key.as_ref(), true)?;
+            write_secret(dir, name, key.as_ref())?;
         }
     }
     let sender = KeyPairSecret::from_bytes(key_bytes(dir, SENDER_KEY)?);
@@ -69,8 +72,8 @@ pub fn prepare(dir: &Path) -> Result<ReaderPublic, Error> {
 pub fn install(dir: &Path, installed: &Installed) -> Result<(), Error> {
     let certificate = installed.ra_certificate.clone();
     RaKey::new(ra_signer(dir)?, certificate).map_err(|e| bad(dir, RA_CERTIFICATE, e))?;
-    write(dir, RA_CERTIFICATE, &installed.ra_certificate, false)?;
-    write(dir, CA_CERTIFICATE, &installed.ca_certificate, false)?;
+    write(dir, RA_CERTIFICATE, &installed.ra_certificate)?;
+    write(dir, CA_CERTIFICATE, &installed.ca_certificate)?;
     Trust::install(dir, &installed.root_key, &installed.statement).map_err(|source| Error::File {
         path: dir.join("root.pub"),
         verb: "written",
@@ -81,9 +84,9 @@ pub fn install(dir: &Path, installed: &Installed) -> Result<(), Error> {
 impl Keys {
     /// Reads the folder.
     pub fn open(dir: &Path, clock: &dyn Clock) -> Result<Self, Error> {
-        let ra = RaKey::new(ra_signer(dir)?, read(dir, RA_CERTIFICATE)?.to_vec())
+        let ra = RaKey::new(ra_signer(dir)?, read(dir, RA_CERTIFICATE)?)
             .map_err(|e| bad(dir, RA_CERTIFICATE, e))?;
-        let ca_certificate = read(dir, CA_CERTIFICATE)?.to_vec();
+        let ca_certificate = read(dir, CA_CERTIFICATE)?;
         apple::x509::Certificate::parse(&ca_certificate).map_err(|e| bad(dir, CA_CERTIFICATE, e))?;
         let trust = Trust::open(dir, clock).map_err(|source| Error::File {
             path: dir.join("root.pub"),
@@ -101,11 +104,11 @@ impl Keys {
 }
 
 fn ra_signer(dir: &Path) -> Result<RsaSigner, Error> {
-    RsaSigner::from_pkcs8(&read(dir, RA_KEY)?).map_err(|e| bad(dir, RA_KEY, e))
+    RsaSigner::from_pkcs8(&read_secret(dir, RA_KEY)?).map_err(|e| bad(dir, RA_KEY, e))
 }
 
 fn key_bytes(dir: &Path, name: &str) -> Result<Zeroizing<[u8; 32]>, Error> {
-    let bytes = read(dir, name)?;
+    let bytes = read_secret(dir, name)?;
     <[u8; 32]>::try_from(bytes.as_slice())
         .map(Zeroizing::new)
         .map_err(|_| bad(dir, name, "it does not have 32 bytes"))
@@ -124,22 +127,29 @@ fn make_dir(dir: &Path) -> Result<(), Error> {
     })
 }
 
-fn find(dir: &Path, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
-    let path = dir.join(name);
-    match fs::read(&path) {
-        Ok(bytes) => Ok(Some(Zeroizing::new(bytes))),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(Error::File { path, verb: "read", source }),
-    }
+fn is_there(dir: &Path, name: &str) -> bool {
+    dir.join(name).exists()
 }
 
-fn read(dir: &Path, name: &str) -> Result<Zeroizing<Vec<u8>>, Error> {
+fn read(dir: &Path, name: &str) -> Result<Vec<u8>, Error> {
     let path = dir.join(name);
-    fs::read(&path).map(Zeroizing::new).map_err(|source| Error::File { path, verb: "read", source })
+    fs::read(&path).map_err(|source| Error::File { path, verb: "read", source })
 }
 
-fn write(dir: &Path, name: &str, content: &[u8], private: bool) -> Result<(), Error> {
-    write_file(dir, name, content, private).map_err(|source| Error::File {
+fn read_secret(dir: &Path, name: &str) -> Result<Zeroizing<Vec<u8>>, Error> {
+    at_rest::read(dir, name).map_err(|source| Error::File { path: dir.join(name), verb: "read", source })
+}
+
+fn write(dir: &Path, name: &str, content: &[u8]) -> Result<(), Error> {
+    write_file(dir, name, content, false).map_err(|source| Error::File {
+        path: dir.join(name),
+        verb: "written",
+        source,
+    })
+}
+
+fn write_secret(dir: &Path, name: &str, content: &[u8]) -> Result<(), Error> {
+    at_rest::write(dir, name, content).map_err(|source| Error::File {
         path: dir.join(name),
         verb: "written",
         source,

@@ -87,6 +87,10 @@ kinds! {
     WordsCapped = 17, "words_capped", false, "Core says so much of a phone that it is no longer written in this hour.";
     /// A number in the table of limits was changed.
     LimitChanged = 19, "limit_changed", true, "A limit or budget of the house was changed.";
+    /// Keys of the vault's are made anew.
+    KeysRotated = 90, "keys_rotated", true, "Keys of the house are made anew by an order.";
+    /// Somebody assumed a breach.
+    BreachAssumed = 91, "breach_assumed", true, "A breach was assumed: what was signed before counts no more, and everything is made anew.";
     /// The courier could not read a frame.
     Unreadable = 18, "unreadable", true, "The courier read something from the vault that is no alarm.";
 }

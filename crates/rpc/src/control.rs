@@ -24,7 +24,8 @@ const LARGEST_BYTES: usize = 64 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "say", rename_all = "snake_case")]
 pub enum ToRoom {
-    /// The first message: the room's part of the configuration.
+    /// The first message: the room's part of the configuration. Where the root key comes from outside the disk, a
+    /// descriptor of it comes too: see [`crate::at_rest`].
     Start {
         /// As the room's `Config` type reads it.
         config: serde_json::Value,
@@ -199,6 +200,8 @@ pub struct Introduced<C> {
     pub config: C,
     /// For [`ControlEnd::send`].
     pub control: ControlEnd,
+    /// What the room's secret files are wrapped under comes from here: for [`crate::at_rest::unlock`].
+    pub root_key: Option<File>,
 }
 
 /// A room's first word with the supervisor: waits for the configuration. No thread is started, so that the
@@ -208,11 +211,13 @@ pub struct Introduced<C> {
 /// When standard input is no control pair, or the configuration is not the room's.
 pub fn introduced<C: for<'d> Deserialize<'d>>() -> io::Result<Introduced<C>> {
     let control = ControlEnd::from_stdin()?;
-    let config = match control.receive::<ToRoom>()? {
-        Some((ToRoom::Start { config }, _)) => serde_json::from_value(config).map_err(io::Error::other)?,
+    let (config, root_key) = match control.receive::<ToRoom>()? {
+        Some((ToRoom::Start { config }, mut handed)) => {
+            (serde_json::from_value(config).map_err(io::Error::other)?, handed.pop().map(File::from))
+        }
         _ => return Err(io::Error::other("a room is started by 'matron serve', not by hand")),
     };
-    Ok(Introduced { config, control })
+    Ok(Introduced { config, control, root_key })
 }
 
 impl<C> Introduced<C> {
@@ -221,7 +226,7 @@ impl<C> Introduced<C> {
     /// # Errors
     /// When the kernel has no more descriptors or threads.
     pub fn enter(self) -> io::Result<Entered<C>> {
-        let Self { config, control } = self;
+        let Self { config, control, .. } = self;
         let (tx, events) = tokio::sync::mpsc::unbounded_channel();
         let (pinged, pings) = tokio::sync::mpsc::channel(1);
         let (asked, backups) = tokio::sync::mpsc::unbounded_channel();

@@ -8,6 +8,7 @@
 //! and a [`pair::PeerIncoming`] (for whoever serves) take it in.
 
 pub mod alarm;
+pub mod at_rest;
 mod calls;
 pub mod control;
 mod convert;

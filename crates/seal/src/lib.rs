@@ -41,4 +41,4 @@ pub use mask::mask;
 pub use normalise::{MAX_TERMS, SearchField, imei_is_valid, terms};
 pub use opener::{CACHED_WINDOWS, Opener};
 pub use sealer::{MAX_FIELD_BYTES, MAX_NAME_BYTES, Sealer};
-pub use window::{WINDOW_MS, WRAPPED_KEY_BYTES};
+pub use window::{WINDOW_MS, WRAPPED_KEY_BYTES, epoch_of};

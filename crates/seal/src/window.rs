@@ -23,6 +23,14 @@ pub(crate) fn head(epoch: u32, sender: &PublicKey) -> [u8; HEAD_BYTES] {
     out
 }
 
+/// The epoch that a wrapped key names; `None` when it has not the shape of one. Nothing of it is proven.
+#[must_use]
+pub fn epoch_of(wrapped: &[u8]) -> Option<u32> {
+    let (version, rest) = wrapped.split_first()?;
+    let (epoch, _) = rest.split_first_chunk::<4>()?;
+    (*version == VERSION && wrapped.len() == WRAPPED_KEY_BYTES).then_some(u32::from_be_bytes(*epoch))
+}
+
 /// HPKE's `info` for a window's key: a key wrapped for one compartment unwraps for no other.
 pub(crate) fn info(compartment: Compartment) -> [u8; 16] {
     let mut out = *b"matron/window/1\0";

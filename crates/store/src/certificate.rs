@@ -140,6 +140,16 @@ pub(crate) const DUE: &str = "SELECT c.slot, e.enrolment FROM certificates c IND
         WHERE q.slot = c.slot AND q.state < 3 AND m.order_id = :standing)
     ORDER BY c.not_after_ms, c.slot LIMIT :limit";
 
+/// The same after a breach that was assumed: whose newest certificate is from before.
+pub(crate) const DUE_AFTER_BREACH: &str =
+    "SELECT c.slot, e.enrolment FROM certificates c INDEXED BY certificates_by_end
+    JOIN enrolments e ON e.slot = c.slot
+    WHERE c.not_after_ms > :now AND c.newest_at_ms <= :breach AND e.state = 3
+    AND COALESCE(c.asked_at_ms, 0) < :retry
+    AND NOT EXISTS (SELECT 1 FROM queue q INDEXED BY queue_open JOIN commands m ON m.number = q.number
+        WHERE q.slot = c.slot AND q.state < 3 AND m.order_id = :standing)
+    ORDER BY c.not_after_ms, c.slot LIMIT :limit";
+
 pub(crate) fn list_sql() -> String {
     format!(
         "SELECT c.not_after_ms, c.slot, e.enrolment, e.home, {STATE} AS state, c.asked_at_ms,
@@ -224,6 +234,23 @@ impl View<'_> {
             ":now": w.now_ms, ":due": w.due_ms(), ":retry": retry_ms, ":standing": standing.0, ":limit": limit,
         };
         self.named(DUE, params, |r| Ok((Slot(r.get(0)?), id(r, 1)?)))
+    }
+
+    /// The same for those whose newest certificate was issued no later than `breach_ms`, whenever it ends.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn certificates_from_before(
+        &self,
+        (now_ms, breach_ms): (TimeMs, TimeMs),
+        standing: OrderId,
+        retry_ms: TimeMs,
+        limit: u32,
+    ) -> Result<Vec<(Slot, EnrolmentId)>, StoreError> {
+        let params = named_params! {
+            ":now": now_ms, ":breach": breach_ms, ":retry": retry_ms, ":standing": standing.0, ":limit": limit,
+        };
+        self.named(DUE_AFTER_BREACH, params, |r| Ok((Slot(r.get(0)?), id(r, 1)?)))
     }
 
     /// When the first certificate that ends after `after_ms` ends.

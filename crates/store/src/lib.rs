@@ -24,6 +24,7 @@ mod people;
 #[cfg(test)]
 mod plan;
 mod queue;
+mod reseal;
 mod restore;
 mod schema;
 mod search;
@@ -48,6 +49,7 @@ pub use people::{ApiKeyRecord, PersonRecord, SessionRecord};
 pub use queue::{
     CommandFilter, CommandItem, CommandState, ErrorLink, Finished, NewCommand, Next, Offer, WarrantDue,
 };
+pub use reseal::StaleRow;
 pub use restore::{copy, position};
 pub use search::IndexItem;
 pub use tx::Tx;

@@ -184,6 +184,24 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// A key signs no more.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn end_person_key(&self, key: KeyId) -> Result<(), StoreError> {
+        self.run("DELETE FROM person_keys WHERE key_id = ?1", [key.as_bytes()])?;
+        Ok(())
+    }
+
+    /// Nobody's keys sign any more but these.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn end_person_keys_but(&self, kept: &[KeyId]) -> Result<(), StoreError> {
+        let all: Vec<KeyId> = self.all("SELECT key_id FROM person_keys", [], |r| id(r, 0))?;
+        all.into_iter().filter(|k| !kept.contains(k)).try_for_each(|k| self.end_person_key(k))
+    }
+
     /// A session begins.
     ///
     /// # Errors

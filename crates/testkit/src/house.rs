@@ -29,6 +29,7 @@ pub struct House {
     binary: PathBuf,
     dir: TempDir,
     settings: Vec<String>,
+    environment: Vec<(String, String)>,
     phones: SocketAddr,
     administrators: SocketAddr,
     child: Option<Child>,
@@ -61,6 +62,19 @@ impl House {
         phones: SocketAddr,
         settings: &[&str],
     ) -> Result<Self, HouseError> {
+        Self::start_in(binary, phones, settings, &[])
+    }
+
+    /// The same with these variables in its environment.
+    ///
+    /// # Errors
+    /// [`HouseError`] with what the binary said.
+    pub fn start_in(
+        binary: impl Into<PathBuf>,
+        phones: SocketAddr,
+        settings: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Result<Self, HouseError> {
         let administrators = free()?;
         let mut all = vec![
             format!("phones.listen={phones}"),
@@ -70,9 +84,25 @@ impl House {
         all.extend(settings.iter().map(|s| (*s).to_owned()));
         let dir = TempDir::new()?;
         let binary = binary.into();
-        let mut house = Self { binary, dir, settings: all, phones, administrators, child: None, token: None };
+        let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let mut house = Self {
+            binary,
+            dir,
+            settings: all,
+            environment,
+            phones,
+            administrators,
+            child: None,
+            token: None,
+        };
         house.run()?;
         Ok(house)
+    }
+
+    /// From the next start on with these settings and variables too.
+    pub fn change(&mut self, settings: &[&str], environment: &[(&str, &str)]) {
+        self.settings.extend(settings.iter().map(|s| (*s).to_owned()));
+        self.environment.extend(environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
     }
 
     /// Starts the stopped house again on the same data.
@@ -86,6 +116,7 @@ impl House {
         for s in &self.settings {
             command.arg("--set").arg(s);
         }
+        command.envs(self.environment.iter().map(|(k, v)| (k, v)));
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn()?;
         let stdout = child.stdout.take();
         self.child = Some(child);

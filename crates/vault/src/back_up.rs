@@ -6,12 +6,12 @@ use std::fs::File;
 use std::path::Path;
 
 use backup::{BackupError, Made, PartWriter, Place, Request, Signed};
-use ledger::{Body, Effect, FILE_NAME, KEYS_FILE_NAME, LedgerError, PersonKeys, Subject, snapshot};
+use ledger::{Body, Effect, FILE_NAME, KEYS_FILE_NAME, LedgerError, Subject, snapshot};
 use model::{Digest, EnrolmentId, SealedRow, TimeMs};
-use seal::Opener;
+use rpc::at_rest;
 use serde::{Deserialize, Serialize};
 
-use crate::keys::{KEY_FILE, Keys};
+use crate::keys::{KEY_FILE, Keys, open_persons, persons_cover};
 use crate::state::open_ledger;
 use crate::{Config, Error};
 
@@ -33,10 +33,14 @@ pub fn back_up(config: &Config, request: &Request, out: File) -> Result<Made, Ba
     let ledger = snapshot::Snapshot::of(dir).map_err(ledger_error)?;
     let head = ledger.report.head;
     let place = Place { entries: ledger.report.entries, hash: head.map_or(Digest([0; 32]), |h| h.hash) };
+    let cover = persons_cover(dir).map_err(|e| refused("the persons' keys", e))?;
     // After the ledger: a person's key is durable before the ledger names what it seals.
-    let persons = snapshot::person_keys(dir).map_err(ledger_error)?;
+    let persons = snapshot::person_keys(dir, cover.as_ref()).map_err(ledger_error)?;
     let mut part = PartWriter::begin("vault", out, &request.recipients()?)?;
-    part.put_file(KEY_FILE, &dir.join(KEY_FILE))?;
+    // In the clear within what is encrypted to the recipients: a house is lost with its credential otherwise.
+    let path = dir.join(KEY_FILE);
+    let bytes = at_rest::peek(&path).map_err(|e| refused("the keys", e))?;
+    part.put(KEY_FILE, bytes.len() as u64, bytes.as_slice())?;
     let bytes = ledger.bytes();
     part.put(FILE_NAME, bytes, ledger.into_read().map_err(ledger_error)?)?;
     part.put(KEYS_FILE_NAME, persons.len() as u64, persons.as_slice())?;
@@ -108,7 +112,7 @@ pub fn restored(dir: &Path, said: &Restore, now_ms: TimeMs) -> Result<Restored, 
     if !at_followed {
         return Err(other_ledger("the database followed another ledger than this one, or is ahead of it"));
     }
-    PersonKeys::load(dir)?;
+    open_persons(dir)?;
     let (mut ledger, mut state) = open_ledger(dir)?;
     if state.root_key.map(|k| k.0) != Some(said.root_key.0) {
         return Err(Error::ForeignLedger);
@@ -176,12 +180,11 @@ pub fn try_record(dir: &Path, record: &TestRecord) -> Result<Tried, Error> {
     })
     .map_err(|e| Error::Restore(e.to_string()))?;
     let keys = Keys::open(dir)?;
-    let senders = vec![keys.file.reader_key, keys.file.sender_key.public()];
-    let opened = Opener::new(keys.file.compartments.clone(), senders).open(&record.enrolment, &row);
+    let opened = keys.opener().open(&record.enrolment, &row);
     let fits = opened.is_ok_and(|value| {
         std::str::from_utf8(&value).map_or(row.mask.is_empty(), |v| seal::mask(&row.name, v) == row.mask)
     });
-    let persons = PersonKeys::load(dir)?;
+    let persons = open_persons(dir)?;
     let mut name_opened = None;
     ledger::replay(dir, |entry| {
         if entry.position.index < record.names_of

@@ -19,9 +19,7 @@ const MOST_REFUSALS_WRITTEN: u8 = 16;
 impl Chamber {
     /// Issues, or gives again, the certificate for what the reader opened and sealed.
     pub(crate) fn issue(&mut self, sealed: &[u8]) -> Result<(EnrolmentId, Vec<u8>), Refusal> {
-        let plain =
-            to::open_auth(&self.keys.file.order_key, &self.keys.file.reader_key, to::INFO_SCEP, b"", sealed)
-                .map_err(|_| Refusal::CannotOpen)?;
+        let plain = self.keys.open_from_reader(to::INFO_SCEP, sealed).map_err(|_| Refusal::CannotOpen)?;
         let request = apple::scep::SealedRequest::from_bytes(&plain).ok_or(Refusal::BadCertificateRequest)?;
         let csr = csr::parse_with(&request.csr, self.config.admitted()).map_err(|e| {
             tracing::warn!(reason = %e, "a certificate request was refused");

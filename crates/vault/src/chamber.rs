@@ -10,15 +10,15 @@ use std::sync::Arc;
 
 use aws_lc_rs::rand::SystemRandom;
 use ledger::{Body, Effect, FileLedger, LedgerReader, PersonKeys, Position, Publisher};
-use model::{Clock, Compartment, DataSubject, Digest, EnrolmentId, TimeMs};
+use model::{Clock, DataSubject, Digest, EnrolmentId, TimeMs};
 use order::{Ed25519Secret, SignedStatement};
 use rpc::alarm::{Alarm, AlarmKind};
-use seal::{CompartmentPublic, Opener, Sealer};
+use seal::{Opener, Sealer};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::Error;
 use crate::alarms::{Alarms, alarm};
-use crate::keys::Keys;
+use crate::keys::{Keys, open_persons};
 use crate::room::Config;
 use crate::state::{State, open_with_tree};
 use crate::statement::state_keys;
@@ -113,6 +113,8 @@ pub(crate) struct Chamber {
     pending_bytes: usize,
     /// Whose keys are destroyed once that is durable.
     erasing: Vec<DataSubject>,
+    /// Keys are to be made or destroyed once that is durable.
+    keys_due: bool,
     failed: Option<Error>,
     words_said: WordsSaid,
     pub(crate) alarms: Arc<Alarms>,
@@ -176,12 +178,11 @@ impl Chamber {
                 "the ledger ended in a torn entry that nobody was told of; it was cut off"
             );
         }
-        let senders = vec![keys.file.reader_key, keys.file.sender_key.public()];
-        let opener = Opener::new(keys.file.compartments.clone(), senders);
-        let mut publics: Vec<CompartmentPublic> = keys.compartment_publics();
-        publics.push(CompartmentPublic { compartment: Compartment::Push, epoch: 1, key: keys.file.push_key });
-        let sealer = Sealer::new(keys.file.sender_key.clone(), publics);
-        let mut people_keys = PersonKeys::load(dir)?;
+        let mut keys = keys;
+        // Ordered before a crash, and perhaps not done.
+        keys.settle(dir, &state.rotations, &SystemRandom::new())?;
+        let (opener, sealer) = (keys.opener(), keys.sealer());
+        let mut people_keys = open_persons(dir)?;
         // Ordered before a crash, and perhaps not done.
         for subject in &state.erased {
             people_keys.erase((*subject).into())?;
@@ -211,6 +212,7 @@ impl Chamber {
             pending: Vec::new(),
             pending_bytes: 0,
             erasing: Vec::new(),
+            keys_due: false,
             failed: None,
             words_said: WordsSaid::default(),
             alarms,
@@ -244,6 +246,9 @@ impl Chamber {
         if let Body::OrderAccepted { effect: Effect::PersonErased { subject }, .. } = &body {
             self.erasing.push(*subject);
         }
+        let effect = if let Body::OrderAccepted { effect, .. } = &body { Some(effect) } else { None };
+        self.keys_due |= matches!(body, Body::KeysDestroyed { .. })
+            || matches!(effect, Some(Effect::KeysRotated { .. } | Effect::BreachAssumed { .. }));
         self.pending.push((body, word));
         index
     }
@@ -349,6 +354,13 @@ impl Chamber {
         for subject in std::mem::take(&mut self.erasing) {
             self.people_keys.erase(subject.into())?;
         }
+        if std::mem::take(&mut self.keys_due) {
+            let dir = self.config.data_dir.clone();
+            if self.keys.settle(&dir, &self.state.rotations, &self.rng)? {
+                (self.opener, self.sealer) = (self.keys.opener(), self.keys.sealer());
+                self.statement = None;
+            }
+        }
         Ok(())
     }
 
@@ -357,8 +369,11 @@ impl Chamber {
         let mut releases: Vec<Release> = Vec::with_capacity(LARGEST_BATCH);
         while let Some(first) = jobs.blocking_recv() {
             self.tick();
+            self.keep_keys();
             releases.push(first(&mut self));
-            while releases.len() < LARGEST_BATCH && self.pending_bytes < LARGEST_BATCH_BYTES {
+            // What comes after a rotation is decided with the new keys.
+            while releases.len() < LARGEST_BATCH && self.pending_bytes < LARGEST_BATCH_BYTES && !self.keys_due
+            {
                 let Ok(next) = jobs.try_recv() else { break };
                 releases.push(next(&mut self));
             }

@@ -85,8 +85,7 @@ impl Chamber {
             }
             Asked::Service(service) => {
                 let sealed = self.state.service_tokens.get(&service).ok_or(Refusal::NoServiceToken)?;
-                let key = &self.keys.file.order_key;
-                let token = to::open(key, to::INFO_SERVICE_TOKEN, service.as_bytes(), &sealed.0);
+                let token = self.keys.open_order(to::INFO_SERVICE_TOKEN, service.as_bytes(), &sealed.0);
                 (service, returned::service_token(&token.map_err(|_| Refusal::CannotOpen)?))
             }
         };

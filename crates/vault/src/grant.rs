@@ -67,7 +67,9 @@ impl Chamber {
         let mut granted = Granted::default();
         if searches > 0 {
             let aad = session.as_bytes();
-            let plain = to::open(&self.keys.file.order_key, to::INFO_ORDER_ARGS, aad, sealed_search)
+            let plain = self
+                .keys
+                .open_order(to::INFO_ORDER_ARGS, aad, sealed_search)
                 .map_err(|_| Refusal::BadSealedArguments)?;
             let wanted: SearchSecrets = arguments(&plain)?;
             let field = SearchField::from_name(&wanted.field).ok_or(Refusal::BadArgument)?;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use apple::x509::{self, P256Signer, RsaSigner, ServerName, Signer, Window};
-use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use aws_lc_rs::rand::SystemRandom;
 use ledger::{Body, FileLedger, SigningPublicKey};
 use model::{Compartment, TimeMs, clock::DAY_MS};
 use order::{Ed25519Secret, encode, sha256};
@@ -14,19 +14,13 @@ use zeroize::Zeroizing;
 
 use crate::Error;
 use crate::derive::DeriveKey;
-use crate::keys::{KEY_FILE, KeyFile, Keys};
+use crate::keys::{KEY_FILE, KeyFile, Keys, random};
 use crate::server::TLS_LIFE_MS;
 use crate::state::open_ledger;
 use crate::statement::state_keys;
 
 /// The CA lives 20 years; a phone's certificate is renewed long before it would outlive it.
 const CA_LIFE_MS: TimeMs = 20 * 365 * DAY_MS;
-
-fn random<const N: usize>(rng: &dyn SecureRandom) -> Result<[u8; N], Error> {
-    let mut out = [0u8; N];
-    rng.fill(&mut out).map_err(|_| Error::Making("no random numbers".into()))?;
-    Ok(out)
-}
 
 /// Makes the vault's keys, the CA, the other rooms' certificates, the first key statement, and the
 /// ledger with its first entries. The answer carries the one-time token of the first administrator,
@@ -45,7 +39,7 @@ pub fn prepare(dir: &Path, wants: &VaultWants, now_ms: TimeMs) -> Result<Install
     let file = make_keys(wants, now_ms, &rng)?;
     let bytes = Zeroizing::new(encode(&file));
     // The keys first: a ledger without its keys is lost, keys without a ledger are made again.
-    rpc::trust::write_file(dir, KEY_FILE, &bytes, true).map_err(|e| Error::files("key file", &path, e))?;
+    rpc::at_rest::write(dir, KEY_FILE, &bytes).map_err(|e| Error::files("key file", &path, e))?;
     let keys = Keys::open(dir)?;
 
     let tls_window = Window { not_before_ms: now_ms - DAY_MS, not_after_ms: now_ms + TLS_LIFE_MS };
@@ -145,5 +139,6 @@ fn make_keys(wants: &VaultWants, now_ms: TimeMs, rng: &SystemRandom) -> Result<K
         reader_key: PublicKey(wants.reader.sender_key),
         delivery_key: PublicKey(wants.door.delivery_key),
         push_key: PublicKey(wants.courier.push_key),
+        retired: None,
     })
 }

@@ -1,17 +1,24 @@
-//! The vault's key file. One file, mode 0600, in the vault's own folder; written once at the
-//! installation. Whoever reads it has the house.
+//! The vault's key file. One file, mode 0600, in the vault's own folder; written at the
+//! installation, and whole again at each rotation. Whoever reads it has the house;
+//! so it is wrapped where the root key comes from elsewhere than the disk ([`rpc::at_rest`]).
 
-use std::fs;
 use std::path::Path;
 
 use apple::x509::{P256Signer, Signer, signer_from_pkcs8};
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use ledger::{PersonCover, PersonKeys};
 use minicbor::{Decode, Encode};
+use model::{Compartment, KeyName};
 use order::Ed25519Secret;
-use seal::{CompartmentPublic, CompartmentSecret, IndexKey, KeyPairSecret, PublicKey};
+use rpc::at_rest;
+use seal::{
+    CompartmentPublic, CompartmentSecret, IndexKey, KeyPairSecret, OpenError, Opener, PublicKey, Sealer, to,
+};
 use zeroize::Zeroizing;
 
 use crate::Error;
 use crate::derive::DeriveKey;
+use crate::rotation::Rotations;
 
 pub(crate) const KEY_FILE: &str = "keys.cbor";
 
@@ -59,6 +66,25 @@ pub(crate) struct KeyFile {
     pub(crate) delivery_key: PublicKey,
     #[n(16)]
     pub(crate) push_key: PublicKey,
+    /// Since the first rotation: older keys, for as long as something is under them. Older keys of compartments stand
+    /// in `compartments`, each with the epoch from which it served.
+    #[n(17)]
+    pub(crate) retired: Option<Retired>,
+}
+
+/// Older keys that are still needed, each with the epoch that began without it.
+#[derive(Default, Encode, Decode)]
+pub(crate) struct Retired {
+    /// The public halves of keys with which the vault proved itself: their secret halves are gone at once.
+    #[n(0)]
+    pub(crate) senders: Vec<(u32, PublicKey)>,
+    /// Keys to which orders' arguments and services' tokens were sealed.
+    #[n(1)]
+    pub(crate) orders: Vec<(u32, KeyPairSecret)>,
+    /// The installation's key for links. The UUIDs of payloads that phones hold were derived with it, and a phone takes
+    /// a profile for its own by them; they are no secret.
+    #[n(2)]
+    pub(crate) first_links: Option<DeriveKey>,
 }
 
 /// The keys, ready to use.
@@ -83,10 +109,10 @@ impl Drop for KeyFile {
 impl Keys {
     pub(crate) fn open(dir: &Path) -> Result<Self, Error> {
         let path = dir.join(KEY_FILE);
-        let bytes = Zeroizing::new(fs::read(&path).map_err(|e| Error::files("key file", &path, e))?);
+        let bytes = at_rest::read(dir, KEY_FILE).map_err(|e| Error::files("key file", &path, e))?;
         let unreadable = || Error::KeyFile(path.display().to_string());
         let file: KeyFile = minicbor::decode(&bytes).map_err(|_| unreadable())?;
-        if file.version != 1 {
+        if !(1..=2).contains(&file.version) {
             return Err(unreadable());
         }
         Ok(Self {
@@ -98,8 +124,166 @@ impl Keys {
         })
     }
 
-    /// The public half of every compartment's key that the vault itself holds.
+    /// The public half of every compartment's newest key that the vault itself holds, of the present epoch: whoever
+    /// seals names the epoch of the statement that it goes by.
     pub(crate) fn compartment_publics(&self) -> Vec<CompartmentPublic> {
-        self.file.compartments.iter().map(CompartmentSecret::public).collect()
+        let epoch = self.file.epoch;
+        let newest = Compartment::ALL.into_iter().filter_map(|c| self.serving(c, epoch));
+        newest.map(|s| CompartmentPublic { epoch, ..s.public() }).collect()
     }
+
+    /// The key of a compartment that served in an epoch, if it is still there.
+    fn serving(&self, compartment: Compartment, epoch: u32) -> Option<&CompartmentSecret> {
+        let of = self.file.compartments.iter().filter(|s| s.compartment == compartment && s.epoch <= epoch);
+        of.max_by_key(|s| s.epoch)
+    }
+
+    /// Opens what was sealed in this epoch and before, as far as keys of then are there.
+    pub(crate) fn opener(&self) -> Opener {
+        let mut secrets = Vec::new();
+        for epoch in 1..=self.file.epoch {
+            let of = |c| self.serving(c, epoch).map(|s| CompartmentSecret { epoch, ..s.clone() });
+            secrets.extend(Compartment::ALL.into_iter().filter_map(of));
+        }
+        let mut senders = vec![self.file.reader_key, self.file.sender_key.public()];
+        senders.extend(self.file.retired.iter().flat_map(|r| r.senders.iter().map(|(_, key)| *key)));
+        Opener::new(secrets, senders)
+    }
+
+    /// Seals under the newest keys.
+    pub(crate) fn sealer(&self) -> Sealer {
+        Sealer::new(self.file.sender_key.clone(), self.compartment_publics())
+    }
+
+    /// What the UUIDs of payloads are derived with.
+    pub(crate) fn payload_key(&self) -> &DeriveKey {
+        self.file.retired.as_ref().and_then(|r| r.first_links.as_ref()).unwrap_or(&self.file.derive_key)
+    }
+
+    /// The key that orders' arguments are sealed to, and older ones.
+    pub(crate) fn order_keys(&self) -> impl Iterator<Item = &KeyPairSecret> {
+        let retired = self.file.retired.iter().flat_map(|r| r.orders.iter().rev().map(|(_, key)| key));
+        std::iter::once(&self.file.order_key).chain(retired)
+    }
+
+    /// Opens what was sealed to the vault.
+    pub(crate) fn open_order(
+        &self,
+        info: &[u8],
+        aad: &[u8],
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+        let opened = self.order_keys().find_map(|key| to::open(key, info, aad, sealed).ok());
+        opened.ok_or(OpenError::DoesNotOpen)
+    }
+
+    /// Opens what the reader sealed to the vault.
+    pub(crate) fn open_from_reader(
+        &self,
+        info: &[u8],
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+        let reader = &self.file.reader_key;
+        let opened = self.order_keys().find_map(|key| to::open_auth(key, reader, info, b"", sealed).ok());
+        opened.ok_or(OpenError::DoesNotOpen)
+    }
+
+    /// Makes the keys what the ledger says of them: those that were ordered to be made anew are, and those under which
+    /// nothing is left are gone. Whole or not at all, and again after a crash. Answers whether anything changed.
+    pub(crate) fn settle(&mut self, dir: &Path, said: &Rotations, rng: &SystemRandom) -> Result<bool, Error> {
+        let mut changed = false;
+        for (epoch, keys) in said.after(self.file.epoch) {
+            for key in keys {
+                self.make_anew(*key, epoch, rng)?;
+            }
+            self.file.epoch = epoch;
+            self.file.version = 2;
+            changed = true;
+        }
+        changed |= self.drop_unneeded(said);
+        if changed {
+            let bytes = Zeroizing::new(order::encode(&self.file));
+            at_rest::write(dir, KEY_FILE, &bytes)
+                .map_err(|e| Error::files("key file", &dir.join(KEY_FILE), e))?;
+        }
+        Ok(changed)
+    }
+
+    fn make_anew(&mut self, key: KeyName, epoch: u32, rng: &SystemRandom) -> Result<(), Error> {
+        let file = &mut self.file;
+        if let Some(compartment) = key.compartment() {
+            file.compartments.push(CompartmentSecret::generate(compartment, epoch, rng)?);
+        }
+        match key {
+            KeyName::Index => file.index_key = IndexKey::generate(rng)?,
+            KeyName::Warrant => {
+                file.warrant_seed = random(rng)?;
+                self.warrant = Ed25519Secret::from_seed(file.warrant_seed)
+                    .ok_or_else(|| Error::Making("a warrant key".into()))?;
+            }
+            KeyName::Orders => {
+                let before = std::mem::replace(&mut file.order_key, KeyPairSecret::generate(rng)?);
+                file.retired.get_or_insert_default().orders.push((epoch, before));
+            }
+            KeyName::VaultSender => {
+                let before = std::mem::replace(&mut file.sender_key, KeyPairSecret::generate(rng)?);
+                file.retired.get_or_insert_default().senders.push((epoch, before.public()));
+            }
+            KeyName::Links => {
+                let before = std::mem::replace(&mut file.derive_key, DeriveKey(random(rng)?));
+                file.retired.get_or_insert_default().first_links.get_or_insert(before);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Drops older keys that the ledger says are destroyed. A ledger from a backup may not know of a rotation that these
+    /// keys had: what served before that one is kept until the ledger has a later one.
+    fn drop_unneeded(&mut self, said: &Rotations) -> bool {
+        let gone = |key: KeyName, until: u32| said.old(key).is_none() && said.made_in(key) >= until;
+        let mut changed = false;
+        for compartment in Compartment::ALL {
+            let Some(key) = KeyName::of(compartment) else { continue };
+            let epochs: Vec<u32> = self
+                .file
+                .compartments
+                .iter()
+                .filter(|s| s.compartment == compartment)
+                .map(|s| s.epoch)
+                .collect();
+            let next = |epoch: u32| epochs.iter().copied().filter(|e| *e > epoch).min();
+            let before = self.file.compartments.len();
+            self.file.compartments.retain(|s| {
+                s.compartment != compartment || next(s.epoch).is_none_or(|until| !gone(key, until))
+            });
+            changed |= self.file.compartments.len() != before;
+        }
+        if let Some(retired) = &mut self.file.retired {
+            let before = retired.senders.len() + retired.orders.len();
+            retired
+                .senders
+                .retain(|(until, _)| said.rows_wait() || said.made_in(KeyName::VaultSender) < *until);
+            retired.orders.retain(|(until, _)| !gone(KeyName::Orders, *until));
+            changed |= retired.senders.len() + retired.orders.len() != before;
+        }
+        changed
+    }
+}
+
+pub(crate) fn random<const N: usize>(rng: &dyn SecureRandom) -> Result<[u8; N], Error> {
+    let mut out = [0u8; N];
+    rng.fill(&mut out).map_err(|_| Error::Making("no random numbers".into()))?;
+    Ok(out)
+}
+
+/// The persons' keys, covered by a key of the vault's where the root key comes from elsewhere.
+pub(crate) fn open_persons(dir: &Path) -> Result<PersonKeys, Error> {
+    Ok(PersonKeys::load_covered(dir, persons_cover(dir)?)?)
+}
+
+/// What the persons' keys are covered with, if they are.
+pub(crate) fn persons_cover(dir: &Path) -> Result<Option<PersonCover>, Error> {
+    let key = at_rest::derived("persons").map_err(|e| Error::files("persons' keys", dir, e))?;
+    Ok(key.map(PersonCover::new))
 }

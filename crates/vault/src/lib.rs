@@ -28,6 +28,7 @@ mod order_kinds;
 mod profile;
 mod restored;
 mod room;
+mod rotation;
 mod rows;
 mod server;
 mod standing;

@@ -216,6 +216,9 @@ impl Chamber {
                 limits.set(*limit, *value).map_err(|_| Refusal::LimitOutOfBounds)?;
                 Ok(Consequence::of(Effect::LimitSet { limit: *limit, value: *value }))
             }
+            OrderKind::RotateKeys { keys } => self.rotate_keys(order, keys),
+            OrderKind::AssumeBreach { reissues_an_hour } => self.assume_breach(order, *reissues_an_hour),
+            OrderKind::EndKey { key } => self.end_key(signer, key),
             OrderKind::ErasePerson { subject, despite_enrolled } => {
                 self.erase_person(order, *subject, *despite_enrolled)
             }
@@ -238,6 +241,9 @@ impl Chamber {
             | OrderKind::MakeApiKey { .. }
             | OrderKind::MakeStanding { .. }
             | OrderKind::SetLimit { .. }
+            | OrderKind::RotateKeys { .. }
+            | OrderKind::AssumeBreach { .. }
+            | OrderKind::EndKey { .. }
             | OrderKind::Grant { .. } => {
                 self.consequence(order, signer, arguments_bytes, &[], erasing, true).map(drop)
             }

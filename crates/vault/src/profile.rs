@@ -38,7 +38,7 @@ impl Chamber {
         enrolment: &EnrolmentId,
         challenge: &str,
     ) -> Result<Zeroizing<Vec<u8>>, Refusal> {
-        let derive = &self.keys.file.derive_key;
+        let derive = self.keys.payload_key();
         let base = self.config.base_url.trim_end_matches('/');
         let profile = EnrolmentProfile {
             organization: self.config.organization.clone(),

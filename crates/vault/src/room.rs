@@ -426,6 +426,33 @@ impl Vault for Room {
         }
     }
 
+    async fn keys(&self, _: Request<proto::KeysRequest>) -> Result<Response<proto::KeysAnswer>, Status> {
+        let overview = self.door.decide(|c| c.keys_overview()).await.map_err(not_durable)?;
+        Ok(Response::new(overview))
+    }
+
+    async fn reseal(
+        &self,
+        request: Request<proto::ResealRequest>,
+    ) -> Result<Response<proto::ResealAnswer>, Status> {
+        let rows = rows_from(request.into_inner().rows)?;
+        let made = self.door.decide(move |c| c.reseal(&rows)).await.map_err(not_durable)?;
+        Ok(Response::new(
+            made.unwrap_or_else(|r| proto::ResealAnswer { refusal: number(Some(r)), ..Default::default() }),
+        ))
+    }
+
+    async fn nothing_left(
+        &self,
+        request: Request<proto::NothingLeftRequest>,
+    ) -> Result<Response<proto::NothingLeftAnswer>, Status> {
+        let r = request.into_inner();
+        let key = u8::try_from(r.key).ok().and_then(model::KeyName::from_number);
+        let key = key.ok_or_else(|| Status::invalid_argument("no such key"))?;
+        let done = self.door.decide(move |c| c.nothing_left(key, r.before)).await.map_err(not_durable)?;
+        Ok(Response::new(proto::NothingLeftAnswer { refusal: number(done.err()) }))
+    }
+
     async fn current_statement(
         &self,
         _: Request<proto::StatementRequest>,

@@ -75,6 +75,12 @@ impl Standing {
         }
     }
 
+    /// Ends it, with what was asked under it.
+    pub(crate) fn end(&mut self) {
+        self.ended = true;
+        self.acts.clear();
+    }
+
     pub(crate) fn stands(&self, now_ms: TimeMs) -> bool {
         !self.ended && now_ms < self.expires_at_ms
     }
@@ -112,10 +118,14 @@ impl Standing {
 }
 
 /// Whether the phone may be asked to renew now.
-fn due(e: &Enrolment, before_ms: TimeMs, now_ms: TimeMs) -> Result<(), Refusal> {
+/// `breach_ms`: when a breach was assumed; what was issued before is due at once.
+fn due(e: &Enrolment, before_ms: TimeMs, breach_ms: Option<TimeMs>, now_ms: TimeMs) -> Result<(), Refusal> {
     let newest = e.issued.as_ref().filter(|_| !e.withdrawn).ok_or(Refusal::UnknownEnrolment)?;
     if now_ms > newest.not_after_ms {
         return Err(Refusal::CertificateRunOut);
+    }
+    if breach_ms.is_some_and(|at_ms| newest.at_ms <= at_ms) {
+        return Ok(());
     }
     let near_its_end = |not_after_ms: TimeMs| now_ms >= not_after_ms - before_ms;
     // The newest one was perhaps never taken into use: the phone still shows the one before.
@@ -159,7 +169,7 @@ impl Chamber {
         let s = s.ok_or(Refusal::NoSuchStanding)?;
         let StandingTemplate::RenewCertificates { before_ms } = s.template;
         let e = self.state.enrolments.get(enrolment).ok_or(Refusal::UnknownEnrolment)?;
-        due(e, before_ms, self.now_ms)?;
+        due(e, before_ms, self.state.breach.as_ref().map(|b| b.at_ms), self.now_ms)?;
         if s.left(self.now_ms) == 0 {
             self.tell_of_cap(*standing);
             return Err(Refusal::StandingCapReached);

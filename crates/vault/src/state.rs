@@ -16,6 +16,7 @@ use crate::budget::Budgets;
 use crate::declared::DeclaredState;
 use crate::give_back::Given;
 use crate::restored::Unconfirmed;
+use crate::rotation::{Breach, Rotations};
 use crate::standing::{Renewal, Standing};
 
 /// A person who signs orders.
@@ -177,6 +178,9 @@ pub(crate) struct State {
     pub(crate) unconfirmed: Option<Unconfirmed>,
     /// Whose keys are to be destroyed, if they are not yet.
     pub(crate) erased: HashSet<DataSubject>,
+    pub(crate) rotations: Rotations,
+    /// A breach was assumed; the newest one.
+    pub(crate) breach: Option<Breach>,
     heard: Heard,
 }
 
@@ -295,6 +299,7 @@ impl State {
                 self.decided.insert(*order, Decided { digest: *digest, refusal: 0, position, at_ms });
                 self.declared.apply(*order, position, at_ms, effect);
                 self.take_effect(*order, *person, effect);
+                self.rotated(*order, position, at_ms, effect);
                 if let Effect::Granted { session, .. } = effect
                     && let Some(s) = self.sessions.get_mut(session)
                 {
@@ -367,6 +372,11 @@ impl State {
                 if let Some(e) = self.enrolments.get_mut(enrolment) {
                     e.left = true;
                 }
+            }
+            Body::Resealed { rows } => self.rotations.resealed(*rows, at_ms),
+            Body::KeysDestroyed { keys, before } => self.rotations.destroyed(keys, *before),
+            Body::ServiceTokenResealed { service, sealed } => {
+                self.service_tokens.insert(service.clone(), sealed.clone());
             }
             // Core's word changes nothing else that the vault decides by.
             Body::KeysStated { .. }
@@ -493,6 +503,11 @@ impl State {
                     s.ended = true;
                 }
             }
+            Effect::PersonKeyEnded { key_id, .. } => {
+                self.keys.remove(key_id);
+            }
+            // See `State::rotated`.
+            Effect::KeysRotated { .. } | Effect::BreachAssumed { .. } => {}
             // The set itself is taken in by `DeclaredState`; this is the command that has phones look.
             Effect::DeclarationsSet { command, answer_digest, erasing, targets, expires_at_ms, .. } => {
                 let mut targets = targets.clone();

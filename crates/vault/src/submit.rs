@@ -170,6 +170,10 @@ impl Chamber {
             // for whoever asks.
             return Outcome { refusal: Some(Refusal::LedgerUnavailable), order: id, ..Outcome::default() };
         }
+        if self.state.is_before_breach(before.position) {
+            // It was decided, and nothing more comes of it.
+            return Outcome { order: id, position: before.position, ..Outcome::default() };
+        }
         let cools_until_ms = self.cools_until(&verified.id());
         let again = Outcome { order: id, position: before.position, cools_until_ms, ..Outcome::default() };
         match self.again(verified, before.at_ms, submitted) {
@@ -216,7 +220,11 @@ impl Chamber {
         self.check_beforehand(order, &signer, &arguments, erasing)?;
         let (weighed, counted) = self.weigh(order, erasing, &people)?;
         let cools = weighed.cooling_off_ms > 0;
-        let consequence = self.consequence(order, &signer, &arguments, &submitted.rows, erasing, cools)?;
+        let mut consequence =
+            self.consequence(order, &signer, &arguments, &submitted.rows, erasing, cools)?;
+        if let Effect::BreachAssumed { signers, .. } = &mut consequence.effect {
+            *signers = people.iter().map(|p| p.key).collect();
+        }
         Ok(Allowed { signer, counted: Some(counted), consequence })
     }
 
@@ -235,6 +243,9 @@ impl Chamber {
     fn check_times_and_reason(&self, order: &Order) -> Result<(), Refusal> {
         if order.expires_at_ms <= self.now_ms {
             return Err(Refusal::Expired);
+        }
+        if self.state.breach.as_ref().is_some_and(|b| order.made_at_ms < b.at_ms) {
+            return Err(Refusal::SignedBeforeBreach);
         }
         if order.made_at_ms > self.now_ms + CLOCK_GRACE_MS {
             return Err(Refusal::FromTheFuture);
@@ -265,10 +276,10 @@ impl Chamber {
         }
         match (order.sealed_digest, sealed.is_empty()) {
             (None, true) => Ok(Zeroizing::new(Vec::new())),
-            (Some(digest), false) if digest == sha256(sealed) => {
-                to::open(&self.keys.file.order_key, to::INFO_ORDER_ARGS, order.id.as_bytes(), sealed)
-                    .map_err(|_| Refusal::BadSealedArguments)
-            }
+            (Some(digest), false) if digest == sha256(sealed) => self
+                .keys
+                .open_order(to::INFO_ORDER_ARGS, order.id.as_bytes(), sealed)
+                .map_err(|_| Refusal::BadSealedArguments),
             _ => Err(Refusal::BadSealedArguments),
         }
     }
@@ -339,6 +350,8 @@ impl Chamber {
             }
             Effect::LimitSet { .. } => (AlarmKind::LimitChanged, signer.person),
             Effect::ApiKeyMade { .. } => (AlarmKind::ApiKeyMade, signer.person),
+            Effect::KeysRotated { .. } => (AlarmKind::KeysRotated, signer.person),
+            Effect::BreachAssumed { .. } => (AlarmKind::BreachAssumed, signer.person),
             Effect::RestoreConfirmed { .. } => (AlarmKind::RestoreConfirmed, signer.person),
             _ if consequence.erasing && order.targets.len() > 1 => (AlarmKind::ErasingOrder, signer.person),
             _ => return,

@@ -11,6 +11,7 @@ mod hostile;
 mod limits;
 mod renewal;
 mod restored;
+mod rotation;
 mod tree;
 
 use std::sync::Arc;

@@ -188,6 +188,13 @@ fn summary(body: &Body) -> (&'static str, Value) {
         Body::Restored { manifest, made_at_ms, entries } => {
             ("restored", json!({ "manifest": manifest, "made_at_ms": made_at_ms, "entries": entries }))
         }
+        Body::Resealed { rows } => ("resealed", json!({ "rows": rows })),
+        Body::KeysDestroyed { keys, before } => {
+            ("keys_destroyed", json!({ "keys": keys, "before_epoch": before }))
+        }
+        Body::ServiceTokenResealed { service, .. } => {
+            ("service_token_resealed", json!({ "service": service }))
+        }
         Body::CertificateTaken { enrolment, certificate } => {
             ("certificate_taken", json!({ "enrolment": enrolment, "certificate": certificate }))
         }
@@ -236,6 +243,15 @@ fn effect_summary(effect: &Effect) -> (&'static str, Value) {
             "standing_made",
             json!({ "template": template, "cap_an_hour": cap_an_hour, "expires_at_ms": expires_at_ms }),
         ),
+        Effect::KeysRotated { keys, epoch } => ("keys_rotated", json!({ "keys": keys, "epoch": epoch })),
+        Effect::BreachAssumed { epoch, signers, reissues_an_hour, expires_at_ms } => (
+            "breach_assumed",
+            json!({ "epoch": epoch, "signers": signers, "reissues_an_hour": reissues_an_hour,
+                    "expires_at_ms": expires_at_ms }),
+        ),
+        Effect::PersonKeyEnded { person, key_id } => {
+            ("person_key_ended", json!({ "person": person, "key": key_id }))
+        }
         Effect::PersonErased { subject } => ("person_erased", json!({ "subject": subject })),
         Effect::StandingEnded { order } => ("standing_ended", json!({ "order": order })),
         Effect::RestoreConfirmed { restored, without, complete } => {

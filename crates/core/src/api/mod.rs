@@ -10,6 +10,7 @@ mod commands;
 mod declarations;
 mod devices;
 mod health;
+mod keys;
 mod ledger;
 mod orders;
 mod people;
@@ -127,6 +128,7 @@ fn all() -> Routes {
         .guarded::<InSession>(routes!(orders::list_pending))
         .guarded::<InSession>(routes!(orders::get_signed))
         .guarded::<InSession>(routes!(roles::get_roles))
+        .guarded::<InSession>(routes!(keys::get_keys))
         .guarded::<Devices>(routes!(devices::list_devices))
         .guarded::<Devices>(routes!(devices::get_device))
         .guarded::<Devices>(routes!(declarations::get_declarations))
@@ -180,7 +182,7 @@ mod tests {
         let public: Vec<_> =
             all.iter().filter(|r| matches!(r.access, Access::Public(_))).map(|r| r.path.as_str()).collect();
         assert_eq!(public, ["/healthz", "/api/v1/statement", "/api/v1/openapi.json", "/api/v1/orders"]);
-        assert_eq!(all.len(), 30);
+        assert_eq!(all.len(), 31);
     }
 
     #[test]

@@ -517,6 +517,24 @@ impl Vault for FakeVault {
         Ok(Response::new(proto::LimitsAnswer { overview }))
     }
 
+    async fn keys(&self, _: Request<proto::KeysRequest>) -> Result<Response<proto::KeysAnswer>, Status> {
+        Ok(Response::new(proto::KeysAnswer { epoch: 1, ..Default::default() }))
+    }
+
+    async fn reseal(
+        &self,
+        _: Request<proto::ResealRequest>,
+    ) -> Result<Response<proto::ResealAnswer>, Status> {
+        Ok(Response::new(proto::ResealAnswer::default()))
+    }
+
+    async fn nothing_left(
+        &self,
+        _: Request<proto::NothingLeftRequest>,
+    ) -> Result<Response<proto::NothingLeftAnswer>, Status> {
+        Ok(Response::new(proto::NothingLeftAnswer::default()))
+    }
+
     async fn current_statement(
         &self,
         _: Request<proto::StatementRequest>,

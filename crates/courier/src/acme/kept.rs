@@ -7,6 +7,7 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use instant_acme::{Key, RetryPolicy};
 use model::TimeMs;
+use rpc::at_rest;
 use rpc::trust::write_file;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
@@ -44,9 +45,9 @@ pub(super) fn account_key(dir: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
     if !path.exists() {
         let made = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
             .map_err(|_| Error::Keys("the system gave no random bytes".into()))?;
-        write_file(dir, ACCOUNT_KEY, made.as_ref(), true).map_err(file("written"))?;
+        at_rest::write(dir, ACCOUNT_KEY, made.as_ref()).map_err(file("written"))?;
     }
-    fs::read(&path).map(Zeroizing::new).map_err(file("read"))
+    at_rest::read(dir, ACCOUNT_KEY).map_err(file("read"))
 }
 
 /// The same as instant-acme takes it.

@@ -276,10 +276,45 @@ const GOLDEN_LIMITS: &str = "1631e0dbc8dbc680360c675fb9fc431a32d0e3d932219ac78d7
 
 const GOLDEN_RENEWAL: &str = "0229a84447f10b396b772257829b5158c4a733fc7ca4698b14d5f0a239a02757";
 
+/// What the rotation of keys brought.
+fn key_bodies() -> Vec<Body> {
+    let accepted = |effect| Body::OrderAccepted {
+        order: OrderId([10; 16]),
+        digest: Digest([11; 32]),
+        signer: KeyId([12; 16]),
+        person: PersonId([13; 16]),
+        bytes: Opaque(vec![14; 3]),
+        signature: Opaque(vec![15; 64]),
+        effect,
+        counted: None,
+    };
+    vec![
+        accepted(Effect::KeysRotated { keys: model::KeyName::ALL.to_vec(), epoch: 2 }),
+        accepted(Effect::BreachAssumed {
+            epoch: 3,
+            signers: vec![KeyId([12; 16])],
+            reissues_an_hour: 500,
+            expires_at_ms: 1_800_000_000_000,
+        }),
+        accepted(Effect::PersonKeyEnded { person: PersonId([13; 16]), key_id: KeyId([12; 16]) }),
+        Body::Resealed { rows: 500 },
+        Body::KeysDestroyed { keys: vec![model::KeyName::Contact], before: 3 },
+        Body::ServiceTokenResealed { service: "com.example".into(), sealed: Opaque(vec![16; 40]) },
+    ]
+}
+
+#[test]
+fn the_encoding_of_rotations_entries_stays_what_it_is() {
+    let all: Vec<u8> = key_bodies().into_iter().flat_map(|b| entry(b).encode().unwrap()).collect();
+    assert_eq!(crate::frame::sha256(&all).to_string(), GOLDEN_KEYS);
+}
+
+const GOLDEN_KEYS: &str = "2d1841bbb29067742c66a4284603a91bb94bcbdb42f486d39a1cff9b70c478be";
+
 #[test]
 fn every_kind_of_entry_reads_back_as_it_was_written() {
     let later =
-        renewal_bodies().into_iter().chain(restore_bodies()).chain(limit_bodies()).chain([rejected_body()]);
+        renewal_bodies().into_iter().chain(restore_bodies()).chain(limit_bodies()).chain([rejected_body()]).chain(key_bodies());
     for body in bodies().into_iter().chain(later) {
         let entry = entry(body);
         let bytes = entry.encode().unwrap();

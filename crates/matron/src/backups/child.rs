@@ -32,7 +32,7 @@ pub(super) fn part(config: &Config, data: &Path, room: Room, request: &Request, 
         "journal": false,
         "sandbox": config.allowed(room, &data.join("rooms")),
     });
-    let _ = control.send(&ToRoom::Start { config: start }, &[]);
+    let _ = control.send(&ToRoom::Start { config: start }, &config.root_key_for(room)?);
     let request = serde_json::to_value(request)?;
     let _ = control.send(&ToRoom::BackUp { request }, &[OwnedFd::from(out)]);
     let said = control.receive::<ToSupervisor>();
@@ -65,6 +65,7 @@ pub(super) fn step(config: &Config, room: Room, step: Step, dir: &Path, input: &
         .args(["install", room.name(), step.name()])
         .arg(dir)
         .args(without)
+        .args(config.root_key_arguments(room)?)
         .env_clear()
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -235,7 +235,14 @@ mod tests {
                 if room.name() == fails {
                     bail!("no space left");
                 }
-                Ok(backup::back_up_files(room.name(), dir.path(), &[], request, out)?)
+                Ok(backup::back_up_files(
+                    room.name(),
+                    dir.path(),
+                    &[],
+                    |path| std::fs::read(path),
+                    request,
+                    out,
+                )?)
             };
             let refused = format!("{:#}", make(&config, dir.path(), &name, &mut ask).unwrap_err());
             assert!(refused.contains(&format!("the {fails}'s part: no space left")), "{refused}");
@@ -243,7 +250,7 @@ mod tests {
         }
         // A vault that does not sign.
         let mut ask = |room: Room, request: &Request, out: File| {
-            Ok(backup::back_up_files(room.name(), dir.path(), &[], request, out)?)
+            Ok(backup::back_up_files(room.name(), dir.path(), &[], |path| std::fs::read(path), request, out)?)
         };
         let refused = make(&config, dir.path(), &name, &mut ask).unwrap_err().to_string();
         assert!(refused.contains("did not sign"), "{refused}");

@@ -16,7 +16,7 @@ use super::child::step;
 use super::make::{private_folder, sync_folder, write_whole};
 use super::place::give_to_owner_of;
 use crate::cli::show;
-use crate::config::Config;
+use crate::config::{Config, RootKey};
 use crate::rooms::{Room, Step};
 
 /// The configuration in the house's part.
@@ -196,11 +196,16 @@ fn take_ledger(work: &Path, newer: &Path) -> Result<()> {
 }
 
 /// The configuration in the house's part.
+///
+/// A backup holds the keys without what they were wrapped under, and so does the restored house until its rooms
+/// are first started: they are wrapped then, under what is configured where it runs.
 fn configuration(work: &Path) -> Result<Config> {
     let text =
         fs::read_to_string(work.join(CONFIGURATION_RESTORED)).context("the configuration in the backup")?;
-    toml::from_str(&text)
-        .context("the configuration in the backup; restore it with the version of Matron that made it")
+    let mut config: Config = toml::from_str(&text)
+        .context("the configuration in the backup; restore it with the version of Matron that made it")?;
+    config.vault.root_key = RootKey::File;
+    Ok(config)
 }
 
 /// Database and ledger are looked at and take note that they were restored.

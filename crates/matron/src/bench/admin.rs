@@ -296,6 +296,16 @@ impl Admin {
         Self { key, ..self.with_secret("ms_none") }
     }
 
+    /// Goes by the newest key statement, under the same root key.
+    pub(crate) async fn renew_statement(&mut self) -> Result<()> {
+        let said: Value =
+            serde_json::from_slice(&request(&self.address, "GET", "/api/v1/statement", None, None).await?)?;
+        let bytes = |key: &str| STANDARD.decode(text_of(&said, key).unwrap_or_default());
+        let signed: SignedStatement = order::decode(&bytes("statement")?)?;
+        self.statement = signed.verify(&bytes("root_key")?, SystemClock.now_ms(), self.statement.epoch)?;
+        Ok(())
+    }
+
     /// How this administrator's signatures are verified.
     pub(crate) fn person_key(&self) -> order::PersonKey {
         self.key.person_key()

@@ -19,6 +19,10 @@ pub(crate) enum AdminCommand {
     Join(Join),
     /// Make a key for yourself; an administrator then adds it with 'matron people add'.
     Key(MakeKey),
+    /// Another key for yourself, by its public half.
+    AddKey(super::keys::AddKey),
+    /// End a key of yours, once you have another.
+    EndKey(super::keys::EndKey),
     /// Who you are here: key, person, server, and the fingerprint a newcomer needs.
     Whoami,
 }
@@ -79,6 +83,8 @@ pub(crate) fn run(desk: &Desk, command: AdminCommand) -> Result<()> {
     match command {
         AdminCommand::Join(join) => self::join(desk, &join),
         AdminCommand::Key(make) => make_key(desk, &make),
+        AdminCommand::AddKey(a) => super::keys::add_key(desk, a),
+        AdminCommand::EndKey(e) => super::keys::end_key(desk, e),
         AdminCommand::Whoami => whoami(desk),
     }
 }

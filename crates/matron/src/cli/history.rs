@@ -221,6 +221,19 @@ fn body_in_words(body: &Body) -> String {
             let of = enrolment.as_ref().map(|e| format!(" for {}", short(e))).unwrap_or_default();
             format!("no certificate{of}: {}", refusal(reason.0))
         }
+        Body::Resealed { rows } => {
+            format!(
+                "{} sealed again under newer keys; nobody learned what they say",
+                show::count((*rows).into(), "row")
+            )
+        }
+        Body::KeysDestroyed { keys, before } => {
+            let names: Vec<_> = keys.iter().map(|k| k.name()).collect();
+            format!("older keys than of epoch {before} were destroyed: {}", names.join(", "))
+        }
+        Body::ServiceTokenResealed { service, .. } => {
+            format!("the token of {} was sealed again under a newer key", show::line(service))
+        }
         Body::Authenticated { enrolment, replaced } => {
             let instead =
                 replaced.as_ref().map(|r| format!(", in place of {}", short(r))).unwrap_or_default();

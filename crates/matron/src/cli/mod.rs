@@ -20,6 +20,7 @@ mod history;
 mod home;
 pub(crate) mod http;
 mod invite;
+mod keys;
 mod ledger_files;
 mod ledger_proofs;
 mod limits;
@@ -115,6 +116,10 @@ pub(crate) enum CliCommand {
     Ledger(Of<history::LedgerCommand>),
     /// Read-only keys for programs (masks only).
     ApiKeys(Of<admin::ApiKeysCommand>),
+    /// The house's keys: how they stand, and new ones by order.
+    Keys(Of<keys::KeysCommand>),
+    /// SOMEBODY WAS IN: end what was signed before, make every key anew, and see what is left to do.
+    AssumeBreach(At<keys::AssumeBreach>),
     /// The house was restored from a backup: let it open and command again.
     ConfirmRestore(At<confirm_restore::ConfirmRestore>),
     /// The public TLS certificate by ACME: how it stands, what to put into DNS, a try now.
@@ -151,6 +156,8 @@ pub(crate) fn run(command: CliCommand) -> ExitCode {
         CliCommand::Roles(c) => (json(&c.reach), at(c.reach, |d| roles::run(d, c.command))),
         CliCommand::Ledger(c) => (json(&c.reach), at(c.reach, |d| history::run(d, c.command))),
         CliCommand::ApiKeys(c) => (json(&c.reach), at(c.reach, |d| admin::api_keys(d, c.command))),
+        CliCommand::Keys(c) => (json(&c.reach), at(c.reach, |d| keys::run(d, c.command))),
+        CliCommand::AssumeBreach(c) => (json(&c.reach), at(c.reach, |d| keys::assume_breach(d, c.command))),
         CliCommand::ConfirmRestore(c) => {
             (json(&c.reach), at(c.reach, |d| confirm_restore::run(d, c.command)))
         }

@@ -113,25 +113,30 @@ pub(crate) fn run(desk: &Desk, command: PeopleCommand) -> Result<()> {
     }
 }
 
-fn add(desk: &Desk, a: Add) -> Result<()> {
-    let public: model::Digest = a
-        .key
+/// A public key as 'matron admin key' prints it.
+pub(crate) fn public_key(text: &str) -> Result<PersonKey> {
+    let public: model::Digest = text
         .trim()
         .parse()
-        .map_err(|_| usage("--key: 64 hexadecimal digits, as 'matron admin key' prints"))?;
+        .map_err(|_| usage("the key: 64 hexadecimal digits, as 'matron admin key' prints"))?;
+    Ok(PersonKey { scheme: Scheme::Ed25519, public: public.0.to_vec() })
+}
+
+fn add(desk: &Desk, a: Add) -> Result<()> {
+    let key = public_key(&a.key)?;
     let role = Role::ALL.into_iter().find(|r| r.name() == a.role).ok_or_else(|| usage("--role"))?;
     let group = a.group.as_deref().map(Group::new).transpose().map_err(|e| usage(format!("--group: {e}")))?;
     if (role == Role::WardManager) != group.is_some() {
         return Err(usage("--group: a ward manager has one, the other roles have none"));
     }
-    let key = PersonKey { scheme: Scheme::Ed25519, public: public.0.to_vec() };
+    let key_id = order::key_id(&key.public);
     let beside = Beside { sealed: vec![("name", a.name.clone())], ..Beside::default() };
     let reason = a.reason.unwrap_or_else(|| "a person joins".into());
     let placed = Draft::new(OrderKind::AddPerson { key, role, group }, &reason)
         .sealing(&JoinSecrets { name: a.name.trim().to_owned() })
         .beside(beside)
         .place(desk, a.yes)?;
-    let joined = find_by_key(desk, &order::key_id(&public.0))?;
+    let joined = find_by_key(desk, &key_id)?;
     if desk.reach.json {
         return show::print_json(&json!({ "order": placed.order, "person": joined.map(|p| p.person) }));
     }

@@ -123,6 +123,21 @@ pub(crate) fn what(kind: &OrderKind) -> String {
             };
             format!("ERASE what the ledger keeps of {whose}, for good{despite}")
         }
+        OrderKind::RotateKeys { keys } => {
+            let names: Vec<_> = keys.iter().map(|k| k.name()).collect();
+            format!(
+                "make these keys of the vault's anew: {}; what is under the old ones is sealed again, and then they are \
+                 destroyed",
+                names.join(", ")
+            )
+        }
+        OrderKind::AssumeBreach { reissues_an_hour } => format!(
+            "ASSUME A BREACH: every key of the vault's is made anew; whatever was signed before counts no more; sessions, \
+             API keys, open invitations, standing orders, and all people's keys but those that sign this END; phones get \
+             new certificates as they come, {} an hour",
+            count((*reissues_an_hour).into(), "phone")
+        ),
+        OrderKind::EndKey { key } => format!("your key {key} signs no more"),
         OrderKind::SetDeclarations { set } => {
             format!("replace the set of declarations '{set}': what it held before is taken away")
         }
@@ -360,6 +375,9 @@ mod tests {
             OrderKind::SetDeclarations { set: model::SetName::new("ward-policy").unwrap() },
             OrderKind::SetServiceToken { service: "com.apple.maid".into() },
             OrderKind::SetLimit { limit: model::Limit::CoolingOff { duty: model::Duty::Erase }, value: 7200 },
+            OrderKind::RotateKeys { keys: vec![model::KeyName::Contact, model::KeyName::Index] },
+            OrderKind::AssumeBreach { reissues_an_hour: 500 },
+            OrderKind::EndKey { key: model::KeyId([8; 16]) },
             OrderKind::ErasePerson {
                 subject: DataSubject::Holder(model::EnrolmentId([7; 16])),
                 despite_enrolled: true,

@@ -73,6 +73,7 @@ fn one_shot(config: &Config, room: Room, step: &str, dir: &Path, input: &str) ->
         .args(["install", room.name(), step])
         .arg(dir)
         .args(without)
+        .args(config.root_key_arguments(room)?)
         .env_clear()
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -12,20 +12,20 @@ use order::{JoinSecrets, OpenAnswer, decode};
 use tempfile::TempDir;
 
 /// What the operator keeps elsewhere.
-struct Offline {
+pub(super) struct Offline {
     dir: TempDir,
     recipient: String,
 }
 
 impl Offline {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let dir = TempDir::new().unwrap();
         let secret = age::x25519::Identity::generate();
         std::fs::write(dir.path().join("key"), secret.to_string().expose_secret()).unwrap();
         Self { dir, recipient: secret.to_public().to_string() }
     }
 
-    fn setting(&self) -> String {
+    pub(super) fn setting(&self) -> String {
         format!("backup.recipients=[\"{}\"]", self.recipient)
     }
 
@@ -39,7 +39,7 @@ impl Offline {
     }
 
     /// Makes a backup and moves it here.
-    fn back_up(&self, house: &House) -> PathBuf {
+    pub(super) fn back_up(&self, house: &House) -> PathBuf {
         let said = said(&house.on_host(&["backup", "--json", "--to", &self.shelf()]).unwrap());
         let backup = PathBuf::from(said["backup"].as_str().unwrap());
         assert!(backup.starts_with(self.shelf()) && backup.join("manifest.json").is_file());
@@ -47,7 +47,7 @@ impl Offline {
         backup
     }
 
-    fn restore(&self, house: &House, backup: &Path, more: &[&str]) -> Output {
+    pub(super) fn restore(&self, house: &House, backup: &Path, more: &[&str]) -> Output {
         let (backup, identity, data) = (backup.display().to_string(), self.identity(), house.data());
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_matron"));
         command.args(["restore", &backup, "--identity", &identity, "--json", "--data"]).arg(data).args(more);

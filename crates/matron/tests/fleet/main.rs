@@ -17,6 +17,7 @@ mod disks;
 mod floods;
 mod hung;
 mod keeping;
+mod keys;
 mod limits;
 mod neighbours;
 mod orders;

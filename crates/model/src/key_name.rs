@@ -1,0 +1,103 @@
+//! The keys of the house that can be rotated, each by its name.
+
+use minicbor::{Decode, Encode};
+use serde::{Deserialize, Serialize};
+
+use crate::Compartment;
+use crate::duty::named;
+
+named!(
+    /// A key that the vault holds and rotates. Closed: numbers are never reused.
+    KeyName {
+        /// Opens names, emails, user ids.
+        Identity = 1, "identity";
+        /// Opens phone numbers.
+        Contact = 2, "contact";
+        /// Opens hardware ids.
+        Hardware = 3, "hardware";
+        /// Opens unlock and bootstrap tokens, PINs, bypass codes.
+        Escrow = 5, "escrow";
+        /// Opens where a lost phone is.
+        Location = 6, "location";
+        /// Opens profile payloads and integration tokens.
+        Secret = 7, "secret";
+        /// Opens whatever else a phone says that is not on the list.
+        Other = 8, "other";
+        /// Search entries are made with it.
+        Index = 20, "index";
+        /// Warrants are signed with it.
+        Warrant = 21, "warrant";
+        /// Orders' arguments and services' tokens are sealed to it.
+        Orders = 22, "orders";
+        /// The vault proves itself with it when it seals.
+        VaultSender = 23, "vault_sender";
+        /// Invitations' links and challenges are derived from it. Rotated with a breach alone: what it made before
+        /// is not found again.
+        Links = 24, "links";
+    }
+);
+
+impl KeyName {
+    /// The compartment that it opens, if it opens one.
+    #[must_use]
+    pub fn compartment(self) -> Option<Compartment> {
+        match self {
+            Self::Identity => Some(Compartment::Identity),
+            Self::Contact => Some(Compartment::Contact),
+            Self::Hardware => Some(Compartment::Hardware),
+            Self::Escrow => Some(Compartment::Escrow),
+            Self::Location => Some(Compartment::Location),
+            Self::Secret => Some(Compartment::Secret),
+            Self::Other => Some(Compartment::Other),
+            Self::Index | Self::Warrant | Self::Orders | Self::VaultSender | Self::Links => None,
+        }
+    }
+
+    /// Its number, the same in the ledger and on the wire.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Identity => 1,
+            Self::Contact => 2,
+            Self::Hardware => 3,
+            Self::Escrow => 5,
+            Self::Location => 6,
+            Self::Secret => 7,
+            Self::Other => 8,
+            Self::Index => 20,
+            Self::Warrant => 21,
+            Self::Orders => 22,
+            Self::VaultSender => 23,
+            Self::Links => 24,
+        }
+    }
+
+    /// The key of that number.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.iter().copied().find(|k| k.number() == number)
+    }
+
+    /// The key that opens a compartment; *push* is the courier's.
+    #[must_use]
+    pub fn of(compartment: Compartment) -> Option<Self> {
+        Self::ALL.iter().copied().find(|k| k.compartment() == Some(compartment))
+    }
+
+    /// What an order may rotate by itself.
+    pub fn rotatable() -> impl Iterator<Item = Self> {
+        Self::ALL.iter().copied().filter(|k| *k != Self::Links)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_compartment_but_push_has_a_key_of_its_own_name() {
+        for c in Compartment::ALL {
+            assert_eq!(KeyName::of(c).map(KeyName::name), (c != Compartment::Push).then(|| c.name()));
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! Rotation: which keys were made anew, what is still under older ones, and a breach that is assumed.
+//!
+//! The order is written first; the keys are made when that is durable ([`crate::keys::Keys::settle`]), and at the next
+//! start if a crash came in between. Rows that core keeps are handed in, opened, sealed again and handed back; that
+//! tells core nothing, spends nobody's budget, and is written down with its count. An older key is destroyed once core
+//! says that nothing is left under it: core has the rows and could as well throw them away.
+
+use std::collections::BTreeMap;
+
+use ledger::{Body, Effect, Opaque};
+use model::clock::HOUR_MS;
+use model::{EnrolmentId, KeyId, KeyName, SealedRow, StandingTemplate, TimeMs};
+use order::{Order, Refusal};
+use rpc::alarm::AlarmKind;
+use rpc::proto;
+use seal::to;
+
+use crate::chamber::Chamber;
+use crate::standing::Standing;
+use crate::state::State;
+use crate::submit::{Consequence, Signer};
+
+/// The most rows that are sealed again in one call, and in one hour.
+const MOST_AT_ONCE: usize = 1_000;
+const MOST_AN_HOUR: u32 = 2_000_000;
+/// So long after a rotation everyone goes by the new statement, and nothing is sealed under an older one any more.
+const SETTLED_MS: TimeMs = 30_000;
+/// How long the standing order lives that a breach brings, to give phones new certificates.
+const REISSUES_MS: TimeMs = 365 * model::clock::DAY_MS;
+
+/// An older key that is still needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Old {
+    /// Keys of epochs below this one.
+    pub(crate) before: u32,
+    /// Since when there is a newer one.
+    pub(crate) since_ms: TimeMs,
+}
+
+/// What the ledger says of rotations.
+#[derive(Debug, Default)]
+pub(crate) struct Rotations {
+    /// Ascending.
+    done: Vec<(u32, Vec<KeyName>)>,
+    made: BTreeMap<KeyName, (u32, TimeMs)>,
+    old: BTreeMap<KeyName, Old>,
+    /// How much was sealed again in this hour.
+    hour: i64,
+    resealed: u32,
+}
+
+impl Rotations {
+    pub(crate) fn rotate(&mut self, keys: &[KeyName], epoch: u32, at_ms: TimeMs) {
+        self.done.push((epoch, keys.to_vec()));
+        let old = Old { before: epoch, since_ms: at_ms };
+        for key in keys {
+            self.made.insert(*key, (epoch, at_ms));
+            match key {
+                // What the vault itself sealed is in every compartment.
+                KeyName::VaultSender => {
+                    for key in KeyName::ALL.iter().filter(|k| k.compartment().is_some()) {
+                        self.old.insert(*key, old);
+                    }
+                }
+                // They serve for what is made anew at once.
+                KeyName::Warrant | KeyName::Links => {}
+                _ => {
+                    self.old.insert(*key, old);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn destroyed(&mut self, keys: &[KeyName], before: u32) {
+        self.old.retain(|k, old| !keys.contains(k) || old.before > before);
+    }
+
+    pub(crate) fn resealed(&mut self, rows: u32, at_ms: TimeMs) {
+        if at_ms.div_euclid(HOUR_MS) > self.hour {
+            self.hour = at_ms.div_euclid(HOUR_MS);
+            self.resealed = 0;
+        }
+        self.resealed = self.resealed.saturating_add(rows);
+    }
+
+    /// How much may still be sealed again in this hour.
+    fn left(&self, now_ms: TimeMs) -> u32 {
+        if now_ms.div_euclid(HOUR_MS) > self.hour {
+            MOST_AN_HOUR
+        } else {
+            MOST_AN_HOUR.saturating_sub(self.resealed)
+        }
+    }
+
+    /// The rotations after that epoch.
+    pub(crate) fn after(&self, epoch: u32) -> impl Iterator<Item = (u32, &[KeyName])> {
+        self.done.iter().filter(move |(e, _)| *e > epoch).map(|(e, keys)| (*e, keys.as_slice()))
+    }
+
+    /// The epoch that began with the newest key of this name.
+    pub(crate) fn made_in(&self, key: KeyName) -> u32 {
+        self.made.get(&key).map_or(1, |(epoch, _)| *epoch)
+    }
+
+    /// The present epoch.
+    pub(crate) fn epoch(&self) -> u32 {
+        self.done.last().map_or(1, |(epoch, _)| *epoch)
+    }
+
+    pub(crate) fn old(&self, key: KeyName) -> Option<Old> {
+        self.old.get(&key).copied()
+    }
+
+    /// Rows may still be under older keys or by an older sender.
+    pub(crate) fn rows_wait(&self) -> bool {
+        self.old.keys().any(|k| k.compartment().is_some())
+    }
+}
+
+/// A breach that was assumed.
+#[derive(Debug, Clone)]
+pub(crate) struct Breach {
+    pub(crate) position: u64,
+    pub(crate) at_ms: TimeMs,
+    pub(crate) epoch: u32,
+    /// The keys that signed it: the only ones that were left, and to be replaced.
+    pub(crate) signers: Vec<KeyId>,
+}
+
+impl State {
+    /// Takes in what an order does to keys.
+    pub(crate) fn rotated(&mut self, order: model::OrderId, position: u64, at_ms: TimeMs, effect: &Effect) {
+        match effect {
+            Effect::KeysRotated { keys, epoch } => self.rotations.rotate(keys, *epoch, at_ms),
+            Effect::BreachAssumed { epoch, signers, reissues_an_hour, expires_at_ms } => {
+                self.rotations.rotate(KeyName::ALL, *epoch, at_ms);
+                self.end_what_was_before(signers);
+                let before_ms = StandingTemplate::USUAL_BEFORE_MS;
+                let template = StandingTemplate::RenewCertificates { before_ms };
+                self.standing.insert(order, Standing::new(template, *reissues_an_hour, *expires_at_ms));
+                self.breach = Some(Breach { position, at_ms, epoch: *epoch, signers: signers.clone() });
+            }
+            _ => {}
+        }
+    }
+
+    fn end_what_was_before(&mut self, signers: &[KeyId]) {
+        self.first_token = None;
+        self.sessions.clear();
+        self.api_keys.clear();
+        self.held.clear();
+        self.keys.retain(|id, _| signers.contains(id));
+        self.commanded.values_mut().for_each(|c| c.recalled = true);
+        self.standing.values_mut().for_each(Standing::end);
+        for e in self.enrolments.values_mut() {
+            e.withdrawn |= e.issued.is_none();
+            e.renewal = None;
+        }
+    }
+
+    /// Whether this was signed or decided before the breach that was assumed.
+    pub(crate) fn is_before_breach(&self, position: u64) -> bool {
+        self.breach.as_ref().is_some_and(|b| position < b.position)
+    }
+
+    /// Phones whose newest certificate is from before the breach.
+    fn phones_to_reissue(&self, breach: &Breach, now_ms: TimeMs) -> u64 {
+        let old = |e: &&crate::state::Enrolment| {
+            e.is_under_management(now_ms) && e.issued.as_ref().is_some_and(|i| i.at_ms <= breach.at_ms)
+        };
+        self.enrolments.values().filter(old).count() as u64
+    }
+}
+
+impl Chamber {
+    fn next_epoch(&self) -> u32 {
+        self.keys.file.epoch.max(self.state.rotations.epoch()).saturating_add(1)
+    }
+
+    pub(crate) fn rotate_keys(&self, order: &Order, keys: &[KeyName]) -> Result<Consequence, Refusal> {
+        let ascending = keys.windows(2).all(|w| w.first() < w.last());
+        if keys.is_empty() || !ascending || keys.contains(&KeyName::Links) || !order.targets.is_empty() {
+            return Err(Refusal::BadArgument);
+        }
+        Ok(Consequence::of(Effect::KeysRotated { keys: keys.to_vec(), epoch: self.next_epoch() }))
+    }
+
+    /// Whose keys are left is filled in when it is known who signed.
+    pub(crate) fn assume_breach(&self, order: &Order, reissues_an_hour: u32) -> Result<Consequence, Refusal> {
+        if !(1..=StandingTemplate::MOST_AN_HOUR).contains(&reissues_an_hour) || !order.targets.is_empty() {
+            return Err(Refusal::BadArgument);
+        }
+        Ok(Consequence::of(Effect::BreachAssumed {
+            epoch: self.next_epoch(),
+            signers: Vec::new(),
+            reissues_an_hour,
+            expires_at_ms: self.now_ms + REISSUES_MS,
+        }))
+    }
+
+    pub(crate) fn end_key(&self, signer: &Signer, key: &KeyId) -> Result<Consequence, Refusal> {
+        let own = self.state.keys.get(key).is_some_and(|k| k.person == signer.person);
+        let others = self.state.keys.iter().filter(|(id, k)| k.person == signer.person && *id != key).count();
+        if !own || others == 0 {
+            return Err(Refusal::KeyStays);
+        }
+        Ok(Consequence::of(Effect::PersonKeyEnded { person: signer.person, key_id: *key }))
+    }
+
+    /// Opens rows and seals them again under the newest keys; gives those that changed with their places, and the
+    /// places of those that no key here opens.
+    pub(crate) fn reseal(
+        &mut self,
+        rows: &[(EnrolmentId, SealedRow)],
+    ) -> Result<proto::ResealAnswer, Refusal> {
+        self.check_budgets_are_confirmed()?;
+        if rows.len() > MOST_AT_ONCE {
+            return Err(Refusal::BadArgument);
+        }
+        let asked = u32::try_from(rows.len()).unwrap_or(u32::MAX);
+        if self.state.rotations.left(self.now_ms) < asked {
+            self.alarm(AlarmKind::BudgetHit).refusal = Some(Refusal::ResealCapReached.number());
+            return Err(Refusal::ResealCapReached);
+        }
+        let mut answer = proto::ResealAnswer::default();
+        for (at, (enrolment, row)) in (0u32..).zip(rows) {
+            let Some(old) = KeyName::of(row.compartment).and_then(|k| self.state.rotations.old(k)) else {
+                continue;
+            };
+            if seal::epoch_of(&row.wrapped_key).is_some_and(|epoch| epoch >= old.before) {
+                continue;
+            }
+            let known = self.state.enrolments.contains_key(enrolment);
+            match self.sealed_again(enrolment, row).filter(|_| known) {
+                Some(row) => answer.rows.push(proto::ResealedRow { at, row: Some(rpc::row_to(row)) }),
+                None => answer.lost.push(at),
+            }
+        }
+        if !answer.rows.is_empty() {
+            self.record(Body::Resealed { rows: u32::try_from(answer.rows.len()).unwrap_or(u32::MAX) });
+        }
+        Ok(answer)
+    }
+
+    fn sealed_again(&mut self, enrolment: &EnrolmentId, row: &SealedRow) -> Option<SealedRow> {
+        let value = self.opener.open(enrolment, row).ok()?;
+        let (mask, tag) = (row.mask.clone(), row.change_tag.clone());
+        let (rng, now_ms) = (&self.rng, self.now_ms);
+        self.sealer.seal(rng, now_ms, enrolment, &row.name, row.compartment, &value, mask, tag).ok()
+    }
+
+    /// Core says that nothing is left under an older key.
+    pub(crate) fn nothing_left(&mut self, key: KeyName, before: u32) -> Result<(), Refusal> {
+        let old = self.state.rotations.old(key).filter(|o| o.before == before && key != KeyName::Orders);
+        let old = old.ok_or(Refusal::BadArgument)?;
+        if self.now_ms < old.since_ms + SETTLED_MS {
+            return Err(Refusal::OldKeyStillNeeded);
+        }
+        tracing::info!(
+            key = key.name(),
+            epoch = before,
+            "nothing is left under the older key; it is destroyed"
+        );
+        self.record(Body::KeysDestroyed { keys: vec![key], before });
+        Ok(())
+    }
+
+    /// What the vault does about its keys by itself: services' tokens are sealed again, and older keys of orders go
+    /// when every order that was sealed to them has run out; after a breach at once.
+    pub(crate) fn keep_keys(&mut self) {
+        let Some(old) = self.state.rotations.old(KeyName::Orders) else { return };
+        if self.keys.file.epoch < old.before {
+            return;
+        }
+        let key = &self.keys.file.order_key;
+        let mut again = Vec::new();
+        for (service, sealed) in &self.state.service_tokens {
+            let (info, aad) = (to::INFO_SERVICE_TOKEN, service.as_bytes());
+            if to::open(key, info, aad, &sealed.0).is_ok() {
+                continue;
+            }
+            let Ok(token) = self.keys.open_order(info, aad, &sealed.0) else { continue };
+            if let Ok(sealed) = to::seal(&key.public(), info, aad, &token, &self.rng) {
+                again.push((service.clone(), sealed));
+            }
+        }
+        for (service, sealed) in again {
+            self.record(Body::ServiceTokenResealed { service, sealed: Opaque(sealed) });
+        }
+        let breached = self.state.breach.as_ref().is_some_and(|b| b.epoch >= old.before);
+        if breached || self.now_ms >= old.since_ms + Order::LONGEST_LIFE_MS {
+            self.record(Body::KeysDestroyed { keys: vec![KeyName::Orders], before: old.before });
+        }
+    }
+
+    /// How the keys stand, and what a breach has left to do.
+    pub(crate) fn keys_overview(&self) -> proto::KeysAnswer {
+        let rotations = &self.state.rotations;
+        let key = |name: &KeyName| {
+            let (epoch, made_at_ms) = rotations.made.get(name).copied().unwrap_or((1, 0));
+            let old = rotations.old(*name);
+            proto::KeyState {
+                key: u32::from(name.number()),
+                epoch,
+                made_at_ms,
+                old_before: old.map_or(0, |o| o.before),
+                rotated_at_ms: old.map_or(0, |o| o.since_ms),
+            }
+        };
+        let breach = self.state.breach.as_ref().map(|b| proto::BreachState {
+            at_ms: b.at_ms,
+            position: b.position,
+            epoch: b.epoch,
+            phones_left: self.state.phones_to_reissue(b, self.now_ms),
+            signers_left: b.signers.iter().filter(|k| self.state.keys.contains_key(k)).count() as u64,
+            people_without_key: self.people_without_key(),
+        });
+        proto::KeysAnswer {
+            epoch: self.keys.file.epoch,
+            keys: KeyName::ALL.iter().map(key).collect(),
+            breach,
+        }
+    }
+
+    fn people_without_key(&self) -> u64 {
+        let has_key = |p: &model::PersonId| self.state.keys.values().any(|k| k.person == *p);
+        self.state.people.iter().filter(|(id, p)| p.present && !has_key(id)).count() as u64
+    }
+}
