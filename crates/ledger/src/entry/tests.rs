@@ -313,8 +313,12 @@ const GOLDEN_KEYS: &str = "2d1841bbb29067742c66a4284603a91bb94bcbdb42f486d39a1cf
 
 #[test]
 fn every_kind_of_entry_reads_back_as_it_was_written() {
-    let later =
-        renewal_bodies().into_iter().chain(restore_bodies()).chain(limit_bodies()).chain([rejected_body()]).chain(key_bodies());
+    let later = renewal_bodies()
+        .into_iter()
+        .chain(restore_bodies())
+        .chain(limit_bodies())
+        .chain([rejected_body()])
+        .chain(key_bodies());
     for body in bodies().into_iter().chain(later) {
         let entry = entry(body);
         let bytes = entry.encode().unwrap();
