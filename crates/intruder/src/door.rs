@@ -1,10 +1,12 @@
 //! In the door's place: it is the end of the phones' TLS, so the phones that connect are the intruder's. Beyond
 //! them it has the streams with reader and core, and the key to which the vault seals what a phone gets.
 
+mod link;
+
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use apple::x509::Certificate;
@@ -48,6 +50,8 @@ struct Inside {
     core: CallStream<CoreRequest, CoreReply>,
     reader: CallStream<ReadRequest, ReadReply>,
     came: AtomicUsize,
+    /// A link was spent already.
+    spent: AtomicBool,
 }
 
 pub(crate) async fn run(taken: Taken, acts: Acts) -> Outcome<()> {
@@ -61,6 +65,7 @@ pub(crate) async fn run(taken: Taken, acts: Acts) -> Outcome<()> {
         core: CallStream::new(PATIENCE),
         reader: CallStream::new(PATIENCE),
         came: AtomicUsize::new(0),
+        spent: AtomicBool::new(false),
     });
     let (pairs, incoming) = PeerIncoming::new();
     let service = DoorServer::new(Room(inside.clone())).max_decoding_message_size(LARGEST_MESSAGE_BYTES);
@@ -147,7 +152,11 @@ impl Inside {
     ) -> Option<read_reply::What> {
         let device =
             DeviceBody { content_type: content_type.into(), body: body.into(), signature: Bytes::new() };
-        let (enrolment, what) = (Bytes::copy_from_slice(enrolment), Some(read_request::What::Device(device)));
+        self.ask_reader_whole(enrolment, read_request::What::Device(device)).await
+    }
+
+    async fn ask_reader_whole(&self, enrolment: &[u8], what: read_request::What) -> Option<read_reply::What> {
+        let (enrolment, what) = (Bytes::copy_from_slice(enrolment), Some(what));
         self.reader.call(|call| ReadRequest { call, enrolment, what }).await.ok()?.what
     }
 
@@ -262,6 +271,9 @@ impl Inside {
                 "nobody: it spends nothing",
             );
             if let Some(profile) = profile {
+                if !self.spent.swap(true, Ordering::Relaxed) {
+                    self.spend(&profile).await;
+                }
                 return Response::new(Full::new(profile.into()));
             }
         }

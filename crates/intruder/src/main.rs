@@ -14,6 +14,7 @@ mod reader;
 mod tell;
 mod told;
 
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -28,6 +29,9 @@ use told::Told;
 
 /// Phones that are talking when all was tried may end their talks before the intruder risks its life.
 pub(crate) const LAST_TALKS: Duration = Duration::from_millis(1500);
+
+/// How long a next life waits for its neighbours.
+const NEIGHBOURS_COME: Duration = Duration::from_millis(300);
 
 /// What went wrong with the intruder itself.
 pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -88,9 +92,8 @@ async fn stay(room: Room, control: &ControlEnd, taken: Taken) -> Outcome<()> {
     let acts = everywhere::Acts::open(&taken.told, room);
     control.send(&ToSupervisor::Ready, &[])?;
     if acts.goes_on() {
-        // What the kernel ends a process for was tried; this is the next life.
-        acts.go_on();
-        return until_stopped(taken.events).await;
+        // What the kernel ends a process for was tried; this is the next life, with fresh pairs.
+        return say_garbage(taken.events, acts).await;
     }
     let told = taken.told.clone();
     everywhere::plain_attempts(&told, room);
@@ -104,8 +107,29 @@ async fn stay(room: Room, control: &ControlEnd, taken: Taken) -> Outcome<()> {
     }
 }
 
-/// Waits for the end, taking in what comes.
-pub(crate) async fn until_stopped(mut events: UnboundedReceiver<RoomEvent>) -> Outcome<()> {
-    while !matches!(events.recv().await, Some(RoomEvent::Stop) | None) {}
-    Ok(())
+/// How much of nothing is said to each neighbour.
+const GARBAGE_BYTES: usize = 1 << 20;
+
+/// Says bytes that are no message to every neighbour, then goes on with what costs it its life.
+async fn say_garbage(mut events: UnboundedReceiver<RoomEvent>, acts: everywhere::Acts) -> Outcome<()> {
+    tokio::spawn(async move {
+        tokio::time::sleep(NEIGHBOURS_COME).await;
+        tokio::task::spawn_blocking(move || acts.go_on());
+    });
+    let mut bytes = vec![0; GARBAGE_BYTES];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| "no random numbers")?;
+    let mut held = Vec::new();
+    loop {
+        match events.recv().await {
+            Some(RoomEvent::Peer(_, mut pair)) => {
+                tell::tried("stop a neighbour by bytes that are no message");
+                // Half of a greeting first, so that some of it is read on.
+                let _ = pair.set_nonblocking(true);
+                let _ = pair.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").and_then(|_| pair.write(&bytes));
+                held.push(pair);
+            }
+            Some(RoomEvent::Stop) | None => return Ok(()),
+            Some(_) => {}
+        }
+    }
 }

@@ -128,7 +128,13 @@ impl Core {
                 let class = AnswerClass::Dismissal;
                 ("dismiss a phone by a status", warranted(own(class, b""), class, 401, &[], vec![], false))
             }
-            13 => ("wipe a phone by a query", Answer::Free(Free { query: 200, command: command.0.to_vec() })),
+            13 => (
+                "wipe a phone by a query",
+                Answer::Free(Free {
+                    query: u32::try_from(n / FORMS).unwrap_or(200),
+                    command: command.0.to_vec(),
+                }),
+            ),
             14 => ("wipe a phone by an answer out of place", Answer::ScepIssued(erase.into())),
             15 => ("wipe a phone by an answer out of place", Answer::OwnCertificate(erase.into())),
             16 => {

@@ -63,6 +63,28 @@ impl Core {
         self.point_elsewhere(&mut vault).await;
         self.be_a_phone(&mut vault).await;
         self.write_history(&mut vault).await;
+        self.ask_too_much(&mut vault).await;
+    }
+
+    /// Larger, more and further than anything that is meant.
+    async fn ask_too_much(&self, vault: &mut Vault) {
+        let name = "stop the vault by asking too much";
+        let large = proto::Submission { signed_order: vec![0x9f; 15 << 20], ..Default::default() };
+        told(name, vault.submit(large).await, |o| o.refusal);
+        let many: Vec<_> = self.loot.rows.iter().cycle().take(1_001).cloned().collect();
+        told(name, vault.index(proto::IndexRequest { rows: rows_to(&many) }).await, |_| 0);
+        let phones = vec![vec![7; 16]; 100_000];
+        told(name, vault.declarations(proto::DeclarationsRequest { enrolments: phones }).await, |a| {
+            a.refusal
+        });
+        let words = proto::CoreWords { bodies: vec![vec![0x81]; 1_001], numbers: vec![1; 1_001] };
+        told(name, vault.witness(words).await, |_| 0);
+        let odd = proto::GrantUse {
+            session: vec![1; 31],
+            open: vec![proto::PhoneRow::default()],
+            sealed_search: vec![],
+        };
+        told(name, vault.use_grant(odd).await, |a| a.refusal);
     }
 
     pub(crate) async fn submit(

@@ -143,16 +143,17 @@ pub(crate) struct Newcomer {
 }
 
 impl Newcomer {
-    /// Tries to enrol until it is over; gives whether it came to it.
-    pub(crate) async fn enrol(mut self, (network, keys): (Network, KeyPool), over: &AtomicBool) -> bool {
-        while !over.load(Ordering::SeqCst) {
-            let tried = self.phone.enrol(&self.link, &network, &keys, &SystemClock);
-            if let Ok(Ok(_)) = tokio::time::timeout(TALK, tried).await {
-                return true;
-            }
+    /// Tries to enrol until it is over or came to it.
+    pub(crate) async fn enrol(&mut self, way: &(Network, KeyPool), over: &AtomicBool) {
+        while !over.load(Ordering::SeqCst) && !self.once(way).await {
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
-        false
+    }
+
+    /// Tries to enrol once; whether it came to it.
+    pub(crate) async fn once(&mut self, (network, keys): &(Network, KeyPool)) -> bool {
+        let tried = self.phone.enrol(&self.link, network, keys, &SystemClock);
+        matches!(tokio::time::timeout(TALK, tried).await, Ok(Ok(_)))
     }
 }
 

@@ -126,6 +126,8 @@ pub(crate) struct Occupation<'a> {
     pub(crate) loot: Loot,
     /// What is wrong with how the kernel holds the intruder.
     pub(crate) unheld: Vec<String>,
+    /// The other rooms' processes before.
+    neighbours: Vec<u32>,
 }
 
 impl<'a> Occupation<'a> {
@@ -134,9 +136,10 @@ impl<'a> Occupation<'a> {
         let folder = house.data().join("rooms").join(room.name());
         let is_this = |words: &[String]| words.get(2).is_some_and(|w| w == room.name());
         let others = processes().into_iter().filter(|(_, words)| !is_this(words)).map(|(pid, _)| pid);
+        let neighbours: Vec<u32> = others.collect();
         let told = json!({
             "data": house.data(),
-            "processes": others.chain([std::process::id()]).collect::<Vec<_>>(),
+            "processes": neighbours.iter().copied().chain([std::process::id()]).collect::<Vec<_>>(),
             "enrolments": tip.enrolments,
             "guesses": tip.guesses,
             "tcp_port": tip.tcp_port,
@@ -159,6 +162,7 @@ impl<'a> Occupation<'a> {
             lines,
             loot: Loot::default(),
             unheld: vec!["the intruder was never seen".into()],
+            neighbours,
         })
     }
 
@@ -219,6 +223,12 @@ impl<'a> Occupation<'a> {
         // What it was told to guess at are numbers that phones have.
         std::fs::remove_file(folder.join(TOLD_FILE))?;
         let (in_files, _) = truth.in_files(&folder)?;
+        let living: Vec<u32> = processes().into_iter().map(|(pid, _)| pid).collect();
+        let mut unheld = self.unheld;
+        let died = self.neighbours.iter().filter(|pid| !living.contains(pid)).count();
+        if died > 0 {
+            unheld.push(format!("{died} neighbours of the intruder's died"));
+        }
         self.house.give_back(self.room)?;
         clean(&folder);
         if self.loot.unreadable > 0 {
@@ -230,7 +240,7 @@ impl<'a> Occupation<'a> {
         }
         let mut records = self.loot.records(truth);
         records.extend(in_files);
-        Ok((self.loot, records, self.unheld))
+        Ok((self.loot, records, unheld))
     }
 }
 

@@ -6,7 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use model::{Clock, EnrolmentId, SystemClock};
+use model::{
+    Clock, Command as Ordered, CommandSecrets, Duty, EnrolmentId, Limit, Role, SystemClock, Whose, Window,
+};
+use order::limits::Limits;
+use order::{OrderKind, encode};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -14,6 +18,7 @@ use super::occupy::{Loot, rob};
 use super::report::RoomReport;
 use super::rooms::{Scene, covered};
 use super::{ScratchFolder, Taking};
+use crate::bench::admin::Admin;
 use crate::serve::drilled::Drilled;
 
 /// What the stolen session's grant pays for.
@@ -125,12 +130,46 @@ impl Scene<'_> {
         self.fleet.sweep(all).await?;
         report.phones_wiped = self.fleet.wiped() - before;
         report.phones_connected = all as u64;
+        self.steal_the_key(&victim, &mut report).await?;
         self.admins.push(victim);
         let since = self.ledger_since(from)?;
         report.records_read = read.len() as u64;
         report.ledger_entries = since.entries;
         report.records_in_ledger = since.opened.len() as u64;
         Ok(report)
+    }
+
+    /// With the signing key too the thief orders phones erased, one by one, with the right names, until no order is
+    /// accepted; then several at once.
+    async fn steal_the_key(&mut self, victim: &Admin, report: &mut RoomReport) -> Result<()> {
+        let whose = Whose::Person(Role::Administrator);
+        let an_hour = Limit::Budget { duty: Duty::Erase, whose, window: Window::Hour };
+        report.phones_paid_for = u64::from(Limits::default().get(&an_hour));
+        let phones = self.fleet.at_home(12);
+        let name = "erase a phone with the stolen key within its budget";
+        let kind = || OrderKind::Command {
+            command: Ordered::EraseDevice { preserve_data_plan: false, disallow_proximity_setup: false },
+        };
+        let mut targets: Vec<Vec<EnrolmentId>> = phones.iter().map(|p| vec![*p]).collect();
+        targets.push(phones.clone());
+        for some in targets {
+            let holder_name = some.first().and_then(|p| self.fleet.truth.holder_of(p)).map(str::to_owned);
+            let secrets = encode(&CommandSecrets { holder_name, ..CommandSecrets::default() });
+            let several = some.len() > 1;
+            let done = victim.order(kind(), some, Some(&secrets)).await.is_ok();
+            let name =
+                if done && !several { name } else { "erase phones with the stolen key beyond its budget" };
+            tally(report, name, done, "the vault");
+        }
+        let before = self.fleet.wiped();
+        let all = self.fleet.truth.len();
+        self.fleet.sweep(all).await?;
+        report.phones_wiped_by_key = self.fleet.wiped() - before;
+        report.notes.push(format!(
+            "with the signing key too: {} phones, of {} that it may an hour",
+            report.phones_wiped_by_key, report.phones_paid_for
+        ));
+        Ok(())
     }
 
     /// A backup in the hands of someone without an identity for it.

@@ -31,6 +31,9 @@ pub(crate) struct RoomReport {
     pub(crate) phones_connected: u64,
     /// Of those, how many said something true to whoever held the room.
     pub(crate) phones_heard: u64,
+    /// Phones that a stolen key of an administrator's had erased, and how many it may without a second signature.
+    pub(crate) phones_wiped_by_key: u64,
+    pub(crate) phones_paid_for: u64,
     /// That dropped their management.
     pub(crate) phones_dropped: u64,
     pub(crate) push_tokens_read: u64,

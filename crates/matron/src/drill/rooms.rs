@@ -232,7 +232,7 @@ impl<'a> Scene<'a> {
         let visit = Visit::default();
         let over = visit.over.clone();
         let (network, truth) = (self.fleet.network(), &self.fleet.truth);
-        let ((), came, _enrolled, paid) = tokio::join!(
+        let ((), came, (), paid) = tokio::join!(
             async {
                 held.hear(truth, self.seconds).await;
                 over.store(true, Ordering::SeqCst);
@@ -240,9 +240,8 @@ impl<'a> Scene<'a> {
             },
             visit.run(visitors),
             async {
-                match newcomer {
-                    Some(newcomer) => newcomer.enrol(network, &over).await,
-                    None => false,
+                if let Some(newcomer) = newcomer.as_mut() {
+                    newcomer.enrol(&network, &over).await;
                 }
             },
             administrators(&mut self.admins, sign_ins, &to_wake, &over),
@@ -272,6 +271,14 @@ impl<'a> Scene<'a> {
         }
         self.fleet.put_back(came);
         self.come_back().await.with_context(|| format!("the {} was given back to itself", room.name()))?;
+        if let (Room::Door, Some(newcomer)) = (room, newcomer.as_mut()) {
+            // Whose certificate was taken comes to a house that nobody holds, with a key of its own.
+            let at_ms = SystemClock.now_ms();
+            if newcomer.once(&network).await {
+                report.broken.push("a link that the intruder spent was spent again".into());
+            }
+            report.alarm_ms = self.hooks.after(at_ms, &["challenge_reused"]).await;
+        }
         // What the intruder may have left behind for phones that did not come meanwhile.
         if matches!(room, Room::Core | Room::Reader) {
             let before = self.fleet.wiped();

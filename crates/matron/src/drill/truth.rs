@@ -98,6 +98,11 @@ impl Truth {
         self.find(phone).is_some_and(|r| r.said.iter().any(|t| value.contains(t.as_str())))
     }
 
+    /// The holder's name, as a thief who opened it would type it.
+    pub(crate) fn holder_of(&self, phone: &EnrolmentId) -> Option<&str> {
+        self.find(phone)?.invited.first().map(String::as_str)
+    }
+
     /// Whether this is the phone's push token.
     pub(crate) fn is_token_of(&self, phone: &EnrolmentId, hex: &str) -> bool {
         self.find(phone).is_some_and(|r| r.push_token == hex)

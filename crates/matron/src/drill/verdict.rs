@@ -5,9 +5,11 @@ use super::occupy::Tally;
 use super::report::RoomReport;
 
 /// What an intruder gets that nobody promised he would not: it stands in SECURITY.md.
-const EXPECTED: [(Taking, &str); 10] = [
+const EXPECTED: [(Taking, &str); 12] = [
     (Taking::Reader, "keep the certificate of a phone that enrols meanwhile"),
     (Taking::Door, "fetch the profile of a link that passes"),
+    (Taking::Door, "take the certificate that a passing link is for"),
+    (Taking::Session, "erase a phone with the stolen key within its budget"),
     (Taking::Courier, "keep an alarm back"),
     (Taking::Courier, "open the push token of a phone that is woken"),
     (Taking::CoreWithGrants, "open a record within a live grant"),
@@ -56,6 +58,13 @@ pub(crate) fn judge(r: &mut RoomReport) {
             must(r.phones_dropped == 0, format!("{} phones dropped their management", r.phones_dropped));
         }
     }
+    must(
+        r.phones_wiped_by_key <= r.phones_paid_for,
+        format!(
+            "a stolen key erased {} phones, and may {} an hour",
+            r.phones_wiped_by_key, r.phones_paid_for
+        ),
+    );
     if r.room == Taking::Courier {
         must(
             r.push_tokens_read <= r.phones_pushed,
@@ -137,5 +146,8 @@ mod tests {
         let door = RoomReport { phones_wiped: 3, phones_connected: 3, ..report(Taking::Door) };
         assert_eq!(broken(door.clone()), 0);
         assert_eq!(broken(RoomReport { phones_connected: 2, ..door }), 1);
+        let key = RoomReport { phones_wiped_by_key: 3, phones_paid_for: 3, ..report(Taking::Session) };
+        assert_eq!(broken(key.clone()), 0);
+        assert_eq!(broken(RoomReport { phones_wiped_by_key: 4, ..key }), 1);
     }
 }
