@@ -1,9 +1,11 @@
 #!/bin/sh
 # Large bad input, and its memory: a line of 2 GB through a pipe, a STIX file of 100 MB, an inventory of
-# a million rows, two copies of ten million lines compared. Needs Debian's time and python3.
+# a million rows, two copies of LINES (default twelve million) compared. Needs Debian's time and python3.
+# Usage: [LINES=12000000] bad-input.sh
 set -eu
 here=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
 target=${CARGO_TARGET_DIR:-$here/../../target}
+LINES=${LINES:-12000000}
 work=${TMPDIR:-/tmp}/assess-bench
 mkdir -p "$work"
 [ -n "${ASSESS_BUILT:-}" ] || cargo build --release -p assess --examples
@@ -48,8 +50,8 @@ IN
 timed "an inventory of a million rows" "$bin/assess" --quiet --json --inventory "$work/inventory.csv" "$work/small.log"
 grep -o '"people": *[0-9]*' "$work/out" | head -1
 
-"$bin/corpus" --lines 10000000 --one-in 10000 --out "$work/here.log" > /dev/null
-"$bin/corpus" --lines 10000000 --one-in 10000 --layout combined --out "$work/there.log" > /dev/null
-timed "ten million lines, --compare with ten million in another layout" "$bin/assess" --quiet --json --tz UTC "$work/here.log" --compare "$work/there.log"
+"$bin/corpus" --lines "$LINES" --one-in 10000 --out "$work/here.log" > /dev/null
+"$bin/corpus" --lines "$LINES" --one-in 10000 --layout combined --out "$work/there.log" > /dev/null
+timed "$LINES lines, --compare with as many in another layout" "$bin/assess" --quiet --json --tz UTC "$work/here.log" --compare "$work/there.log"
 grep -o '[0-9]* lines of any kind[^:]*: [0-9]* are missing' "$work/out" | head -1
 rm -f "$work/here.log" "$work/there.log" "$work/inventory.csv" "$work/stix.json" "$work/small.log"

@@ -227,7 +227,7 @@ fn go(
         compared.extend(compare::ordinary(&setup.every, &contents, &there, &mut remarks));
         setup.every = Every::Pass;
         // What stands in the other copy is evidence too.
-        contents.extend(there);
+        input::join(&mut contents, there);
     }
     let context = Context {
         rules: &setup.rules,
@@ -368,7 +368,7 @@ fn with_progress<T>(args: &Args, paths: &[PathBuf], work: impl FnOnce(&Progress)
     }
     let done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
-        scope.spawn(|| {
+        let drawer = scope.spawn(|| {
             while !done.load(std::sync::atomic::Ordering::Relaxed) {
                 bar.set_position(progress.0.load(std::sync::atomic::Ordering::Relaxed));
                 std::thread::park_timeout(Duration::from_millis(150));
@@ -377,6 +377,7 @@ fn with_progress<T>(args: &Args, paths: &[PathBuf], work: impl FnOnce(&Progress)
         });
         let out = work(&progress);
         done.store(true, std::sync::atomic::Ordering::Relaxed);
+        drawer.thread().unpark();
         out
     })
 }

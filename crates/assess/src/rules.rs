@@ -171,7 +171,7 @@ impl RuleSet {
     }
 
     /// Judges a line in which no letter is hidden (see [`crate::scan::prefilter`]): only by rules one of
-    /// whose literals stands in it. `low` is the line in lower case.
+    /// whose literals stands in it. `low` is the line in lower case, perhaps only from its first literal on.
     pub fn judge_plain(&self, event: &Event<'_>, low: &[u8]) -> Judgement {
         match &self.sieve {
             Some(s) => self.judge_by(event, s.rules(low)),

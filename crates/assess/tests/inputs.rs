@@ -245,6 +245,38 @@ fn listings_of_an_image_are_read_in_both_forms_and_packed() {
 }
 
 #[test]
+fn a_log_and_its_packed_copy_are_one_and_a_packed_file_alone_is_known_by_its_own_digest() {
+    let t = tempfile::tempdir().unwrap();
+    let log = day(&[exploit(100)]);
+    let packed = put(t.path(), "b.gz", gz(log.as_bytes()));
+    let (_, v) = run(&[&packed]);
+    assert!(v["inputs"][0]["sha256"].is_string() && v["inputs"][1]["sha256"].is_null(), "{}", v["inputs"]);
+    let plain = put(t.path(), "a.log", &log);
+    let zst = put(t.path(), "c.zst", zst(log.as_bytes()));
+    for args in [
+        vec![plain.as_str(), &packed, &zst],
+        vec![&packed, &zst],
+        vec![&plain, "--compare", &packed],
+        vec![&packed, "--compare", &plain],
+    ] {
+        let (code, v) = run(&args);
+        assert_eq!((code, steps(&v).len()), (11, 1), "{args:?}");
+        let inputs = v["inputs"].as_array().unwrap();
+        let logs = inputs.iter().filter(|i| i["lines"] == 1441);
+        let copies = logs.clone().filter(|i| !i["double_of"].is_null()).count();
+        assert_eq!(copies + 1, logs.count(), "{args:?}: {}", v["inputs"]);
+        for i in inputs.iter().filter(|i| i["inside"].is_u64()) {
+            let outer = inputs[i["inside"].as_u64().unwrap() as usize]["name"].as_str().unwrap();
+            assert!(i["name"].as_str().unwrap().starts_with(outer), "{i}");
+        }
+    }
+    // Another log of the same size is another log.
+    let other = put(t.path(), "d.log", log.replace("10.0.", "10.1."));
+    let (_, v) = run(&[&packed, &other]);
+    assert!(v["inputs"].as_array().unwrap().iter().all(|i| i["double_of"].is_null()), "{}", v["inputs"]);
+}
+
+#[test]
 fn standard_input_is_read_plain_and_packed() {
     let log = day(&[exploit(100)]);
     for bytes in [

@@ -9,7 +9,8 @@ use super::UnixMs;
 pub struct InputFile {
     /// Name as given, with `!/` between an archive and its member.
     pub name: String,
-    /// SHA-256 of its bytes as stored, lower-case hex; `None` if unreadable.
+    /// SHA-256 of its bytes as stored, lower-case hex; `None` if unreadable, and of the one content of a packed
+    /// file, which the file's own digest tells.
     pub sha256: Option<String>,
     /// Size as stored, in bytes.
     pub bytes: u64,

@@ -18,7 +18,7 @@ mod walk;
 use std::io::{self, Read};
 use std::path::PathBuf;
 
-pub use walk::{read_all, total_bytes};
+pub use walk::{join, read_all, total_bytes};
 
 use crate::finding::{InputKind, ReadState};
 use crate::scan::{Findings, Mode, Progress, Setup, scan_reader};

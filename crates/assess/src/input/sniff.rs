@@ -58,22 +58,28 @@ const FOREIGN: &[(&[u8], &str)] = &[
     (b"ElfFile\0", "a Windows event log"),
 ];
 
+/// How one content is compressed, if it is.
+pub(super) fn packed_as(head: &[u8]) -> Option<Shape> {
+    if head.starts_with(b"\x1f\x8b") {
+        Some(Shape::Gzip)
+    } else if head.starts_with(b"\x28\xb5\x2f\xfd") {
+        Some(Shape::Zstd)
+    } else if head.starts_with(b"\xfd7zXZ\0") {
+        Some(Shape::Xz)
+    } else if head.starts_with(b"BZh") && head.get(4..10) == Some(b"\x31\x41\x59\x26\x53\x59") {
+        Some(Shape::Bzip2)
+    } else {
+        None
+    }
+}
+
 /// Tells what a content is from its head.
 pub fn sniff(head: &[u8], setup: &Setup) -> Shape {
     if head.is_empty() {
         return Shape::Empty;
     }
-    if head.starts_with(b"\x1f\x8b") {
-        return Shape::Gzip;
-    }
-    if head.starts_with(b"\x28\xb5\x2f\xfd") {
-        return Shape::Zstd;
-    }
-    if head.starts_with(b"\xfd7zXZ\0") {
-        return Shape::Xz;
-    }
-    if head.starts_with(b"BZh") && head.get(4..10) == Some(b"\x31\x41\x59\x26\x53\x59") {
-        return Shape::Bzip2;
+    if let Some(packed) = packed_as(head) {
+        return packed;
     }
     if head.starts_with(b"PK\x03\x04") || head.starts_with(b"PK\x05\x06") {
         return Shape::Zip;

@@ -2,9 +2,10 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::path::Path;
 
-use super::sniff::Shape;
-use super::streams::{Limited, with_readahead};
+use super::sniff::{Shape, packed_as};
+use super::streams::{Hashed, Limited, with_readahead};
 use super::{Allowance, Content, Reading, tar};
 use crate::finding::{InputKind, ReadState};
 use crate::fold::inert;
@@ -13,6 +14,42 @@ use crate::fold::inert;
 const MAX_ZIP_MEMBERS: u64 = 50_000;
 /// Memory that one decompressor may ask for.
 const MAX_WINDOW_LOG: u32 = 26;
+
+/// The decompressor for a packed content.
+fn decoder<'r>(shape: Shape, reader: &'r mut (dyn Read + Send)) -> io::Result<Box<dyn Read + Send + 'r>> {
+    Ok(match shape {
+        Shape::Bzip2 => Box::new(bzip2::read::MultiBzDecoder::new(reader)),
+        Shape::Xz => {
+            let most = 1 << (MAX_WINDOW_LOG + 1);
+            let stream = liblzma::stream::Stream::new_stream_decoder(most, liblzma::stream::CONCATENATED)
+                .map_err(io::Error::other)?;
+            Box::new(liblzma::read::XzDecoder::new_stream(reader, stream))
+        }
+        Shape::Zstd => {
+            let mut unpacked = zstd::stream::read::Decoder::new(reader)?;
+            unpacked.window_log_max(MAX_WINDOW_LOG)?;
+            Box::new(unpacked)
+        }
+        _ => Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(1 << 16, reader))),
+    })
+}
+
+/// The digest of what a packed file holds, if that is so many bytes.
+pub(super) fn unpacked_sha256(path: &Path, bytes: u64) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut head = [0u8; 16];
+    let n = file.read(&mut head)?;
+    file.seek(SeekFrom::Start(0))?;
+    let shape = packed_as(head.get(..n).unwrap_or_default())
+        .ok_or_else(|| io::Error::other("it is no longer packed as it was"))?;
+    let mut unpacked = decoder(shape, &mut file)?.take(bytes + 1);
+    let mut hashed = Hashed::new(&mut unpacked, true);
+    io::copy(&mut hashed, &mut io::sink())?;
+    match hashed.finish() {
+        (n, Some(digest), None) if n == bytes => Ok(digest),
+        _ => Err(io::Error::other("it no longer unpacks to what it did")),
+    }
+}
 
 impl Reading<'_> {
     pub(super) fn unpack(
@@ -26,29 +63,7 @@ impl Reading<'_> {
         let outcome = match shape {
             Shape::Tar => self.tar(i, reader, depth, allowance),
             Shape::Zip => self.zip_spooled(i, reader, depth, allowance),
-            Shape::Gzip => self.single(
-                i,
-                flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(1 << 16, &mut *reader)),
-                depth,
-                allowance,
-            ),
-            Shape::Bzip2 => self.single(i, bzip2::read::MultiBzDecoder::new(&mut *reader), depth, allowance),
-            Shape::Xz => match liblzma::stream::Stream::new_stream_decoder(
-                1 << (MAX_WINDOW_LOG + 1),
-                liblzma::stream::CONCATENATED,
-            ) {
-                Ok(s) => {
-                    self.single(i, liblzma::read::XzDecoder::new_stream(&mut *reader, s), depth, allowance)
-                }
-                Err(e) => Err(io::Error::other(e)),
-            },
-            Shape::Zstd => match zstd::stream::read::Decoder::new(&mut *reader) {
-                Ok(mut d) => {
-                    d.window_log_max(MAX_WINDOW_LOG).and_then(|()| self.single(i, d, depth, allowance))
-                }
-                Err(e) => Err(e),
-            },
-            _ => Ok(()),
+            packed => decoder(packed, reader).and_then(|d| self.single(i, d, depth, allowance)),
         };
         if let Err(e) = outcome
             && let Some(c) = self.at(i)
@@ -64,7 +79,7 @@ impl Reading<'_> {
     fn single(
         &mut self,
         i: usize,
-        decoder: impl Read + Send,
+        decoder: Box<dyn Read + Send + '_>,
         depth: u8,
         allowance: &mut Allowance,
     ) -> io::Result<()> {
@@ -81,19 +96,21 @@ impl Reading<'_> {
         let Some(member) = self.add(Content::new(format!("{outer}!/{inner}"), Some(i))) else {
             return Ok(());
         };
+        // The file's own digest tells what was in it, too; a digest of both would cost as much as the reading.
+        let hash = depth > 0 || self.contents.get(i).is_none_or(|c| c.path.is_none());
         let start = allowance.unpacked;
         let mut limited = Limited { inner: decoder, left: start, of: allowance.of };
         if depth == 0 && self.options.threads > 1 {
             // The decompressor gets a thread of its own.
             let left = with_readahead(&mut limited, |r| {
                 let mut own = Allowance { unpacked: start, of: allowance.of };
-                self.content(member, r, depth + 1, &mut own, true);
+                self.content(member, r, depth + 1, &mut own, hash);
                 own.unpacked
             });
             allowance.unpacked = left.min(limited.left);
         } else {
             let mut own = Allowance { unpacked: start, of: allowance.of };
-            self.content(member, &mut limited, depth + 1, &mut own, true);
+            self.content(member, &mut limited, depth + 1, &mut own, hash);
             allowance.unpacked = own.unpacked.min(limited.left);
         }
         let part = self.contents.get(member).map(|c| c.state.clone());

@@ -1,6 +1,6 @@
 //! The paths that the user named: files, folders, standard input.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -44,7 +44,7 @@ pub fn read_all(
             r.path(p, 0, true, &mut seen);
         }
     }
-    r.doubles();
+    doubles(&mut r.contents);
     r.contents
 }
 
@@ -149,18 +149,20 @@ impl Reading<'_> {
                 if let Some(c) = self.contents.get_mut(i) {
                     c.kind = InputKind::Archive;
                 }
-                let outcome = file.try_clone().and_then(|f| self.zip(i, f, 0, &mut allowance));
-                progress.add(len);
-                if let (Err(e), Some(c)) = (outcome, self.contents.get_mut(i)) {
-                    c.state = ReadState::Part(format!("unpacked in part: {e}"));
-                }
-                self.digest(i, &file, len);
+                self.beside_digest(i, &file, len, |r| {
+                    let outcome = file.try_clone().and_then(|f| r.zip(i, f, 0, &mut allowance));
+                    progress.add(len);
+                    if let (Err(e), Some(c)) = (outcome, r.contents.get_mut(i)) {
+                        c.state = ReadState::Part(format!("unpacked in part: {e}"));
+                    }
+                });
             }
             Shape::Gzip | Shape::Zstd | Shape::Xz | Shape::Bzip2 | Shape::Tar => {
                 // The packed bytes are hashed apart: a decompressor need not read them all.
-                let mut part = plain::Part::new(&file, 0, len, Some(progress));
-                self.content(i, &mut part, 0, &mut allowance, false);
-                self.digest(i, &file, len);
+                self.beside_digest(i, &file, len, |r| {
+                    let mut part = plain::Part::new(&file, 0, len, Some(progress));
+                    r.content(i, &mut part, 0, &mut allowance, false);
+                });
             }
             _ => {
                 let mut part = plain::Part::new(&file, 0, len, Some(progress));
@@ -178,32 +180,49 @@ impl Reading<'_> {
         }
     }
 
-    fn digest(&mut self, i: usize, file: &File, len: u64) {
-        if self.options.hash
-            && let Some(c) = self.contents.get_mut(i)
-        {
-            c.sha256 = plain::sha256(file, len).ok();
+    /// Reads a file with `work` while another thread hashes it.
+    fn beside_digest(&mut self, i: usize, file: &File, len: u64, work: impl FnOnce(&mut Self)) {
+        if !self.options.hash {
+            return work(self);
+        }
+        let digest = std::thread::scope(|scope| {
+            let hashed = scope.spawn(|| plain::sha256(file, len).ok());
+            work(self);
+            hashed.join().ok().flatten()
+        });
+        if let Some(c) = self.contents.get_mut(i) {
+            c.sha256 = digest;
         }
     }
+}
 
-    /// Contents that are byte for byte the same are counted once.
-    fn doubles(&mut self) {
-        // Without hashing, only files of the same size are hashed, to compare them.
-        let mut by_size: std::collections::BTreeMap<u64, Vec<usize>> = std::collections::BTreeMap::new();
-        for (i, c) in self.contents.iter().enumerate() {
-            if c.bytes > 0 && (c.findings.is_some() || c.listing.is_some()) {
-                by_size.entry(c.bytes).or_default().push(i);
-            }
+/// What another run read, behind what this one did.
+pub fn join(contents: &mut Vec<Content>, others: Vec<Content>) {
+    let before = contents.len();
+    contents.extend(others.into_iter().map(|c| Content { inside: c.inside.map(|i| i + before), ..c }));
+    doubles(contents);
+}
+
+/// Contents that are byte for byte the same are counted once, by their digest: what was not hashed is
+/// hashed when another content is of its size.
+fn doubles(contents: &mut [Content]) {
+    let mut by_size: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+    for (i, c) in contents.iter().enumerate() {
+        if c.bytes > 0 && (c.findings.is_some() || c.listing.is_some()) {
+            by_size.entry(c.bytes).or_default().push(i);
         }
-        for same in by_size.values().filter(|s| s.len() > 1) {
-            for i in same {
-                let Some(c) = self.contents.get_mut(*i) else { continue };
-                if c.sha256.is_none()
-                    && let Some(p) = &c.path
-                {
-                    c.sha256 = File::open(p).and_then(|f| plain::sha256(&f, c.bytes)).ok();
-                }
-            }
+    }
+    for i in by_size.into_values().filter(|s| s.len() > 1).flatten() {
+        let Some(c) = contents.get(i).filter(|c| c.sha256.is_none()) else { continue };
+        let packed = c.inside.and_then(|o| contents.get(o)).and_then(|o| o.path.as_ref());
+        let digest = match (&c.path, packed) {
+            (Some(p), _) => File::open(p).and_then(|f| plain::sha256(&f, c.bytes)),
+            // One that was cut has no digest.
+            (None, Some(p)) if c.state == ReadState::Whole => unpack::unpacked_sha256(p, c.bytes),
+            _ => continue,
+        };
+        if let Some(c) = contents.get_mut(i) {
+            c.sha256 = digest.ok();
         }
     }
 }

@@ -36,6 +36,10 @@ const DEFAULTS: &[(&str, &[&str])] = &[
             "rt",
             "StartUTC",
             "timeStamp",
+            // nginx's own variables, as they are named in many a log_format.
+            "time_local",
+            "time_iso8601",
+            "msec",
         ],
     ),
     (
@@ -368,6 +372,9 @@ mod tests {
             r#"{"timeStamp":"2025-05-16T02:01:36Z","properties":{"clientIP":"203.0.113.7","httpMethod":"GET","requestUri":"/p","requestQuery":"a=1","httpStatus":400,"sentBytes":168}}"#,
             r#"{"timestamp":1747360896000,"httpRequest":{"clientIp":"203.0.113.7","httpMethod":"GET","uri":"/p","args":"a=1"},"status":400,"bytes":168}"#,
             r#"{"StartUTC":"2025-05-16T02:01:36.1Z","ClientHost":"203.0.113.7","RequestMethod":"GET","RequestPath":"/p?a=1","DownstreamStatus":400,"DownstreamContentSize":168}"#,
+            // nginx with a log_format of its variables.
+            r#"{"time_local":"16/May/2025:03:01:36 +0100","remote_addr":"203.0.113.7","request":"GET /p?a=1 HTTP/1.1","status":"400","body_bytes_sent":"168"}"#,
+            r#"{"msec":"1747360896.250","remote_addr":"203.0.113.7","request":"GET /p?a=1 HTTP/1.1","status":"400","body_bytes_sent":"168"}"#,
             r#"{"time":1747360896,"clientip":"203.0.113.7","request":"GET /p?a=1 HTTP/1.1","response":"400","bytes":168}"#,
         ] {
             let l = read(s);

@@ -10,6 +10,9 @@ use super::{Line, balancer, without_port};
 use crate::finding::Layout;
 use crate::moment::{self, Stamp};
 
+/// Words before a line's time that are looked at.
+const MAX_WORDS: usize = 64;
+
 /// Parses a line with a quoted request; `None` if there is none.
 pub fn parse(bytes: &[u8]) -> Option<Line<'_>> {
     let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
@@ -50,30 +53,28 @@ fn read_head<'a>(head: &'a [u8], line: &mut Line<'a>) {
     {
         line.stamp = Some(stamp);
         line.layout = Layout::Common;
-        let mut before = words(head.get(..bracket).unwrap_or_default()).rev();
-        let user = before.next();
-        let _ident = before.next();
-        line.peer = before.next().map(without_port).map(Cow::Borrowed);
-        line.user = user.filter(|u| *u != b"-").map(Cow::Borrowed);
+        read_client(head.get(..bracket).unwrap_or_default(), line);
         return;
     }
-    let mut previous: [Option<&[u8]>; 3] = [None; 3];
+    let stamp_in = |word: &[u8]| (word.len() == 20).then(|| moment::epmm(word)).flatten();
+    let bare = head.trim_ascii_end();
+    let last = memchr::memrchr2(b' ', b'\t', bare).map_or(0, |i| i + 1);
+    if last > 0
+        && let Some(stamp) = bare.get(last..).and_then(stamp_in)
+    {
+        line.stamp = Some(stamp);
+        line.layout = Layout::EpmmAccess;
+        read_client(bare.get(..last).unwrap_or_default(), line);
+        return;
+    }
     let mut all = words(head);
     while let Some(word) = all.next() {
-        if let Some(stamp) = (word.len() == 20).then(|| moment::epmm(word)).flatten() {
+        if let Some(stamp) = stamp_in(word) {
             line.stamp = Some(stamp);
-            if let Some(next) = all.next() {
-                line.layout = Layout::EpmmRequest;
-                line.peer = Some(Cow::Borrowed(without_port(next)));
-            } else {
-                line.layout = Layout::EpmmAccess;
-                let [client, _, user] = previous;
-                line.peer = client.map(without_port).map(Cow::Borrowed);
-                line.user = user.filter(|u| *u != b"-").map(Cow::Borrowed);
-            }
+            line.layout = Layout::EpmmRequest;
+            line.peer = all.next().map(without_port).map(Cow::Borrowed);
             return;
         }
-        previous = [previous[1], previous[2], Some(word)];
     }
     // Something else: any time and the first thing that is an address.
     for word in words(head) {
@@ -84,6 +85,28 @@ fn read_head<'a>(head: &'a [u8], line: &mut Line<'a>) {
             line.peer = Some(Cow::Borrowed(without_port(word)));
         }
     }
+}
+
+/// `client ident user`, with anything before it. A name that somebody typed to log in may hold spaces, and
+/// then words that look like a client: so the first address that is followed by `-` is the client.
+fn read_client<'a>(before: &'a [u8], line: &mut Line<'a>) {
+    let all: Vec<&[u8]> = words(before).take(MAX_WORDS).collect();
+    let is = |w: &[u8]| is_address(without_port(w));
+    let third_last = all.len().saturating_sub(3);
+    let named = all.windows(3).position(|w| matches!(w, [client, b"-", _] if is(client)));
+    let at = named
+        .or_else(|| (all.len() == 3 || all.get(third_last).is_some_and(|w| is(w))).then_some(third_last))
+        .or_else(|| all.iter().position(|w| is(w)))
+        .unwrap_or(third_last);
+    line.peer =
+        all.get(at).map(|w| without_port(w)).filter(|w| all.len() > 2 || is_address(w)).map(Cow::Borrowed);
+    let mut rest = before;
+    for _ in 0..at + 2 {
+        rest = rest.trim_ascii_start();
+        rest = rest.get(memchr::memchr2(b' ', b'\t', rest).unwrap_or(rest.len())..).unwrap_or_default();
+    }
+    let user = rest.trim_ascii();
+    line.user = (!user.is_empty() && user != b"-").then_some(Cow::Borrowed(user));
 }
 
 fn read_request<'a>(request: &'a [u8], line: &mut Line<'a>) {
@@ -269,6 +292,37 @@ mod tests {
         let l = parse(c.as_bytes()).unwrap();
         assert_eq!(l.layout, Layout::Combined);
         assert_eq!(l.client(), (Some(b"203.0.113.8".as_slice()), Some(b"198.51.100.9".as_slice())));
+    }
+
+    #[test]
+    fn a_name_typed_to_log_in_that_looks_like_a_client_is_taken_for_a_name() {
+        for (head, peer, user) in [
+            // As nginx writes it: the name as it was typed.
+            ("203.0.113.7 - ward 7 [16/May/2025:03:01:36 +0100]", "203.0.113.7", "ward 7"),
+            ("203.0.113.7 - x 192.0.2.1 - y [16/May/2025:03:01:36 +0100]", "203.0.113.7", "x 192.0.2.1 - y"),
+            ("203.0.113.7:5 - x 192.0.2.1:7 - y 2025-05-16--03-01-36", "203.0.113.7", "x 192.0.2.1:7 - y"),
+            (
+                "203.0.113.7:5 - 2025-05-16--03-01-35 192.0.2.1 2025-05-16--03-01-36",
+                "203.0.113.7",
+                "2025-05-16--03-01-35 192.0.2.1",
+            ),
+            // lighttpd writes the host where others write `-`.
+            ("203.0.113.7 www.example.org ann [16/May/2025:03:01:36 +0100]", "203.0.113.7", "ann"),
+            ("203.0.113.7 www.example.org ward 7 [16/May/2025:03:01:36 +0100]", "203.0.113.7", "ward 7"),
+            ("192.0.2.10:443 203.0.113.7 - ann [16/May/2025:03:01:36 +0100]", "203.0.113.7", "ann"),
+            (
+                "May 16 03:01:36 192.0.2.10 nginx: 203.0.113.7 - ann [16/May/2025:03:01:36 +0100]",
+                "203.0.113.7",
+                "ann",
+            ),
+            ("pc7.example.org - 192.0.2.1 [16/May/2025:03:01:36 +0100]", "pc7.example.org", "192.0.2.1"),
+            ("pc7.example.org - ann [16/May/2025:03:01:36 +0100]", "pc7.example.org", "ann"),
+        ] {
+            let raw = format!("{head} \"GET /p HTTP/1.1\" 200 5");
+            let l = parse(raw.as_bytes()).unwrap();
+            assert_eq!(l.peer.as_deref(), Some(peer.as_bytes()), "{head}");
+            assert_eq!(l.user.as_deref(), Some(user.as_bytes()), "{head}");
+        }
     }
 
     #[test]

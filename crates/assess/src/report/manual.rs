@@ -47,6 +47,46 @@ mod tests {
         }
     }
 
+    /// What a program of man-db says of the page; `None` (said loudly) where it is not installed.
+    fn man_db(program: &str, words: &[&str]) -> Option<(bool, String, String)> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("assess.1");
+        std::fs::write(&path, man_page(command()).unwrap()).unwrap();
+        let mut run = std::process::Command::new(program);
+        let out =
+            run.args(words).arg(&path).env("MANROFFSEQ", "").env("MANWIDTH", "80").env("LC_ALL", "C.UTF-8");
+        match out.output() {
+            Ok(o) => {
+                let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
+                Some((o.status.success(), text(&o.stdout), text(&o.stderr)))
+            }
+            Err(e) => {
+                use std::io::Write as _;
+                assert!(std::env::var_os("MATRON_REQUIRE_VALIDATORS").is_none(), "{program}: {e}");
+                let _ =
+                    writeln!(std::io::stderr(), "\n*** SKIPPED: {program} could not be run (man-db) ***\n");
+                None
+            }
+        }
+    }
+
+    #[test]
+    fn man_renders_the_page_without_a_warning() {
+        let words = ["--warnings", "-E", "UTF-8", "-l", "-Tutf8"];
+        let Some((well, page, warnings)) = man_db("man", &words) else { return };
+        assert!(well && warnings.is_empty(), "{warnings}");
+        // Bold is written by striking a letter twice.
+        let bare: String = page.replace('\u{8}', "").chars().collect();
+        assert!(bare.contains("NNAAMMEE") || bare.contains("NAME"), "{bare}");
+        assert!(page.lines().count() > 100, "{page}");
+    }
+
+    #[test]
+    fn the_pages_name_line_can_be_indexed() {
+        let Some((well, found, _)) = man_db("lexgrog", &[]) else { return };
+        assert!(well && found.contains("\"assess - "), "{found}");
+    }
+
     #[test]
     fn each_shells_completions_know_every_flag() {
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish, Shell::PowerShell, Shell::Elvish] {

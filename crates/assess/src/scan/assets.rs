@@ -45,29 +45,33 @@ pub struct Sight {
 pub struct Asset {
     /// Its first requests, in order.
     pub sights: Vec<Sight>,
-    /// All requests.
-    pub requests: u64,
+    /// There were more requests than these.
+    pub more: bool,
 }
 
 /// All paths of one content.
 #[derive(Clone, Debug, Default)]
 pub struct Assets {
     /// By path, in lower case.
-    pub paths: HashMap<Vec<u8>, Asset>,
+    pub paths: HashMap<Vec<u8>, Asset, foldhash::fast::RandomState>,
     /// There were more paths than are kept.
     pub overflow: bool,
 }
 
 impl Assets {
-    /// Counts a request for a path whose lines are known well enough; false if it must be parsed.
+    /// Notes one more request for a path whose lines are known well enough; false if it must be parsed.
     pub fn known(&mut self, path: &[u8]) -> bool {
         match self.paths.get_mut(path) {
             Some(a) if a.sights.len() >= MAX_SIGHTS => {
-                a.requests += 1;
+                a.more = true;
                 true
             }
             Some(_) => false,
-            None => self.paths.len() >= MAX_PATHS || path.len() > MAX_PATH_BYTES,
+            None => {
+                let passed_over = self.paths.len() >= MAX_PATHS || path.len() > MAX_PATH_BYTES;
+                self.overflow |= passed_over;
+                passed_over
+            }
         }
     }
 
@@ -78,9 +82,10 @@ impl Assets {
             return;
         }
         let a = self.paths.entry(path.to_vec()).or_default();
-        a.requests += 1;
         if a.sights.len() < MAX_SIGHTS {
             a.sights.push(sight);
+        } else {
+            a.more = true;
         }
     }
 
@@ -95,9 +100,10 @@ impl Assets {
                 continue;
             }
             let a = self.paths.entry(path).or_default();
-            a.requests += asset.requests;
+            a.more |= asset.more;
             for mut s in asset.sights {
                 if a.sights.len() >= MAX_SIGHTS {
+                    a.more = true;
                     break;
                 }
                 s.line += lines_before;

@@ -10,6 +10,11 @@ pub const RAW_BYTES: usize = 8 * 1024;
 const PER_CLIENT_RULE: u64 = 120;
 /// After them, so many of each day: behind a proxy all clients are one, and a later day may matter more.
 const PER_DAY: u64 = 24;
+/// And so many of a day and user agent, however many others came before: behind such a proxy the user agent
+/// is all that tells one client from another.
+const PER_AGENT: u8 = 4;
+/// User agents are told apart by so many values of a digest.
+const AGENTS: usize = 64;
 const DAY_MS: i64 = 86_400_000;
 /// Full lines kept of each grade, in one content.
 const PER_GRADE: usize = 20_000;
@@ -104,7 +109,7 @@ pub struct Hits {
     /// Counts by client and rule.
     pub counts: BTreeMap<(String, usize), Count>,
     kept: BTreeMap<(String, usize), u64>,
-    kept_of_day: BTreeMap<(String, usize, i64), u64>,
+    kept_of_day: BTreeMap<(String, usize, i64), OfDay>,
     per_grade: BTreeMap<Grade, usize>,
     raw_bytes: usize,
     /// All matched lines.
@@ -113,6 +118,38 @@ pub struct Hits {
     pub uncited: u64,
     /// Those of them that are more than a probe.
     pub uncited_serious: u64,
+}
+
+/// Lines of one client, rule and day that were kept.
+#[derive(Clone, Debug)]
+struct OfDay {
+    kept: u64,
+    by_agent: [u8; AGENTS],
+}
+
+impl Default for OfDay {
+    fn default() -> Self {
+        Self { kept: 0, by_agent: [0; AGENTS] }
+    }
+}
+
+impl OfDay {
+    /// Whether one more line is kept; `free`: the client has had few so far.
+    ///
+    /// The first of each sort are kept, so that what is kept of all is kept of every part of it.
+    fn keeps(&mut self, agent: Option<&[u8]>, free: bool) -> bool {
+        let h = super::digest(agent.unwrap_or_default());
+        let place = usize::try_from((h ^ (h >> 32)) % AGENTS as u64).unwrap_or(0);
+        let of_agent = self.by_agent.get_mut(place);
+        let keeps = free || self.kept < PER_DAY || of_agent.as_deref().is_some_and(|n| *n < PER_AGENT);
+        if keeps {
+            self.kept += 1;
+            if let Some(n) = of_agent {
+                *n = n.saturating_add(1);
+            }
+        }
+        keeps
+    }
 }
 
 /// The client under which those beyond [`MAX_COUNTS`] are counted.
@@ -145,16 +182,19 @@ impl Hits {
             hit.cut = true;
         }
         let of_grade = self.per_grade.entry(hit.grade).or_default();
-        let day = hit.at_ms.map_or(i64::MIN, |t| t.div_euclid(DAY_MS));
-        let of_day = self.kept_of_day.entry((key.0.clone(), key.1, day)).or_default();
-        let kept = self.kept.entry(key).or_default();
-        if *of_grade >= PER_GRADE || (*kept >= PER_CLIENT_RULE && *of_day >= PER_DAY) {
+        let keeps = *of_grade < PER_GRADE && {
+            let day = hit.at_ms.map_or(i64::MIN, |t| t.div_euclid(DAY_MS));
+            let of_day = self.kept_of_day.entry((key.0.clone(), key.1, day)).or_default();
+            let kept = self.kept.entry(key).or_default();
+            let keeps = of_day.keeps(hit.agent.as_deref(), *kept < PER_CLIENT_RULE);
+            *kept += u64::from(keeps);
+            keeps
+        };
+        if !keeps {
             self.uncited += 1;
             self.uncited_serious += u64::from(hit.grade > Grade::Probed);
             return;
         }
-        *kept += 1;
-        *of_day += 1;
         *of_grade += 1;
         self.raw_bytes += hit.raw.len();
         self.lines.push(hit);
@@ -236,6 +276,39 @@ pub(crate) mod tests {
         }
         assert_eq!(whole.lines, joined.lines);
         assert_eq!((whole.total, whole.uncited), (joined.total, joined.uncited));
+    }
+
+    #[test]
+    fn behind_a_proxy_a_line_of_another_user_agent_is_kept_however_late_it_comes_and_however_it_is_cut() {
+        let like = |agent: &str| Hit { agent: Some(agent.into()), ..hit("10.0.0.1", 1) };
+        let mut all = vec![like("scanner"); 3_000];
+        all.insert(2_500, like("python-requests"));
+        all.extend((0..3_000u64).map(|n| like(&format!("flood {n}"))));
+        all.push(like("python-requests"));
+        let number: Vec<Hit> = all.into_iter().zip(0..).map(|(h, offset)| Hit { offset, ..h }).collect();
+        let mut whole = Hits::default();
+        number.iter().cloned().for_each(|h| whole.push(h));
+        assert!(whole.lines.iter().any(|h| h.offset == 2_500));
+        assert!(whole.lines.len() <= PER_CLIENT_RULE as usize + AGENTS * usize::from(PER_AGENT));
+        for size in [97, 1_500, 2_501] {
+            let mut joined = Hits::default();
+            for part in number.chunks(size) {
+                let mut h = Hits::default();
+                part.iter().cloned().for_each(|l| h.push(l));
+                joined.append(h, 0);
+            }
+            assert_eq!(whole.lines, joined.lines, "{size}");
+        }
+    }
+
+    #[test]
+    fn when_a_grade_is_full_further_clients_cost_no_memory_but_their_count() {
+        let mut h = Hits::default();
+        for n in 0..PER_GRADE + 500 {
+            h.push(hit(&format!("client {n}"), 1));
+        }
+        assert_eq!((h.lines.len(), h.kept.len(), h.kept_of_day.len()), (PER_GRADE, PER_GRADE, PER_GRADE));
+        assert_eq!(h.counts.len(), PER_GRADE + 500);
     }
 
     #[test]

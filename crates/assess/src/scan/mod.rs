@@ -245,7 +245,9 @@ impl<'a> Scanner<'a> {
             self.out.nul.push((offset + at as u64, line));
         }
         let mut candidates = std::mem::take(&mut self.candidates);
-        self.setup.prefilter.candidates(block, &self.low, self.json, self.every_line, &mut candidates);
+        let how = prefilter::Look { escapes: self.json, every_line: self.every_line };
+        let assets = &mut self.out.assets;
+        self.setup.prefilter.candidates(block, &self.low, how, |p| assets.known(p), &mut candidates);
         // A header changes how the lines behind it are read: they are a part of their own.
         let is_header = |c: &&Candidate| block.get(c.start..c.end).is_some_and(line::is_header);
         let headers: Vec<usize> = if self.json {
@@ -291,18 +293,19 @@ impl<'a> Scanner<'a> {
             line_no += count_lines(block.get(counted..c.start).unwrap_or_default());
             counted = c.start;
             let low = std::mem::take(&mut self.low);
-            let plain = if c.hidden { None } else { low.get(c.start..c.end) };
+            let plain = if c.hidden { None } else { low.get(c.literal..c.end) };
             self.line(reader, text, plain, block_offset + c.start as u64, line_no + 1);
             self.low = low;
         }
         let offset = block_offset + range.start as u64;
         let before = self.out.lines;
-        let lines = count_lines(part) + u64::from(!part.ends_with(b"\n"));
+        let rest = block.get(counted..range.end).unwrap_or_default();
+        let lines = line_no - before + count_lines(rest) + u64::from(!part.ends_with(b"\n"));
         self.out.lines += lines;
         hours::block(reader, &mut self.out.hours, part, lines);
         self.every(reader, part, offset, before);
         self.out.bytes += part.len() as u64;
-        sample::block(reader, &mut self.sampler, &mut self.out, part, offset, before);
+        sample::block(reader, &mut self.sampler, &mut self.out, part, offset, (before, before + lines));
         self.columns = columns;
     }
 
@@ -347,7 +350,7 @@ impl<'a> Scanner<'a> {
         self.out.bytes += bytes;
     }
 
-    /// `plain`: the line in lower case, if no letter of it is hidden.
+    /// `plain`: the line in lower case, from its first literal on, if no letter of it is hidden.
     fn line(&mut self, reader: Reader<'_>, text: &[u8], plain: Option<&[u8]>, offset: u64, number: u64) {
         let text = trim_json(text, self.json);
         let Some(parsed) = reader.parse(text) else { return };
@@ -388,7 +391,7 @@ impl<'a> Scanner<'a> {
             via: via.map(|v| address(Some(v))),
             method: parsed.method.as_deref().map(<[u8]>::to_vec),
             path: target.stem.get(..1024).unwrap_or(&target.stem).to_vec(),
-            query_key: key(&target.query),
+            query_key: digest(&target.query),
             status: parsed.status,
             bytes: parsed.bytes,
             agent: parsed.agent.as_deref().map(|a| a.get(..512).unwrap_or(a).to_vec()),
@@ -409,8 +412,7 @@ impl<'a> Scanner<'a> {
 
     fn asset(&mut self, event: &Event<'_>, at_ms: Option<UnixMs>, offset: u64, number: u64) {
         let stem = &event.target.stem;
-        let is_asset = prefilter::ASSET_ENDINGS.iter().any(|e| stem.ends_with(e.as_bytes()));
-        if !is_asset {
+        if !prefilter::is_asset(stem) {
             return;
         }
         let (client, via) = event.line.client();
@@ -438,10 +440,10 @@ fn address(a: Option<&[u8]>) -> String {
     crate::fold::inert(a.get(..64).unwrap_or(a))
 }
 
-/// A digest that tells different queries apart.
-fn key(query: &[u8]) -> u64 {
+/// A digest that tells different texts apart.
+fn digest<'a>(bytes: impl IntoIterator<Item = &'a u8>) -> u64 {
     // FNV-1a: stable between runs and versions, which a keyed hash isn't.
-    query.iter().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3))
+    bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3))
 }
 
 fn count_lines(b: &[u8]) -> u64 {

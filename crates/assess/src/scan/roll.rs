@@ -70,9 +70,8 @@ pub type ByHour = BTreeMap<i64, Sought>;
 fn key(line: &Line<'_>, at_ms: Option<UnixMs>) -> Option<(u64, u64)> {
     let (target, second) = (line.target.as_deref()?, at_ms?.div_euclid(1000));
     let method = line.method.as_deref().unwrap_or_default();
-    // FNV-1a, then mixed, so that all bits are good.
-    let each = method.iter().chain(b" ").chain(target);
-    let h = each.fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3));
+    // Mixed, so that all bits are good.
+    let h = super::digest(method.iter().chain(b" ").chain(target));
     let h = (h ^ (h >> 32)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let time = u64::try_from(second).unwrap_or(0) & ((1 << TIME_BITS) - 1);
     Some((h >> TIME_BITS, time))

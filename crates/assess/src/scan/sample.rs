@@ -49,17 +49,17 @@ pub(super) struct Sampler {
     last: Option<Sample>,
 }
 
-/// Samples a block of whole lines.
+/// Samples a block of whole lines; before it stand the first, behind it the second number of lines.
 pub(super) fn block(
     reader: Reader<'_>,
     state: &mut Sampler,
     out: &mut Findings,
     block: &[u8],
     offset: u64,
-    lines_before: u64,
+    (before, behind): (u64, u64),
 ) {
     let mut at = 0;
-    let mut line = lines_before;
+    let mut line = before;
     let mut dense = offset < DENSE_BYTES;
     let last_start = last_line_start(block);
     let mut previous_in_block: Option<(usize, u64)> = None;
@@ -87,8 +87,7 @@ pub(super) fn block(
         if dense {
             at = end + 1;
         } else {
-            line +=
-                memchr::memchr_iter(b'\n', block.get(end + 1..last_start).unwrap_or_default()).count() as u64;
+            line = behind - 1;
             at = last_start;
         }
     }

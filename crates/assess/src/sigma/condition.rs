@@ -41,6 +41,26 @@ impl Condition {
         }
     }
 
+    fn cost(&self, named: &Named) -> u32 {
+        match self {
+            Self::One(name) => named.iter().find(|(n, _)| n == name).map_or(0, |(_, s)| s.cost()),
+            Self::Not(c) => c.cost(named),
+            Self::And(l) | Self::Or(l) => l.iter().map(|c| c.cost(named)).sum(),
+        }
+    }
+
+    /// Puts what costs least first; the answer is the same in any order.
+    pub(super) fn order(&mut self, named: &Named) {
+        match self {
+            Self::One(_) => {}
+            Self::Not(c) => c.order(named),
+            Self::And(l) | Self::Or(l) => {
+                l.iter_mut().for_each(|c| c.order(named));
+                l.sort_by_key(|c| c.cost(named));
+            }
+        }
+    }
+
     pub(super) fn literals(&self, named: &Named) -> Option<Vec<String>> {
         match self {
             Self::One(name) => named.iter().find(|(n, _)| n == name).and_then(|(_, s)| s.literals()),

@@ -56,7 +56,7 @@ fn rule(doc: &Value, builtin: bool) -> Result<Rule, String> {
     if title.is_empty() {
         return Err("a rule without a title".into());
     }
-    let detection =
+    let mut detection =
         detection(doc.get("detection").ok_or_else(|| format!("`{title}`: no detection"))?, builtin)
             .map_err(|e| format!("`{title}`: {e}"))?;
     let tags: Vec<String> = doc
@@ -109,6 +109,7 @@ fn rule(doc: &Value, builtin: bool) -> Result<Rule, String> {
         Some(l) => Some(l.iter().filter_map(Value::as_str).map(str::to_ascii_lowercase).collect()),
         None => detection.literals(),
     };
+    detection.order();
     let mut id = text("id");
     if id.is_empty() {
         id = format!("no-id:{title}");

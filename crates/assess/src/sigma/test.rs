@@ -89,6 +89,27 @@ impl Selection {
         }
     }
 
+    /// What an answer costs, roughly: a regular expression most.
+    pub(super) fn cost(&self) -> u32 {
+        match self {
+            Self::All(tests) => tests.iter().map(FieldTest::cost).sum(),
+            Self::Any(groups) => groups.iter().flatten().map(FieldTest::cost).sum(),
+            Self::Keywords { words, .. } => words.iter().map(|w| 3 * w.cost()).sum(),
+        }
+    }
+
+    /// Puts what costs least first; the answer is the same in any order.
+    pub(super) fn order(&mut self) {
+        match self {
+            Self::All(tests) => tests.sort_by_key(FieldTest::cost),
+            Self::Any(groups) => {
+                groups.iter_mut().for_each(|g| g.sort_by_key(FieldTest::cost));
+                groups.sort_by_key(|g| g.iter().map(FieldTest::cost).sum::<u32>());
+            }
+            Self::Keywords { .. } => {}
+        }
+    }
+
     pub(super) fn uses(&self, field: &str) -> bool {
         match self {
             Self::All(t) => t.iter().any(|t| t.field == field),
@@ -230,6 +251,10 @@ impl FieldTest {
         Ok(Self { field, all, spellings, wants })
     }
 
+    fn cost(&self) -> u32 {
+        self.wants.iter().map(Want::cost).sum()
+    }
+
     fn answer(&self, e: &Event<'_>) -> Answer {
         if let [Want::Exists(want)] = self.wants.as_slice() {
             let there = e.exists(&self.field);
@@ -279,6 +304,14 @@ impl Want {
         }
     }
 
+    fn cost(&self) -> u32 {
+        match self {
+            Self::Regex(_) => 50,
+            Self::Text { how: How::Contains, .. } => 10,
+            Self::Text { .. } | Self::Number(..) | Self::Network(..) | Self::Exists(_) | Self::Absent => 1,
+        }
+    }
+
     fn holds(&self, v: &[u8]) -> bool {
         match self {
             Self::Regex(r) => r.is_match(v),
@@ -291,18 +324,15 @@ impl Want {
                 .and_then(|s| s.parse().ok())
                 .is_some_and(|a: IpAddr| within(a, *net, *bits)),
             Self::Text { text, how, cased } => {
-                let folded;
-                let v = if *cased {
-                    v
-                } else {
-                    folded = v.to_ascii_lowercase();
-                    folded.as_slice()
+                let same = |part: Option<&[u8]>| {
+                    part.is_some_and(|p| if *cased { p == text } else { p.eq_ignore_ascii_case(text) })
                 };
                 match how {
-                    How::Equals => v == text.as_slice(),
-                    How::Contains => memchr::memmem::find(v, text).is_some(),
-                    How::Starts => v.starts_with(text),
-                    How::Ends => v.ends_with(text),
+                    How::Equals => same(Some(v)),
+                    How::Contains if *cased => memchr::memmem::find(v, text).is_some(),
+                    How::Contains => memchr::memmem::find(&v.to_ascii_lowercase(), text).is_some(),
+                    How::Starts => same(v.get(..text.len())),
+                    How::Ends => same(v.len().checked_sub(text.len()).and_then(|at| v.get(at..))),
                 }
             }
             Self::Exists(_) | Self::Absent => false,

@@ -55,8 +55,8 @@ pub(super) fn suspects(
     for (i, c) in contents.iter().enumerate() {
         let Some(f) = c.findings.as_ref().filter(|_| !skip.contains(&i) && !is_foreign(c)) else { continue };
         history = crate::scan::hits::earliest(history, f.first_ms);
-        for (path, Asset { sights, requests }) in &f.assets.paths {
-            if *requests > sights.len() as u64 {
+        for (path, Asset { sights, more }) in &f.assets.paths {
+            if *more {
                 crowd.insert(path);
             }
             all.entry(path).or_default().extend(sights.iter().map(|s| (s, c.name.as_str())));

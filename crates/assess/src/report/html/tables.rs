@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::finding::{Assessment, Chain, Grade, Step};
+use crate::finding::{Assessment, Chain, Grade, InputFile, ReadState, Step};
 use crate::report::figures::{self, Times};
 use crate::report::html::t;
 use crate::report::plain::visible_within;
@@ -65,8 +65,9 @@ fn evidence(a: &Assessment, times: &Times) -> Markup {
         table {
             caption { "Each step with the line that it rests on: file, line number and byte offset in the unpacked file." }
             thead { tr { th { "Step" } th { "Time" } th { "What" } th { "Client" } th { "Answer" } th { "Rule" } } }
-            tbody {
-                @for (chain, n, step) in rows.iter().take(MOST_ROWS) {
+            // A body each, so that no page ends between a step and its line.
+            @for (chain, n, step) in rows.iter().take(MOST_ROWS) {
+                tbody class="step" {
                     tr class="lead" {
                         td class="k" data-label="Step" { b { (chain.number) "." (n) } }
                         td data-label="Time" { span { (when(step, times)) } }
@@ -295,6 +296,14 @@ fn inventory(a: &Assessment, times: &Times) -> Markup {
     }
 }
 
+/// Why a file has no digest.
+fn no_digest(i: &InputFile) -> &'static str {
+    match i.read {
+        ReadState::Whole if i.inside.is_some() => "no SHA-256 of its own: see that of the packed file",
+        _ => "no SHA-256 (not readable, or --no-hash)",
+    }
+}
+
 fn inputs(a: &Assessment, times: &Times) -> Markup {
     html! {
         h2 { "What was read" }
@@ -305,7 +314,7 @@ fn inputs(a: &Assessment, times: &Times) -> Markup {
                     tr {
                         td data-label="File" { span {
                             (visible_within(&i.name, 200)) br;
-                            span class="soft mono" { (i.sha256.as_deref().unwrap_or("no SHA-256 (not readable, or --no-hash)")) }
+                            span class="soft mono" { (i.sha256.as_deref().unwrap_or(no_digest(i))) }
                             span class="soft" { ", " (figures::size(i.bytes)) }
                         } }
                         td data-label="Kind" { span {
