@@ -263,3 +263,42 @@ async fn an_assumed_breach_ends_everything_and_is_over_when_nothing_is_left() {
     .await;
     ward.obey(&mut phone).await;
 }
+
+#[tokio::test]
+async fn the_command_line_shows_keys_rotates_them_and_says_what_a_breach_has_left() {
+    let house = House::start(env!("CARGO_BIN_EXE_matron"), &[]).unwrap();
+    let run = |arguments: &[&str]| {
+        let output = house.matron(arguments).unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap(), String::from_utf8_lossy(&text).into_owned())
+    };
+    let why = ["--reason", "a test", "--yes"];
+    let (code, said) = run(&["admin", "join", "--token", house.token(), "--name", "Ada Example"]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(run(&["signin", "--yes"]).0, 0);
+    let (code, said) = run(&["keys", "show"]);
+    assert_eq!(code, 0, "{said}");
+    for part in ["contact", "at the installation", "epoch 1", "push certificate"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let (code, said) = run(&["keys", "rotate", "contcat", why[0], why[1], why[2]]);
+    assert!(code == 2 && said.contains("one of identity, contact"), "{said}");
+    let (code, said) = run(&["keys", "rotate", "contact", "index", why[0], why[1], why[2]]);
+    assert_eq!(code, 0, "{said}");
+    let (_, said) = run(&["keys", "show", "--json"]);
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((said["epoch"].as_u64(), said["keys"][1]["epoch"].as_u64()), (Some(2), Some(2)));
+    assert!(run(&["assume-breach", "status"]).1.contains("no breach was assumed"));
+    let (code, said) = run(&["assume-breach", why[0], why[1], why[2]]);
+    assert!(code == 0 && said.contains("counts no more"), "{said}");
+    assert_ne!(run(&["assume-breach", "status"]).0, 0, "the session has ended");
+    let (code, said) = run(&["signin", "--yes"]);
+    assert_eq!(code, 0, "{said}");
+    let (code, said) = run(&["assume-breach", "status"]);
+    assert_eq!(code, 1, "{said}");
+    for part in ["1 key to be replaced", "root key, CA", "not all is done yet"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let (code, said) = run(&["ledger", "verify"]);
+    assert_eq!(code, 0, "{said}");
+}
