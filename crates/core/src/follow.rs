@@ -314,13 +314,14 @@ fn project_effect(
     remembered: &mut Vec<Remember>,
 ) -> Result<(), StoreError> {
     match effect {
-        Effect::PersonJoined { person, role, group, key_id, .. } => {
+        Effect::PersonJoined { person, role, group, key_id, .. }
+        | Effect::PasskeyJoined { person, role, group, key_id, .. } => {
             let group = group.map(|g| g.as_str().to_owned());
             tx.put_person(person, role.name(), group.as_deref(), at_ms)?;
             tx.put_person_key(person, key_id, at_ms)?;
             remembered.push(Remember::Person(person, role, group));
         }
-        Effect::PersonKeyAdded { person, key_id, .. } => tx.put_person_key(person, key_id, at_ms)?,
+        Effect::PersonKeyAdded { person, key_id, .. } | Effect::PasskeyAdded { person, key_id, .. } => tx.put_person_key(person, key_id, at_ms)?,
         Effect::PersonRemoved { person } => {
             tx.remove_person(person, at_ms)?;
             remembered.push(Remember::PersonLeft(person));

@@ -253,6 +253,41 @@ pub enum Effect {
         #[n(1)]
         value: u32,
     },
+    /// A person may sign orders, by a passkey.
+    #[n(140)]
+    PasskeyJoined {
+        /// Who.
+        #[n(0)]
+        person: PersonId,
+        /// What they may do.
+        #[n(1)]
+        role: Role,
+        /// For whose phones, when the role is bound to a group.
+        #[n(2)]
+        group: Option<Group>,
+        /// The key's id.
+        #[n(3)]
+        key_id: KeyId,
+        /// The key with its site, as the order has it.
+        #[n(4)]
+        passkey: Opaque,
+        /// Their name.
+        #[n(5)]
+        name: PersonalSealed,
+    },
+    /// A person has one more passkey.
+    #[n(141)]
+    PasskeyAdded {
+        /// Whose.
+        #[n(0)]
+        person: PersonId,
+        /// The key's id.
+        #[n(1)]
+        key_id: KeyId,
+        /// The key with its site, as the order has it.
+        #[n(2)]
+        passkey: Opaque,
+    },
     /// An order that waited for another signature was ended: it is refused for good.
     #[n(120)]
     Rejected {

@@ -66,6 +66,9 @@ pub enum PasskeyError {
     /// A key of another kind, or not in canonical form.
     #[error("the passkey is neither ES256 on P-256 nor EdDSA on Ed25519 in canonical COSE")]
     Key,
+    /// A site that is not the key's own, or one without TLS.
+    #[error("the passkey's origin is not its relying party's, by https")]
+    Site,
     /// The browser's words are unreadable, or of another ceremony.
     #[error("the browser's client data is not that of an assertion")]
     ClientData,
@@ -122,15 +125,40 @@ enum Public {
     Ed25519([u8; 32]),
 }
 
+impl Assertion {
+    /// The authenticator's own count, unchecked. `None` when the data is too short for one.
+    #[must_use]
+    pub fn sign_count(&self) -> Option<u32> {
+        let count = self.authenticator_data.get(33..AUTHENTICATOR_DATA)?;
+        Some(u32::from_be_bytes(count.try_into().ok()?))
+    }
+}
+
 impl Passkey {
-    /// Reads [`crate::PersonKey::public`], and that the key in it is one that can be verified.
+    /// Reads [`crate::PersonKey::public`], and that the key in it is one that can be verified, for a site that a
+    /// browser would let sign: `https`, or this very machine, by the relying party's own name.
     ///
     /// # Errors
-    /// [`PasskeyError::Bytes`] or [`PasskeyError::Key`].
+    /// [`PasskeyError::Bytes`], [`PasskeyError::Key`] or [`PasskeyError::Site`].
     pub fn read(public: &[u8]) -> Result<Self, PasskeyError> {
         let key: Self = bytes::decode(public)?;
         public_key(&key.cose)?;
-        Ok(key)
+        if key.is_for_its_own_site() { Ok(key) } else { Err(PasskeyError::Site) }
+    }
+
+    fn is_for_its_own_site(&self) -> bool {
+        let local = self.rp_id == "localhost";
+        let address = self
+            .origin
+            .strip_prefix("https://")
+            .or_else(|| self.origin.strip_prefix("http://").filter(|_| local));
+        let Some(address) = address else { return false };
+        let (host, port) = match address.split_once(':') {
+            Some((host, port)) => (host, port.parse::<u16>().is_ok()),
+            None => (address, true),
+        };
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.');
+        port && host == self.rp_id && !host.is_empty() && host.len() <= 253 && host.bytes().all(plain)
     }
 
     /// Checks an assertion whose challenge has to be `challenge`, the SHA-256 of an order's bytes.

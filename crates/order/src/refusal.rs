@@ -140,11 +140,15 @@ pub enum Refusal {
     OldKeyStillNeeded = 107,
     #[error("this key is not one of yours, or it is your only one; add another one first")]
     KeyStays = 108,
+    #[error(
+        "the passkey's own count of its signatures went back, as that of a copy does; remove it, and find out where the copy is"
+    )]
+    PasskeyCopied = 130,
 }
 
 impl Refusal {
     /// Every refusal, in the order of its number.
-    pub const ALL: [Refusal; 62] = [
+    pub const ALL: [Refusal; 63] = [
         Self::Unreadable,
         Self::BadSignature,
         Self::UnknownSigner,
@@ -207,6 +211,7 @@ impl Refusal {
         Self::ResealCapReached,
         Self::OldKeyStillNeeded,
         Self::KeyStays,
+        Self::PasskeyCopied,
     ];
 
     /// Its number in the ledger and on the wire.

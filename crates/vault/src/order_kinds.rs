@@ -1,11 +1,11 @@
 //! What each kind of order comes to, once its signer is known to be allowed it.
 
-use ledger::{Effect, SigningPublicKey, Subject};
+use ledger::{Effect, Opaque, SigningPublicKey, Subject};
 use minicbor::Decode;
-use model::{Compartment, EnrolmentId, Role, SealedRow, TimeMs};
+use model::{Compartment, EnrolmentId, KeyId, Role, SealedRow, TimeMs};
 use order::{
-    ApiScope, InviteAnswer, InviteSecrets, JoinSecrets, OpenAnswer, OpenedField, Order, OrderKind, PersonKey,
-    Refusal, Scheme, VerifiedOrder, encode, key_id,
+    ApiScope, InviteAnswer, InviteSecrets, JoinSecrets, OpenAnswer, OpenedField, Order, OrderKind, Passkey,
+    PersonKey, Refusal, Scheme, VerifiedOrder, encode, key_id,
 };
 use zeroize::Zeroizing;
 
@@ -45,6 +45,17 @@ fn text(value: &str, most_chars: usize) -> Result<(), Refusal> {
     if fine { Ok(()) } else { Err(Refusal::BadArgument) }
 }
 
+/// An Ed25519 key's bytes, or `None` for a passkey; either one that signatures can be verified with.
+fn signing_key(key: &PersonKey) -> Result<Option<SigningPublicKey>, Refusal> {
+    match key.scheme {
+        Scheme::Ed25519 => {
+            let public = key.public.as_slice().try_into().map_err(|_| Refusal::BadArgument)?;
+            Ok(Some(SigningPublicKey(public)))
+        }
+        Scheme::Passkey => Passkey::read(&key.public).map(|_| None).map_err(|_| Refusal::BadArgument),
+    }
+}
+
 impl Chamber {
     pub(crate) fn join_first(
         &mut self,
@@ -66,7 +77,7 @@ impl Chamber {
         group: Option<model::Group>,
         arguments_bytes: &[u8],
     ) -> Result<Consequence, Refusal> {
-        let public_key = self.new_key(key)?;
+        let key_id = self.new_key(key)?;
         let secrets: JoinSecrets = arguments(arguments_bytes)?;
         text(&secrets.name, 200)?;
         if role == Role::WardManager && group.is_none() {
@@ -75,19 +86,17 @@ impl Chamber {
         let person = self.keys.file.derive_key.person(&order.id);
         let name = self.people_keys.seal(Subject::from(person), secrets.name.as_bytes(), &self.rng);
         let name = name.map_err(|e| self.fail(e))?;
-        let key_id = key_id(&public_key.0);
-        Ok(Consequence::of(Effect::PersonJoined { person, role, group, key_id, public_key, name }))
+        Ok(Consequence::of(match signing_key(key)? {
+            Some(public_key) => Effect::PersonJoined { person, role, group, key_id, public_key, name },
+            None => Effect::PasskeyJoined { person, role, group, key_id, passkey: Opaque(key.public.clone()), name },
+        }))
     }
 
-    fn new_key(&self, key: &PersonKey) -> Result<SigningPublicKey, Refusal> {
-        if key.scheme != Scheme::Ed25519 {
-            return Err(Refusal::BadArgument);
-        }
-        let public: [u8; 32] = key.public.clone().try_into().map_err(|_| Refusal::BadArgument)?;
-        if self.state.keys.contains_key(&key_id(&public)) {
-            return Err(Refusal::KeyAlreadyKnown);
-        }
-        Ok(SigningPublicKey(public))
+    /// The id of a key that can be verified with and that nobody has yet.
+    fn new_key(&self, key: &PersonKey) -> Result<KeyId, Refusal> {
+        signing_key(key)?;
+        let id = key_id(&key.public);
+        if self.state.keys.contains_key(&id) { Err(Refusal::KeyAlreadyKnown) } else { Ok(id) }
     }
 
     /// What an allowed order comes to.
@@ -106,9 +115,11 @@ impl Chamber {
                 self.person_joins(order, key, *role, group.clone(), arguments_bytes)
             }
             OrderKind::AddKey { key } => {
-                let public_key = self.new_key(key)?;
-                let key_id = key_id(&public_key.0);
-                Ok(Consequence::of(Effect::PersonKeyAdded { person: signer.person, key_id, public_key }))
+                let (key_id, person) = (self.new_key(key)?, signer.person);
+                Ok(Consequence::of(match signing_key(key)? {
+                    Some(public_key) => Effect::PersonKeyAdded { person, key_id, public_key },
+                    None => Effect::PasskeyAdded { person, key_id, passkey: Opaque(key.public.clone()) },
+                }))
             }
             OrderKind::RemovePerson { person } => {
                 let p = self.state.people.get(person).filter(|p| p.present).ok_or(Refusal::BadArgument)?;

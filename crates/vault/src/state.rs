@@ -11,6 +11,8 @@ use model::{
     OrderId, PersonId, Role, TimeMs,
 };
 
+use order::{Assertion, PersonKey, Scheme};
+
 use crate::Error;
 use crate::budget::Budgets;
 use crate::declared::DeclaredState;
@@ -28,10 +30,18 @@ pub(crate) struct Person {
 }
 
 /// A key and whose it is.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct HeldKey {
     pub(crate) person: PersonId,
-    pub(crate) public: SigningPublicKey,
+    pub(crate) key: PersonKey,
+    /// How often it had signed, by its own count, in the newest order that was accepted; always 0 where it keeps none.
+    pub(crate) sign_count: u32,
+}
+
+impl HeldKey {
+    fn new(person: PersonId, scheme: Scheme, public: &[u8]) -> Self {
+        Self { person, key: PersonKey { scheme, public: public.to_vec() }, sign_count: 0 }
+    }
 }
 
 /// One phone's place in the house, from its invitation on.
@@ -271,6 +281,13 @@ impl State {
         self.heard.bodies.get(&number).is_some_and(|known| *known == digest_of(word))
     }
 
+    /// Keeps the highest count that a passkey has signed with.
+    fn note_sign_count(&mut self, key: &KeyId, signature: &Opaque) {
+        let Some(held) = self.keys.get_mut(key).filter(|k| k.key.scheme == Scheme::Passkey) else { return };
+        let count = order::decode::<Assertion>(&signature.0).ok().and_then(|a| a.sign_count());
+        held.sign_count = held.sign_count.max(count.unwrap_or(0));
+    }
+
     /// Takes in the next entry, which was written at `at_ms`. Nothing else may count here, or a replay
     /// would come to another state.
     pub(crate) fn apply(&mut self, body: &Body, at_ms: TimeMs) {
@@ -290,8 +307,12 @@ impl State {
                 self.root_key = Some(*root_key);
                 self.first_token = Some(*first_token_key);
             }
-            Body::OrderAccepted { order, digest, person, effect, counted, .. } => {
+            Body::OrderAccepted { order, digest, signer, person, signature, effect, counted, .. } => {
                 self.held.remove(order);
+                self.note_sign_count(signer, signature);
+                for a in counted.iter().flat_map(|c| &c.approvals) {
+                    self.note_sign_count(&a.key, &a.signature);
+                }
                 let approved = counted.as_ref().is_some_and(|c| !c.approvals.is_empty());
                 if let (Some(c), Some(role)) = (counted, self.people.get(person).map(|p| p.role)) {
                     self.budgets.spend(c.duty, (*person, role), approved, c.count, at_ms);
@@ -396,10 +417,20 @@ impl State {
                 let joined = Person { role: *role, group: group.clone(), present: true };
                 self.people.insert(*person, joined);
                 self.two_administrators |= self.administrators() >= 2;
-                self.keys.insert(*key_id, HeldKey { person: *person, public: *public_key });
+                self.keys.insert(*key_id, HeldKey::new(*person, Scheme::Ed25519, &public_key.0));
+            }
+            Effect::PasskeyJoined { person, role, group, key_id, passkey, .. } => {
+                self.first_token = None;
+                let joined = Person { role: *role, group: group.clone(), present: true };
+                self.people.insert(*person, joined);
+                self.two_administrators |= self.administrators() >= 2;
+                self.keys.insert(*key_id, HeldKey::new(*person, Scheme::Passkey, &passkey.0));
             }
             Effect::PersonKeyAdded { person, key_id, public_key } => {
-                self.keys.insert(*key_id, HeldKey { person: *person, public: *public_key });
+                self.keys.insert(*key_id, HeldKey::new(*person, Scheme::Ed25519, &public_key.0));
+            }
+            Effect::PasskeyAdded { person, key_id, passkey } => {
+                self.keys.insert(*key_id, HeldKey::new(*person, Scheme::Passkey, &passkey.0));
             }
             Effect::PersonRemoved { person } => {
                 self.remove_person(person);

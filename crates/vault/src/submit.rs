@@ -121,8 +121,7 @@ impl Chamber {
         }
         let (_, person) = self.state.holder_of(&id)?;
         debug_assert!(person.present);
-        let held = self.state.keys.get(&id)?;
-        Some(PersonKey { scheme: Scheme::Ed25519, public: held.public.0.to_vec() })
+        self.state.keys.get(&id).map(|held| held.key.clone())
     }
 
     /// A stranger's order is counted, not written: strangers must not be able to fill the ledger.
@@ -195,6 +194,7 @@ impl Chamber {
     fn decide(&mut self, verified: &VerifiedOrder, submitted: &Submitted) -> Result<Allowed, Stop> {
         let order = verified.order();
         self.check_times_and_reason(order)?;
+        self.check_passkeys_are_no_copies(verified)?;
         let join_first = matches!(order.kind, OrderKind::JoinFirst { .. });
         let mut people = self.signatories(verified);
         // Whoever may not sign it even when it is harmless does not get it parsed. Beside someone who may, a
@@ -226,6 +226,22 @@ impl Chamber {
             *signers = people.iter().map(|p| p.key).collect();
         }
         Ok(Allowed { signer, counted: Some(counted), consequence })
+    }
+
+    /// Where someone signs in, the passkey's count has to have risen. Not with other orders: one that waited for a
+    /// second signature comes with the count of when it was made. A passkey that keeps no count stays at 0.
+    fn check_passkeys_are_no_copies(&mut self, verified: &VerifiedOrder) -> Result<(), Refusal> {
+        if !matches!(verified.order().kind, OrderKind::Grant { .. }) {
+            return Ok(());
+        }
+        for (key, said) in verified.asserted() {
+            let before = self.state.keys.get(key).map_or(0, |k| k.sign_count);
+            if said.sign_count <= before && before > 0 {
+                self.alarm(AlarmKind::ForgedOrders).refusal = Some(Refusal::PasskeyCopied.number());
+                return Err(Refusal::PasskeyCopied);
+            }
+        }
+        Ok(())
     }
 
     /// Whether this person's role may sign it, for these phones.
@@ -342,9 +358,13 @@ impl Chamber {
     /// What others should know of, whoever signed it.
     fn tell_of_effect(&mut self, order: &Order, signer: &Signer, consequence: &Consequence) {
         let (kind, person) = match &consequence.effect {
-            Effect::PersonJoined { person, .. } => (AlarmKind::PersonAdded, *person),
+            Effect::PersonJoined { person, .. } | Effect::PasskeyJoined { person, .. } => {
+                (AlarmKind::PersonAdded, *person)
+            }
             Effect::PersonRemoved { person } => (AlarmKind::PersonRemoved, *person),
-            Effect::PersonKeyAdded { person, .. } => (AlarmKind::KeyAdded, *person),
+            Effect::PersonKeyAdded { person, .. } | Effect::PasskeyAdded { person, .. } => {
+                (AlarmKind::KeyAdded, *person)
+            }
             Effect::StandingMade { .. } | Effect::StandingEnded { .. } => {
                 (AlarmKind::StandingChanged, signer.person)
             }

@@ -16,7 +16,7 @@ pub(crate) struct Chain {
     head: Digest,
     root_key: Option<Digest>,
     first_token: Option<[u8; 32]>,
-    keys: HashMap<KeyId, (PersonId, [u8; 32])>,
+    keys: HashMap<KeyId, (PersonId, PersonKey)>,
     remembered: Option<Seen>,
     /// Signatures that were checked.
     pub(crate) orders: u64,
@@ -34,6 +34,8 @@ pub(crate) fn kind_of(body: &Body) -> &'static str {
         Body::OrderAccepted { effect, .. } => match effect {
             Effect::PersonJoined { .. } => "person_joined",
             Effect::PersonKeyAdded { .. } => "person_key_added",
+            Effect::PasskeyJoined { .. } => "passkey_joined",
+            Effect::PasskeyAdded { .. } => "passkey_added",
             Effect::PersonRemoved { .. } => "person_removed",
             Effect::Invited { .. } => "invited",
             Effect::InvitationWithdrawn { .. } => "invitation_withdrawn",
@@ -158,9 +160,9 @@ impl Chain {
             Body::Genesis { .. } => Err(format!("entry {n} begins the ledger a second time")),
             _ if n == 0 => Err("entry 0 is not a ledger's beginning".into()),
             Body::OrderAccepted { order, digest, signer, person, bytes, signature, effect, counted } => {
-                let of = |key, signature: &ledger::Opaque| OrderSignature {
+                let of = |key: KeyId, signature: &ledger::Opaque| OrderSignature {
                     key,
-                    scheme: Scheme::Ed25519,
+                    scheme: self.keys.get(&key).map_or(Scheme::Ed25519, |(_, k)| k.scheme),
                     signature: signature.0.clone(),
                 };
                 let mut signers = vec![(*signer, *person)];
@@ -191,21 +193,26 @@ impl Chain {
     }
 
     fn find_key(&self, id: KeyId, kind: &OrderKind, person: PersonId) -> Option<PersonKey> {
-        let public = if matches!(kind, OrderKind::JoinFirst { .. }) {
-            self.first_token.filter(|t| key_id(t) == id)?
-        } else {
-            let (holder, public) = self.keys.get(&id)?;
-            (*holder == person).then_some(*public)?
-        };
-        Some(PersonKey { scheme: Scheme::Ed25519, public: public.to_vec() })
+        if matches!(kind, OrderKind::JoinFirst { .. }) {
+            let token = self.first_token.filter(|t| key_id(t) == id)?;
+            return Some(PersonKey { scheme: Scheme::Ed25519, public: token.to_vec() });
+        }
+        self.keys.get(&id).filter(|(holder, _)| *holder == person).map(|(_, key)| key.clone())
     }
 
     fn effect(&mut self, effect: &Effect) {
         match effect {
             Effect::PersonJoined { person, key_id, public_key, .. }
             | Effect::PersonKeyAdded { person, key_id, public_key } => {
+                let key = PersonKey { scheme: Scheme::Ed25519, public: public_key.0.to_vec() };
                 self.first_token = None;
-                self.keys.insert(*key_id, (*person, public_key.0));
+                self.keys.insert(*key_id, (*person, key));
+            }
+            Effect::PasskeyJoined { person, key_id, passkey, .. }
+            | Effect::PasskeyAdded { person, key_id, passkey } => {
+                let key = PersonKey { scheme: Scheme::Passkey, public: passkey.0.clone() };
+                self.first_token = None;
+                self.keys.insert(*key_id, (*person, key));
             }
             Effect::PersonRemoved { person } => self.keys.retain(|_, (holder, _)| holder != person),
             _ => {}

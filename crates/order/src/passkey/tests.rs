@@ -175,6 +175,29 @@ fn one_bit_turned_anywhere_in_an_assertion_is_refused() {
 }
 
 #[test]
+fn a_key_signs_for_its_own_site_and_over_tls_alone() {
+    let cose = Authenticator::ed25519().passkey().cose;
+    let read = |rp_id: &str, origin: &str| {
+        let key = Passkey { rp_id: rp_id.into(), origin: origin.into(), cose: cose.clone() };
+        Passkey::read(&bytes::encode(&key)).map(drop)
+    };
+    assert_eq!(read("matron.example.org", "https://matron.example.org"), Ok(()));
+    assert_eq!(read("matron.example.org", "https://matron.example.org:8444"), Ok(()));
+    assert_eq!(read("localhost", "http://localhost:8444"), Ok(()));
+    for (rp_id, origin) in [
+        ("matron.example.org", "http://matron.example.org"),
+        ("matron.example.org", "https://example.org"),
+        ("matron.example.org", "https://matron.example.org.example.com"),
+        ("matron.example.org", "https://matron.example.org:8444/console"),
+        ("matron.example.org", "https://matron.example.org:"),
+        ("", "https://"),
+        ("Matron", "https://Matron"),
+    ] {
+        assert_eq!(read(rp_id, origin), Err(PasskeyError::Site), "{rp_id} {origin}");
+    }
+}
+
+#[test]
 fn a_key_is_written_in_one_way_alone() {
     let cose = Authenticator::p256().passkey().cose;
     assert!(Passkey::read(&bytes::encode(&site(cose.clone()))).is_ok());
