@@ -9,6 +9,7 @@ mod faults;
 mod give_back;
 mod hostile;
 mod limits;
+mod passkeys;
 mod renewal;
 mod restored;
 mod rotation;
