@@ -321,7 +321,9 @@ fn project_effect(
             tx.put_person_key(person, key_id, at_ms)?;
             remembered.push(Remember::Person(person, role, group));
         }
-        Effect::PersonKeyAdded { person, key_id, .. } | Effect::PasskeyAdded { person, key_id, .. } => tx.put_person_key(person, key_id, at_ms)?,
+        Effect::PersonKeyAdded { person, key_id, .. } | Effect::PasskeyAdded { person, key_id, .. } => {
+            tx.put_person_key(person, key_id, at_ms)?
+        }
         Effect::PersonRemoved { person } => {
             tx.remove_person(person, at_ms)?;
             remembered.push(Remember::PersonLeft(person));

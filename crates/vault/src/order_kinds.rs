@@ -88,7 +88,14 @@ impl Chamber {
         let name = name.map_err(|e| self.fail(e))?;
         Ok(Consequence::of(match signing_key(key)? {
             Some(public_key) => Effect::PersonJoined { person, role, group, key_id, public_key, name },
-            None => Effect::PasskeyJoined { person, role, group, key_id, passkey: Opaque(key.public.clone()), name },
+            None => Effect::PasskeyJoined {
+                person,
+                role,
+                group,
+                key_id,
+                passkey: Opaque(key.public.clone()),
+                name,
+            },
         }))
     }
 

@@ -209,9 +209,10 @@ fn effect_summary(effect: &Effect) -> (&'static str, Value) {
         Effect::PersonKeyAdded { person, key_id, .. } => {
             ("person_key_added", json!({ "person": person, "key": key_id }))
         }
-        Effect::PasskeyJoined { person, role, group, key_id, .. } => {
-            ("passkey_joined", json!({ "person": person, "role": role.name(), "group": group, "key": key_id }))
-        }
+        Effect::PasskeyJoined { person, role, group, key_id, .. } => (
+            "passkey_joined",
+            json!({ "person": person, "role": role.name(), "group": group, "key": key_id }),
+        ),
         Effect::PasskeyAdded { person, key_id, .. } => {
             ("passkey_added", json!({ "person": person, "key": key_id }))
         }

@@ -33,14 +33,12 @@ impl Authenticator {
         let client = format!(
             r#"{{"type":"webauthn.get","challenge":"{challenge}","origin":"https://matron.example.org","crossOrigin":false}}"#
         );
-        let data =
-            [&sha256(b"matron.example.org").0[..], &[0x05], &self.count.to_be_bytes()].concat();
+        let data = [&sha256(b"matron.example.org").0[..], &[0x05], &self.count.to_be_bytes()].concat();
         let signature = self.secret.sign(&[&data[..], &sha256(client.as_bytes()).0].concat());
         let assertion =
             Assertion { authenticator_data: data, client_data_json: client.into_bytes(), signature };
         let key = order::key_id(&self.person_key().public);
-        let signatures =
-            vec![OrderSignature { key, scheme: Scheme::Passkey, signature: encode(&assertion) }];
+        let signatures = vec![OrderSignature { key, scheme: Scheme::Passkey, signature: encode(&assertion) }];
         SignedOrder { order: order.to_vec(), signatures }
     }
 
@@ -54,8 +52,7 @@ impl Authenticator {
 /// The bytes of an order to sign in.
 fn grant(house: &mut House, session: u8) -> Vec<u8> {
     let session = Digest([session; 32]);
-    let kind =
-        OrderKind::Grant { session, records: 0, searches: 0, compartments: vec![], valid_ms: HOUR_MS };
+    let kind = OrderKind::Grant { session, records: 0, searches: 0, compartments: vec![], valid_ms: HOUR_MS };
     let nobody = Ed25519Secret::from_seed([99; 32]).unwrap();
     house.order(&nobody, kind, vec![], None).0.order
 }
@@ -98,7 +95,11 @@ fn a_passkeys_assertion_is_good_for_the_order_it_was_made_for_alone() {
 fn a_copy_of_a_passkey_does_not_sign_in_once_the_other_has_after_a_restart_neither() {
     let (mut house, mut own) = with_passkey();
     assert_eq!(own.sign_in(&mut house, 1), None);
-    let mut copy = Authenticator { secret: Ed25519Secret::from_seed(*own.secret.seed()).unwrap(), count: own.count, step: 1 };
+    let mut copy = Authenticator {
+        secret: Ed25519Secret::from_seed(*own.secret.seed()).unwrap(),
+        count: own.count,
+        step: 1,
+    };
     assert_eq!(own.sign_in(&mut house, 2), None);
     assert_eq!(copy.sign_in(&mut house, 3), Some(Refusal::PasskeyCopied));
     copy.count = 0;
