@@ -38,7 +38,7 @@ pub struct Indicators {
     /// In the order they were read.
     pub list: Vec<Indicator>,
     by_value: HashMap<(IndicatorKind, String), usize>,
-    kinds: [bool; 4],
+    kinds: [bool; 5],
 }
 
 /// (value, source, date) of the addresses that are built in.
@@ -117,7 +117,8 @@ impl Indicators {
             IndicatorKind::Address => 0,
             IndicatorKind::Url => 1,
             IndicatorKind::Domain => 2,
-            _ => 3,
+            IndicatorKind::UserAgent => 3,
+            _ => 4,
         };
         if let Some(k) = self.kinds.get_mut(slot) {
             *k = true;
@@ -159,7 +160,7 @@ impl Indicators {
     /// Indices of those that a line holds, sorted.
     pub fn of_line(&self, e: &Event<'_>) -> Vec<usize> {
         let mut out = Vec::new();
-        let [addresses, urls, domains, _] = self.kinds;
+        let [addresses, urls, domains, agents, _] = self.kinds;
         if addresses {
             out.extend(e.line.peer.as_deref().and_then(|p| self.find(IndicatorKind::Address, p)));
             for f in e.line.forwarded.as_deref().into_iter().flat_map(|f| f.split(|b| *b == b',')) {
@@ -176,7 +177,7 @@ impl Indicators {
                 out.extend(self.find(IndicatorKind::Domain, host));
             }
         }
-        if let Some(a) = e.line.agent.as_deref() {
+        if let Some(a) = e.line.agent.as_deref().filter(|_| agents) {
             out.extend(self.find(IndicatorKind::UserAgent, a));
         }
         out.sort_unstable();
