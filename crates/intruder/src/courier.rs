@@ -36,7 +36,7 @@ struct Inside {
 
 pub(crate) async fn run(taken: Taken, acts: Acts) -> Outcome<()> {
     let Taken { told, mut events, .. } = taken;
-    let secret: [u8; 32] = std::fs::read(told.folder.join("push.key"))?.as_slice().try_into()?;
+    let secret: [u8; 32] = rpc::at_rest::read(&told.folder, "push.key")?.as_slice().try_into()?;
     let statement = Trust::open(&told.folder, &SystemClock)?.current(SystemClock.now_ms());
     let inside = Arc::new(Inside {
         secret: KeyPairSecret::from_bytes(Zeroizing::new(secret)),

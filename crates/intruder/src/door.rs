@@ -57,7 +57,7 @@ struct Inside {
 pub(crate) async fn run(taken: Taken, acts: Acts) -> Outcome<()> {
     let Taken { config, told, mut events } = taken;
     let config: door::Config = serde_json::from_value(config)?;
-    let delivery: [u8; 32] = std::fs::read(told.folder.join("delivery.key"))?.as_slice().try_into()?;
+    let delivery: [u8; 32] = rpc::at_rest::read(&told.folder, "delivery.key")?.as_slice().try_into()?;
     let tls = TlsAcceptor::from(door::tls_of(&config)?);
     let inside = Arc::new(Inside {
         told: told.clone(),

@@ -60,6 +60,9 @@ pub(crate) fn plain_attempts(told: &Told, room: Room) {
     for file in ["/etc/passwd", "/etc/shadow", "/proc/1/environ", "/proc/kcore"] {
         read_a_little("read the host's files", Path::new(file));
     }
+    told.secrets
+        .iter()
+        .for_each(|file| read_a_little("read the root key's credential or a backup's identity", file));
     let own = told.folder.join("intruder.link");
     answered("link out of the own folder", std::os::unix::fs::symlink("/etc/passwd", &own));
     answered("link out of the own folder", fs::hard_link(told.data.join("rooms/vault/keys.cbor"), &own));

@@ -71,7 +71,9 @@ fn main() -> ExitCode {
 }
 
 fn in_place_of(room: Room) -> Outcome<()> {
-    let introduced = introduced::<Started>()?;
+    let mut introduced = introduced::<Started>()?;
+    // What the room itself keeps of the root key's credential: its own key, before it is held.
+    rpc::at_rest::unlock(room.name(), introduced.root_key.take())?;
     // As the room does, at the same moment: before there is a second thread and before a neighbour is handed in.
     sandbox::enter(room, &introduced.config.sandbox)?;
     let folder = introduced.config.sandbox.folder.clone();

@@ -56,13 +56,16 @@ struct Inside {
 pub(crate) async fn run(taken: Taken, acts: Acts) -> Outcome<()> {
     let Taken { config, told, mut events } = taken;
     let config: reader::Config = serde_json::from_value(config)?;
-    let read = |name: &str| std::fs::read(config.data_dir.join(name));
+    let read = |name: &str| rpc::at_rest::read(&config.data_dir, name);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let trust = Trust::open(&config.data_dir, &*clock)?;
     let sender: [u8; 32] = read("sender.key")?.as_slice().try_into()?;
     let inside = Arc::new(Inside {
         desk: reader::Desk::open(&config, clock.clone())?,
-        ra: RaKey::new(RsaSigner::from_pkcs8(&read("ra.key")?)?, read("ra.der")?)?,
+        ra: RaKey::new(
+            RsaSigner::from_pkcs8(&read("ra.key")?)?,
+            std::fs::read(config.data_dir.join("ra.der"))?,
+        )?,
         sender: KeyPairSecret::from_bytes(Zeroizing::new(sender)),
         statement: trust.current(clock.now_ms()),
         answered: AtomicU64::new(0),

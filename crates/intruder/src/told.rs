@@ -25,6 +25,8 @@ pub(crate) struct Told {
     pub(crate) enrolments: Vec<EnrolmentId>,
     /// Numbers that phones may have.
     pub(crate) guesses: Vec<String>,
+    /// Files outside the data folder that would open everything.
+    pub(crate) secrets: Vec<PathBuf>,
     /// Listens on 127.0.0.1 and counts who comes.
     pub(crate) tcp_port: u16,
     /// Takes datagrams on 127.0.0.1 and counts them.

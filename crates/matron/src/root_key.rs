@@ -11,7 +11,7 @@ use crate::config::{Config, RootKey};
 use crate::rooms::Room;
 
 /// The credential's name, as systemd has it.
-const CREDENTIAL: &str = "matron-root-key";
+pub(crate) const CREDENTIAL: &str = "matron-root-key";
 
 impl Config {
     /// The file that has the secret; `None`: the keys lie beside the data.

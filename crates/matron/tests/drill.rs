@@ -51,6 +51,7 @@ fn an_intruder_in_any_room_reads_no_record_and_wipes_no_phone_beyond_what_is_pro
     for name in ["door", "reader", "core", "courier", "disk", "backup"] {
         assert_eq!(of(name)["records_read"], 0, "{name}");
     }
+    assert_eq!(of("disk")["push_tokens_read"], 0);
     // The drill measures: what an intruder does get is counted, and it tried a lot.
     let number = |room: &str, key: &str| of(room)[key].as_u64().unwrap();
     let tried = |room: &str| -> u64 {
@@ -89,6 +90,16 @@ fn without_seccomp_an_intruder_starts_a_program_and_calls_out_and_the_drill_hear
     assert_eq!((all["promises_kept"].as_bool(), output.status.code()), (Some(false), Some(1)));
     let broken = broken(&all["rooms"][0]);
     assert!(broken.contains("started a program") && broken.contains("called out"), "{broken}");
+}
+
+#[test]
+fn a_stolen_disk_with_the_root_key_beside_the_data_is_everything_and_the_drill_fails() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = drill(dir.path(), &["--phones", "20", "--room", "disk", "--set", "vault.root_key=file"]);
+    let all = said(&output);
+    assert_eq!((all["promises_kept"].as_bool(), output.status.code()), (Some(false), Some(1)));
+    assert_eq!(all["rooms"][0]["records_read"], 20, "{all:#}");
+    assert_eq!(all["rooms"][0]["push_tokens_read"], 20);
 }
 
 #[test]

@@ -63,7 +63,36 @@ impl Core {
         self.point_elsewhere(&mut vault).await;
         self.be_a_phone(&mut vault).await;
         self.write_history(&mut vault).await;
+        self.seal_again(&mut vault).await;
         self.ask_too_much(&mut vault).await;
+    }
+
+    /// What the vault seals again for core, it opens first: rows of others' places and of the own making.
+    async fn seal_again(&self, vault: &mut Vault) {
+        let moved: Vec<_> = (self.loot.rows.iter().zip(self.told.enrolments.iter().cycle().skip(1)))
+            .map(|((_, row), e)| (*e, row.clone()))
+            .filter(|moved| !self.loot.rows.contains(moved))
+            .take(ROWS_AT_ONCE)
+            .collect();
+        let name = "have a moved value sealed again where it does not belong";
+        for some in moved.chunks(100) {
+            match vault.reseal(proto::ResealRequest { rows: rows_to(some) }).await {
+                Ok(answer) => {
+                    let answer = answer.into_inner();
+                    let by = if answer.refusal == 0 {
+                        "the vault (it does not open there)".into()
+                    } else {
+                        refusal(answer.refusal)
+                    };
+                    tell::attempt(name, !answer.rows.is_empty(), by);
+                }
+                Err(status) => tell::attempt(name, false, format!("the vault ({:?})", status.code())),
+            }
+        }
+        for key in 0..40 {
+            let asked = proto::NothingLeftRequest { key, before: self.statement.epoch + 1 };
+            told("have a key destroyed that is in use", vault.nothing_left(asked).await, |a| a.refusal);
+        }
     }
 
     /// Larger, more and further than anything that is meant.

@@ -14,9 +14,10 @@ mod truth;
 mod verdict;
 
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use clap::{Args, ValueEnum};
 
 pub(crate) use scratch::ScratchFolder;
@@ -93,8 +94,29 @@ impl Taking {
     }
 }
 
+/// Where systemd says that it put a service's credentials.
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+
+/// The drill in a process of its own, which has a root key's credential as a service has it: outside the data folder,
+/// named by the environment.
+fn with_credential(args: &DrillArgs) -> Result<ExitCode> {
+    let elsewhere = ScratchFolder::make(&args.dir.clone().unwrap_or_else(std::env::temp_dir))?;
+    let mut secret = [0u8; 32];
+    SystemRandom::new().fill(&mut secret).ok().context("no random numbers")?;
+    std::fs::write(elsewhere.path().join(crate::root_key::CREDENTIAL), secret)?;
+    let mut again = Command::new(std::env::current_exe()?);
+    let status = again.args(std::env::args_os().skip(1)).env(CREDENTIALS, elsewhere.path()).status()?;
+    Ok(ExitCode::from(status.code().and_then(|c| u8::try_from(c).ok()).unwrap_or(2)))
+}
+
 /// `matron drill`.
 pub(crate) fn run(args: &DrillArgs) -> ExitCode {
+    if std::env::var_os(CREDENTIALS).is_none() {
+        return with_credential(args).unwrap_or_else(|e| {
+            eprintln!("matron: the drill's root key could not be made: {e:#}");
+            ExitCode::from(2)
+        });
+    }
     match drill(args) {
         Ok(rooms) => {
             let kept = rooms.iter().all(|r| r.broken.is_empty());

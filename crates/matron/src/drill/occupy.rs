@@ -110,6 +110,7 @@ impl Loot {
 pub(crate) struct Tip {
     pub(crate) enrolments: Vec<EnrolmentId>,
     pub(crate) guesses: Vec<String>,
+    pub(crate) secrets: Vec<std::path::PathBuf>,
     pub(crate) tcp_port: u16,
     pub(crate) udp_port: u16,
     pub(crate) unix_path: std::path::PathBuf,
@@ -142,6 +143,7 @@ impl<'a> Occupation<'a> {
             "processes": neighbours.iter().copied().chain([std::process::id()]).collect::<Vec<_>>(),
             "enrolments": tip.enrolments,
             "guesses": tip.guesses,
+            "secrets": tip.secrets,
             "tcp_port": tip.tcp_port,
             "udp_port": tip.udp_port,
             "unix_path": tip.unix_path,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -19,6 +19,7 @@ use super::report::RoomReport;
 use super::rooms::{Scene, covered};
 use super::{ScratchFolder, Taking};
 use crate::bench::admin::Admin;
+use crate::config::RootKey;
 use crate::serve::drilled::Drilled;
 
 /// What the stolen session's grant pays for.
@@ -38,14 +39,14 @@ fn tally(report: &mut RoomReport, name: &str, got: bool, by: &str) {
     }
 }
 
-fn copy(from: &Path, to: &Path, but: &[PathBuf]) -> Result<()> {
+fn copy(from: &Path, to: &Path) -> Result<()> {
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from).with_context(|| format!("{}", from.display()))? {
         let (entry, path) = entry.map(|e| (e.file_name(), e.path()))?;
         let kind = path.symlink_metadata()?;
         if kind.is_dir() {
-            copy(&path, &to.join(entry), but)?;
-        } else if kind.is_file() && !but.contains(&path) {
+            copy(&path, &to.join(entry))?;
+        } else if kind.is_file() {
             std::fs::copy(&path, to.join(entry)).with_context(|| format!("{}", path.display()))?;
         }
     }
@@ -192,20 +193,19 @@ impl Scene<'_> {
         Ok(report)
     }
 
-    /// The data folder in a thief's hands, without the file that holds the root key; then what can be done with a
-    /// whole copy: an older ledger put back, and a second vault.
+    /// The data folder in a thief's hands; then what can be done with a copy by someone who has the root key too: an
+    /// older ledger put back, and a second vault.
     pub(super) async fn steal_the_disk(&mut self) -> Result<RoomReport> {
         let mut report = RoomReport::of(Taking::Disk, self.fleet.truth.len() as u64);
         let from = self.ledger_since(0)?.entries;
         self.house.stop()?;
         let stolen = self.folder.path().join("stolen");
-        let key = self.house.data().join("rooms/vault/keys.cbor");
-        copy(self.house.data(), &stolen, &[key])?;
+        copy(self.house.data(), &stolen)?;
         let loot = rob(&self.intruder, &stolen, &self.fleet.truth).await?;
         self.count_stolen(&mut report, loot, &stolen)?;
         let parent = self.folder.path();
         let twin = ScratchFolder::make(parent)?;
-        copy(self.house.data(), &twin.data(), &[])?;
+        copy(self.house.data(), &twin.data())?;
         // The house goes on, and is witnessed.
         self.start(None).await?;
         self.come_back().await?;
@@ -217,8 +217,10 @@ impl Scene<'_> {
         self.second_vault(&mut report, &twin).await?;
         self.older_ledger(&mut report).await?;
         report.ledger_entries = self.ledger_since(from).map(|s| s.entries).unwrap_or_default();
-        report.notes.push("the copy lacks vault/keys.cbor: with it, everything".into());
-        report.notes.push(format!("{} push tokens", report.push_tokens_read));
+        report.notes.push(match self.house.config.vault.root_key {
+            RootKey::File => "the root key lies beside the data".to_owned(),
+            RootKey::Credential => "the root key is elsewhere; with it, everything".to_owned(),
+        });
         Ok(report)
     }
 
@@ -234,7 +236,7 @@ impl Scene<'_> {
     async fn second_vault(&mut self, report: &mut RoomReport, twin: &ScratchFolder) -> Result<()> {
         // What stands there is for the next one.
         let kept = self.folder.path().join("twin");
-        copy(&twin.data(), &kept, &[])?;
+        copy(&twin.data(), &kept)?;
         self.start(Some(twin)).await?;
         self.begin_session().await.context("the second vault")?;
         let alarmed = self.witness(&twin.data().join("rooms/vault/tree")).await?;
@@ -247,7 +249,7 @@ impl Scene<'_> {
     async fn older_ledger(&mut self, report: &mut RoomReport) -> Result<()> {
         let vault = self.folder.data().join("rooms/vault");
         std::fs::rename(&vault, self.folder.path().join("vault.newest"))?;
-        copy(&self.folder.path().join("twin/rooms/vault"), &vault, &[])?;
+        copy(&self.folder.path().join("twin/rooms/vault"), &vault)?;
         let since_ms = SystemClock.now_ms();
         self.start(None).await?;
         report.alarm_ms = self.hooks.after(since_ms, &["ledger_older"]).await;

@@ -118,11 +118,16 @@ impl<'a> Scene<'a> {
             format!("base_url=https://localhost:{port}"),
             "log.filter=off".to_owned(),
             "phones.connections=4096".to_owned(),
+            // As a house should be: the disk alone opens nothing.
+            "vault.root_key=credential".to_owned(),
             bench::backup::recipient(folder.path())?,
         ];
         set.extend(args.set.iter().cloned());
         let (config, token) = drilled::make(folder, set.clone())?;
         let ca_pem = std::fs::read(folder.data().join("ca.pem"))?;
+        // The house's own certificate serves for the alarms' receiver too.
+        let root_key = config.root_key_file()?.map(std::fs::File::open).transpose()?;
+        rpc::at_rest::unlock(Room::Door.name(), root_key)?;
         let tls = door::tls_of(&config.door(&folder.data().join("rooms")))?;
         let (hooks, alarms) = Hooks::listen(&folder.path().join("hooks"), &ca_pem, tls).await?;
         set.extend(alarms);
@@ -221,6 +226,13 @@ impl<'a> Scene<'a> {
         let tip = Tip {
             enrolments: self.fleet.truth.enrolments(),
             guesses: (0..GUESSES).map(|n| format!("+44770090{n:04}")).collect(),
+            secrets: self
+                .house
+                .config
+                .root_key_file()?
+                .into_iter()
+                .chain([self.folder.path().join("identity")])
+                .collect(),
             tcp_port: self.outside.tcp_port,
             udp_port: self.outside.udp.local_addr()?.port(),
             unix_path: self.outside.unix_path.clone(),
