@@ -70,7 +70,7 @@ fn walls() -> Done {
     for (n, bytes) in vault {
         save("walls", &format!("vault-{n}"), with(&[0, n], bytes))?;
     }
-    let warranted = proto::Warranted { class: 1, status: 200, command: vec![6; 16], ..Default::default() };
+    let warranted = proto::Warranted { class: 1, status: 200, command: vec![6; 16].into(), ..Default::default() };
     let reply = proto::CoreReply { call: 7, answer: Some(proto::core_reply::Answer::Warranted(warranted)) };
     save("walls", "door-reply", with(&[1, 0], reply.encode_to_vec()))?;
     let target = proto::PushTarget { enrolment: vec![9; 16], token: Some(row()), magic: Some(row()) };
