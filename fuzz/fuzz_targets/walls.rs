@@ -106,7 +106,9 @@ fn vault(choice: u8, data: &[u8]) {
         5 => {
             if let Some(asked) = read::<proto::WarrantsRequest>(data) {
                 let _ = rpc::order_id(&asked.order);
-                asked.enrolments.iter().for_each(|e| drop(rpc::enrolment_id(e)));
+                for enrolment in &asked.enrolments {
+                    let _ = rpc::enrolment_id(enrolment);
+                }
             }
         }
         6 => {
@@ -132,7 +134,9 @@ fn outer(choice: u8, data: &[u8]) {
             let answer = read::<proto::CoreReply>(data).and_then(|r| r.answer);
             match answer {
                 Some(proto::core_reply::Answer::Warranted(w)) => warrant(&w.warrant),
-                Some(proto::core_reply::Answer::Free(f)) => drop(rpc::command_id(&f.command)),
+                Some(proto::core_reply::Answer::Free(f)) => {
+                    let _ = rpc::command_id(&f.command);
+                }
                 _ => {}
             }
         }
