@@ -1,10 +1,11 @@
 //! A whole house in a temporary folder: the real binary, its five rooms, real TLS, a real database.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -36,12 +37,19 @@ pub struct House {
     token: Option<String>,
 }
 
-/// An address on loopback that was free a moment ago.
+/// An address on loopback that was free a moment ago, and that this program was not given before: the kernel may
+/// well give a port again that was let go.
 ///
 /// # Errors
 /// When loopback has none.
 pub fn free() -> std::io::Result<SocketAddr> {
-    TcpListener::bind(("127.0.0.1", 0))?.local_addr()
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let address = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;
+        if GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(address.port()) {
+            return Ok(address);
+        }
+    }
 }
 
 impl House {

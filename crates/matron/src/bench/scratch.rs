@@ -21,14 +21,17 @@ pub(crate) struct Scratch {
     pub(crate) ready_after: Duration,
 }
 
-fn free() -> Result<SocketAddr> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
+/// Two addresses that are free; both are held until both are known, so that they are not the same.
+fn free() -> Result<(SocketAddr, SocketAddr)> {
+    let (one, other) = (TcpListener::bind(("127.0.0.1", 0))?, TcpListener::bind(("127.0.0.1", 0))?);
+    Ok((one.local_addr()?, other.local_addr()?))
 }
 
 impl Scratch {
     /// Starts a new one.
     pub(crate) fn start(dir: &Path, settings: Vec<String>) -> Result<Self> {
-        Self::start_at(dir, settings, free()?, free()?)
+        let (phones, administrators) = free()?;
+        Self::start_at(dir, settings, phones, administrators)
     }
 
     /// Stops it, lets `meanwhile` work on its data folder, and starts it again at the same addresses.

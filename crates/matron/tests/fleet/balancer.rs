@@ -3,7 +3,7 @@
 use super::*;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use std::io::Write as _;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command as Process, Stdio};
 
@@ -17,7 +17,7 @@ fn is_there(program: &str) -> bool {
 }
 
 fn free() -> SocketAddr {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap()
+    testkit::house::free().unwrap()
 }
 
 /// A running haproxy, which ends with the test.
