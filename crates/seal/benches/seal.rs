@@ -76,5 +76,5 @@ fn scan_100_000_entries(bencher: Bencher<'_, '_>) {
     let token = key.token(SearchField::Serial, "MADEUP");
     let entries: Vec<_> = (0..1000).map(|_| token.entry(&rng).unwrap()).cycle().take(100_000).collect();
     let other = key.token(SearchField::Serial, "OTHER").scanner().unwrap();
-    bencher.bench(|| entries.chunks(256).map(|e| other.matches_of(e).unwrap().len()).sum::<usize>());
+    bencher.bench(|| entries.iter().filter(|e| other.matches(e)).count());
 }

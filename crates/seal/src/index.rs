@@ -170,24 +170,6 @@ impl Scanner {
         self.prf(&mut block).is_ok() && block == entry.prf
     }
 
-    /// The places, from 0, of those of `entries` that hold the token's term. Many at once cost a tenth of
-    /// one by one: AWS-LC sets the cipher up anew for each call.
-    ///
-    /// # Errors
-    /// [`SealError::Cipher`], which whole blocks never cause.
-    pub fn matches_of(&self, entries: &[IndexEntry]) -> Result<Vec<usize>, SealError> {
-        let mut blocks: Vec<u8> = entries.iter().flat_map(|e| e.r).collect();
-        self.prf(&mut blocks)?;
-        let computed = blocks.as_chunks::<16>().0;
-        Ok(computed
-            .iter()
-            .zip(entries)
-            .enumerate()
-            .filter(|(_, (c, e))| **c == e.prf)
-            .map(|(n, _)| n)
-            .collect())
-    }
-
     /// PRF over whole blocks in place.
     fn prf(&self, blocks: &mut [u8]) -> Result<(), SealError> {
         self.0.encrypt(blocks).map(drop).map_err(|_| SealError::Cipher)
@@ -224,22 +206,6 @@ mod tests {
         assert_ne!(a[0].prf, b[0].prf);
         let token = &key().tokens(SearchField::Phone, "0044 7700 900123")[0];
         assert!(token.matches(&a[0]) && token.matches(&b[0]));
-    }
-
-    #[test]
-    fn many_entries_at_once_match_as_they_do_one_by_one() {
-        let rng = SystemRandom::new();
-        let names = ["Ada Example", "Bo Sample", "Ada Sample", "Cy Example"];
-        let entries: Vec<IndexEntry> =
-            names.iter().flat_map(|n| key().entries(SearchField::Name, n, &rng).unwrap()).collect();
-        for term in ["ada", "example", "sample", "nobody"] {
-            let scanner = key().token(SearchField::Name, term).scanner().unwrap();
-            let one_by_one: Vec<usize> =
-                (0..entries.len()).filter(|n| scanner.matches(&entries[*n])).collect();
-            assert_eq!(scanner.matches_of(&entries).unwrap(), one_by_one);
-            assert_eq!(one_by_one.is_empty(), term == "nobody");
-        }
-        assert!(key().token(SearchField::Name, "ada").scanner().unwrap().matches_of(&[]).unwrap().is_empty());
     }
 
     #[test]

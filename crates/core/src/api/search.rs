@@ -2,7 +2,6 @@
 //! session's grant pays for.
 
 use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::Arc;
 
 use axum::{Extension, Json};
@@ -21,9 +20,6 @@ use crate::room::Room;
 
 /// The most phones one search shows.
 const MOST_FOUND: usize = 200;
-
-/// How many index entries a token goes over in one call.
-const AT_ONCE: usize = 512;
 
 /// A search.
 #[derive(Deserialize, ToSchema)]
@@ -69,18 +65,9 @@ pub(crate) async fn search(
     let fields = answer.names.iter().filter_map(|n| SearchField::from_name(n).or_else(|| SearchField::of(n)));
     let fields: Vec<SearchField> = fields.collect();
     let group = session.group.clone();
-    // Reading the entries is most of a search: two readers share it.
-    let middle = room.store.read(|v| v.middle_slot()).await?;
-    let (fields, tokens) = (Arc::new(fields), Arc::new(tokens));
-    let half = |slots: Range<Slot>| {
-        let (fields, tokens) = (fields.clone(), tokens.clone());
-        room.store.read(move |v| matching(v, &fields, &tokens, &slots))
-    };
-    let (mut found, rest) = tokio::try_join!(half(Slot(0)..middle), half(middle..Slot(i64::MAX)))?;
-    found.extend(rest);
     let read = room.store.read(move |v| {
         let mut devices = Vec::new();
-        for enrolment in v.ids_of(&found)? {
+        for enrolment in v.ids_of(&matching(v, &fields, &tokens)?)? {
             let Some(item) = v.find_device(enrolment)? else { continue };
             if group.as_ref().is_none_or(|g| *g == item.group) && devices.len() < MOST_FOUND {
                 devices.push(device(v, &item)?);
@@ -93,76 +80,30 @@ pub(crate) async fn search(
     Ok(Json(Found { items, records_left: answer.records_left, searches_left: answer.searches_left }))
 }
 
-/// Of the phones in `slots`, those of which one field has an entry for every token.
-fn matching(
-    v: &View<'_>,
-    fields: &[SearchField],
-    tokens: &[Scanner],
-    slots: &Range<Slot>,
-) -> Result<Vec<Slot>, StoreError> {
+/// The phones of which one field has an entry for every token.
+fn matching(v: &View<'_>, fields: &[SearchField], tokens: &[Scanner]) -> Result<Vec<Slot>, StoreError> {
     if tokens.is_empty() || tokens.len() > 64 {
         return Ok(Vec::new());
     }
-    let mut scan = Scan { tokens, entries: Vec::new(), rows: Vec::new(), met: HashMap::new() };
-    // The few names that fields go by, so that a row carries its name's place instead of a copy.
-    let mut names: Vec<String> = Vec::new();
+    let every = u64::MAX >> (64 - tokens.len());
+    let mut met: HashMap<(Slot, String), u64> = HashMap::new();
     let mut seen = Vec::new();
     for field in fields {
         if seen.contains(field) {
             continue;
         }
         seen.push(*field);
-        v.scan_index_of(field.name(), slots.clone(), |slot, name, bytes| {
+        v.scan_index(field.name(), |slot, name, bytes| {
             let Some(entry) = IndexEntry::from_bytes(bytes) else { return };
-            let place = names.iter().position(|n| n == name).unwrap_or_else(|| {
-                names.push(name.to_owned());
-                names.len() - 1
-            });
-            scan.entry(entry, (slot, place));
-        })?;
-    }
-    Ok(scan.finish())
-}
-
-/// The tokens go over many entries in one call: one by one, setting the cipher up is most of a search.
-struct Scan<'a> {
-    tokens: &'a [Scanner],
-    entries: Vec<IndexEntry>,
-    rows: Vec<Row>,
-    met: HashMap<Row, u64>,
-}
-
-/// A phone, and which name of a field.
-type Row = (Slot, usize);
-
-impl Scan<'_> {
-    fn entry(&mut self, entry: IndexEntry, row: Row) {
-        self.entries.push(entry);
-        self.rows.push(row);
-        if self.entries.len() == AT_ONCE {
-            self.meet();
-        }
-    }
-
-    fn meet(&mut self) {
-        for (n, token) in self.tokens.iter().enumerate() {
-            for row in token.matches_of(&self.entries).unwrap_or_default() {
-                if let Some(row) = self.rows.get(row) {
-                    *self.met.entry(*row).or_default() |= 1 << n;
+            for (n, token) in tokens.iter().enumerate() {
+                if token.matches(&entry) {
+                    *met.entry((slot, name.to_owned())).or_default() |= 1 << n;
                 }
             }
-        }
-        self.entries.clear();
-        self.rows.clear();
+        })?;
     }
-
-    fn finish(mut self) -> Vec<Slot> {
-        self.meet();
-        let every = u64::MAX >> (64 - self.tokens.len());
-        let mut slots: Vec<Slot> =
-            self.met.into_iter().filter(|(_, m)| *m == every).map(|((s, _), _)| s).collect();
-        slots.sort_unstable();
-        slots.dedup();
-        slots
-    }
+    let mut slots: Vec<Slot> = met.into_iter().filter(|(_, m)| *m == every).map(|((s, _), _)| s).collect();
+    slots.sort_unstable();
+    slots.dedup();
+    Ok(slots)
 }

@@ -150,7 +150,6 @@ pub(super) fn lists(tx: &Tx<'_>) {
         tx.ids_of(&[slot]).unwrap();
     }
     tx.scan_index("imei", |_, _, _| {}).unwrap();
-    tx.middle_slot().unwrap();
     tx.orders(i64::MAX, 50).unwrap();
     tx.undecided_orders(50).unwrap();
     tx.pending_orders(0, 50).unwrap();
