@@ -85,6 +85,11 @@ impl Fleet {
             .collect()
     }
 
+    /// How many of those at home are wiped or dropped their management.
+    pub(crate) fn harmed(&self) -> u64 {
+        wiped(&self.phones) + dropped(&self.phones)
+    }
+
     /// How many of those at home are wiped.
     pub(crate) fn wiped(&self) -> u64 {
         wiped(&self.phones)

@@ -48,6 +48,9 @@ pub(crate) struct DrillArgs {
     /// Overrides a key of the scratch house's configuration, to see what a wall is worth without it.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// This process was given the drill's own root key, by the one that was started.
+    #[arg(long, hide = true)]
+    root_key_made: bool,
 }
 
 /// What is taken.
@@ -105,13 +108,15 @@ fn with_credential(args: &DrillArgs) -> Result<ExitCode> {
     SystemRandom::new().fill(&mut secret).ok().context("no random numbers")?;
     std::fs::write(elsewhere.path().join(crate::root_key::CREDENTIAL), secret)?;
     let mut again = Command::new(std::env::current_exe()?);
-    let status = again.args(std::env::args_os().skip(1)).env(CREDENTIALS, elsewhere.path()).status()?;
+    let again = again.args(std::env::args_os().skip(1)).arg("--root-key-made");
+    let status = again.env(CREDENTIALS, elsewhere.path()).status()?;
     Ok(ExitCode::from(status.code().and_then(|c| u8::try_from(c).ok()).unwrap_or(2)))
 }
 
 /// `matron drill`.
 pub(crate) fn run(args: &DrillArgs) -> ExitCode {
-    if std::env::var_os(CREDENTIALS).is_none() {
+    // Never the credential of a real house, which may stand in the environment: the intruder is handed it.
+    if !args.root_key_made {
         return with_credential(args).unwrap_or_else(|e| {
             eprintln!("matron: the drill's root key could not be made: {e:#}");
             ExitCode::from(2)

@@ -50,7 +50,9 @@ enum Said {
 pub(crate) struct Loot {
     pub(crate) attempts: BTreeMap<String, Tally>,
     values: Vec<(Option<EnrolmentId>, String)>,
-    /// Phones that said something true to it.
+    /// The phones that speak to the room meanwhile: of no other is it believed that it said something.
+    visiting: HashSet<EnrolmentId>,
+    /// Of those, the ones that said something true to it.
     pub(crate) passing: HashSet<EnrolmentId>,
     pub(crate) push_tokens: BTreeSet<EnrolmentId>,
     pub(crate) minted: BTreeSet<String>,
@@ -78,7 +80,7 @@ impl Loot {
             }
             Ok(Said::Value { of, value }) => self.values.push((of, value)),
             Ok(Said::Passing { of, value }) => {
-                if truth.is_said_by(&of, &value) {
+                if self.visiting.contains(&of) && truth.is_said_by(&of, &value) {
                     self.passing.insert(of);
                 }
             }
@@ -133,7 +135,13 @@ pub(crate) struct Occupation<'a> {
 
 impl<'a> Occupation<'a> {
     /// Puts the intruder into the room.
-    pub(crate) fn begin(house: &'a Drilled, room: Room, intruder: &Path, tip: &Tip) -> Result<Self> {
+    pub(crate) fn begin(
+        house: &'a Drilled,
+        room: Room,
+        intruder: &Path,
+        tip: &Tip,
+        visiting: HashSet<EnrolmentId>,
+    ) -> Result<Self> {
         let folder = house.data().join("rooms").join(room.name());
         let is_this = |words: &[String]| words.get(2).is_some_and(|w| w == room.name());
         let others = processes().into_iter().filter(|(_, words)| !is_this(words)).map(|(pid, _)| pid);
@@ -162,7 +170,7 @@ impl<'a> Occupation<'a> {
             house,
             room,
             lines,
-            loot: Loot::default(),
+            loot: Loot { visiting, ..Loot::default() },
             unheld: vec!["the intruder was never seen".into()],
             neighbours,
         })

@@ -107,11 +107,11 @@ impl Scene<'_> {
         let phones = self.fleet.truth.enrolments();
         paths.extend(phones.iter().take(50).map(|e| format!("/api/v1/devices/{e}")));
         for path in paths {
-            let got = victim.text(&path).await;
-            let shown =
-                got.as_deref().map(|t| self.fleet.truth.shown(None, t, &nobody).len()).unwrap_or_default();
+            // An answer that did not come shows nothing, and proves nothing.
+            let got = victim.text(&path).await?;
+            let shown = self.fleet.truth.shown(None, &got, &nobody).len();
             tally(&mut report, "find a name or number among what is shown", shown > 0, "masks and seals");
-            seen.push_str(&got.unwrap_or_default());
+            seen.push_str(&got);
         }
         read.extend(self.fleet.truth.shown(None, &seen, &nobody));
         // What changes anything takes a key.
@@ -294,15 +294,13 @@ impl Scene<'_> {
     fn count_stolen(&self, report: &mut RoomReport, loot: Loot, folder: &Path) -> Result<()> {
         let mut read = loot.records(&self.fleet.truth);
         let (in_files, places) = self.fleet.truth.in_files(folder)?;
-        let mut files = Vec::new();
-        super::truth::files_below(folder, &mut files);
         read.extend(in_files);
         report.records_read = read.len() as u64;
         report.push_tokens_read = loot.push_tokens.len() as u64;
         report.attempts = loot.attempts;
-        for file in &files {
+        for file in super::truth::files_below(folder)? {
             let name = "find a name or number in a file";
-            tally(report, name, places.contains(file), "the seal");
+            tally(report, name, places.contains(&file), "the seal");
         }
         Ok(())
     }

@@ -34,6 +34,9 @@ pub(crate) struct RoomReport {
     /// Phones that a stolen key of an administrator's had erased, and how many it may without a second signature.
     pub(crate) phones_wiped_by_key: u64,
     pub(crate) phones_paid_for: u64,
+    /// Phones that were wiped or dropped their management only when the room had been given back, or that never spoke
+    /// to whoever held it.
+    pub(crate) phones_harmed_later: u64,
     /// That dropped their management.
     pub(crate) phones_dropped: u64,
     pub(crate) push_tokens_read: u64,

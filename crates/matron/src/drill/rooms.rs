@@ -240,7 +240,7 @@ impl<'a> Scene<'a> {
             sign_ins,
             patience_s: self.seconds,
         };
-        let mut held = Occupation::begin(&self.house, room, &self.intruder, &tip)?;
+        let mut held = Occupation::begin(&self.house, room, &self.intruder, &tip, visiting)?;
         let visit = Visit::default();
         let over = visit.over.clone();
         let (network, truth) = (self.fleet.network(), &self.fleet.truth);
@@ -268,7 +268,7 @@ impl<'a> Scene<'a> {
         report.phones_wiped = wiped(&came);
         report.phones_dropped = dropped(&came);
         report.phones_connected = came.len() as u64;
-        report.phones_heard = loot.passing.intersection(&visiting).count() as u64;
+        report.phones_heard = loot.passing.len() as u64;
         report.records_read = records.len() as u64;
         report.records_paid_for = paid;
         report.push_tokens_read = loot.push_tokens.len() as u64;
@@ -282,8 +282,9 @@ impl<'a> Scene<'a> {
             report.alarm_ms = self.hooks.after(at_ms, kinds).await;
         }
         self.fleet.put_back(came);
+        let (wiped_till_now, harmed) = (self.fleet.wiped(), self.fleet.harmed());
         self.come_back().await.with_context(|| format!("the {} was given back to itself", room.name()))?;
-        if let (Room::Door, Some(newcomer)) = (room, newcomer.as_mut()) {
+        if let (Room::Door, Some(newcomer), 1..) = (room, newcomer.as_mut(), report.certificates_taken) {
             // Whose certificate was taken comes to a house that nobody holds, with a key of its own.
             let at_ms = SystemClock.now_ms();
             if newcomer.once(&network).await {
@@ -291,13 +292,11 @@ impl<'a> Scene<'a> {
             }
             report.alarm_ms = self.hooks.after(at_ms, &["challenge_reused"]).await;
         }
-        // What the intruder may have left behind for phones that did not come meanwhile.
-        if matches!(room, Room::Core | Room::Reader) {
-            let before = self.fleet.wiped();
-            let all = self.fleet.truth.len();
-            self.fleet.sweep(all).await?;
-            report.phones_wiped += self.fleet.wiped() - before;
-        }
+        // What the intruder may have left behind, for those that came and for those that did not.
+        let all = self.fleet.truth.len();
+        self.fleet.sweep(all).await?;
+        report.phones_harmed_later = self.fleet.harmed() - harmed;
+        report.phones_wiped += self.fleet.wiped() - wiped_till_now;
         let since = self.ledger_since(from)?;
         report.ledger_entries = since.entries;
         // A search is paid for and noted as such; which phones it showed only core knows.

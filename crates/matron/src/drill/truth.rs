@@ -122,34 +122,35 @@ impl Truth {
         }
         let search = AhoCorasick::new(&patterns)?;
         let (mut shown, mut places) = (BTreeSet::new(), Vec::new());
-        let mut files = Vec::new();
-        files_below(folder, &mut files);
-        for file in files {
+        for file in files_below(folder)? {
             let bytes = std::fs::read(&file).with_context(|| format!("{}", file.display()))?;
-            let before = shown.len();
-            shown.extend(
-                search
-                    .find_overlapping_iter(&bytes)
-                    .filter_map(|m| whose.get(m.pattern().as_usize()))
-                    .copied(),
-            );
-            if shown.len() > before {
+            let found = search.find_overlapping_iter(&bytes);
+            let found: BTreeSet<_> =
+                found.filter_map(|m| whose.get(m.pattern().as_usize())).copied().collect();
+            if !found.is_empty() {
                 places.push(file);
             }
+            shown.extend(found);
         }
         Ok((shown, places))
     }
 }
 
-/// Every file below a folder.
-pub(crate) fn files_below(dir: &Path, out: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        match entry.file_type() {
-            Ok(t) if t.is_dir() => files_below(&entry.path(), out),
-            Ok(t) if t.is_file() => out.push(entry.path()),
-            _ => {}
+/// Every file below a folder. One that can't be listed is an error: nothing found there would mean nothing.
+pub(crate) fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
+    let (mut folders, mut files) = (vec![folder.to_owned()], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).with_context(|| format!("{}", folder.display()))? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            match (kind.is_dir(), kind.is_file()) {
+                (true, _) => folders.push(entry.path()),
+                (_, true) => files.push(entry.path()),
+                _ => {}
+            }
         }
     }
+    Ok(files)
 }
 
 #[cfg(test)]

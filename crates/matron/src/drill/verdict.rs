@@ -58,6 +58,13 @@ pub(crate) fn judge(r: &mut RoomReport) {
         }
     }
     must(
+        r.phones_harmed_later == 0,
+        format!(
+            "{} phones were wiped or dropped that never spoke to whoever held the room",
+            r.phones_harmed_later
+        ),
+    );
+    must(
         r.phones_wiped_by_key <= r.phones_paid_for,
         format!(
             "a stolen key erased {} phones, and may {} an hour",
@@ -82,6 +89,9 @@ pub(crate) fn judge(r: &mut RoomReport) {
     );
     if matches!(r.room, Taking::Core | Taking::CoreWithGrants) {
         must(r.alarm_ms.is_some(), "forged orders raised no alarm".into());
+    }
+    if r.certificates_taken > 0 {
+        must(r.alarm_ms.is_some(), "a challenge that was spent twice raised no alarm".into());
     }
     for (attempt, Tally { got, tried, .. }) in &r.attempts {
         let expected = EXPECTED.iter().any(|(room, name)| *room == r.room && name == attempt);
@@ -115,6 +125,10 @@ mod tests {
             assert_eq!(broken(report(room)), 0, "{room:?}");
             assert!(broken(RoomReport { records_read: 1, ..report(room) }) > 0, "{room:?}");
             assert!(broken(RoomReport { phones_wiped: 1, ..report(room) }) > 0, "{room:?}");
+            assert!(broken(RoomReport { phones_harmed_later: 1, ..report(room) }) > 0, "{room:?}");
+            let robbed = RoomReport { certificates_taken: 1, phones_enrolling: 1, ..report(room) };
+            assert_eq!(broken(robbed.clone()), 0, "{room:?}");
+            assert!(broken(RoomReport { alarm_ms: None, ..robbed }) > 0, "{room:?}");
             let mut open = report(room);
             open.attempts
                 .insert("read another room's file".into(), Tally { tried: 1, got: 1, ..Tally::default() });
