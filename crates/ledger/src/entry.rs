@@ -280,7 +280,7 @@ pub enum Body {
     /// Rows that core keeps were opened and sealed again under a newer key; nobody learned what they say.
     #[n(40)]
     Resealed {
-        /// How many.
+        /// How many were tried; those that opened with no key are among them.
         #[n(0)]
         rows: u32,
     },

@@ -91,6 +91,8 @@ kinds! {
     KeysRotated = 90, "keys_rotated", true, "Keys of the house are made anew by an order.";
     /// Somebody assumed a breach.
     BreachAssumed = 91, "breach_assumed", true, "A breach was assumed: what was signed before counts no more, and everything is made anew.";
+    /// A sign-in came whose passkey's count had not risen.
+    PasskeyCopied = 92, "passkey_copied", true, "Someone signed in with a passkey that was used elsewhere since: it may have been copied. It was refused.";
     /// The courier could not read a frame.
     Unreadable = 18, "unreadable", true, "The courier read something from the vault that is no alarm.";
 }

@@ -115,6 +115,8 @@ pub(crate) struct Chamber {
     erasing: Vec<DataSubject>,
     /// Keys are to be made or destroyed once that is durable.
     keys_due: bool,
+    /// The epoch for which services' tokens were looked through, in this life of the room.
+    pub(crate) tokens_sealed_for: u32,
     failed: Option<Error>,
     words_said: WordsSaid,
     pub(crate) alarms: Arc<Alarms>,
@@ -213,6 +215,7 @@ impl Chamber {
             pending_bytes: 0,
             erasing: Vec::new(),
             keys_due: false,
+            tokens_sealed_for: 0,
             failed: None,
             words_said: WordsSaid::default(),
             alarms,

@@ -70,6 +70,14 @@ impl Chamber {
         };
         let signings: Vec<Signing> =
             people.iter().map(|p| Signing { role: p.role, scheme: p.scheme }).collect();
+        // Ending is anybody's at once; ending a key is a change of keys all the same.
+        if matches!(order.kind, OrderKind::EndKey { .. })
+            && !signings.iter().any(|s| s.scheme.is_outside_browser())
+        {
+            let Asked { duty, count, .. } = asked;
+            let hold = Hold { duty, count, needs: 1, why: Why::OutsideBrowser };
+            return Err(stop((Refusal::NeedsSignatures, hold)));
+        }
         let spent = self.state.budgets.of(first.person, self.now_ms);
         let weighed = limits::weigh(&self.state.limits, &asked, &signings, &spent).map_err(stop)?;
         if !weighed.approved {

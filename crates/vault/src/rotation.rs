@@ -199,9 +199,17 @@ impl Chamber {
     }
 
     pub(crate) fn end_key(&self, signer: &Signer, key: &KeyId) -> Result<Consequence, Refusal> {
-        let own = self.state.keys.get(key).is_some_and(|k| k.person == signer.person);
-        let others = self.state.keys.iter().filter(|(id, k)| k.person == signer.person && *id != key).count();
-        if !own || others == 0 {
+        let ended =
+            self.state.keys.get(key).filter(|k| k.person == signer.person).ok_or(Refusal::KeyStays)?;
+        // Whoever could sign outside the browser goes on being able to: people, keys and limits take that.
+        let outside = ended.key.scheme.is_outside_browser();
+        let mut others = self
+            .state
+            .keys
+            .iter()
+            .filter(|(id, k)| k.person == signer.person && *id != key)
+            .map(|(_, k)| &k.key);
+        if !others.any(|k| !outside || k.scheme.is_outside_browser()) {
             return Err(Refusal::KeyStays);
         }
         Ok(Consequence::of(Effect::PersonKeyEnded { person: signer.person, key_id: *key }))
@@ -236,8 +244,10 @@ impl Chamber {
                 None => answer.lost.push(at),
             }
         }
-        if !answer.rows.is_empty() {
-            self.record(Body::Resealed { rows: u32::try_from(answer.rows.len()).unwrap_or(u32::MAX) });
+        // Those that did not open too: which do is something to learn, and costs as much.
+        let tried = answer.rows.len() + answer.lost.len();
+        if tried > 0 {
+            self.record(Body::Resealed { rows: u32::try_from(tried).unwrap_or(u32::MAX) });
         }
         Ok(answer)
     }
@@ -269,9 +279,22 @@ impl Chamber {
     /// when every order that was sealed to them has run out; after a breach at once.
     pub(crate) fn keep_keys(&mut self) {
         let Some(old) = self.state.rotations.old(KeyName::Orders) else { return };
-        if self.keys.file.epoch < old.before {
+        let epoch = self.keys.file.epoch;
+        if epoch < old.before {
             return;
         }
+        // Once: what is set later is sealed to the newest key, and this is asked before every batch.
+        if self.tokens_sealed_for != epoch {
+            self.seal_tokens_again();
+            self.tokens_sealed_for = epoch;
+        }
+        let breached = self.state.breach.as_ref().is_some_and(|b| b.epoch >= old.before);
+        if breached || self.now_ms >= old.since_ms + Order::LONGEST_LIFE_MS {
+            self.record(Body::KeysDestroyed { keys: vec![KeyName::Orders], before: old.before });
+        }
+    }
+
+    fn seal_tokens_again(&mut self) {
         let key = &self.keys.file.order_key;
         let mut again = Vec::new();
         for (service, sealed) in &self.state.service_tokens {
@@ -279,17 +302,16 @@ impl Chamber {
             if to::open(key, info, aad, &sealed.0).is_ok() {
                 continue;
             }
-            let Ok(token) = self.keys.open_order(info, aad, &sealed.0) else { continue };
+            let Ok(token) = self.keys.open_order(info, aad, &sealed.0) else {
+                tracing::error!(service, "a service's token opens with no key of the vault's; set it anew");
+                continue;
+            };
             if let Ok(sealed) = to::seal(&key.public(), info, aad, &token, &self.rng) {
                 again.push((service.clone(), sealed));
             }
         }
         for (service, sealed) in again {
             self.record(Body::ServiceTokenResealed { service, sealed: Opaque(sealed) });
-        }
-        let breached = self.state.breach.as_ref().is_some_and(|b| b.epoch >= old.before);
-        if breached || self.now_ms >= old.since_ms + Order::LONGEST_LIFE_MS {
-            self.record(Body::KeysDestroyed { keys: vec![KeyName::Orders], before: old.before });
         }
     }
 

@@ -410,20 +410,20 @@ impl State {
         }
     }
 
+    fn joins(&mut self, person: PersonId, role: Role, group: Option<Group>) {
+        self.first_token = None;
+        self.people.insert(person, Person { role, group, present: true });
+        self.two_administrators |= self.administrators() >= 2;
+    }
+
     fn take_effect(&mut self, order: OrderId, signer: PersonId, effect: &Effect) {
         match effect {
             Effect::PersonJoined { person, role, group, key_id, public_key, .. } => {
-                self.first_token = None;
-                let joined = Person { role: *role, group: group.clone(), present: true };
-                self.people.insert(*person, joined);
-                self.two_administrators |= self.administrators() >= 2;
+                self.joins(*person, *role, group.clone());
                 self.keys.insert(*key_id, HeldKey::new(*person, Scheme::Ed25519, &public_key.0));
             }
             Effect::PasskeyJoined { person, role, group, key_id, passkey, .. } => {
-                self.first_token = None;
-                let joined = Person { role: *role, group: group.clone(), present: true };
-                self.people.insert(*person, joined);
-                self.two_administrators |= self.administrators() >= 2;
+                self.joins(*person, *role, group.clone());
                 self.keys.insert(*key_id, HeldKey::new(*person, Scheme::Passkey, &passkey.0));
             }
             Effect::PersonKeyAdded { person, key_id, public_key } => {

@@ -228,16 +228,22 @@ impl Chamber {
         Ok(Allowed { signer, counted: Some(counted), consequence })
     }
 
-    /// Where someone signs in, the passkey's count has to have risen. Not with other orders: one that waited for a
-    /// second signature comes with the count of when it was made. A passkey that keeps no count stays at 0.
+    /// Where someone signs in, the passkey's count has to have risen. Not with other orders, nor with a grant that
+    /// waited for a second signature: they come with the count of when they were signed, and that grant was looked at
+    /// when it came first. A passkey that keeps no count stays at 0.
     fn check_passkeys_are_no_copies(&mut self, verified: &VerifiedOrder) -> Result<(), Refusal> {
-        if !matches!(verified.order().kind, OrderKind::Grant { .. }) {
+        let order = verified.order();
+        if !matches!(order.kind, OrderKind::Grant { .. }) || self.state.held.contains_key(&order.id) {
             return Ok(());
         }
         for (key, said) in verified.asserted() {
-            let before = self.state.keys.get(key).map_or(0, |k| k.sign_count);
+            let held = self.state.keys.get(key);
+            let before = held.map_or(0, |k| k.sign_count);
             if said.sign_count <= before && before > 0 {
-                self.alarm(AlarmKind::ForgedOrders).refusal = Some(Refusal::PasskeyCopied.number());
+                let person = held.map(|k| k.person);
+                let mut alarm = self.alarm(AlarmKind::PasskeyCopied);
+                alarm.person = person;
+                alarm.refusal = Some(Refusal::PasskeyCopied.number());
                 return Err(Refusal::PasskeyCopied);
             }
         }

@@ -8,16 +8,16 @@ use rpc::alarm::{Alarm, AlarmKind, AlarmWriter, FRAME_BYTES, pipe};
 use super::*;
 
 /// The courier's end.
-struct Pipe(File);
+pub(super) struct Pipe(File);
 
 impl Pipe {
-    fn of(house: &House) -> Self {
+    pub(super) fn of(house: &House) -> Self {
         let (read, write) = pipe().unwrap();
         house.chamber.alarms.attach(AlarmWriter::new(write));
         Self(File::from(read))
     }
 
-    fn read(&mut self) -> Vec<Alarm> {
+    pub(super) fn read(&mut self) -> Vec<Alarm> {
         let mut frame = [0; FRAME_BYTES];
         let mut out = Vec::new();
         while let Ok(FRAME_BYTES) = self.0.read(&mut frame) {

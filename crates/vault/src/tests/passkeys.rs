@@ -2,7 +2,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use model::Limit;
 use order::{Assertion, OrderSignature, Passkey, PersonKey, Scheme};
+use rpc::alarm::AlarmKind;
 
 use super::*;
 
@@ -101,11 +103,40 @@ fn a_copy_of_a_passkey_does_not_sign_in_once_the_other_has_after_a_restart_neith
         step: 1,
     };
     assert_eq!(own.sign_in(&mut house, 2), None);
+    let mut pipe = super::alarms::Pipe::of(&house);
+    pipe.read();
     assert_eq!(copy.sign_in(&mut house, 3), Some(Refusal::PasskeyCopied));
+    let alarms = pipe.read();
+    let told: Vec<_> = alarms.iter().map(|a| (a.kind, a.refusal)).collect();
+    assert_eq!(told, [(AlarmKind::PasskeyCopied, Some(Refusal::PasskeyCopied.number()))]);
     copy.count = 0;
     let mut house = house.restart();
     assert_eq!(copy.sign_in(&mut house, 4), Some(Refusal::PasskeyCopied));
     assert_eq!(own.sign_in(&mut house, 5), None);
+}
+
+#[test]
+fn a_grant_that_waits_for_a_second_signature_is_no_copys_though_its_signer_signed_in_meanwhile() {
+    let (mut house, key) = House::joined();
+    house.person(&key, 50, Role::Administrator, None);
+    let second = Ed25519Secret::from_seed([50; 32]).unwrap();
+    let mut own = Authenticator::new(31);
+    let (mut signed, sealed) = house.order(&key, OrderKind::AddKey { key: own.person_key() }, vec![], None);
+    signed.add_signature(&second);
+    assert_eq!(house.submit(&signed, &sealed, vec![]).refusal, None);
+    let session = Digest([9; 32]);
+    let (records, compartments) = (5_000, vec![Compartment::Identity]);
+    let kind = OrderKind::Grant { session, records, searches: 0, compartments, valid_ms: HOUR_MS };
+    let wide = house.order(&key, kind, vec![], None).0.order;
+    let mut waits = own.sign(&wide);
+    assert_eq!(house.submit(&waits, &[], vec![]).refusal, Some(Refusal::NeedsSignatures));
+    assert_eq!(own.sign_in(&mut house, 1), None);
+    waits.add_signature(&second);
+    assert_eq!(house.submit(&waits, &[], vec![]).refusal, None);
+    // The count of then is no way back for a copy.
+    let mut copy =
+        Authenticator { secret: Ed25519Secret::from_seed(*own.secret.seed()).unwrap(), count: 0, step: 1 };
+    assert_eq!(copy.sign_in(&mut house, 2), Some(Refusal::PasskeyCopied));
 }
 
 #[test]
@@ -121,10 +152,46 @@ fn a_passkey_that_keeps_no_count_signs_in_again_and_again() {
 fn a_passkey_alone_changes_no_people_keys_or_limits() {
     let (mut house, mut authenticator) = with_passkey();
     let nobody = Ed25519Secret::from_seed([99; 32]).unwrap();
-    let more = Authenticator::new(32);
-    let (bare, _) = house.order(&nobody, OrderKind::AddKey { key: more.person_key() }, vec![], None);
-    let signed = authenticator.sign(&bare.order);
-    assert_eq!(house.submit(&signed, &[], vec![]).refusal, Some(Refusal::NeedsSignatures));
+    let more = Authenticator::new(32).person_key();
+    let own = order::key_id(&authenticator.person_key().public);
+    let person = house.chamber.state.holder_of(&own).unwrap().0;
+    let duty = model::Duty::Lock;
+    let secrets = encode(&JoinSecrets { name: "Mary Example".into() });
+    for (kind, secrets) in [
+        (
+            OrderKind::AddPerson { key: more.clone(), role: Role::Engineer, group: None },
+            Some(secrets.as_slice()),
+        ),
+        (OrderKind::RemovePerson { person }, None),
+        (OrderKind::AddKey { key: more }, None),
+        (OrderKind::EndKey { key: own }, None),
+        (OrderKind::SetLimit { limit: Limit::Alone { duty }, value: 2 }, None),
+        (OrderKind::RotateKeys { keys: vec![model::KeyName::Index] }, None),
+        (OrderKind::AssumeBreach { reissues_an_hour: 100 }, None),
+    ] {
+        let name = kind.name();
+        let (bare, sealed) = house.order(&nobody, kind, vec![], secrets);
+        let signed = authenticator.sign(&bare.order);
+        let refusal = house.submit(&signed, &sealed, vec![]).refusal;
+        let earlier = match name {
+            "remove_person" => Refusal::LastAdministrator,
+            "set_limit" => Refusal::NeedsSecondAdministrator,
+            _ => Refusal::NeedsSignatures,
+        };
+        assert_eq!(refusal, Some(earlier), "{name}");
+    }
+}
+
+#[test]
+fn who_could_sign_outside_the_browser_still_can_whatever_keys_they_end() {
+    let (mut house, authenticator) = with_passkey();
+    let key = Ed25519Secret::from_seed([42; 32]).unwrap();
+    let mut end = |id| {
+        let (signed, sealed) = house.order(&key, OrderKind::EndKey { key: id }, vec![], None);
+        house.submit(&signed, &sealed, vec![]).refusal
+    };
+    assert_eq!(end(key.id()), Some(Refusal::KeyStays));
+    assert_eq!(end(order::key_id(&authenticator.person_key().public)), None);
 }
 
 #[test]
