@@ -215,6 +215,13 @@ impl Chain {
                 self.keys.insert(*key_id, (*person, key));
             }
             Effect::PersonRemoved { person } => self.keys.retain(|_, (holder, _)| holder != person),
+            Effect::PersonKeyEnded { key_id, .. } => {
+                self.keys.remove(key_id);
+            }
+            Effect::BreachAssumed { signers, .. } => {
+                self.first_token = None;
+                self.keys.retain(|id, _| signers.contains(id));
+            }
             _ => {}
         }
     }
@@ -321,6 +328,38 @@ mod tests {
         assert_eq!((chain.entries(), chain.orders, chain.head()), (3, 2, w.previous));
         assert_eq!(chain.root_key(), Some(Digest(public(&signing(9)).0)));
         assert!(check(&w.all, seen(3, w.previous)).is_ok());
+    }
+
+    /// Ada adds another key; then this happens to it; then it signs.
+    fn signed_after(happens: impl Fn(&Ed25519Secret) -> Effect) -> Result<Chain, String> {
+        let (ada, other) = (signing(2), signing(3));
+        let person = PersonId([1; 16]);
+        let mut w = house();
+        let (key_id, public_key) = (other.id(), public(&other));
+        let add = OrderKind::AddKey { key: other.person_key() };
+        w.order(add, &ada, Effect::PersonKeyAdded { person, key_id, public_key });
+        let session = Digest([5; 32]);
+        w.order(OrderKind::EndSession { session }, &ada, happens(&other));
+        w.order(OrderKind::EndSession { session }, &other, Effect::SessionEnded { session });
+        check(&w.all, None)
+    }
+
+    #[test]
+    fn an_order_by_a_key_that_had_ended_is_noticed() {
+        let person = PersonId([1; 16]);
+        let session = Digest([6; 32]);
+        assert!(signed_after(|_| Effect::SessionEnded { session }).is_ok());
+        let breach =
+            |signers| Effect::BreachAssumed { epoch: 2, signers, reissues_an_hour: 1, expires_at_ms: 9 };
+        assert!(signed_after(|other| breach(vec![signing(2).id(), other.id()])).is_ok());
+        for ended in [
+            signed_after(|other| Effect::PersonKeyEnded { person, key_id: other.id() }),
+            signed_after(|_| Effect::PersonRemoved { person }),
+            signed_after(|_| breach(vec![signing(2).id()])),
+        ] {
+            let why = ended.err().unwrap();
+            assert!(why.contains("entry 5") && why.contains("not registered"), "{why}");
+        }
     }
 
     #[test]
