@@ -72,7 +72,7 @@ fn seen(bytes: &[u8]) {
 
 /// The vault, from core.
 fn vault(choice: u8, data: &[u8]) {
-    match choice % 11 {
+    match choice % 18 {
         0 => {
             if let Some(submission) = read::<proto::Submission>(data) {
                 order(&submission.signed_order);
@@ -123,6 +123,13 @@ fn vault(choice: u8, data: &[u8]) {
         }
         8 => only::<proto::ActRequest>(data),
         9 => only::<proto::IssueRequest>(data),
+        10 => phone_rows(read::<proto::ResealRequest>(data).unwrap_or_default().rows),
+        11 => only::<proto::NothingLeftRequest>(data),
+        12 => only::<proto::ServerCertificate>(data),
+        13 => only::<proto::FollowRequest>(data),
+        14 => only::<proto::CheckpointsRequest>(data),
+        15 => only::<proto::LimitsRequest>(data),
+        16 => only::<proto::KeysRequest>(data),
         _ => only::<proto::DeclarationsRequest>(data),
     }
 }
@@ -156,7 +163,7 @@ fn outer(choice: u8, data: &[u8]) {
 
 /// Core, from door, vault and courier.
 fn core(choice: u8, data: &[u8]) {
-    match choice % 9 {
+    match choice % 26 {
         0 => {
             if let Some(asked) = read::<proto::CoreRequest>(data) {
                 let _ = rpc::enrolment_id(&asked.enrolment);
@@ -192,6 +199,27 @@ fn core(choice: u8, data: &[u8]) {
         }
         6 => only::<proto::DeclarationsAnswer>(data),
         7 => only::<proto::PushReply>(data),
+        8 => {
+            for row in read::<proto::ResealAnswer>(data).unwrap_or_default().rows {
+                rows(row.row.into_iter().collect());
+            }
+        }
+        9 => only::<proto::KeysAnswer>(data),
+        10 => only::<proto::NothingLeftAnswer>(data),
+        11 => only::<proto::GrantAnswer>(data),
+        12 => only::<proto::IndexAnswer>(data),
+        13 => only::<proto::WarrantsAnswer>(data),
+        14 => only::<proto::ProfileAnswer>(data),
+        15 => only::<proto::IssueAnswer>(data),
+        16 => only::<proto::ActAnswer>(data),
+        17 => only::<proto::GiveBackAnswer>(data),
+        18 => only::<proto::ServerCertificateAnswer>(data),
+        19 => only::<proto::TileAnswer>(data),
+        20 => only::<proto::VaultHealth>(data),
+        21 => only::<proto::CountersReply>(data),
+        22 => only::<proto::Witnessed>(data),
+        23 => only::<proto::AcmeRenewed>(data),
+        24 => only::<proto::Believed>(data),
         _ => only::<proto::CourierHealth>(data),
     }
 }

@@ -98,22 +98,8 @@ impl<W: Sink> PartWriter<W> {
         self.put(file, bytes, from)
     }
 
-    /// Adds the files of `dir` that are there, of those named. A room's files are written whole and
-    /// renamed, so each is one that counted at some moment.
-    ///
-    /// # Errors
-    /// As [`PartWriter::put_file`].
-    pub fn put_files_of(&mut self, dir: &Path, files: &[&str]) -> Result<(), BackupError> {
-        for file in files {
-            match self.put_file(file, &dir.join(file)) {
-                Err(BackupError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
-                other => other?,
-            }
-        }
-        Ok(())
-    }
-
-    /// The same, where `read` says what stands in a file: a key that lies wrapped on the disk goes in as it is.
+    /// Adds the files of `dir` that are there, of those named, as `read` has them: a key that lies wrapped on the disk
+    /// goes in as it is. A room's files are written whole and renamed, so each is one that counted at some moment.
     ///
     /// # Errors
     /// As [`PartWriter::put_file`].

@@ -46,7 +46,7 @@ pub fn back_up(config: &Config, request: &Request, out: File) -> Result<Made, Ba
     let followed = store::copy(&dir.join(DATABASE_FILE), &path).map_err(refused)?;
     part.put_file(DATABASE_FILE, &path)?;
     drop(copy);
-    part.put_files_of(dir, &["root.pub", "statement.cbor"])?;
+    part.put_files_by(dir, &["root.pub", "statement.cbor"], |path| std::fs::read(path))?;
     Ok(Made { part: part.finish(Some(place(followed)))?, signed: None })
 }
 

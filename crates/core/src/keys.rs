@@ -109,12 +109,15 @@ async fn reseal(
                 .collect(),
         };
         let asked = ask_vault(room, "reseal", |mut v| async move { v.reseal(request).await }).await;
-        let Ok(answer) = asked.map(|a| (a.refusal, a)) else { return Ok(false) };
-        if answer.0 != 0 {
-            tracing::info!(refusal = answer.0, "the vault seals no more again for now; it goes on later");
+        let Ok(answer) = asked else { return Ok(false) };
+        if answer.refusal != 0 {
+            tracing::info!(
+                refusal = answer.refusal,
+                "the vault seals no more again for now; it goes on later"
+            );
             return Ok(false);
         }
-        let (pairs, lost) = pairs(&rows, answer.1);
+        let (pairs, lost) = pairs(&rows, answer);
         for (enrolment, name) in lost {
             tracing::warn!(enrolment.id = %enrolment, field = name, "a row opens with no key of the vault's");
         }

@@ -1,5 +1,5 @@
-//! `cargo bench -p ledger`: durable appends by batch size, alone and with the tree kept beside them, the
-//! quick check against the signed tree and the deep one, proofs, and a person's field sealed. The
+//! `cargo bench -p ledger --bench ledger`: durable appends with the tree kept beside them, proofs, and a person's field
+//! sealed (checks and appends alone: `--bench rates`). The
 //! ledger lies under the build's target directory; set `TMPDIR` to measure another disk.
 
 #![allow(clippy::unwrap_used)]
@@ -9,10 +9,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use ledger::tree::{check_inclusion, prove_inclusion};
-use ledger::{
-    Audit, Body, Effect, FileLedger, Opaque, PersonKeys, Publisher, TREE_DIR, TileFolder, TileNodes, scan,
-    verify,
-};
+use ledger::{Body, Effect, FileLedger, Opaque, PersonKeys, Publisher, TREE_DIR, TileFolder, TileNodes};
 use model::{CommandId, CommandKind, Digest, EnrolmentId, KeyId, OrderId, PersonId};
 use tempfile::TempDir;
 
@@ -46,16 +43,6 @@ fn order() -> Body {
     }
 }
 
-#[divan::bench(args = [1, 16, 64, 256])]
-fn append_durably(bencher: Bencher<'_, '_>, batch: usize) {
-    let dir = directory();
-    let mut ledger = FileLedger::open(dir.path()).unwrap();
-    bencher
-        .counter(ItemsCount::new(batch))
-        .with_inputs(|| vec![order(); batch])
-        .bench_local_values(|bodies| ledger.append_batch(bodies, 1).unwrap());
-}
-
 fn pair() -> Ed25519KeyPair {
     Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap()
 }
@@ -71,48 +58,21 @@ fn answer() -> Body {
 
 const ENTRIES: usize = 100_000;
 
-/// So many entries in batches of 64, with their tree.
-fn published(body: fn() -> Body) -> TempDir {
+/// So many light entries in batches of 64, with their tree.
+fn published() -> TempDir {
     let dir = directory();
     let mut ledger = FileLedger::open(dir.path()).unwrap();
     let mut publisher = Publisher::open(dir.path(), root_key()).unwrap();
     let mut left = ENTRIES;
     while left > 0 {
         let batch = left.min(64);
-        for r in ledger.append_batch(vec![body(); batch], 1).unwrap() {
+        for r in ledger.append_batch(vec![answer(); batch], 1).unwrap() {
             publisher.push(&r.position).unwrap();
         }
         left -= batch;
     }
     publisher.publish(|m| pair().sign(m).as_ref().to_vec()).unwrap();
     dir
-}
-
-fn quick(bencher: Bencher<'_, '_>, body: fn() -> Body) {
-    let dir = published(body);
-    bencher.counter(ItemsCount::new(ENTRIES)).bench_local(|| {
-        let mut audit = Audit::with_folder(&dir.path().join(TREE_DIR), &root_key()).unwrap();
-        scan(dir.path(), |s| audit.take(&s.position)).unwrap();
-        audit.finish().unwrap();
-    });
-}
-
-/// Chain, tree, tiles and the signed checkpoint: what `matron ledger verify --dir` does.
-#[divan::bench]
-fn check_against_the_tree_90_bytes(bencher: Bencher<'_, '_>) {
-    quick(bencher, answer);
-}
-
-#[divan::bench]
-fn check_against_the_tree_500_bytes(bencher: Bencher<'_, '_>) {
-    quick(bencher, order);
-}
-
-/// Every entry decoded and encoded again.
-#[divan::bench]
-fn verify_deep_500_bytes(bencher: Bencher<'_, '_>) {
-    let dir = published(order);
-    bencher.counter(ItemsCount::new(ENTRIES)).bench_local(|| verify(dir.path()).unwrap());
 }
 
 /// Durable appends while another thread keeps the tree, as the vault does, once a second.
@@ -145,7 +105,7 @@ fn append_durably_beside_the_tree(bencher: Bencher<'_, '_>, batch: usize) {
 /// One entry's proof out of the tiles, and its check.
 #[divan::bench]
 fn prove_and_check_one_entry(bencher: Bencher<'_, '_>) {
-    let dir = published(answer);
+    let dir = published();
     let folder = TileFolder(dir.path().join(TREE_DIR));
     let size = ENTRIES as u64;
     bencher.bench_local(|| {

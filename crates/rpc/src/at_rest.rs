@@ -146,12 +146,25 @@ pub fn write(dir: &Path, name: &str, content: &[u8]) -> io::Result<()> {
 /// # Errors
 /// When it can't be read, or is wrapped and this process has not the key.
 pub fn read(dir: &Path, name: &str) -> io::Result<Zeroizing<Vec<u8>>> {
-    let content = peek(&dir.join(name))?;
-    if OF_THIS_ROOM.get().is_some() && !fs::read(dir.join(name))?.starts_with(MAGIC) {
-        write(dir, name, &content)?;
+    let bytes = Zeroizing::new(fs::read(dir.join(name))?);
+    if bytes.starts_with(MAGIC) {
+        return unwrapped(name, &bytes);
+    }
+    if OF_THIS_ROOM.get().is_some() {
+        write(dir, name, &bytes)?;
         tracing::info!(file = name, "a key file that lay in the clear is wrapped from now on");
     }
-    Ok(content)
+    Ok(bytes)
+}
+
+fn unwrapped(name: &str, wrapped: &[u8]) -> io::Result<Zeroizing<Vec<u8>>> {
+    let key = OF_THIS_ROOM.get().ok_or_else(|| {
+        io::Error::other(
+            "it is wrapped under the root key's credential, and none was given; set vault.root_key = \"credential\" \
+             and give the service its credential",
+        )
+    })?;
+    key.unwrap(name, wrapped)
 }
 
 /// The same, changing nothing: for a backup, which is encrypted to its own recipients. A file that is no secret one
@@ -164,14 +177,7 @@ pub fn peek(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     if !bytes.starts_with(MAGIC) {
         return Ok(bytes);
     }
-    let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-    match OF_THIS_ROOM.get() {
-        Some(key) => key.unwrap(name, &bytes),
-        None => Err(io::Error::other(
-            "it is wrapped under the root key's credential, and none was given; set vault.root_key = \"credential\" \
-             and give the service its credential",
-        )),
-    }
+    unwrapped(path.file_name().and_then(|n| n.to_str()).unwrap_or_default(), &bytes)
 }
 
 #[cfg(test)]

@@ -72,14 +72,13 @@ impl Tx<'_> {
         self.run("UPDATE enrolments SET state = 6, ended_at_ms = ?1 WHERE state = 0", [at_ms])?;
         self.run("DELETE FROM sessions", [])?;
         self.run("DELETE FROM api_keys", [])?;
-        self.run("UPDATE queue SET warrant = NULL, warrant_expires_at_ms = 0 WHERE state < 3 AND warrant IS NOT NULL", [])?;
+        self.drop_warrants()?;
         let undone = "SELECT DISTINCT o.order_id FROM queue q JOIN commands c ON c.number = q.number
              JOIN orders o ON o.order_id = c.order_id WHERE q.state < 3 AND o.kind = 'command'
              UNION SELECT order_id FROM orders WHERE state = 4";
         for order in self.all(undone, [], |r| id(r, 0))? {
             self.recall_order(order, at_ms)?;
         }
-        self.run("UPDATE declaration_warrants SET warrant = NULL, expires_at_ms = 0", [])?;
         Ok(open)
     }
 }

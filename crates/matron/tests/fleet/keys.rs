@@ -199,7 +199,7 @@ async fn every_key_rotates_in_a_running_house_though_rooms_are_killed_meanwhile(
     for (target, before) in targets.iter().zip(&before) {
         assert_eq!(opened(&ward, *target, "IMEI").await, *before);
     }
-    // No secret of the older file is in the newer one but root, CA, profile signer and links.
+    // The warrant key of before is gone from the file (the vault's own tests look at the others).
     let new = std::fs::read(vault.join("keys.cbor")).unwrap();
     let warrant = &seeds(&old)[1].1;
     assert!(!new.windows(32).any(|w| w == warrant));
