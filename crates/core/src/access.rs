@@ -27,6 +27,7 @@ pub(crate) struct Session {
     /// The group the person is held to.
     pub group: Option<String>,
     pub compartments: u32,
+    pub expires_at_ms: TimeMs,
 }
 
 impl Session {
@@ -120,6 +121,7 @@ impl AccessTable {
                 // The one role that is held to a group (order::roles).
                 group: group.clone().filter(|_| *role == Role::WardManager),
                 compartments: s.compartments,
+                expires_at_ms: s.expires_at_ms,
             }));
         }
         let key = inner.keys.get(hash).filter(|k| now_ms < k.expires_at_ms)?;

@@ -305,6 +305,19 @@ fn project(
     keep_rows(tx, at_ms, rows, entries)
 }
 
+fn join(
+    tx: &Tx<'_>,
+    at_ms: TimeMs,
+    (person, role, group): (model::PersonId, model::Role, Option<model::Group>),
+    key: model::KeyId,
+    passkey: Option<&[u8]>,
+) -> Result<Option<String>, StoreError> {
+    let group = group.map(|g| g.as_str().to_owned());
+    tx.put_person(person, role.name(), group.as_deref(), at_ms)?;
+    tx.put_person_key(person, key, passkey, at_ms)?;
+    Ok(group)
+}
+
 fn project_effect(
     tx: &Tx<'_>,
     at_ms: TimeMs,
@@ -314,15 +327,17 @@ fn project_effect(
     remembered: &mut Vec<Remember>,
 ) -> Result<(), StoreError> {
     match effect {
-        Effect::PersonJoined { person, role, group, key_id, .. }
-        | Effect::PasskeyJoined { person, role, group, key_id, .. } => {
-            let group = group.map(|g| g.as_str().to_owned());
-            tx.put_person(person, role.name(), group.as_deref(), at_ms)?;
-            tx.put_person_key(person, key_id, at_ms)?;
+        Effect::PersonJoined { person, role, group, key_id, .. } => {
+            let group = join(tx, at_ms, (person, role, group), key_id, None)?;
             remembered.push(Remember::Person(person, role, group));
         }
-        Effect::PersonKeyAdded { person, key_id, .. } | Effect::PasskeyAdded { person, key_id, .. } => {
-            tx.put_person_key(person, key_id, at_ms)?
+        Effect::PasskeyJoined { person, role, group, key_id, passkey, .. } => {
+            let group = join(tx, at_ms, (person, role, group), key_id, Some(&passkey.0))?;
+            remembered.push(Remember::Person(person, role, group));
+        }
+        Effect::PersonKeyAdded { person, key_id, .. } => tx.put_person_key(person, key_id, None, at_ms)?,
+        Effect::PasskeyAdded { person, key_id, passkey } => {
+            tx.put_person_key(person, key_id, Some(&passkey.0), at_ms)?;
         }
         Effect::PersonRemoved { person } => {
             tx.remove_person(person, at_ms)?;

@@ -34,7 +34,7 @@ mod room;
 mod submit;
 mod tasks;
 
-pub use api::{Access, RouteInfo, routes};
+pub use api::{Access, Front, RouteInfo, routes};
 pub use back_up::{BACKED_UP, back_up, find_test_row, restored};
 pub use config::{Config, ConfigError};
 pub use error::Error;
@@ -73,7 +73,7 @@ pub fn install(dir: &Path, installed: &rpc::install::Installed) -> std::io::Resu
     Trust::install(dir, &installed.root_key, &installed.statement)
 }
 
-/// Runs the room until the supervisor says stop.
+/// Runs the room until the supervisor says stop. `front` is what stands before the API (the console).
 ///
 /// # Errors
 /// [`Error`] says what stops it.
@@ -81,8 +81,9 @@ pub async fn run(
     config: Config,
     control: ControlEnd,
     events: UnboundedReceiver<RoomEvent>,
+    front: Front,
 ) -> Result<(), Error> {
-    run_by(config, Arc::new(SteadyClock::new(SystemClock)), control, events).await
+    run_by(config, Arc::new(SteadyClock::new(SystemClock)), control, events, front).await
 }
 
 /// [`run`] by another clock.
@@ -94,6 +95,7 @@ pub async fn run_by(
     clock: Arc<dyn Clock>,
     control: ControlEnd,
     mut events: UnboundedReceiver<RoomEvent>,
+    front: Front,
 ) -> Result<(), Error> {
     config.check()?;
     let tls = api::tls(&config)?;
@@ -134,7 +136,8 @@ pub async fn run_by(
                 }
             }
             Some(RoomEvent::Listener(name, tcp)) if name == "administrators" => {
-                listeners.spawn(api::serve(room.clone(), tcp, tls.clone(), room.stopping.subscribe()));
+                let stopping = room.stopping.subscribe();
+                listeners.spawn(api::serve(room.clone(), tcp, tls.clone(), front, stopping));
             }
             Some(RoomEvent::Listener(..)) => {}
             Some(RoomEvent::Alarms(_)) => tracing::warn!("the pipe for alarms is not the core's"),

@@ -147,7 +147,13 @@ pub(crate) fn run(room: Room) -> Result<()> {
     match room {
         Room::Door => enter_and(room, 2, door::back_up, door::run),
         Room::Reader => enter_and(room, 1, reader::back_up, reader::run),
-        Room::Core => enter_and(room, 2, core_room::back_up, core_room::run),
+        Room::Core => {
+            // The zone's files are out of its reach once it has closed itself in.
+            words::read_time_zone();
+            enter_and(room, 2, core_room::back_up, |config, control, events| {
+                core_room::run(config, control, events, console::front)
+            })
+        }
         Room::Vault => enter_and(room, 1, vault::back_up, vault::run),
         Room::Courier => enter_and(room, 1, courier::back_up, courier::run),
     }

@@ -119,6 +119,12 @@ impl Store {
         self.0.writer.trouble()
     }
 
+    /// Counts the commits since the start, for whoever waits for something new.
+    #[must_use]
+    pub fn commits(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.0.writer.commits()
+    }
+
     /// Runs `work` in a transaction and answers once it is on the disk.
     ///
     /// # Errors

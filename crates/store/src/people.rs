@@ -95,6 +95,16 @@ impl View<'_> {
         self.one("SELECT person FROM person_keys WHERE key_id = ?1", [key.as_bytes()], |r| id(r, 0))
     }
 
+    /// The passkeys that sign, each with its public half and site as the ledger has them.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn passkeys(&self) -> Result<Vec<(KeyId, Vec<u8>)>, StoreError> {
+        self.all("SELECT key_id, passkey FROM person_keys WHERE passkey IS NOT NULL", [], |r| {
+            Ok((id(r, 0)?, r.get(1)?))
+        })
+    }
+
     /// Sessions that have not run out.
     ///
     /// # Errors
@@ -158,14 +168,21 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Someone has one more key.
+    /// Someone has one more key; for a passkey, its public half with its site.
     ///
     /// # Errors
     /// When the database refuses.
-    pub fn put_person_key(&self, person: PersonId, key: KeyId, at_ms: TimeMs) -> Result<(), StoreError> {
+    pub fn put_person_key(
+        &self,
+        person: PersonId,
+        key: KeyId,
+        passkey: Option<&[u8]>,
+        at_ms: TimeMs,
+    ) -> Result<(), StoreError> {
         self.run(
-            "INSERT INTO person_keys (key_id, person, added_at_ms) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-            params![key.as_bytes(), person.as_bytes(), at_ms],
+            "INSERT INTO person_keys (key_id, person, added_at_ms, passkey) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT DO NOTHING",
+            params![key.as_bytes(), person.as_bytes(), at_ms, passkey],
         )?;
         Ok(())
     }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use rusqlite::Connection;
+use tokio::sync::watch;
 
 use crate::tx::Tx;
 use crate::{StoreError, View};
@@ -57,6 +58,7 @@ pub(crate) struct Writer {
     jobs: Option<Sender<Box<dyn Job>>>,
     thread: Option<JoinHandle<()>>,
     trouble: Trouble,
+    commits: watch::Sender<u64>,
 }
 
 /// Why the last commit failed; empty once one succeeded.
@@ -67,14 +69,20 @@ impl Writer {
         let (jobs, rx) = channel();
         let trouble = Trouble::default();
         let note = trouble.clone();
+        let commits = watch::Sender::new(0);
+        let committed = commits.clone();
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || work(connection, &rx, &note))?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread), trouble })
+            .spawn(move || work(connection, &rx, &note, &committed))?;
+        Ok(Self { jobs: Some(jobs), thread: Some(thread), trouble, commits })
     }
 
     pub(crate) fn trouble(&self) -> Option<StoreError> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn commits(&self) -> watch::Receiver<u64> {
+        self.commits.subscribe()
     }
 
     pub(crate) fn submit<T: Send + 'static>(
@@ -106,13 +114,21 @@ impl Drop for Writer {
     }
 }
 
-fn work(connection: Connection, jobs: &Receiver<Box<dyn Job>>, trouble: &Trouble) {
+fn work(
+    connection: Connection,
+    jobs: &Receiver<Box<dyn Job>>,
+    trouble: &Trouble,
+    commits: &watch::Sender<u64>,
+) {
     let cache = crate::tx::Cache::default();
     while let Ok(first) = jobs.recv() {
         let mut group = vec![first];
         let tx = Tx::over(View::over(&connection), &cache);
         let committed = commit_group(&connection, &tx, &mut group, jobs);
         *trouble.lock().unwrap_or_else(PoisonError::into_inner) = committed.clone().err();
+        if committed.is_ok() {
+            commits.send_modify(|n| *n += 1);
+        }
         if let Err(e) = &committed {
             tracing::error!(store.error = %e, store.writes = group.len(), "a commit failed; nothing of it was kept");
             cache.forget();

@@ -241,7 +241,7 @@ impl Chamber {
             let before = held.map_or(0, |k| k.sign_count);
             if said.sign_count <= before && before > 0 {
                 let person = held.map(|k| k.person);
-                let mut alarm = self.alarm(AlarmKind::PasskeyCopied);
+                let alarm = self.alarm(AlarmKind::PasskeyCopied);
                 alarm.person = person;
                 alarm.refusal = Some(Refusal::PasskeyCopied.number());
                 return Err(Refusal::PasskeyCopied);

@@ -13,16 +13,19 @@ mod health;
 mod keys;
 mod ledger;
 mod orders;
+mod passkeys;
 mod people;
 mod problem;
 mod roles;
 mod search;
 mod serve;
+mod session;
 mod shape;
 mod tls_certificate;
 mod tree;
 
 pub use access::{Access, RouteInfo};
+pub use serve::Front;
 pub(crate) use serve::{serve, tls};
 
 use std::sync::Arc;
@@ -118,11 +121,15 @@ fn all() -> Routes {
     let orders = routes!(orders::submit_order)
         .layer(DefaultBodyLimit::max(LARGEST_ORDER_BYTES))
         .layer(axum::middleware::from_fn(orders::few_at_once));
+    let passkeys = routes!(passkeys::find_passkey).layer(axum::middleware::from_fn(orders::few_at_once));
     Routes { router: OpenApiRouter::with_openapi(Document::openapi()), infos: Vec::new() }
         .public("says only that the process answers", routes!(health::healthz))
         .public("public keys, which whoever makes an order needs", routes!(health::statement))
         .public("says what the API is, nothing of what it holds", routes!(health::openapi))
         .public("an order carries the signatures that the vault checks", orders)
+        .public("says whose passkey signed, to whoever has its signature", passkeys)
+        .guarded::<InSession>(routes!(session::get_session, session::end_session))
+        .guarded::<InSession>(routes!(session::changes))
         .guarded::<Commands>(routes!(orders::list_orders))
         .guarded::<Commands>(routes!(orders::get_order))
         .guarded::<InSession>(routes!(orders::list_pending))
@@ -177,12 +184,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_public_routes_are_these_four() {
+    fn the_public_routes_are_these_five() {
         let all = routes();
         let public: Vec<_> =
             all.iter().filter(|r| matches!(r.access, Access::Public(_))).map(|r| r.path.as_str()).collect();
-        assert_eq!(public, ["/healthz", "/api/v1/statement", "/api/v1/openapi.json", "/api/v1/orders"]);
-        assert_eq!(all.len(), 31);
+        assert_eq!(
+            public,
+            [
+                "/healthz",
+                "/api/v1/statement",
+                "/api/v1/openapi.json",
+                "/api/v1/orders",
+                "/api/v1/passkeys/find"
+            ]
+        );
+        assert_eq!(all.len(), 35);
     }
 
     #[test]

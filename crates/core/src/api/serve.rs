@@ -36,6 +36,9 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// What stands before the API on the administrators' listener: it gets the API, and gives what is served.
+pub type Front = fn(axum::Router) -> axum::Router;
+
 /// The configured certificate, if there is one.
 pub(crate) fn tls(config: &Config) -> Result<Option<TlsAcceptor>, Error> {
     let (Some(cert), Some(key)) = (&config.admin_tls_cert, &config.admin_tls_key) else { return Ok(None) };
@@ -60,6 +63,7 @@ pub(crate) async fn serve(
     room: Arc<Room>,
     listener: std::net::TcpListener,
     tls: Option<TlsAcceptor>,
+    front: Front,
     mut stopping: watch::Receiver<bool>,
 ) {
     let listener =
@@ -70,7 +74,7 @@ pub(crate) async fn serve(
                 return;
             }
         };
-    let router = super::router(room);
+    let router = front(super::router(room));
     let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {

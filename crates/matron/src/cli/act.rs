@@ -371,7 +371,7 @@ pub(crate) fn order_all(
     if harm.is_erasing() && phones.len() > 1 {
         beside.warnings.push("several phones: it waits for a second administrator, and cools off".into());
     }
-    if super::words::is_for_lost_phones(kind) {
+    if words::is_for_lost_phones(kind) {
         beside.warnings.push("works only while the phone is in lost mode".into());
     }
     let mut draft = Draft::new(OrderKind::Command { command }, &reason)
@@ -383,7 +383,7 @@ pub(crate) fn order_all(
     }
     let placed = draft.place(desk, how.yes)?;
     tell(desk, &placed, &request_type, phones.len(), how.wait)?;
-    if super::words::is_confirmed_later(kind) && !desk.reach.json {
+    if words::is_confirmed_later(kind) && !desk.reach.json {
         show::print(
             "Acknowledged is not yet done: 'matron devices show' says what the phone has confirmed.\n",
         )?;

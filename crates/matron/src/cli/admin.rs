@@ -11,7 +11,7 @@ use super::desk::{Desk, to_base64};
 use super::failure::{CliError, Result, failed, usage};
 use super::home::{KeyFile, KeyState, PendingJoin, hex};
 use super::place::{Draft, resend, send_order};
-use super::{people, show, words};
+use super::{people, show};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AdminCommand {

@@ -12,7 +12,9 @@ use super::desk::{Desk, from_base64, shaped};
 use super::failure::{CliError, Result, failed, usage};
 use super::people::find_by_key;
 use super::place::{self, Beside};
-use super::{devices, limits, show, words};
+use words::limits;
+
+use super::{devices, in_words, show};
 
 /// The most phones of which is shown what they are.
 const LABELLED: usize = 20;
@@ -84,7 +86,7 @@ pub(crate) fn run(desk: &Desk, a: &Approve) -> Result<()> {
     }
     let beside = beside(desk, &order, &signed, pending.hold.as_ref())?;
     if !(a.yes && desk.reach.json) {
-        let text = words::order_in_words(&signed, &beside)
+        let text = in_words::order_in_words(&signed, &beside)
             .map_err(|e| failed(format!("the order can't be read back: {e}")))?;
         eprint!("{text}");
     }

@@ -19,8 +19,8 @@ use serde_json::Value;
 use super::failure::{CliError, Result, failed, usage};
 use super::home::{Home, KeyFile, KeyState, Session};
 use super::http::{Answer, Client};
-use super::limits;
 use super::place::{Draft, send_order};
+use words::limits;
 
 const DEFAULT_SERVER: &str = "http://127.0.0.1:8444";
 /// A session that was made along the way lives so long, and opens nothing.

@@ -15,7 +15,8 @@ use super::chain::{Chain, kind_of};
 use super::desk::{Desk, from_base64, shaped};
 use super::failure::{CliError, Result, failed};
 use super::home::Seen;
-use super::{http, limits, show, words};
+use super::{http, show};
+use words::limits;
 
 pub(crate) const PAGE: u64 = 200;
 /// How often a followed ledger is looked at.

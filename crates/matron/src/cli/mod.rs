@@ -19,11 +19,12 @@ mod follow;
 mod history;
 mod home;
 pub(crate) mod http;
+mod in_words;
 mod invite;
 mod keys;
 mod ledger_files;
 mod ledger_proofs;
-mod limits;
+
 mod people;
 mod place;
 mod records;
@@ -32,7 +33,6 @@ mod service_token;
 pub(crate) mod show;
 mod simulate;
 mod standing;
-mod words;
 
 use std::process::ExitCode;
 

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::desk::{Desk, from_base64, read_answer, shaped, to_base64};
 use super::failure::{CliError, Result, failed};
-use super::{limits, show, words};
+use super::{in_words, show};
 
 /// Orders that change no phone are carried out at once; they need no long life.
 const SHORT_LIFE_MS: TimeMs = DAY_MS;
@@ -165,7 +165,7 @@ impl Signed {
     /// Shows what the signed bytes say, and asks.
     pub(crate) fn show_and_ask(&self, desk: &Desk, yes: bool) -> Result<()> {
         if !(yes && desk.reach.json) {
-            let text = words::order_in_words(&self.signed, &self.beside)
+            let text = in_words::order_in_words(&self.signed, &self.beside)
                 .map_err(|e| failed(format!("the order that was signed can't be read back: {e}")))?;
             eprint!("{text}");
         }
@@ -219,7 +219,7 @@ pub(crate) fn send_order(desk: &Desk, signed: &Signed) -> Result<Placed> {
 }
 
 fn waits(why: &str, order: OrderId) -> CliError {
-    CliError::Waits { why: format!("{why}:\n{}", limits::to_approve(&order)), order: Some(order) }
+    CliError::Waits { why: format!("{why}:\n{}", to_approve(&order)), order: Some(order) }
 }
 
 /// Sends an order that waited, with one more signature. What lies sealed beside it is with the server, and its
@@ -287,4 +287,10 @@ where
         failed(format!("order {} was accepted, and its answer is not there any more", placed.order))
     })?;
     order::decode(bytes).map_err(|_| failed("the order's answer can't be read by this version"))
+}
+/// What to do with an order that waits.
+fn to_approve(order: &OrderId) -> String {
+    format!(
+        "it waits as order {order}: another administrator looks at it and signs with 'matron approve {order}'"
+    )
 }

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use super::desk::{Desk, shaped};
 use super::failure::{CliError, Result, usage};
 use super::place::{self, Draft};
-use super::{devices, limits, show};
+use super::{devices, show};
+use words::limits;
 
 #[derive(Debug, Args)]
 pub(crate) struct ListOf {

@@ -10,7 +10,8 @@ use super::approve::overview;
 use super::desk::Desk;
 use super::failure::{Result, usage};
 use super::place::{self, Draft};
-use super::{limits, show};
+use super::show;
+use words::limits;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RolesCommand {

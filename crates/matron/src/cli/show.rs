@@ -3,9 +3,8 @@
 use std::io::{BufRead, IsTerminal, Write};
 
 use comfy_table::{ContentArrangement, Table, presets};
-use model::TimeMs;
-use model::clock::{DAY_MS, HOUR_MS, MINUTE_MS};
 use serde_json::Value;
+pub(crate) use words::{ago, count, line, maybe_time, plain, span, time};
 
 use super::failure::{Result, failed, usage};
 
@@ -20,20 +19,6 @@ pub(crate) fn print(text: &str) -> Result<()> {
 
 pub(crate) fn print_json(value: &Value) -> Result<()> {
     print(&format!("{value:#}\n"))
-}
-
-/// Text without what would steer a terminal or turn the direction of writing.
-pub(crate) fn plain(text: &str) -> String {
-    let steers = |c: char| {
-        (c.is_control() && c != '\n')
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars().map(|c| if steers(c) { '\u{fffd}' } else { c }).collect()
-}
-
-/// The same on one line.
-pub(crate) fn line(text: &str) -> String {
-    plain(text).replace('\n', " ")
 }
 
 /// A table: at the terminal's width, or plain columns when piped.
@@ -72,38 +57,6 @@ pub(crate) fn facts(pairs: &[(&str, String)]) -> String {
         out.push_str(&format!("{key}{}{}\n", " ".repeat(pad), line(value)));
     }
     out
-}
-
-/// Local time to the minute.
-pub(crate) fn time(at_ms: TimeMs) -> String {
-    match jiff::Timestamp::from_millisecond(at_ms) {
-        Ok(t) => t.to_zoned_datetime(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string(),
-        Err(_) => "?".to_owned(),
-    }
-}
-
-pub(crate) fn maybe_time(at_ms: Option<TimeMs>) -> String {
-    at_ms.map_or_else(|| "-".to_owned(), time)
-}
-
-/// `3 days`, `1 hour`, …: the largest unit that fits.
-pub(crate) fn span(ms: TimeMs) -> String {
-    let (n, unit) = match ms {
-        _ if ms >= 2 * DAY_MS || (ms >= DAY_MS && ms % DAY_MS == 0) => (ms / DAY_MS, "day"),
-        _ if ms >= HOUR_MS => (ms / HOUR_MS, "hour"),
-        _ if ms >= MINUTE_MS => (ms / MINUTE_MS, "minute"),
-        _ => (ms.max(0) / 1000, "second"),
-    };
-    format!("{n} {unit}{}", if n == 1 { "" } else { "s" })
-}
-
-pub(crate) fn ago(at_ms: Option<TimeMs>, now_ms: TimeMs) -> String {
-    at_ms.map_or_else(|| "never".to_owned(), |t| format!("{} ago", span(now_ms - t)))
-}
-
-/// `1 phone`, `3 phones`.
-pub(crate) fn count(n: u64, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 /// Whether a person sits at the other end.
@@ -146,21 +99,6 @@ pub(crate) fn confirm(yes: bool, question: &str) -> Result<()> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    #[test]
-    fn spans_are_told_in_their_largest_unit() {
-        for (ms, text) in [
-            (0, "0 seconds"),
-            (1_000, "1 second"),
-            (MINUTE_MS, "1 minute"),
-            (HOUR_MS, "1 hour"),
-            (DAY_MS, "1 day"),
-            (DAY_MS + HOUR_MS, "25 hours"),
-            (7 * DAY_MS, "7 days"),
-        ] {
-            assert_eq!(span(ms), text);
-        }
-    }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(128))]

@@ -158,6 +158,7 @@ pub(super) fn lists(tx: &Tx<'_>) {
     tx.next_cooled_ms().unwrap();
     tx.find_order(OrderId([1; 16])).unwrap();
     tx.people(None, 50).unwrap();
+    tx.passkeys().unwrap();
     tx.ledger_rows(0, 50).unwrap();
     tx.position().unwrap();
     tx.forget_history(0, 10).unwrap();

@@ -1,12 +1,13 @@
 //! The table of limits in words: what an order counts as, whose budget, what stood in the way.
 
-use model::{Duty, Limit, OrderId, Role, Whose, Window};
+use model::{Duty, Limit, Role, Whose, Window};
 use order::limits::{Hold, UNLIMITED, Why};
 
-use super::show::{count, span, time};
+use crate::{count, span, time};
 
 /// What is done, in a few words.
-pub(crate) fn duty(duty: Duty) -> &'static str {
+#[must_use]
+pub fn duty(duty: Duty) -> &'static str {
     match duty {
         Duty::Erase => "erasing phones, or what counts as that",
         Duty::Lock => "locking screens",
@@ -28,7 +29,8 @@ pub(crate) fn duty(duty: Duty) -> &'static str {
 }
 
 /// What is counted.
-pub(crate) fn unit(duty: Duty) -> &'static str {
+#[must_use]
+pub fn unit(duty: Duty) -> &'static str {
     match duty {
         Duty::Open => "record",
         Duty::Search => "search",
@@ -51,7 +53,8 @@ fn counted(n: u32, of: Duty) -> String {
 }
 
 /// A role as people say it.
-pub(crate) fn role(role: Role) -> &'static str {
+#[must_use]
+pub fn role(role: Role) -> &'static str {
     match role {
         Role::Administrator => "administrator",
         Role::Engineer => "engineer",
@@ -62,7 +65,8 @@ pub(crate) fn role(role: Role) -> &'static str {
 }
 
 /// Whose budget, in words.
-pub(crate) fn whose(whose: Whose) -> String {
+#[must_use]
+pub fn whose(whose: Whose) -> String {
     match whose {
         Whose::Person(r) => format!("each {} alone", role(r)),
         Whose::Role(r) => format!("all of role {} who sign alone", role(r)),
@@ -79,7 +83,8 @@ fn window(window: Window) -> &'static str {
 }
 
 /// A number of the table, in words.
-pub(crate) fn limit(limit: &Limit, value: u32) -> String {
+#[must_use]
+pub fn limit(limit: &Limit, value: u32) -> String {
     let what = duty(limit.duty());
     match *limit {
         Limit::Budget { duty, whose: of, window: w } => {
@@ -99,17 +104,20 @@ pub(crate) fn limit(limit: &Limit, value: u32) -> String {
 }
 
 /// Seconds as a span.
-pub(crate) fn seconds(n: u32) -> String {
+#[must_use]
+pub fn seconds(n: u32) -> String {
     if n == 0 { "no time".into() } else { span(i64::from(n) * 1000) }
 }
 
 /// A number, or that there is none.
-pub(crate) fn most(n: u32) -> String {
+#[must_use]
+pub fn most(n: u32) -> String {
     if n == UNLIMITED { "no limit".into() } else { n.to_string() }
 }
 
 /// What stood in the way, and what to do.
-pub(crate) fn hold(h: &Hold, lifted: bool) -> String {
+#[must_use]
+pub fn hold(h: &Hold, lifted: bool) -> String {
     let what = duty(h.duty);
     let why = match &h.why {
         Why::Always => format!("{what} takes {} people's signatures", h.needs),
@@ -134,13 +142,6 @@ pub(crate) fn hold(h: &Hold, lifted: bool) -> String {
         Why::OutsideBrowser => format!("{what} takes a signature made outside the browser"),
     };
     if lifted { format!("{why}. Another administrator's signature lifts it") } else { why }
-}
-
-/// What to do with an order that waits.
-pub(crate) fn to_approve(order: &OrderId) -> String {
-    format!(
-        "it waits as order {order}: another administrator looks at it and signs with 'matron approve {order}'"
-    )
 }
 
 #[cfg(test)]

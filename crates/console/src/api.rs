@@ -1,0 +1,202 @@
+//! The API, asked in process.
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use order::Refusal;
+use order::limits::Hold;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tower::ServiceExt;
+
+use crate::layout;
+use crate::session::Bearer;
+
+/// The most bytes of an answer.
+const LARGEST_ANSWER: usize = 16 << 20;
+
+/// The API's router.
+#[derive(Clone)]
+pub(crate) struct Api(Router);
+
+/// Why the API did not do as asked.
+#[derive(Debug, Clone)]
+pub(crate) struct Failure {
+    pub status: StatusCode,
+    pub code: String,
+    /// What happened, to which thing, what to do.
+    pub detail: String,
+    /// As the log has it.
+    pub request: String,
+    /// Another person's signature would do.
+    pub waits: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ProblemBody {
+    code: String,
+    detail: String,
+    instance: String,
+    refusal: Option<u16>,
+    enrolments: Vec<String>,
+    hold: Option<Hold>,
+}
+
+impl Failure {
+    fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {
+        let (code, detail) = (code.to_owned(), detail.into());
+        Self { status, code, detail, request: String::new(), waits: false }
+    }
+
+    /// The request itself was wrong.
+    pub(crate) fn bad(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "unreadable", detail)
+    }
+
+    /// There is no such thing, or none for this person.
+    pub(crate) fn not_found(what: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", format!("there is no such {what}"))
+    }
+
+    fn within(detail: &str) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
+    }
+
+    fn of(status: StatusCode, body: &[u8]) -> Self {
+        let p: ProblemBody = serde_json::from_slice(body).unwrap_or_default();
+        // The vault's own words where this release knows them.
+        let mut detail = p.refusal.and_then(Refusal::from_number).map_or(p.detail, |r| r.to_string());
+        let waits = p.refusal == Some(Refusal::NeedsSignatures.number());
+        if let Some(hold) = &p.hold {
+            let told = words::limits::hold(hold, waits);
+            detail = if waits { told } else { format!("{detail}. {told}") };
+        }
+        if !p.enrolments.is_empty() {
+            detail = format!("{detail}: {}", p.enrolments.join(", "));
+        }
+        Self { status, code: p.code, detail, request: p.instance, waits }
+    }
+
+    /// As an answer to the page's script.
+    pub(crate) fn json(&self) -> Response {
+        let body = serde_json::json!({
+            "code": self.code, "detail": sentence(&self.detail), "instance": self.request, "waits": self.waits,
+        });
+        let mut response = (self.status, body.to_string()).into_response();
+        response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+        response
+    }
+}
+
+/// With a capital and a full stop, as people write.
+pub(crate) fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    let first = chars.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
+    let rest = chars.as_str();
+    let end = if rest.ends_with(['.', '!', '?']) || text.is_empty() { "" } else { "." };
+    format!("{first}{rest}{end}")
+}
+
+impl IntoResponse for Failure {
+    /// As a page.
+    fn into_response(self) -> Response {
+        layout::failed(&self)
+    }
+}
+
+impl Api {
+    pub(crate) fn of(router: Router) -> Self {
+        Self(router)
+    }
+
+    /// The answer as it comes, for what is passed on while it lasts.
+    pub(crate) async fn stream(&self, path: &str, bearer: &Bearer) -> Response {
+        self.send(Method::GET, path, Some(bearer), None).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        bearer: Option<&Bearer>,
+        body: Option<Vec<u8>>,
+    ) -> Response {
+        let mut request = Request::builder().method(method).uri(path);
+        if let Some(bearer) = bearer {
+            request = request.header(AUTHORIZATION, bearer.header());
+        }
+        if body.is_some() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        let Ok(request) = request.body(Body::from(body.unwrap_or_default())) else {
+            return StatusCode::BAD_REQUEST.into_response();
+        };
+        match self.0.clone().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        bearer: Option<&Bearer>,
+        body: Option<Vec<u8>>,
+    ) -> Result<Bytes, Failure> {
+        let response = self.send(method, path, bearer, body).await;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect().await;
+        let body = body.map_err(|_| Failure::within("the answer is too large"))?.to_bytes();
+        if status.is_success() { Ok(body) } else { Err(Failure::of(status, &body)) }
+    }
+
+    /// What is there.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str, bearer: &Bearer) -> Result<T, Failure> {
+        read(&self.call(Method::GET, path, Some(bearer), None).await?)
+    }
+
+    /// The same for what anyone may read.
+    pub(crate) async fn get_open<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        read(&self.call(Method::GET, path, None, None).await?)
+    }
+
+    /// Takes something away; that it is gone already is no failure.
+    pub(crate) async fn delete(&self, path: &str, bearer: &Bearer) {
+        let _ = self.call(Method::DELETE, path, Some(bearer), None).await;
+    }
+
+    /// Something that is asked with a body.
+    pub(crate) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        bearer: Option<&Bearer>,
+        body: &serde_json::Value,
+    ) -> Result<T, Failure> {
+        read(&self.call(Method::POST, path, bearer, Some(body.to_string().into_bytes())).await?)
+    }
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
+    serde_json::from_slice(body).map_err(|e| {
+        tracing::error!(error.line = e.line(), error.column = e.column(), "the API answered another shape");
+        Failure::within("an answer has another shape than the pages know")
+    })
+}
+
+/// A path with its query; values are encoded.
+pub(crate) fn path(base: &str, query: &[(&str, Option<String>)]) -> String {
+    let mut encoded = form_urlencoded::Serializer::new(String::new());
+    for (key, value) in query {
+        if let Some(value) = value {
+            encoded.append_pair(key, value);
+        }
+    }
+    let query = encoded.finish();
+    if query.is_empty() { base.to_owned() } else { format!("{base}?{query}") }
+}

@@ -1,0 +1,85 @@
+//! Who may ask: authenticate, then authorise, then parse.
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Redirect, Response};
+use http::{HeaderMap, Method, StatusCode};
+use serde::Deserialize;
+
+use crate::api::{Api, Failure, path};
+use crate::session::Bearer;
+
+/// Whoever is signed in.
+#[derive(Debug, Clone)]
+pub(crate) struct Visitor {
+    pub bearer: Bearer,
+    pub session: Session,
+}
+
+/// As the API tells it.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Session {
+    pub role: String,
+    pub group: Option<String>,
+    pub session: String,
+    pub compartments: Vec<String>,
+    pub now_ms: i64,
+}
+
+impl Visitor {
+    pub(crate) fn role(&self) -> Option<model::Role> {
+        model::Role::ALL.into_iter().find(|r| r.name() == self.session.role)
+    }
+
+    /// Whether names may be opened on the lists.
+    pub(crate) fn opens_names(&self) -> bool {
+        self.session.compartments.iter().any(|c| c == "identity")
+    }
+}
+
+/// Stands before everything that is for people who are signed in. The visitor goes with the request.
+pub(crate) async fn inside(State(api): State<Api>, mut request: Request, next: Next) -> Response {
+    let page = matches!(*request.method(), Method::GET | Method::HEAD);
+    let Some(bearer) = Bearer::of_cookie(request.headers()) else { return sign_in(&request, page) };
+    match api.get::<Session>("/api/v1/session", &bearer).await {
+        Ok(session) => {
+            if !page && !has_token(request.headers(), &bearer) {
+                return refused("the page's token does not fit this session; reload the page").json();
+            }
+            request.extensions_mut().insert(Visitor { bearer, session });
+            next.run(request).await
+        }
+        Err(f) if f.status == StatusCode::UNAUTHORIZED => sign_in(&request, page),
+        Err(f) if page => f.into_response(),
+        Err(f) => f.json(),
+    }
+}
+
+fn has_token(headers: &HeaderMap, bearer: &Bearer) -> bool {
+    headers.get("x-matron-token").is_some_and(|v| v.as_bytes() == bearer.form_token().as_bytes())
+}
+
+fn refused(detail: &str) -> Failure {
+    Failure { status: StatusCode::FORBIDDEN, code: "forbidden".into(), ..Failure::bad(detail) }
+}
+
+fn sign_in(request: &Request, page: bool) -> Response {
+    if !page {
+        let code = "unauthorised".to_owned();
+        let detail = "you are signed out; sign in again, then do it once more. Nothing was changed";
+        return Failure { status: StatusCode::UNAUTHORIZED, code, ..Failure::bad(detail) }.json();
+    }
+    let to = request.uri().path_and_query().map(ToString::to_string).filter(|p| p != "/");
+    Redirect::to(&path("/sign-in", &[("to", to)])).into_response()
+}
+
+/// What changes something comes from our own pages alone (Fetch Metadata).
+pub(crate) async fn same_origin(request: Request, next: Next) -> Response {
+    let safe = matches!(*request.method(), Method::GET | Method::HEAD);
+    let site = request.headers().get("sec-fetch-site").map(|v| v.as_bytes());
+    if safe || site == Some(b"same-origin") {
+        return next.run(request).await;
+    }
+    refused("another site asked for this, or a browser that does not say who asks; nothing was changed")
+        .json()
+}

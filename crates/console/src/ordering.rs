@@ -1,0 +1,305 @@
+//! Orders: from what a page's form asks for to the bytes that a passkey signs, and on to the API.
+//!
+//! The server encodes (one encoder, [`order`]'s own), the browser seals and signs. What a person is shown is read back
+//! from the encoded bytes.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use model::clock::{DAY_MS, HOUR_MS};
+use model::{Clock, Command, Compartment, Digest, EnrolmentId, Group, OrderId, SystemClock, TimeMs};
+use order::{
+    Order, OrderKind, OrderSignature, Passkey, PersonKey, Scheme, SignedOrder, SignedStatement, X25519Public,
+    key_id, registered_key, sha256,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::api::{Api, Failure};
+use crate::session::{self, Bearer};
+use crate::shapes::{FoundPasskey, Statement};
+
+/// A session lives a working day.
+const SESSION_MS: TimeMs = 8 * HOUR_MS;
+/// What a sign-in that opens names pays for.
+const RECORDS: u32 = 100;
+const SEARCHES: u32 = 20;
+/// A command waits for its phone so long.
+const COMMAND_LIFE_MS: TimeMs = 7 * DAY_MS;
+
+/// What a form asks for.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+enum What {
+    JoinFirst { rp_id: String, origin: String, attestation: String },
+    SignIn { session: Digest, names: bool },
+    Open { fields: Vec<String> },
+    Lock,
+    LostMode,
+    LostModeOff,
+    Ring,
+    Locate,
+    ClearPasscode,
+    Restart { ask: bool },
+    Erase { keep_esim: bool },
+    Invite { group: String, days: u32 },
+    Withdraw,
+    Recall { order: OrderId },
+}
+
+/// What a form asks for, with all that an order says.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Wanted {
+    id: OrderId,
+    what: What,
+    targets: Vec<EnrolmentId>,
+    reason: String,
+    /// 32 bytes in base64.
+    answer_key: String,
+    /// What is sealed beside it, in base64.
+    sealed: Option<String>,
+}
+
+/// An order in words, read back from its bytes.
+#[derive(Debug, Serialize)]
+struct InWords {
+    lines: Vec<(&'static str, String)>,
+    /// What a person should stop at.
+    grave: Option<String>,
+}
+
+fn base64(what: &str, text: &str) -> Result<Vec<u8>, Failure> {
+    STANDARD.decode(text).map_err(|_| Failure::bad(format!("{what} is not base64")))
+}
+
+fn kind(what: What) -> Result<(OrderKind, TimeMs), Failure> {
+    let command = |command| (OrderKind::Command { command }, COMMAND_LIFE_MS);
+    let at_once = |kind| (kind, DAY_MS);
+    Ok(match what {
+        What::JoinFirst { rp_id, origin, attestation } => {
+            at_once(OrderKind::JoinFirst { key: passkey(rp_id, origin, &attestation)? })
+        }
+        What::SignIn { session, names } => at_once(OrderKind::Grant {
+            session,
+            records: if names { RECORDS } else { 0 },
+            searches: if names { SEARCHES } else { 0 },
+            compartments: if names { vec![Compartment::Identity] } else { vec![] },
+            valid_ms: SESSION_MS,
+        }),
+        What::Open { fields } => at_once(OrderKind::Open { fields }),
+        What::Lock => command(Command::DeviceLock),
+        What::LostMode => command(Command::EnableLostMode),
+        What::LostModeOff => command(Command::DisableLostMode),
+        What::Ring => command(Command::PlayLostModeSound),
+        What::Locate => command(Command::DeviceLocation),
+        What::ClearPasscode => command(Command::ClearPasscode),
+        What::Restart { ask } => command(Command::RestartDevice { notify_user: ask }),
+        What::Erase { keep_esim } => {
+            command(Command::EraseDevice { preserve_data_plan: keep_esim, disallow_proximity_setup: false })
+        }
+        What::Invite { group, days } => {
+            let group = Group::new(&group).map_err(|e| Failure::bad(format!("the group: {e}")))?;
+            at_once(OrderKind::Invite { group, valid_ms: TimeMs::from(days) * DAY_MS })
+        }
+        What::Withdraw => at_once(OrderKind::WithdrawInvitation),
+        What::Recall { order } => at_once(OrderKind::Recall { order }),
+    })
+}
+
+fn passkey(rp_id: String, origin: String, attestation: &str) -> Result<PersonKey, Failure> {
+    let attestation = base64("the passkey", attestation)?;
+    let cose = registered_key(&attestation).map_err(|e| Failure::bad(format!("the passkey: {e}")))?;
+    let public = order::encode(&Passkey { rp_id, origin, cose });
+    Passkey::read(&public).map_err(|e| Failure::bad(format!("the passkey: {e}")))?;
+    Ok(PersonKey { scheme: Scheme::Passkey, public })
+}
+
+fn encoded(wanted: Wanted) -> Result<Vec<u8>, Failure> {
+    let answer_key: [u8; 32] = base64("the answer key", &wanted.answer_key)?
+        .try_into()
+        .map_err(|_| Failure::bad("the answer key is not 32 bytes"))?;
+    let sealed = wanted.sealed.as_deref().map(|s| base64("what is sealed", s)).transpose()?;
+    let reason = wanted.reason.trim().to_owned();
+    if reason.is_empty() {
+        return Err(Failure::bad("say why: auditors read it later. No names or numbers in it"));
+    }
+    if reason.len() > Order::LONGEST_REASON_BYTES {
+        return Err(Failure::bad(format!("the reason is longer than {} bytes", Order::LONGEST_REASON_BYTES)));
+    }
+    let (kind, life_ms) = kind(wanted.what)?;
+    let made_at_ms = SystemClock.now_ms();
+    Ok(order::encode(&Order {
+        version: Order::VERSION,
+        id: wanted.id,
+        kind,
+        targets: wanted.targets,
+        reason,
+        made_at_ms,
+        expires_at_ms: made_at_ms + life_ms,
+        answer_key: X25519Public(answer_key),
+        sealed_digest: sealed.map(|s| sha256(&s)),
+    }))
+}
+
+/// What is told before it is signed, from the bytes alone.
+fn in_words(bytes: &[u8]) -> Result<InWords, Failure> {
+    const NAMED: usize = 10;
+    let order: Order = order::decode(bytes).map_err(|_| Failure::bad("the order can't be read back"))?;
+    let mut lines = vec![("What", crate::api::sentence(&words::what(&order.kind)))];
+    if !order.targets.is_empty() {
+        let names =
+            order.targets.iter().take(NAMED).map(|t| t.to_string().chars().take(8).collect::<String>());
+        let more = order.targets.len().saturating_sub(NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let names = names.collect::<Vec<_>>().join(", ");
+        lines.push(("To", format!("{}: {names}{more}", words::count(order.targets.len() as u64, "phone"))));
+    }
+    lines.push(("Why", words::line(&order.reason)));
+    lines.push(("Until", words::time(order.expires_at_ms)));
+    if order.sealed_digest.is_some() {
+        lines.push(("Sealed", "what you typed into the form, for the vault alone to read".into()));
+    }
+    let grave = match &order.kind {
+        OrderKind::Command { command: Command::EraseDevice { .. } } => Some(
+            "Everything on the phone is deleted, photographs and messages too. There is no way back. If it holds an \
+             eSIM that is not kept, it can't be reached by phone or by Matron until someone sets it up again.",
+        ),
+        OrderKind::Command { command: Command::ClearPasscode } => {
+            Some("Whoever holds the phone can open it until a new passcode is set.")
+        }
+        OrderKind::Command { command: Command::EnableLostMode } => {
+            Some("The person who holds the phone can do nothing with it but call the number you gave.")
+        }
+        _ => None,
+    };
+    Ok(InWords { lines, grave: grave.map(str::to_owned) })
+}
+
+/// The key that arguments are sealed to, and the root key that vouches for it.
+pub(crate) async fn key(State(api): State<Api>) -> Response {
+    let found = async {
+        let s: Statement = api.get_open("/api/v1/statement").await?;
+        let signed: SignedStatement = order::decode(&base64("the statement", &s.statement)?)
+            .map_err(|_| Failure::bad("the key statement can't be read"))?;
+        let root = base64("the root key", &s.root_key)?;
+        let trusted =
+            signed.verify(&root, SystemClock.now_ms(), 0).map_err(|e| Failure::bad(e.to_string()))?;
+        Ok::<_, Failure>(json!({ "order_key": STANDARD.encode(trusted.order_key.0), "root_key": s.root_key }))
+    };
+    answered(found.await)
+}
+
+fn answered(answer: Result<Value, Failure>) -> Response {
+    match answer {
+        Ok(value) => Json(value).into_response(),
+        Err(f) => f.json(),
+    }
+}
+
+/// An order's bytes and its words.
+pub(crate) async fn prepare(body: axum::body::Bytes) -> Response {
+    let made = parsed::<Wanted>(&body).and_then(encoded).and_then(|bytes| {
+        let words = in_words(&bytes)?;
+        Ok(json!({ "order": STANDARD.encode(&bytes), "words": words }))
+    });
+    answered(made)
+}
+
+/// A body of this shape. What is wrong is told by place, never by content.
+fn parsed<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
+    serde_json::from_slice(body).map_err(|e| {
+        Failure::bad(format!(
+            "the page sent what the server does not know (line {}, column {}); reload the page",
+            e.line(),
+            e.column()
+        ))
+    })
+}
+
+/// How a browser signed.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Signature {
+    Passkey { authenticator_data: String, client_data_json: String, signature: String },
+    Ed25519 { public: String, signature: String },
+}
+
+/// A signed order.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Signed {
+    order: String,
+    #[serde(default)]
+    sealed: Option<String>,
+    signature: Signature,
+}
+
+async fn signature(api: &Api, order: &str, signature: Signature) -> Result<OrderSignature, Failure> {
+    match signature {
+        Signature::Passkey { authenticator_data, client_data_json, signature } => {
+            let body = json!({
+                "order": order, "authenticator_data": authenticator_data, "client_data_json": client_data_json,
+                "signature": signature,
+            });
+            let found: FoundPasskey = api.post("/api/v1/passkeys/find", None, &body).await?;
+            let signature = base64("the signature", &found.signature)?;
+            Ok(OrderSignature { key: found.key, scheme: Scheme::Passkey, signature })
+        }
+        Signature::Ed25519 { public, signature } => Ok(OrderSignature {
+            key: key_id(&base64("the public key", &public)?),
+            scheme: Scheme::Ed25519,
+            signature: base64("the signature", &signature)?,
+        }),
+    }
+}
+
+async fn carried(api: &Api, signed: Signed) -> Result<Value, Failure> {
+    let bytes = base64("the order", &signed.order)?;
+    let signature = signature(api, &signed.order, signed.signature).await?;
+    let whole = SignedOrder { order: bytes, signatures: vec![signature] };
+    let body = json!({
+        "signed_order": STANDARD.encode(order::encode(&whole)), "sealed_arguments": signed.sealed,
+    });
+    api.post("/api/v1/orders", None, &body).await
+}
+
+/// A signed order, on to the vault.
+pub(crate) async fn submit(State(api): State<Api>, body: axum::body::Bytes) -> Response {
+    let carried = async { carried(&api, parsed(&body)?).await };
+    answered(carried.await)
+}
+
+/// A grant that makes a session, with the secret that the cookie keeps.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SignIn {
+    order: String,
+    signature: Signature,
+    secret: String,
+}
+
+/// Signs in: the grant goes to the vault, and the cookie is set once it was accepted.
+pub(crate) async fn sign_in(
+    State(api): State<Api>,
+    headers: http::HeaderMap,
+    body: axum::body::Bytes,
+) -> Response {
+    let signed_in = async {
+        let asked: SignIn = parsed(&body)?;
+        let secret =
+            session::secret(&asked.secret).ok_or_else(|| Failure::bad("the secret is not 32 bytes"))?;
+        let signed = Signed { order: asked.order, sealed: None, signature: asked.signature };
+        carried(&api, signed).await?;
+        // The grant has to be for this cookie in this browser, or the cookie would be of no use.
+        let bearer = Bearer::of(&secret, &headers);
+        api.get::<Value>("/api/v1/session", &bearer).await?;
+        Ok::<_, Failure>(session::set(&asked.secret))
+    };
+    match signed_in.await {
+        Ok(cookie) => ([(http::header::SET_COOKIE, cookie)], Json(json!({}))).into_response(),
+        Err(f) => f.json(),
+    }
+}

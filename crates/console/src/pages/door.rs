@@ -1,0 +1,129 @@
+//! Coming in and going out.
+
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use http::HeaderMap;
+use http::header::{HOST, SET_COOKIE};
+use maud::html;
+use serde::Deserialize;
+
+use crate::api::Api;
+use crate::layout::{Place, page, status_line};
+use crate::session::{self, Bearer};
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct SignIn {
+    /// Where to go then: a path of our own.
+    to: Option<String>,
+    joined: Option<String>,
+}
+
+/// Only a path on this host: `//elsewhere` and `\elsewhere` are not.
+fn own_path(to: Option<String>) -> String {
+    to.filter(|t| t.starts_with('/') && !t.starts_with("//") && !t.contains(['\\', '\r', '\n']))
+        .unwrap_or_else(|| "/phones".into())
+}
+
+/// Passkeys belong to a name: an address has none.
+fn by_name(headers: &HeaderMap, path: &str) -> Option<Response> {
+    let host = headers.get(HOST)?.to_str().ok()?;
+    let port = host.strip_prefix("127.0.0.1").or_else(|| host.strip_prefix("[::1]"))?;
+    Some(Redirect::to(&format!("http://localhost{port}{path}")).into_response())
+}
+
+pub(crate) async fn sign_in(headers: HeaderMap, Query(q): Query<SignIn>) -> Response {
+    if let Some(moved) = by_name(&headers, "/sign-in") {
+        return moved;
+    }
+    let body = html! {
+        .nhsuk-grid-row { .nhsuk-grid-column-two-thirds {
+            @if q.joined.is_some() {
+                .nhsuk-inset-text { p { "You are the first administrator. Sign in with the passkey that you just made." } }
+            }
+            h1.nhsuk-heading-l { "Sign in" }
+            p { "Matron knows you by your passkey: on this device, on your phone, or on a security key." }
+            noscript { p.app-status.app-status--bad { "Passkeys need JavaScript; without it you can't sign in here. "
+                "The command line can: " code { "matron signin" } "." } }
+            form data-door="sign-in" data-to=(own_path(q.to)) {
+                .nhsuk-form-group {
+                    .nhsuk-checkboxes data-module="nhsuk-checkboxes" {
+                        .nhsuk-checkboxes__item {
+                            input.nhsuk-checkboxes__input #names name="names" type="checkbox" checked aria-describedby="names-hint";
+                            label.nhsuk-label.nhsuk-checkboxes__label for="names" { "Let me open names and search" }
+                            .nhsuk-hint.nhsuk-checkboxes__hint #names-hint {
+                                "100 names and 20 searches in the next 8 hours, each in the ledger. Untick it to see masks alone, "
+                                "as auditors do."
+                            }
+                        }
+                    }
+                }
+                (status_line())
+                button.nhsuk-button type="submit" { "Sign in with a passkey" }
+            }
+            details.nhsuk-details {
+                summary.nhsuk-details__summary { span.nhsuk-details__summary-text { "I have no passkey here" } }
+                .nhsuk-details__text {
+                    p { "An administrator adds you, and you register a passkey with what they send you. If yours is lost, use your "
+                        "second one; or two administrators add you anew. Nobody at Matron's server can let you in." }
+                }
+            }
+        } }
+    };
+    page("Sign in", Place::Nowhere, None, body)
+}
+
+pub(crate) async fn join(headers: HeaderMap) -> Response {
+    // What stands behind # stays with the browser and goes along.
+    if let Some(moved) = by_name(&headers, "/join") {
+        return moved;
+    }
+    let body = html! {
+        .nhsuk-grid-row { .nhsuk-grid-column-two-thirds {
+            h1.nhsuk-heading-l { "Become the first administrator" }
+            p { "Matron printed a token at its first start. It works once: it makes your passkey the first one that may sign orders here." }
+            form data-door="join" {
+                .nhsuk-form-group {
+                    label.nhsuk-label for="token" { "Token" }
+                    .nhsuk-hint #token-hint { "It begins with matron-join-. It stays in this browser." }
+                    input.nhsuk-input #token name="token" type="password" autocomplete="off" spellcheck="false" aria-describedby="token-hint" required;
+                }
+                .nhsuk-form-group {
+                    label.nhsuk-label for="name" { "Your name" }
+                    .nhsuk-hint #name-hint { "It is sealed before it leaves this page." }
+                    input.nhsuk-input.nhsuk-input--width-20 #name name="name" type="text" autocomplete="name" aria-describedby="name-hint" required maxlength="200";
+                }
+                (status_line())
+                button.nhsuk-button type="submit" { "Make my passkey and join" }
+            }
+            p.nhsuk-hint { "Do the same with a second passkey soon, on another device: there is no other way back in when one is lost." }
+        } }
+    };
+    page("Become the first administrator", Place::Nowhere, None, body)
+}
+
+/// Forgets the cookie, and has the API forget the session.
+pub(crate) async fn sign_out(State(api): State<Api>, headers: HeaderMap) -> Response {
+    if let Some(bearer) = Bearer::of_cookie(&headers) {
+        api.delete("/api/v1/session", &bearer).await;
+    }
+    ([(SET_COOKIE, session::clear())], Redirect::to("/sign-in")).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_the_sign_in_one_stays_on_this_host() {
+        for (to, path) in [
+            ("/phones/0011?x=1", "/phones/0011?x=1"),
+            ("//elsewhere.example", "/phones"),
+            ("https://elsewhere.example", "/phones"),
+            ("/\\elsewhere.example", "/phones"),
+            ("javascript:0", "/phones"),
+            ("", "/phones"),
+        ] {
+            assert_eq!(own_path(Some(to.into())), path, "{to}");
+        }
+    }
+}

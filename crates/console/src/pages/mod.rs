@@ -1,0 +1,54 @@
+//! Every page.
+
+mod door;
+mod live;
+mod phone;
+mod phones;
+
+use axum::extract::DefaultBodyLimit;
+use axum::response::Redirect;
+use axum::routing::{get, post};
+
+use crate::api::Api;
+use crate::{Pages, assets, ordering};
+
+/// An order with a profile sealed beside it, in base64, with room for the rest.
+const LARGEST_BODY_BYTES: usize = 12 << 20;
+
+pub(crate) fn all(api: Api) -> Pages {
+    let large = DefaultBodyLimit::max(LARGEST_BODY_BYTES);
+    Pages::new(api)
+        .open("leads to the phones, or to the sign-in", "GET", "/", get(|| async { Redirect::to("/phones") }))
+        .open("nobody is signed in yet", "GET", "/sign-in", get(door::sign_in))
+        .open("nobody has a role yet; the token's key signs", "GET", "/join", get(door::join))
+        .open(
+            "the script and the style sheet, which say nothing of what is here",
+            "GET",
+            "/assets/{name}",
+            get(assets::get),
+        )
+        .open("public keys, which whoever seals something needs", "POST", "/orders/key", post(ordering::key))
+        .open(
+            "encodes what was sent, and looks nothing up",
+            "POST",
+            "/orders/prepare",
+            post(ordering::prepare).layer(large.clone()),
+        )
+        .open(
+            "an order carries the signatures that the vault checks",
+            "POST",
+            "/orders",
+            post(ordering::submit).layer(large),
+        )
+        .open(
+            "the grant carries the signature that the vault checks",
+            "POST",
+            "/session",
+            post(ordering::sign_in),
+        )
+        .open("ends the session of its own cookie", "POST", "/sign-out", post(door::sign_out))
+        .inside("GET", "/phones", get(phones::list))
+        .inside("GET", "/phones/{enrolment}", get(phone::show))
+        .inside("POST", "/search", post(phones::search))
+        .inside("GET", "/events", get(live::events))
+}

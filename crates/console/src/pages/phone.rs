@@ -1,0 +1,357 @@
+//! One phone: what it is, what it last confirmed and when, what was asked of it, what can be done.
+
+use axum::Extension;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use maud::{Markup, html};
+use model::{Command as Ordered, Role};
+use order::{OrderKind, roles};
+
+use super::phones::state_tag;
+use crate::api::{Api, Failure, path};
+use crate::guard::Visitor;
+use crate::layout::{Place, ago, page, shown, status_line};
+use crate::shapes::{Command, DeviceDetail, Page, SealedField, text};
+
+pub(crate) async fn show(
+    State(api): State<Api>,
+    Extension(v): Extension<Visitor>,
+    Path(enrolment): Path<String>,
+) -> Result<Response, Failure> {
+    let plain = enrolment.bytes().all(|b| b.is_ascii_hexdigit());
+    if !plain {
+        return Err(Failure::not_found("phone"));
+    }
+    let phone: DeviceDetail = api.get(&format!("/api/v1/devices/{enrolment}"), &v.bearer).await?;
+    let asked = path(
+        &format!("/api/v1/devices/{}/commands", phone.device.enrolment),
+        &[("limit", Some("20".into()))],
+    );
+    let commands: Page<Command> = api.get(&asked, &v.bearer).await?;
+    let d = &phone.device;
+    let now_ms = v.session.now_ms;
+    let body = html! {
+        nav.nhsuk-breadcrumb aria-label="Breadcrumb" {
+            ol.nhsuk-breadcrumb__list { li.nhsuk-breadcrumb__list-item { a.nhsuk-breadcrumb__link href="/phones" { "Phones" } } }
+        }
+        .app-title-row {
+            h1.nhsuk-heading-l { "Phone " code { (d.short()) } }
+            p.app-connection role="status" data-connection="" hidden { "Not connected: what you see may be old." }
+        }
+        #summary data-live { (summary(&phone, now_ms)) }
+        (actions(&v, &phone))
+        section aria-labelledby="h-commands" {
+            h2.nhsuk-heading-m #h-commands { "What was asked of it" }
+            #commands data-live { (history(&commands.items, now_ms)) }
+        }
+        section aria-labelledby="h-inventory" {
+            h2.nhsuk-heading-m #h-inventory { "What it reported" }
+            #inventory data-live { (inventory(&phone, now_ms)) }
+        }
+    };
+    Ok(page(&format!("Phone {}", d.short()), Place::Phones, Some(&v), body))
+}
+
+fn line(key: &str, value: Markup) -> Markup {
+    html! {
+        .nhsuk-summary-list__row.nhsuk-summary-list__row--no-actions {
+            dt.nhsuk-summary-list__key { (key) }
+            dd.nhsuk-summary-list__value { (value) }
+        }
+    }
+}
+
+fn summary(phone: &DeviceDetail, now_ms: i64) -> Markup {
+    let d = &phone.device;
+    let clear = |name: &str| html! { (d.clear(name).map_or_else(|| "not reported".into(), |t| shown(&t))) };
+    let lost = d.clear("IsMDMLostModeEnabled").as_deref() == Some("yes");
+    let push = match d.push.as_str() {
+        "ok" | "ready" => "reachable",
+        _ => d.push.as_str(),
+    };
+    html! {
+        @if let Some(by) = &phone.replaced_by {
+            .nhsuk-inset-text { p { "This enrolment was replaced by " a href={ "/phones/" (by) } { code { (by.get(..8).unwrap_or(by)) } } "." } }
+        }
+        dl.nhsuk-summary-list {
+            (line("State", html! { (state_tag(&d.state)) @if lost { " " strong.nhsuk-tag.nhsuk-tag--red { "Lost mode" } } }))
+            (line("Group", html! { (shown(&d.group)) }))
+            (line("Model", clear("ProductName")))
+            (line("OS", clear("OSVersion")))
+            (line("Supervised", html! { (match d.supervised { Some(true) => "yes", Some(false) => "no", None => "not reported" }) }))
+            (line("Last seen", ago(d.last_seen_ms, now_ms)))
+            (line("Enrolled", match d.enrolled_at_ms { Some(at) => html! { (words::time(at)) }, None => html! { "not yet; invited " (words::time(d.invited_at_ms)) } }))
+            (line("Push", html! { (push) }))
+            (line("Commands waiting", html! { (d.pending_commands) }))
+            (line("Identifier", html! { code.app-break { (d.enrolment) } }))
+        }
+    }
+}
+
+/// What a field is called on the page.
+fn label(name: &str) -> String {
+    let last = name.rsplit('.').next().unwrap_or(name);
+    match last {
+        "Name" if name.starts_with("Holder") => "Holder's name",
+        "Email" if name.starts_with("Holder") => "Holder's email address",
+        "DeviceName" => "Device name",
+        "PhoneNumber" => "Phone number",
+        "SerialNumber" => "Serial number",
+        "WiFiMAC" => "Wi-Fi MAC address",
+        "BluetoothMAC" => "Bluetooth MAC address",
+        _ => last,
+    }
+    .to_owned()
+}
+
+fn may(role: Role, kind: &OrderKind, erasing: bool) -> bool {
+    roles::rule(role, kind, erasing).is_some()
+}
+
+/// One action, folded until it is wanted.
+struct Action<'a> {
+    id: &'a str,
+    title: &'a str,
+    /// What will happen to the person's phone.
+    says: &'a str,
+    order: &'a str,
+    sealed: bool,
+    fields: Markup,
+    button: &'a str,
+    grave: bool,
+}
+
+impl Action<'_> {
+    fn markup(&self, target: &str) -> Markup {
+        let reason = format!("{}-reason", self.id);
+        html! {
+            details.nhsuk-details.app-action id=(self.id) {
+                summary.nhsuk-details__summary { span.nhsuk-details__summary-text { (self.title) } }
+                .nhsuk-details__text {
+                    p { (self.says) }
+                    form data-order=(self.order) data-target=(target) data-secrets=[self.sealed.then_some("command")]
+                        data-done="Signed and accepted. The phone is told as soon as it can be reached." {
+                        (self.fields)
+                        .nhsuk-form-group {
+                            label.nhsuk-label for=(reason) { "Why?" }
+                            .nhsuk-hint id={ (reason) "-hint" } { "Auditors read it. No names or numbers." }
+                            input.nhsuk-input id=(reason) name="reason" required maxlength="400" autocomplete="off" aria-describedby={ (reason) "-hint" };
+                        }
+                        (status_line())
+                        button.nhsuk-button.nhsuk-button--small.nhsuk-button--warning[self.grave] type="submit" { (self.button) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn sealed_input(id: &str, name: &str, label: &str, required: bool) -> Markup {
+    let id = format!("{id}-{name}");
+    html! {
+        .nhsuk-form-group {
+            label.nhsuk-label for=(id) { (label) }
+            input.nhsuk-input id=(id) name=(name) data-sealed="" required[required] maxlength="200" autocomplete="off";
+        }
+    }
+}
+
+fn actions(v: &Visitor, phone: &DeviceDetail) -> Markup {
+    let Some(role) = v.role() else { return html! {} };
+    let target = &phone.device.enrolment;
+    let command = |command: Ordered| OrderKind::Command { command };
+    let erase = Ordered::EraseDevice { preserve_data_plan: false, disallow_proximity_setup: false };
+    let enrolled = phone.device.state == "enrolled";
+    let nothing = html! {};
+    html! {
+        section.app-actions aria-labelledby="h-actions" {
+            h2.nhsuk-heading-m #h-actions { "Do something" }
+            @if may(role, &OrderKind::Open { fields: vec![] }, false) { (reveal(target, &phone.sealed_fields)) }
+            @if !enrolled {
+                p.nhsuk-hint { "This phone is not under management, so nothing can be asked of it." }
+            } @else {
+                @if may(role, &command(Ordered::DeviceLock), false) {
+                    (Action {
+                        id: "lock", title: "Lock the screen", order: r#"{"kind":"lock"}"#, sealed: true, grave: false,
+                        says: "The screen locks at once. Its holder opens it with their passcode and goes on working.",
+                        fields: html! {
+                            (sealed_input("lock", "message", "Message on the screen (if you like)", false))
+                            (sealed_input("lock", "phone_number", "Number to call (if you like)", false))
+                        },
+                        button: "Lock",
+                    }.markup(target))
+                }
+                @if may(role, &command(Ordered::EnableLostMode), false) {
+                    (Action {
+                        id: "lost-mode", title: "Lost mode", order: r#"{"kind":"lost_mode"}"#, sealed: true, grave: false,
+                        says: "The phone shows your message and nothing else until lost mode is ended. It can be found and made to ring meanwhile. Supervised phones only.",
+                        fields: html! {
+                            (sealed_input("lost-mode", "message", "Message on the screen", true))
+                            (sealed_input("lost-mode", "phone_number", "Number to call (if you like)", false))
+                        },
+                        button: "Turn lost mode on",
+                    }.markup(target))
+                    (Action {
+                        id: "lost-mode-off", title: "End lost mode", order: r#"{"kind":"lost_mode_off"}"#, sealed: false, grave: false,
+                        says: "The phone works again as before. Its holder is told that it was located, if it was.",
+                        fields: nothing.clone(), button: "End lost mode",
+                    }.markup(target))
+                    (Action {
+                        id: "ring", title: "Make it ring", order: r#"{"kind":"ring"}"#, sealed: false, grave: false,
+                        says: "It rings at full volume for two minutes, muted or not. Only in lost mode.",
+                        fields: nothing.clone(), button: "Ring",
+                    }.markup(target))
+                    (Action {
+                        id: "locate", title: "Ask where it is", order: r#"{"kind":"locate"}"#, sealed: false, grave: false,
+                        says: "Only in lost mode. The answer is sealed; open it below once it has come. Its holder is told when lost mode ends.",
+                        fields: nothing.clone(), button: "Ask",
+                    }.markup(target))
+                }
+                @if may(role, &command(Ordered::RestartDevice { notify_user: true }), false) {
+                    (Action {
+                        id: "restart", title: "Restart", order: r#"{"kind":"restart","ask":true}"#, sealed: false, grave: false,
+                        says: "Its holder is asked first. What is not saved in an app may be lost. Supervised phones only.",
+                        fields: nothing.clone(), button: "Restart",
+                    }.markup(target))
+                }
+                @if may(role, &command(Ordered::ClearPasscode), false) {
+                    (Action {
+                        id: "clear-passcode", title: "Remove the passcode", order: r#"{"kind":"clear_passcode"}"#, sealed: false, grave: true,
+                        says: "Whoever holds the phone can open it until its holder sets a new passcode. Do it with the holder beside you.",
+                        fields: nothing.clone(), button: "Remove the passcode",
+                    }.markup(target))
+                }
+                @if may(role, &command(erase), true) {
+                    (Action {
+                        id: "erase", title: "Erase everything", order: r#"{"kind":"erase"}"#, sealed: true, grave: true,
+                        says: "Everything on the phone is deleted for good, and it leaves management. A lost phone is better in lost mode first: an erased one can't be found.",
+                        fields: html! {
+                            (sealed_input("erase", "holder_name", "Type the holder's name, as on the invitation", true))
+                            .nhsuk-form-group { .nhsuk-checkboxes { .nhsuk-checkboxes__item {
+                                input.nhsuk-checkboxes__input #erase-keep_esim name="keep_esim" type="checkbox" checked;
+                                label.nhsuk-label.nhsuk-checkboxes__label for="erase-keep_esim" { "Keep the eSIM" }
+                            } } }
+                        },
+                        button: "Erase this phone",
+                    }.markup(target))
+                }
+            }
+        }
+    }
+}
+
+fn reveal(target: &str, fields: &[SealedField]) -> Markup {
+    html! {
+        details.nhsuk-details.app-action #reveal {
+            summary.nhsuk-details__summary { span.nhsuk-details__summary-text { "Reveal…" } }
+            .nhsuk-details__text {
+                @if fields.is_empty() { p { "Nothing is sealed for this phone yet." } }
+                @else {
+                    p { "What you open is shown here alone, counts against your budget, and stands in the ledger with your reason." }
+                    form data-order=r#"{"kind":"open"}"# data-target=(target) data-done="Opened; it is in the ledger." {
+                        fieldset.nhsuk-fieldset {
+                            legend.nhsuk-fieldset__legend { "What" }
+                            .nhsuk-checkboxes.nhsuk-checkboxes--small {
+                                @for (n, f) in fields.iter().filter(|f| f.compartment != "push" && f.compartment != "secret").enumerate() {
+                                    .nhsuk-checkboxes__item {
+                                        input.nhsuk-checkboxes__input id={ "open-" (n) } name="fields" data-list="fields" type="checkbox" value=(f.name) data-label=(label(&f.name));
+                                        label.nhsuk-label.nhsuk-checkboxes__label for={ "open-" (n) } {
+                                            (label(&f.name)) " "
+                                            @if !f.mask.is_empty() { span.app-mask { (shown(&f.mask)) } }
+                                            " " span.nhsuk-u-secondary-text-colour { (f.compartment) }
+                                        }
+                                    }
+                                }
+                            }
+                        }
+                        .nhsuk-form-group {
+                            label.nhsuk-label for="reveal-reason" { "Why?" }
+                            .nhsuk-hint #reveal-reason-hint { "Auditors read it. No names or numbers." }
+                            input.nhsuk-input #reveal-reason name="reason" required maxlength="400" autocomplete="off" aria-describedby="reveal-reason-hint";
+                        }
+                        (status_line())
+                        .app-answer data-answer="" hidden {
+                            table.nhsuk-table { caption.nhsuk-table__caption { "Opened" } tbody.nhsuk-table__body {} }
+                        }
+                        button.nhsuk-button.nhsuk-button--small type="submit" { "Reveal" }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn state_of_command(c: &Command) -> (&str, &'static str) {
+    match c.state.as_str() {
+        "acknowledged" | "done" => ("acknowledged", "nhsuk-tag--green"),
+        "error" | "failed" => ("failed", "nhsuk-tag--red"),
+        "expired" => ("ran out", "nhsuk-tag--grey"),
+        other => (other, "nhsuk-tag--blue"),
+    }
+}
+
+fn history(commands: &[Command], now_ms: i64) -> Markup {
+    if commands.is_empty() {
+        return html! { p.nhsuk-hint { "Nothing yet." } };
+    }
+    html! {
+        table.nhsuk-table {
+            caption.nhsuk-u-visually-hidden { "Commands, newest first" }
+            thead.nhsuk-table__head { tr {
+                th scope="col" { "Command" } th scope="col" { "State" } th scope="col" { "Asked" } th scope="col" { "Answered" }
+            } }
+            tbody.nhsuk-table__body {
+                @for c in commands {
+                    @let (state, colour) = state_of_command(c);
+                    tr.nhsuk-table__row {
+                        td.nhsuk-table__cell { (shown(&c.request_type)) }
+                        td.nhsuk-table__cell {
+                            strong class={ "nhsuk-tag " (colour) } { (state) }
+                            @if c.not_now_count > 0 && c.done_at_ms.is_none() {
+                                p.nhsuk-hint { "put off " (words::count(u64::from(c.not_now_count), "time")) "; asked again" }
+                            }
+                            @for e in &c.errors { p.nhsuk-hint { (shown(&e.domain)) " " (e.code) } }
+                        }
+                        td.nhsuk-table__cell { (ago(Some(c.created_at_ms), now_ms)) }
+                        td.nhsuk-table__cell { @if c.done_at_ms.is_some() { (ago(c.done_at_ms, now_ms)) } @else { "–" } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn inventory(phone: &DeviceDetail, now_ms: i64) -> Markup {
+    html! {
+        @if !phone.reports.is_empty() {
+            p { "Confirmed: "
+                @for (n, r) in phone.reports.iter().enumerate() { @if n > 0 { ", " } (shown(&r.kind)) " " (ago(Some(r.at_ms), now_ms)) }
+            }
+        }
+        @if !phone.managed_apps.is_empty() {
+            h3.nhsuk-heading-s { "Apps that were ordered" }
+            table.nhsuk-table { tbody.nhsuk-table__body { @for a in &phone.managed_apps {
+                tr.nhsuk-table__row {
+                    td.nhsuk-table__cell { (shown(&a.identifier)) }
+                    td.nhsuk-table__cell { (a.state) @if let Some(r) = &a.reason { ": " (shown(r)) } }
+                    td.nhsuk-table__cell { @if a.confirmed_at_ms.is_some() { "confirmed " (ago(a.confirmed_at_ms, now_ms)) } @else { "ordered " (ago(Some(a.requested_at_ms), now_ms)) } }
+                }
+            } } }
+        }
+        details.nhsuk-details {
+            summary.nhsuk-details__summary { span.nhsuk-details__summary-text { "All " (phone.device.clear.len()) " fields that may stand in the clear" } }
+            .nhsuk-details__text { dl.nhsuk-summary-list {
+                @for (name, value) in &phone.device.clear { (line(name, html! { (shown(&text(value))) })) }
+            } }
+        }
+        details.nhsuk-details {
+            summary.nhsuk-details__summary { span.nhsuk-details__summary-text { "All " (phone.apps.len()) " apps" } }
+            .nhsuk-details__text { table.nhsuk-table { tbody.nhsuk-table__body { @for a in &phone.apps {
+                tr.nhsuk-table__row {
+                    td.nhsuk-table__cell { (shown(&a.identifier)) }
+                    td.nhsuk-table__cell { (shown(if a.short_version.is_empty() { &a.version } else { &a.short_version })) }
+                }
+            } } } }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The cookie, and what stands behind it.
+//!
+//! The browser keeps 32 random bytes; the session's bearer secret is their hash with the browser's own name
+//! (`User-Agent`). Matron knows the hash of that. So what lies in the database is no cookie, and a cookie that is
+//! carried to a browser of another name is none either. (Someone who copies both is not stopped by this.)
+
+use axum::http::HeaderMap;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::header::{COOKIE, USER_AGENT};
+use order::sha256;
+use zeroize::Zeroizing;
+
+/// `__Host-`: by TLS (or this machine) alone, for this very host and every path.
+const COOKIE_NAME: &str = "__Host-matron";
+const SESSION_CONTEXT: &[u8] = b"matron/session/1\0";
+const TOKEN_CONTEXT: &[u8] = b"matron/form-token/1\0";
+
+/// A session's secret as the API takes it.
+#[derive(Clone)]
+pub(crate) struct Bearer(Zeroizing<String>);
+
+impl std::fmt::Debug for Bearer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Bearer(secret)")
+    }
+}
+
+impl Bearer {
+    /// Of the cookie's bytes in this browser.
+    pub(crate) fn of(secret: &[u8; 32], headers: &HeaderMap) -> Self {
+        let browser = headers.get(USER_AGENT).map(|v| v.as_bytes()).unwrap_or_default();
+        let bytes = sha256(&[SESSION_CONTEXT, secret, browser].concat());
+        Self(Zeroizing::new(format!("ms_{}", URL_SAFE_NO_PAD.encode(bytes.0))))
+    }
+
+    /// Of the request's cookie, when there is one.
+    pub(crate) fn of_cookie(headers: &HeaderMap) -> Option<Self> {
+        let mut found = headers
+            .get_all(COOKIE)
+            .iter()
+            .filter_map(|v| v.to_str().ok())
+            .flat_map(|v| v.split(';'))
+            .filter_map(|pair| pair.trim().strip_prefix(COOKIE_NAME)?.strip_prefix('='));
+        let value = found.next()?;
+        // Two are none.
+        if found.next().is_some() {
+            return None;
+        }
+        Some(Self::of(&secret(value)?, headers))
+    }
+
+    pub(crate) fn header(&self) -> String {
+        format!("Bearer {}", self.0.as_str())
+    }
+
+    /// What a page's script has to send along, which no other site can know.
+    pub(crate) fn form_token(&self) -> String {
+        let bytes = sha256(&[TOKEN_CONTEXT, self.0.as_bytes()].concat());
+        URL_SAFE_NO_PAD.encode(bytes.0)
+    }
+}
+
+/// The cookie's 32 bytes.
+pub(crate) fn secret(text: &str) -> Option<[u8; 32]> {
+    URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
+}
+
+/// Sets the cookie; the browser drops it when it closes.
+pub(crate) fn set(secret: &str) -> String {
+    format!("{COOKIE_NAME}={secret}; Path=/; Secure; HttpOnly; SameSite=Strict")
+}
+
+/// Takes it away.
+pub(crate) fn clear() -> String {
+    format!("{COOKIE_NAME}=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn headers(cookie: &str, browser: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(COOKIE, HeaderValue::from_str(cookie).unwrap());
+        headers.insert(USER_AGENT, HeaderValue::from_str(browser).unwrap());
+        headers
+    }
+
+    #[test]
+    fn a_cookie_in_another_browser_is_another_secret() {
+        let cookie = format!("other=1; {COOKIE_NAME}={}", URL_SAFE_NO_PAD.encode([7; 32]));
+        let here = Bearer::of_cookie(&headers(&cookie, "Browser/1")).unwrap();
+        let again = Bearer::of_cookie(&headers(&cookie, "Browser/1")).unwrap();
+        let there = Bearer::of_cookie(&headers(&cookie, "Browser/2")).unwrap();
+        assert_eq!(here.header(), again.header());
+        assert_ne!(here.header(), there.header());
+        assert_eq!(here.header().len(), "Bearer ".len() + 46);
+        assert!(!format!("{here:?}").contains("ms_"));
+    }
+
+    #[test]
+    fn no_cookie_two_cookies_and_one_of_another_length_are_none() {
+        let one = format!("{COOKIE_NAME}={}", URL_SAFE_NO_PAD.encode([7; 32]));
+        let short = format!("{COOKIE_NAME}={}", URL_SAFE_NO_PAD.encode([7; 31]));
+        for cookie in ["", "a=b", &format!("{one}; {one}"), &short, &format!("x{one}")] {
+            assert!(Bearer::of_cookie(&headers(cookie, "Browser/1")).is_none(), "{cookie}");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The API's answers, as far as pages show them.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Page<T> {
+    pub items: Vec<T>,
+    pub next_cursor: Option<String>,
+}
+
+/// A phone in a list.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Device {
+    pub enrolment: String,
+    pub state: String,
+    pub group: String,
+    pub holder: Option<String>,
+    pub masks: BTreeMap<String, String>,
+    pub clear: BTreeMap<String, Value>,
+    pub supervised: Option<bool>,
+    pub last_seen_ms: Option<i64>,
+    pub enrolled_at_ms: Option<i64>,
+    pub invited_at_ms: i64,
+    pub pending_commands: u32,
+    pub push: String,
+}
+
+impl Device {
+    /// A field that may stand in the clear, as text.
+    pub(crate) fn clear(&self, name: &str) -> Option<String> {
+        self.clear.get(name).map(text)
+    }
+
+    /// The first digits, as people say them to each other.
+    pub(crate) fn short(&self) -> &str {
+        self.enrolment.get(..8).unwrap_or(&self.enrolment)
+    }
+}
+
+/// A JSON value as a person reads it.
+pub(crate) fn text(value: &Value) -> String {
+    match value {
+        Value::String(s) => s.clone(),
+        Value::Bool(true) => "yes".into(),
+        Value::Bool(false) => "no".into(),
+        Value::Number(n) => n.to_string(),
+        Value::Null => String::new(),
+        Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(", "),
+        Value::Object(map) => {
+            map.iter().map(|(k, v)| format!("{k}: {}", text(v))).collect::<Vec<_>>().join(", ")
+        }
+    }
+}
+
+/// One phone.
+#[derive(Debug, Deserialize)]
+pub(crate) struct DeviceDetail {
+    #[serde(flatten)]
+    pub device: Device,
+    pub apps: Vec<App>,
+    pub managed_apps: Vec<ManagedApp>,
+    pub reports: Vec<Report>,
+    pub sealed_fields: Vec<SealedField>,
+    pub replaced_by: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct App {
+    pub identifier: String,
+    pub version: String,
+    pub short_version: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct ManagedApp {
+    pub identifier: String,
+    pub state: String,
+    pub reason: Option<String>,
+    pub requested_at_ms: i64,
+    pub confirmed_at_ms: Option<i64>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Report {
+    pub kind: String,
+    pub at_ms: i64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct SealedField {
+    pub name: String,
+    pub compartment: String,
+    pub mask: String,
+}
+
+/// A command to one phone.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Command {
+    pub request_type: String,
+    pub state: String,
+    pub created_at_ms: i64,
+    pub done_at_ms: Option<i64>,
+    pub errors: Vec<CommandError>,
+    pub not_now_count: u32,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct CommandError {
+    pub code: i64,
+    pub domain: String,
+}
+
+/// The vault's key statement, under its root key; both in base64.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Statement {
+    pub statement: String,
+    pub root_key: String,
+}
+
+/// What a search found.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Found {
+    pub items: Vec<Device>,
+    pub searches_left: u32,
+}
+
+/// Whose passkey made an assertion.
+#[derive(Debug, Deserialize)]
+pub(crate) struct FoundPasskey {
+    pub key: model::KeyId,
+    /// order::Assertion as CBOR, in base64.
+    pub signature: String,
+}

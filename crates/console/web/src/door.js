@@ -1,0 +1,93 @@
+// Coming in: the first administrator with the vault's one-time token, everyone else by passkey.
+import { base64, base64url, fromBase64, fromHex, hex, joined, random, sha256, utf8 } from "./bytes.js";
+import { place, prepare } from "./order.js";
+import * as passkey from "./passkey.js";
+import { Problem, post } from "./server.js";
+
+const ORDER = utf8("matron/order/1\0");
+const TOKEN = /^matron-join-([0-9a-f]{64})-([0-9a-f]{16})$/;
+
+function status(form, words, kind) {
+  const line = form.querySelector("[data-status]");
+  line.textContent = words;
+  line.className = `app-status app-status--${kind}`;
+}
+
+// The session's secret is bound to this browser's name: the cookie alone is nothing in another one.
+async function bearer(secret) {
+  const name = utf8(navigator.userAgent);
+  return `ms_${base64url(await sha256(joined(utf8("matron/session/1\0"), secret, name)))}`;
+}
+
+async function signIn(form) {
+  const secret = random(32);
+  const session = hex(await sha256(utf8(await bearer(secret))));
+  const names = form.elements.names?.checked ?? false;
+  const what = { kind: "sign_in", session, names };
+  const prepared = await prepare({ what, targets: [], reason: "signing in to the console" });
+  const signature = { passkey: await passkey.sign(prepared.order) };
+  await post("/session", { order: base64(prepared.order), signature, secret: base64url(secret) });
+  location.assign(form.dataset.to || "/phones");
+}
+
+// PKCS #8 of an Ed25519 seed (RFC 8410).
+async function tokenKey(seed) {
+  const head = fromHex("302e020100300506032b657004220420");
+  return crypto.subtle.importKey("pkcs8", joined(head, seed), "Ed25519", true, ["sign"]);
+}
+
+async function publicOf(key) {
+  const { x } = await crypto.subtle.exportKey("jwk", key);
+  return Uint8Array.from(atob(x.replaceAll("-", "+").replaceAll("_", "/")), (c) => c.charCodeAt(0));
+}
+
+async function join(form) {
+  const found = TOKEN.exec((location.hash.slice(1) || form.elements.token.value).trim());
+  if (!found) {
+    throw new Error("That is no token. Matron prints it at its first start: matron-join- and two groups of digits and letters.");
+  }
+  const name = form.elements.name.value.trim();
+  if (!name) throw new Error("Type your name first.");
+  const { root_key } = await post("/orders/key", {});
+  if (!hex(await sha256(fromBase64(root_key))).startsWith(found[2])) {
+    throw new Error("This token is another Matron's: its root key is not the one that answers here. Nothing was sent.");
+  }
+  const key = await tokenKey(fromHex(found[1]));
+  const made = await passkey.register(name);
+  const secrets = { kind: "join", values: { name } };
+  const what = { kind: "join_first", ...made };
+  const prepared = await prepare({ what, targets: [], reason: "the first administrator joins" }, secrets);
+  const signature = new Uint8Array(await crypto.subtle.sign("Ed25519", key, joined(ORDER, prepared.order)));
+  await place(prepared, { ed25519: { public: base64(await publicOf(key)), signature: base64(signature) } });
+  // The token is spent; it need not stand in the browser's history.
+  history.replaceState(null, "", "/sign-in");
+  location.assign("/sign-in?joined=1");
+}
+
+const DOORS = { "sign-in": signIn, join };
+
+export function start() {
+  const form = document.querySelector("form[data-door]");
+  if (!form) return;
+  if (form.elements.token && location.hash.startsWith("#matron-join-")) {
+    form.elements.token.closest(".nhsuk-form-group").hidden = true;
+    form.elements.token.required = false;
+  }
+  if (!passkey.available()) {
+    status(form, "This browser does not offer passkeys here. They need https, or this machine's own http://localhost.", "bad");
+    return;
+  }
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    status(form, "", "none");
+    event.submitter.disabled = true;
+    try {
+      await DOORS[form.dataset.door](form);
+    } catch (error) {
+      const unknown = error instanceof Problem && error.code === "unknown_passkey";
+      status(form, unknown ? "Nobody here has this passkey: it was removed, or belongs to another Matron." : error.message, "bad");
+    } finally {
+      event.submitter.disabled = false;
+    }
+  });
+}

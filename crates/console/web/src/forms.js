@@ -1,0 +1,98 @@
+// Forms that make orders. What an order is stands in the form (data-order, JSON); what a person types goes with it: a
+// field's name says whether it is sealed (data-sealed) or part of what the order says.
+import { text } from "./bytes.js";
+import { signAndPlace } from "./order.js";
+import { Problem } from "./server.js";
+import { refresh } from "./live.js";
+
+function status(form, words, kind) {
+  const place = form.querySelector("[data-status]");
+  place.textContent = words;
+  place.className = `app-status app-status--${kind}`;
+}
+
+function asked(form) {
+  const what = JSON.parse(form.dataset.order);
+  const values = {};
+  for (const field of form.elements) {
+    if (!field.name || field.name === "reason" || field.disabled) continue;
+    if (field.type === "checkbox") {
+      if (field.dataset.list) {
+        if (field.checked) (what[field.dataset.list] ??= []).push(field.value);
+      } else what[field.name] = field.checked;
+    } else if (field.type === "radio") {
+      if (field.checked) what[field.name] = field.value;
+    } else if (field.dataset.sealed !== undefined) values[field.name] = field.value.trim();
+    else if (field.dataset.number !== undefined) what[field.name] = Number(field.value);
+    else what[field.name] = field.value.trim();
+  }
+  return { what, values };
+}
+
+// Phones that are ticked in the list, or the one that the form is about.
+function targets(form) {
+  if (form.dataset.target) return [form.dataset.target];
+  if (form.dataset.ticked === undefined) return [];
+  return Array.from(document.querySelectorAll("input[name=phone]:checked"), (box) => box.value);
+}
+
+function showAnswer(form, answer) {
+  const place = form.querySelector("[data-answer]");
+  if (!place || !answer) return;
+  const rows = (answer[0] ?? []).map(([, name, value]) => {
+    const row = document.createElement("tr");
+    const th = document.createElement("th");
+    const td = document.createElement("td");
+    row.className = "nhsuk-table__row";
+    th.className = "nhsuk-table__header";
+    td.className = "nhsuk-table__cell";
+    th.scope = "row";
+    th.textContent = form.querySelector(`[value="${CSS.escape(name)}"]`)?.dataset.label ?? name;
+    td.textContent = text(value);
+    row.append(th, td);
+    return row;
+  });
+  place.querySelector("tbody").replaceChildren(...rows);
+  place.hidden = rows.length === 0;
+  if (rows.length === 0) status(form, "The phone never reported what you asked for.", "good");
+}
+
+async function submitted(event) {
+  const form = event.target;
+  if (!form.dataset.order) return;
+  event.preventDefault();
+  const phones = targets(form);
+  if (form.dataset.ticked !== undefined && phones.length === 0) {
+    status(form, "Tick at least one phone in the list first.", "bad");
+    return;
+  }
+  const { what, values } = asked(form);
+  const button = event.submitter;
+  if (button) button.disabled = true;
+  try {
+    const secrets = form.dataset.secrets && { kind: form.dataset.secrets, values };
+    status(form, "", "none");
+    const reason = form.elements.reason?.value.trim() ?? "";
+    const placed = await signAndPlace({ what, targets: phones, reason }, secrets);
+    if (!placed) {
+      status(form, "Nothing was signed.", "none");
+      return;
+    }
+    const cools = placed.cools_until_ms
+      ? ` It waits until ${new Date(placed.cools_until_ms).toLocaleString()}; until then it can be called back.`
+      : "";
+    status(form, `${form.dataset.done ?? "Signed and accepted."}${cools}`, "good");
+    showAnswer(form, placed.answer);
+    form.dispatchEvent(new CustomEvent("matron:placed", { bubbles: true, detail: placed }));
+    await refresh();
+  } catch (error) {
+    const held = error instanceof Problem && error.waits;
+    status(form, error.message, held ? "waits" : "bad");
+  } finally {
+    if (button) button.disabled = false;
+  }
+}
+
+export function start() {
+  document.addEventListener("submit", submitted);
+}

@@ -1,0 +1,70 @@
+// An order from the form to its answer: sealed here, encoded by the server, shown in words that are read from the bytes,
+// signed by the passkey, sent.
+import { base64, fromBase64, hex, random } from "./bytes.js";
+import * as passkey from "./passkey.js";
+import { answerKey, openAnswer, publicBytes, seal } from "./seal.js";
+import { post } from "./server.js";
+
+// `wanted`: { what, targets, reason }. `secrets`: { kind, values }, or nothing.
+export async function prepare(wanted, secrets) {
+  const id = random(16);
+  const pair = await answerKey();
+  let sealed = null;
+  if (secrets) {
+    const { order_key } = await post("/orders/key", {});
+    sealed = await seal(fromBase64(order_key), secrets.kind, secrets.values, id);
+  }
+  const made = await post("/orders/prepare", {
+    ...wanted,
+    id: hex(id),
+    answer_key: base64(await publicBytes(pair)),
+    sealed: sealed && base64(sealed),
+  });
+  return { id, pair, sealed, order: fromBase64(made.order), words: made.words };
+}
+
+export async function place(prepared, signature) {
+  const accepted = await post("/orders", {
+    order: base64(prepared.order),
+    sealed: prepared.sealed && base64(prepared.sealed),
+    signature,
+  });
+  const answer = accepted.sealed_answer
+    ? await openAnswer(prepared.pair, fromBase64(accepted.sealed_answer), prepared.id)
+    : null;
+  return { ...accepted, answer };
+}
+
+// Shows what is about to be signed, in a dialog that the person confirms.
+export function confirm(words) {
+  const dialog = document.getElementById("order");
+  const list = dialog.querySelector("dl");
+  list.replaceChildren(
+    ...words.lines.map(([name, value]) => {
+      const row = document.createElement("div");
+      row.className = "nhsuk-summary-list__row nhsuk-summary-list__row--no-actions";
+      const dt = document.createElement("dt");
+      const dd = document.createElement("dd");
+      dt.className = "nhsuk-summary-list__key";
+      dd.className = "nhsuk-summary-list__value";
+      dt.textContent = name;
+      dd.textContent = value;
+      row.append(dt, dd);
+      return row;
+    }),
+  );
+  dialog.querySelector("[data-warning]").hidden = !words.grave;
+  dialog.querySelector("[data-warning-text]").textContent = words.grave ?? "";
+  dialog.classList.toggle("app-dialog--grave", Boolean(words.grave));
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "sign"), { once: true });
+    dialog.returnValue = "";
+    dialog.showModal();
+  });
+}
+
+export async function signAndPlace(wanted, secrets) {
+  const prepared = await prepare(wanted, secrets);
+  if (!(await confirm(prepared.words))) return null;
+  return place(prepared, { passkey: await passkey.sign(prepared.order) });
+}

@@ -1,0 +1,33 @@
+// Search: the term is sealed to the vault; the server sees which phones it finds, never what was typed.
+import { base64, fromBase64, fromHex, utf8 } from "./bytes.js";
+import { seal } from "./seal.js";
+import { post } from "./server.js";
+
+const INFO = utf8("matron/order-args/1");
+
+export function start() {
+  const form = document.querySelector("form[data-search]");
+  if (!form) return;
+  const line = form.querySelector("[data-status]");
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    line.textContent = "";
+    const values = { field: form.elements.field.value, term: form.elements.term.value.trim() };
+    if (!values.term) return;
+    try {
+      const { order_key } = await post("/orders/key", {});
+      const belongsTo = fromHex(form.dataset.session);
+      const sealed = await seal(fromBase64(order_key), "search", values, belongsTo, INFO);
+      const { found, searches_left } = await post("/search", { sealed_search: base64(sealed) });
+      const left = `${searches_left} of this session's searches are left.`;
+      if (found.length === 0) {
+        line.textContent = `No phone was found. ${left}`;
+        line.className = "app-status app-status--none";
+      } else if (found.length === 1) location.assign(`/phones/${found[0]}`);
+      else location.assign(`/phones?found=${found.map((id) => id.slice(0, 12)).join(",")}`);
+    } catch (error) {
+      line.textContent = error.message;
+      line.className = "app-status app-status--bad";
+    }
+  });
+}

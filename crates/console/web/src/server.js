@@ -1,0 +1,29 @@
+// Requests to the console, and problems in words.
+
+const token = () => document.querySelector('meta[name="matron-token"]')?.content ?? "";
+
+export class Problem extends Error {
+  constructor(status, body) {
+    super(body.detail ?? `The server answered ${status}.`);
+    this.status = status;
+    this.code = body.code ?? "";
+    this.waits = body.waits === true;
+    this.request = body.instance ?? "";
+  }
+}
+
+export async function post(path, body) {
+  let response;
+  try {
+    response = await fetch(path, {
+      method: "POST",
+      headers: { "content-type": "application/json", "x-matron-token": token() },
+      body: JSON.stringify(body),
+    });
+  } catch {
+    throw new Problem(0, { detail: "Matron does not answer. Nothing was changed by this page; try again." });
+  }
+  const answer = await response.json().catch(() => ({}));
+  if (!response.ok) throw new Problem(response.status, answer);
+  return answer;
+}

@@ -1,0 +1,66 @@
+//! Whose passkey made an assertion: a browser tells a credential, an order's signature names a key.
+
+use std::sync::Arc;
+
+use axum::{Extension, Json};
+use model::KeyId;
+use order::{Assertion, Passkey, sha256};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::problem::{Problem, ProblemBody};
+use super::shape::{Input, decode};
+use crate::room::Room;
+
+/// An assertion over an order, as `navigator.credentials.get` gives it; all in base64.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Asserted {
+    /// The order's bytes, whose SHA-256 was the challenge.
+    order: String,
+    authenticator_data: String,
+    client_data_json: String,
+    signature: String,
+}
+
+/// The key that made it.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Found {
+    #[schema(value_type = String)]
+    key: KeyId,
+    /// order::Assertion as CBOR, in base64: what an order::OrderSignature by this key holds.
+    signature: String,
+}
+
+#[utoipa::path(post, path = "/api/v1/passkeys/find", request_body = Asserted, responses(
+    (status = 200, body = Found),
+    (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "no passkey that signs here made it"),
+))]
+pub(crate) async fn find_passkey(
+    Extension(room): Extension<Arc<Room>>,
+    Input(asserted): Input<Asserted>,
+) -> Result<Json<Found>, Problem> {
+    let challenge = sha256(&decode("order", &asserted.order)?);
+    let assertion = order::encode(&Assertion {
+        authenticator_data: decode("authenticator_data", &asserted.authenticator_data)?,
+        client_data_json: decode("client_data_json", &asserted.client_data_json)?,
+        signature: decode("signature", &asserted.signature)?,
+    });
+    let signature = super::shape::encode(&assertion);
+    let found = room
+        .store
+        .read(move |v| {
+            let fits =
+                |public: &[u8]| Passkey::read(public).is_ok_and(|p| p.verify(&assertion, &challenge).is_ok());
+            Ok(v.passkeys()?.into_iter().find(|(_, public)| fits(public)).map(|(key, _)| key))
+        })
+        .await?;
+    let key = found.ok_or_else(|| {
+        Problem::new(
+            http::StatusCode::NOT_FOUND,
+            "unknown_passkey",
+            "no passkey that may sign here made this signature; it was removed, or belongs to another Matron",
+        )
+    })?;
+    Ok(Json(Found { key, signature }))
+}

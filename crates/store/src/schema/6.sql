@@ -1,0 +1,3 @@
+-- A passkey's public half with its site (order::Passkey as CBOR), so that whose passkey made an assertion can be found:
+-- a browser says which credential signed, not which key.
+ALTER TABLE person_keys ADD COLUMN passkey BLOB;

@@ -1,0 +1,106 @@
+//! Orders, limits, times and counts in plain words, for whoever reads them.
+//!
+//! One telling for the command line and the console. Pure but for the host's time zone, which is read once.
+
+pub mod limits;
+mod order;
+
+use std::sync::LazyLock;
+
+use jiff::tz::TimeZone;
+use model::TimeMs;
+use model::clock::{DAY_MS, HOUR_MS, MINUTE_MS};
+
+pub use crate::order::{is_confirmed_later, is_for_lost_phones, scope_name, what};
+
+static ZONE: LazyLock<TimeZone> = LazyLock::new(TimeZone::system);
+
+/// Reads the host's time zone now: a room does so before it closes itself in, where the zone's files are out of reach.
+pub fn read_time_zone() {
+    LazyLock::force(&ZONE);
+}
+
+/// Text without what would steer a terminal or turn the direction of writing.
+#[must_use]
+pub fn plain(text: &str) -> String {
+    let steers = |c: char| {
+        (c.is_control() && c != '\n')
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|c| if steers(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// The same on one line.
+#[must_use]
+pub fn line(text: &str) -> String {
+    plain(text).replace('\n', " ")
+}
+
+/// Local time to the minute.
+#[must_use]
+pub fn time(at_ms: TimeMs) -> String {
+    match jiff::Timestamp::from_millisecond(at_ms) {
+        Ok(t) => t.to_zoned_datetime(ZONE.clone()).strftime("%Y-%m-%d %H:%M").to_string(),
+        Err(_) => "?".to_owned(),
+    }
+}
+
+/// [`time`], or a dash.
+#[must_use]
+pub fn maybe_time(at_ms: Option<TimeMs>) -> String {
+    at_ms.map_or_else(|| "-".to_owned(), time)
+}
+
+/// `3 days`, `1 hour`, …: the largest unit that fits.
+#[must_use]
+pub fn span(ms: TimeMs) -> String {
+    let (n, unit) = match ms {
+        _ if ms >= 2 * DAY_MS || (ms >= DAY_MS && ms % DAY_MS == 0) => (ms / DAY_MS, "day"),
+        _ if ms >= HOUR_MS => (ms / HOUR_MS, "hour"),
+        _ if ms >= MINUTE_MS => (ms / MINUTE_MS, "minute"),
+        _ => (ms.max(0) / 1000, "second"),
+    };
+    format!("{n} {unit}{}", if n == 1 { "" } else { "s" })
+}
+
+/// How long ago, or that it never was.
+#[must_use]
+pub fn ago(at_ms: Option<TimeMs>, now_ms: TimeMs) -> String {
+    at_ms.map_or_else(|| "never".to_owned(), |t| format!("{} ago", span(now_ms - t)))
+}
+
+/// `1 phone`, `3 phones`.
+#[must_use]
+pub fn count(n: u64, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn spans_are_told_in_their_largest_unit() {
+        for (ms, text) in [
+            (0, "0 seconds"),
+            (1_000, "1 second"),
+            (MINUTE_MS, "1 minute"),
+            (HOUR_MS, "1 hour"),
+            (DAY_MS, "1 day"),
+            (DAY_MS + HOUR_MS, "25 hours"),
+            (7 * DAY_MS, "7 days"),
+        ] {
+            assert_eq!(span(ms), text);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+        #[test]
+        fn no_line_steers_whoever_shows_it(text in any::<String>()) {
+            let shown = line(&text);
+            prop_assert!(!shown.chars().any(|c| c.is_control() || c == '\u{202e}'), "it steers");
+        }
+    }
+}
