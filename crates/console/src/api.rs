@@ -1,5 +1,7 @@
 //! The API, asked in process.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -14,14 +16,18 @@ use serde::de::DeserializeOwned;
 use tower::ServiceExt;
 
 use crate::layout;
+use crate::registrations::Registrations;
 use crate::session::Bearer;
 
 /// The most bytes of an answer.
 const LARGEST_ANSWER: usize = 16 << 20;
 
-/// The API's router.
+/// The API's router, and what the console keeps itself.
 #[derive(Clone)]
-pub(crate) struct Api(Router);
+pub(crate) struct Api {
+    router: Router,
+    pub(crate) registrations: Arc<Registrations>,
+}
 
 /// Why the API did not do as asked.
 #[derive(Debug, Clone)]
@@ -111,7 +117,7 @@ impl IntoResponse for Failure {
 
 impl Api {
     pub(crate) fn of(router: Router) -> Self {
-        Self(router)
+        Self { router, registrations: Arc::default() }
     }
 
     /// The answer as it comes, for what is passed on while it lasts.
@@ -136,7 +142,7 @@ impl Api {
         let Ok(request) = request.body(Body::from(body.unwrap_or_default())) else {
             return StatusCode::BAD_REQUEST.into_response();
         };
-        match self.0.clone().oneshot(request).await {
+        match self.router.clone().oneshot(request).await {
             Ok(response) => response,
             Err(never) => match never {},
         }

@@ -15,8 +15,12 @@ mod headers;
 mod layout;
 mod ordering;
 mod pages;
+mod registrations;
 mod session;
 mod shapes;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests;
 
 use axum::Router;
 use axum::routing::MethodRouter;

@@ -13,6 +13,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("seal", &["model"]),
     ("ledger", &["model"]),
     ("backup", &["model"]),
+    ("words", &["model", "order"]),
+    // A client of the API: it imports no room, and core no page.
+    ("console", &["model", "order", "words"]),
     ("rpc", &["model", "order"]),
     ("sandbox", &[]),
     ("store", &["model"]),
@@ -31,6 +34,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "assess",
             "backup",
+            "console",
             "core-room",
             "courier",
             "door",
@@ -44,6 +48,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "simulate",
             "vault",
             "apple",
+            "words",
         ],
     ),
 ];

@@ -101,6 +101,24 @@ pub(crate) async fn join(headers: HeaderMap) -> Response {
     page("Become the first administrator", Place::Nowhere, None, body)
 }
 
+pub(crate) async fn register(headers: HeaderMap) -> Response {
+    if let Some(moved) = by_name(&headers, "/register") {
+        return moved;
+    }
+    let body = html! {
+        .nhsuk-grid-row { .nhsuk-grid-column-two-thirds {
+            h1.nhsuk-heading-l { "Make a passkey" }
+            p { "The link that brought you here comes from " code { "matron admin add-key --passkey" } " or "
+                code { "matron people add --passkey" } ". The passkey counts once the person at that terminal has signed for it." }
+            form data-door="register" {
+                (status_line())
+                button.nhsuk-button type="submit" { "Make a passkey on this device" }
+            }
+        } }
+    };
+    page("Make a passkey", Place::Nowhere, None, body)
+}
+
 /// Forgets the cookie, and has the API forget the session.
 pub(crate) async fn sign_out(State(api): State<Api>, headers: HeaderMap) -> Response {
     if let Some(bearer) = Bearer::of_cookie(&headers) {

@@ -10,7 +10,7 @@ use axum::response::Redirect;
 use axum::routing::{get, post};
 
 use crate::api::Api;
-use crate::{Pages, assets, ordering};
+use crate::{Pages, assets, ordering, registrations};
 
 /// An order with a profile sealed beside it, in base64, with room for the rest.
 const LARGEST_BODY_BYTES: usize = 12 << 20;
@@ -45,6 +45,19 @@ pub(crate) fn all(api: Api) -> Pages {
             "POST",
             "/session",
             post(ordering::sign_in),
+        )
+        .open("nobody is signed in yet; the link's secret signs", "GET", "/register", get(door::register))
+        .open(
+            "a passkey that a command line waits for, under the hash of a link that few know",
+            "POST",
+            "/registrations",
+            post(registrations::put),
+        )
+        .open(
+            "goes to whoever knows the link, once; it is public",
+            "GET",
+            "/registrations/{link}",
+            get(registrations::take),
         )
         .open("ends the session of its own cookie", "POST", "/sign-out", post(door::sign_out))
         .inside("GET", "/phones", get(phones::list))

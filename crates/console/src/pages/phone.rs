@@ -240,7 +240,19 @@ fn actions(v: &Visitor, phone: &DeviceDetail) -> Markup {
     }
 }
 
+/// What people ask for daily, in this order; the rest is folded away.
+const ASKED_FOR: &[&str] =
+    &["Holder.Name", "Holder.Email", "DeviceName", "PhoneNumber", "SerialNumber", "IMEI", "UDID", "Location"];
+
 fn reveal(target: &str, fields: &[SealedField]) -> Markup {
+    let rank = |f: &SealedField| {
+        let last = f.name.rsplit('.').next().unwrap_or(&f.name);
+        ASKED_FOR.iter().position(|n| *n == f.name || *n == last)
+    };
+    // Push tokens and keys are of no use to a person.
+    let open = fields.iter().filter(|f| f.compartment != "push" && f.compartment != "secret");
+    let (mut first, rest): (Vec<_>, Vec<_>) = open.partition(|f| rank(f).is_some());
+    first.sort_by_key(|f| (rank(f), f.name.clone()));
     html! {
         details.nhsuk-details.app-action #reveal {
             summary.nhsuk-details__summary { span.nhsuk-details__summary-text { "Reveal…" } }
@@ -251,16 +263,11 @@ fn reveal(target: &str, fields: &[SealedField]) -> Markup {
                     form data-order=r#"{"kind":"open"}"# data-target=(target) data-done="Opened; it is in the ledger." {
                         fieldset.nhsuk-fieldset {
                             legend.nhsuk-fieldset__legend { "What" }
-                            .nhsuk-checkboxes.nhsuk-checkboxes--small {
-                                @for (n, f) in fields.iter().filter(|f| f.compartment != "push" && f.compartment != "secret").enumerate() {
-                                    .nhsuk-checkboxes__item {
-                                        input.nhsuk-checkboxes__input id={ "open-" (n) } name="fields" data-list="fields" type="checkbox" value=(f.name) data-label=(label(&f.name));
-                                        label.nhsuk-label.nhsuk-checkboxes__label for={ "open-" (n) } {
-                                            (label(&f.name)) " "
-                                            @if !f.mask.is_empty() { span.app-mask { (shown(&f.mask)) } }
-                                            " " span.nhsuk-u-secondary-text-colour { (f.compartment) }
-                                        }
-                                    }
+                            (choices("first", &first))
+                            @if !rest.is_empty() {
+                                details.nhsuk-details {
+                                    summary.nhsuk-details__summary { span.nhsuk-details__summary-text { "More" } }
+                                    .nhsuk-details__text { (choices("more", &rest)) }
                                 }
                             }
                         }
@@ -274,6 +281,23 @@ fn reveal(target: &str, fields: &[SealedField]) -> Markup {
                             table.nhsuk-table { caption.nhsuk-table__caption { "Opened" } tbody.nhsuk-table__body {} }
                         }
                         button.nhsuk-button.nhsuk-button--small type="submit" { "Reveal" }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn choices(of: &str, fields: &[&SealedField]) -> Markup {
+    html! {
+        .nhsuk-checkboxes.nhsuk-checkboxes--small {
+            @for (n, f) in fields.iter().enumerate() {
+                .nhsuk-checkboxes__item {
+                    input.nhsuk-checkboxes__input id={ "open-" (of) (n) } name="fields" data-list="fields" type="checkbox" value=(f.name) data-label=(label(&f.name));
+                    label.nhsuk-label.nhsuk-checkboxes__label for={ "open-" (of) (n) } {
+                        (label(&f.name)) " "
+                        @if !f.mask.is_empty() { span.app-mask { (shown(&f.mask)) } }
+                        " " span.nhsuk-u-secondary-text-colour { (f.compartment) }
                     }
                 }
             }
@@ -295,7 +319,7 @@ fn history(commands: &[Command], now_ms: i64) -> Markup {
         return html! { p.nhsuk-hint { "Nothing yet." } };
     }
     html! {
-        table.nhsuk-table {
+        .app-scroll tabindex="0" role="region" aria-label="Commands" { table.nhsuk-table {
             caption.nhsuk-u-visually-hidden { "Commands, newest first" }
             thead.nhsuk-table__head { tr {
                 th scope="col" { "Command" } th scope="col" { "State" } th scope="col" { "Asked" } th scope="col" { "Answered" }
@@ -317,7 +341,7 @@ fn history(commands: &[Command], now_ms: i64) -> Markup {
                     }
                 }
             }
-        }
+        } }
     }
 }
 

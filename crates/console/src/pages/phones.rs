@@ -84,7 +84,7 @@ pub(crate) async fn list(
                 button.nhsuk-button.nhsuk-button--secondary.nhsuk-button--small { "Hide names" }
             } @else if v.opens_names() {
                 button.nhsuk-button.nhsuk-button--secondary.nhsuk-button--small name="names" value="true" {
-                    "Show the names of these " (devices.items.len()) " phones"
+                    "Show the names on this page"
                 }
             }
         }

@@ -64,7 +64,19 @@ async function join(form) {
   location.assign("/sign-in?joined=1");
 }
 
-const DOORS = { "sign-in": signIn, join };
+async function register(form) {
+  const secret = fromBase64(location.hash.slice(1).replaceAll("-", "+").replaceAll("_", "/"));
+  if (secret.length !== 32) throw new Error("The link is not whole: copy all of it from the terminal.");
+  const made = await passkey.register("Matron administrator");
+  const key = await crypto.subtle.importKey("raw", secret, { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
+  const said = utf8([made.rp_id, made.origin, made.attestation].join("\0"));
+  const mac = base64(await crypto.subtle.sign("HMAC", key, said));
+  await post("/registrations", { ...made, link: hex(await sha256(secret)), mac });
+  history.replaceState(null, "", "/register");
+  status(form, "Made. Go back to the terminal, look at what it shows, and sign. Then sign in here.", "good");
+}
+
+const DOORS = { "sign-in": signIn, join, register };
 
 export function start() {
   const form = document.querySelector("form[data-door]");

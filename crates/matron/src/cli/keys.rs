@@ -234,7 +234,11 @@ fn status(desk: &Desk) -> Result<()> {
 #[derive(Debug, Args)]
 pub(crate) struct AddKey {
     /// The public half: 64 hexadecimal digits, as 'matron --home NEW admin key' prints.
-    key: String,
+    #[arg(required_unless_present = "passkey")]
+    key: Option<String>,
+    /// A passkey instead, for the console: prints a link to open in a browser, and waits.
+    #[arg(long, conflicts_with = "key")]
+    passkey: bool,
     /// Why.
     #[arg(long)]
     reason: Option<String>,
@@ -244,7 +248,7 @@ pub(crate) struct AddKey {
 }
 
 pub(crate) fn add_key(desk: &Desk, a: AddKey) -> Result<()> {
-    let key = people::public_key(&a.key)?;
+    let key = people::new_key(desk, a.key.as_deref())?;
     let id = order::key_id(&key.public);
     let reason = place::reason(a.reason)?;
     let placed = Draft::new(OrderKind::AddKey { key }, &reason).place(desk, a.yes)?;
@@ -252,7 +256,8 @@ pub(crate) fn add_key(desk: &Desk, a: AddKey) -> Result<()> {
         return show::print_json(&json!({ "order": placed.order, "key": id }));
     }
     show::print(&format!(
-        "Key {id} signs for you too. With it, 'matron admin end-key' ends the one before.\n"
+        "Key {id} signs for you too. {}\n",
+        if a.passkey { "Sign in with it." } else { "With it, 'matron admin end-key' ends the one before." }
     ))
 }
 

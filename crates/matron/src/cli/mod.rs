@@ -25,6 +25,7 @@ mod keys;
 mod ledger_files;
 mod ledger_proofs;
 
+mod passkey;
 mod people;
 mod place;
 mod records;

@@ -56,8 +56,11 @@ pub(crate) struct Add {
     #[arg(long)]
     group: Option<String>,
     /// The person's public key: 64 hexadecimal digits.
-    #[arg(long)]
-    key: String,
+    #[arg(long, required_unless_present = "passkey")]
+    key: Option<String>,
+    /// A passkey instead, for the console: prints a link for the person to open in their browser, and waits.
+    #[arg(long, conflicts_with = "key")]
+    passkey: bool,
     /// Why.
     #[arg(long)]
     reason: Option<String>,
@@ -122,8 +125,13 @@ pub(crate) fn public_key(text: &str) -> Result<PersonKey> {
     Ok(PersonKey { scheme: Scheme::Ed25519, public: public.0.to_vec() })
 }
 
+/// The key that was given, or a passkey from whoever opens the link.
+pub(crate) fn new_key(desk: &Desk, given: Option<&str>) -> Result<PersonKey> {
+    given.map_or_else(|| super::passkey::registered(desk), public_key)
+}
+
 fn add(desk: &Desk, a: Add) -> Result<()> {
-    let key = public_key(&a.key)?;
+    let key = new_key(desk, a.key.as_deref())?;
     let role = Role::ALL.into_iter().find(|r| r.name() == a.role).ok_or_else(|| usage("--role"))?;
     let group = a.group.as_deref().map(Group::new).transpose().map_err(|e| usage(format!("--group: {e}")))?;
     if (role == Role::WardManager) != group.is_some() {

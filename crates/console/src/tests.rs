@@ -1,0 +1,118 @@
+//! The pages before a stand-in for the API that counts what reaches it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use axum::routing::{any, get};
+use http::StatusCode;
+use tower::ServiceExt;
+
+use super::*;
+
+const COOKIE: &str = "__Host-matron=BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc";
+const SESSION: &str = r#"{"person":"00","role":"auditor","group":null,"session":"00","compartments":[],"expires_at_ms":1,"now_ms":0}"#;
+
+/// The pages, and how often anything but the session was asked of the API.
+fn house() -> (Router, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let api = Router::new().route("/api/v1/session", get(|| async { SESSION })).fallback(any(move || {
+        count.fetch_add(1, Ordering::SeqCst);
+        async { StatusCode::NOT_FOUND }
+    }));
+    (front(api), asked)
+}
+
+async fn ask(router: &Router, method: &str, path: &str, headers: &[(&str, &str)]) -> http::Response<Body> {
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    router.clone().oneshot(request.body(Body::from("{}")).unwrap()).await.unwrap()
+}
+
+/// A path of the template's shape.
+fn path(info: &PageInfo) -> String {
+    info.path
+        .replace("{enrolment}", &"0".repeat(32))
+        .replace("{name}", "x")
+        .replace("{link}", "x")
+        .replace("{order}", "0")
+}
+
+#[tokio::test]
+async fn the_open_pages_are_these_and_every_other_leads_to_the_sign_in() {
+    let open: Vec<_> =
+        pages().into_iter().filter(|p| matches!(p.access, Access::Open(_))).map(|p| p.path).collect();
+    assert_eq!(
+        open,
+        [
+            "/",
+            "/sign-in",
+            "/join",
+            "/assets/{name}",
+            "/orders/key",
+            "/orders/prepare",
+            "/orders",
+            "/session",
+            "/register",
+            "/registrations",
+            "/registrations/{link}",
+            "/sign-out"
+        ]
+    );
+    let (router, asked) = house();
+    for info in pages().iter().filter(|p| p.access == Access::Inside) {
+        let answer = ask(&router, info.method, &path(info), &[("sec-fetch-site", "same-origin")]).await;
+        let status = if info.method == "GET" { StatusCode::SEE_OTHER } else { StatusCode::UNAUTHORIZED };
+        assert_eq!(answer.status(), status, "{} {}", info.method, info.path);
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 0, "nothing was asked of the API");
+}
+
+#[tokio::test]
+async fn what_another_site_asks_for_is_not_done() {
+    let (router, asked) = house();
+    for info in pages().iter().filter(|p| p.method != "GET") {
+        for site in [&[][..], &[("sec-fetch-site", "cross-site")], &[("sec-fetch-site", "same-site")]] {
+            let headers = [&[("cookie", COOKIE), ("content-type", "application/json")], site].concat();
+            let answer = ask(&router, info.method, &path(info), &headers).await;
+            assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{} {site:?}", info.path);
+        }
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 0, "nothing was asked of the API");
+}
+
+#[tokio::test]
+async fn a_page_without_its_sessions_token_changes_nothing() {
+    let (router, asked) = house();
+    let own = [("cookie", COOKIE), ("content-type", "application/json"), ("sec-fetch-site", "same-origin")];
+    for info in pages().iter().filter(|p| p.method != "GET" && p.access == Access::Inside) {
+        for token in [&[][..], &[("x-matron-token", "another")]] {
+            let answer = ask(&router, info.method, &path(info), &[&own, token].concat()).await;
+            assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{}", info.path);
+        }
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 0, "nothing was asked of the API");
+}
+
+#[tokio::test]
+async fn every_answer_carries_the_headers_that_keep_others_out() {
+    let (router, _) = house();
+    for path in ["/sign-in", "/phones", "/assets/x", "/phones/zz"] {
+        let answer = ask(&router, "GET", path, &[("cookie", COOKIE)]).await;
+        let policy = answer.headers()["content-security-policy"].to_str().unwrap();
+        for part in
+            ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "require-trusted-types-for"]
+        {
+            assert!(policy.contains(part), "{path}: {part}");
+        }
+        assert!(!policy.contains("unsafe"), "{path}");
+        assert_eq!(answer.headers()["x-content-type-options"], "nosniff", "{path}");
+        assert_eq!(answer.headers()["referrer-policy"], "no-referrer", "{path}");
+        assert_eq!(answer.headers()["cache-control"], "no-store", "{path}");
+    }
+}

@@ -1,0 +1,95 @@
+// The main job in a real browser: a passkey, a phone that appears, a number revealed, a lock.
+import { addPasskey, base, browser, check, looked, matron, picture, signIn, visitor } from "./lib.mjs";
+
+const chrome = await browser();
+const { context, page, complaints } = await visitor(chrome);
+let fleet;
+try {
+  await matron(["admin", "join", "--token", process.env.TOKEN, "--name", "Ada Example"]).done;
+  await addPasskey(page, ["admin", "add-key", "--passkey", "--reason", "a passkey for the console", "--yes"]);
+  check(true, "a passkey joins by the command line's signature");
+
+  await page.goto(`${base}/phones`);
+  check(page.url().includes("/sign-in?to=%2Fphones"), "who is not signed in is asked to");
+  await looked(page, "sign-in");
+  await page.getByRole("button", { name: "Sign in with a passkey" }).click();
+  await page.waitForURL(/\/phones$/);
+  check(true, "the passkey signs in, and the page that was asked for comes");
+
+  const kept = `${process.env.SCRATCH}/fleet`;
+  await page.getByText("No phone has been invited yet").waitFor();
+  const enrolled = matron(["simulate", "--phones", "3", "--ca", process.env.CA, "--keep", kept, "--quiet"]).done;
+  await page.locator("#phones tbody tr").first().waitFor({ timeout: 60_000 });
+  check(true, "a phone that enrols appears without a reload");
+  await enrolled;
+  await page.locator("#phones .nhsuk-tag--green").nth(2).waitFor({ timeout: 30_000 });
+  await looked(page, "phones");
+  fleet = matron(["simulate", "--resume", kept, "--ca", process.env.CA, "--poll", "1", "--quiet"]).child;
+
+  await page.getByRole("button", { name: /Show the names/ }).click();
+  await page.getByRole("columnheader", { name: "Holder" }).waitFor();
+  const holder = await page.locator("#phones tbody tr td:nth-child(2)").first().innerText();
+  check(/[A-Z][a-z]+ [A-Z]/.test(holder), "names are opened under the session's grant");
+  await picture(page, "phones-names");
+  await page.goto(`${base}/phones`);
+
+  await page.locator("#phones tbody a").first().click();
+  await page.waitForURL(/\/phones\/[0-9a-f]{32}$/);
+  await looked(page, "phone");
+
+  await page.getByText("Reveal…").click();
+  await page.getByLabel(/^Phone number/).check();
+  await page.locator("#reveal-reason").fill("the network asks for it");
+  await page.getByRole("button", { name: "Reveal", exact: true }).click();
+  await page.getByText("You are about to sign this").waitFor();
+  await picture(page, "dialog");
+  check((await page.locator("#order dl").innerText()).includes("the network asks for it"), "what is signed is shown in words");
+  await page.getByRole("button", { name: "Sign with your passkey" }).click();
+  const answer = page.locator("#reveal [data-answer] tbody td");
+  await answer.waitFor();
+  check(/^(\+44|0)7700 ?900 ?\d{3}$/.test((await answer.innerText()).replaceAll(/(?<=7700)(?=900)/g, "")), "a number is revealed to the page alone");
+  await looked(page, "revealed");
+
+  await page.getByText("Lock the screen").click();
+  await page.locator("#lock-message").fill("Please call the service desk");
+  await page.locator("#lock-reason").fill("left on the bus");
+  await page.getByRole("button", { name: "Lock", exact: true }).click();
+  await page.getByRole("button", { name: "Cancel" }).click();
+  await page.getByText("Nothing was signed.").waitFor();
+  await page.getByRole("button", { name: "Lock", exact: true }).click();
+  await page.getByRole("button", { name: "Sign with your passkey" }).click();
+  await page.getByText("Signed and accepted").waitFor();
+  const locked = page.locator("#commands tr", { hasText: "DeviceLock" });
+  await locked.locator(".nhsuk-tag--green").waitFor({ timeout: 30_000 });
+  check(true, "a phone is locked, and its answer appears without a reload");
+  await picture(page, "locked");
+
+  await page.goto(`${base}/phones?state=enrolled&silent_for_days=30`);
+  await page.getByText("No phone is like that").waitFor();
+  await page.goto(`${base}/phones/${"0".repeat(32)}`);
+  check(await page.getByRole("heading", { name: "Not found" }).isVisible(), "a phone that is not there is not found");
+
+  const cookies = await context.cookies();
+  check(cookies.length === 1 && cookies[0].httpOnly && cookies[0].secure && cookies[0].sameSite === "Strict", "the cookie is the browser's alone");
+  const other = await chrome.newContext({ userAgent: "Another browser" });
+  await other.addCookies(cookies);
+  const there = await other.newPage();
+  await there.goto(`${base}/phones`);
+  check(there.url().includes("/sign-in"), "a cookie in another browser is none");
+
+  await page.goto(`${base}/phones`);
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await page.waitForURL(/\/sign-in/);
+  await context.addCookies(cookies);
+  await page.goto(`${base}/phones`);
+  check(page.url().includes("/sign-in"), "a session that was ended is none, whoever kept its cookie");
+  const unexpected = complaints.filter((c) => !c.includes("404"));
+  check(unexpected.length === 0, `no page complained${unexpected.map((c) => `\n  ${c}`).join("")}`);
+} catch (error) {
+  await picture(page, "failed");
+  console.error(error, await page.locator("[data-status]").allTextContents(), complaints);
+  process.exitCode = 1;
+} finally {
+  fleet?.kill();
+  await chrome.close();
+}

@@ -1,0 +1,56 @@
+//! The console in a real browser: Debian's Chromium with an authenticator of its own, the real binary, simulated phones.
+//! The steps are in `crates/console/web/e2e`; pictures of every page lie under `target/console-pictures` afterwards.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use testkit::house::House;
+
+fn found(name: &str) -> bool {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&paths).any(|p| p.join(name).is_file())
+}
+
+/// Runs one of the scripts against a new house; every line of it that does not hold is told.
+fn run(script: &str) {
+    let web = Path::new(env!("CARGO_MANIFEST_DIR")).join("../console/web");
+    if !found("chromium") || !found("node") || !web.join("node_modules/playwright-core").is_dir() {
+        assert!(
+            std::env::var_os("MATRON_REQUIRE_VALIDATORS").is_none(),
+            "chromium, node or the packages of crates/console/web are missing; scripts/prepare tests installs them"
+        );
+        eprintln!("SKIPPED: chromium, node or the packages of crates/console/web are missing");
+        return;
+    }
+    let binary = env!("CARGO_BIN_EXE_matron");
+    let house = House::start(binary, &[]).unwrap();
+    let scratch = tempfile::tempdir().unwrap();
+    let pictures = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("../console-pictures").join(script);
+    let port = house.administrators().port();
+    let out = Command::new("node")
+        .arg(web.join("e2e").join(script).with_extension("mjs"))
+        .env("MATRON", binary)
+        .env("MATRON_URL", format!("http://localhost:{port}"))
+        .env("MATRON_HOME", scratch.path().join("home"))
+        .env("SCRATCH", scratch.path())
+        .env("CA", house.ca_pem())
+        .env("TOKEN", house.token())
+        .env("MATRON_SCREENSHOTS", &pictures)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&out.stdout);
+    assert!(
+        out.status.success() && !said.contains("NOT "),
+        "{script}: see {}\n{said}\n{}",
+        pictures.display(),
+        String::from_utf8_lossy(&out.stderr)
+    );
+}
+
+#[test]
+fn a_passkey_joins_signs_in_reveals_and_locks_and_a_phone_appears_live() {
+    run("journey");
+}
