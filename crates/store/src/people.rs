@@ -100,9 +100,11 @@ impl View<'_> {
     /// # Errors
     /// When the database refuses.
     pub fn passkeys(&self) -> Result<Vec<(KeyId, Vec<u8>)>, StoreError> {
-        self.all("SELECT key_id, passkey FROM person_keys WHERE passkey IS NOT NULL", [], |r| {
-            Ok((id(r, 0)?, r.get(1)?))
-        })
+        self.all(
+            "SELECT key_id, passkey FROM person_keys WHERE passkey IS NOT NULL ORDER BY key_id",
+            [],
+            |r| Ok((id(r, 0)?, r.get(1)?)),
+        )
     }
 
     /// Sessions that have not run out.
