@@ -192,13 +192,41 @@ pub(crate) enum RootKey {
     File,
     /// Every room's keys are wrapped under a credential that systemd hands to the service.
     Credential,
+    /// Root key and CA are on a PKCS#11 token, and what wraps every room's keys is derived there.
+    Pkcs11,
 }
 
 /// The vault.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Vault {
     pub(crate) root_key: RootKey,
+    /// The shared library that the token's maker gives.
+    pub(crate) pkcs11_module: Option<PathBuf>,
+    /// The token's label.
+    pub(crate) pkcs11_token: Option<String>,
+    /// Absent: systemd's credential `matron-pkcs11-pin`.
+    pub(crate) pkcs11_pin_file: Option<PathBuf>,
+    /// What the labels of this house's keys on the token begin with.
+    pub(crate) pkcs11_keys: String,
+    /// The one folder that the module reads and writes.
+    pub(crate) pkcs11_folder: Option<PathBuf>,
+    /// `NAME=value`: what the module finds in its environment, which is empty else.
+    pub(crate) pkcs11_environment: Vec<String>,
+}
+
+impl Default for Vault {
+    fn default() -> Self {
+        Self {
+            root_key: RootKey::default(),
+            pkcs11_module: None,
+            pkcs11_token: None,
+            pkcs11_pin_file: None,
+            pkcs11_keys: "matron".into(),
+            pkcs11_folder: None,
+            pkcs11_environment: Vec::new(),
+        }
+    }
 }
 
 impl Default for Config {
@@ -365,6 +393,9 @@ impl Config {
         }
         if !self.push.topic.starts_with("com.apple.mgmt.") {
             bail!("push.topic: Apple's topics begin with com.apple.mgmt. (the push certificate's UID)");
+        }
+        if self.vault.root_key == RootKey::Pkcs11 {
+            self.vault.check_pkcs11()?;
         }
         if self.push.certificate.is_some() != self.push.key.is_some() {
             bail!("push.certificate: give push.certificate and push.key together, or neither");

@@ -12,6 +12,7 @@ mod cli;
 mod config;
 mod doctor;
 mod drill;
+mod pkcs11;
 mod push;
 mod rooms;
 mod root_key;
@@ -103,10 +104,10 @@ enum Command {
         dir: PathBuf,
         #[arg(long)]
         without: Vec<sandbox::Layer>,
-        /// What the room's keys are wrapped under comes from this file.
-        #[arg(long)]
-        root_key: Option<PathBuf>,
     },
+    /// Started by what needs the PKCS#11 token, never by hand.
+    #[command(hide = true)]
+    Hsm,
 }
 
 #[derive(Debug, Subcommand)]
@@ -146,9 +147,9 @@ fn main() -> ExitCode {
         Command::Bare(args) => bench::bare::serve(&args),
         Command::Room { room } => rooms::run(room),
         Command::BackUp { room } => rooms::back_up(room),
-        Command::Install { room, step, dir, without, root_key } => {
-            rooms::install(room, step, &dir, &without, root_key.as_deref())
-        }
+        Command::Install { room, step, dir, without } => rooms::install(room, step, &dir, &without),
+        // Why it ended it has told the supervisor.
+        Command::Hsm => return if hsm::run().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE },
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,7 +1,7 @@
 //! The five rooms as processes of this binary, and their one-shot children of the first start.
 
 use std::fs::File;
-use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -193,9 +193,9 @@ pub(crate) fn back_up(room: Room) -> Result<()> {
 fn back_up_once<C: DeserializeOwned>(room: Room, back_up: BackUp<C>) -> Result<()> {
     let control = ControlEnd::from_stdin()?;
     let by_hand = "this is started by 'matron backup', not by hand";
-    let Some((ToRoom::Start { config }, mut handed)) = control.receive()? else { bail!(by_hand) };
+    let Some((ToRoom::Start { config }, handed)) = control.receive()? else { bail!(by_hand) };
     let started: Started<C> = serde_json::from_value(config)?;
-    rpc::at_rest::unlock(room.name(), handed.pop().map(File::from))?;
+    unlock(room, handed)?;
     sandbox::enter(room.held_as(), &started.sandbox)?;
     let Some((ToRoom::BackUp { request }, mut out)) = control.receive()? else { bail!(by_hand) };
     let out = File::from(out.pop().context(by_hand)?);
@@ -216,7 +216,8 @@ where
 {
     let mut introduced = introduced::<Started<C>>().context("this is a room of Matron")?;
     log(room, &introduced.config.log, introduced.config.journal);
-    rpc::at_rest::unlock(room.name(), introduced.root_key.take()).inspect_err(|e| {
+    let unlocked = rpc::at_rest::unlock(room.name(), introduced.root_key.take());
+    unlocked.and_then(|()| rpc::hsm::connect(introduced.hsm.take())).inspect_err(|e| {
         let _ = introduced.control.send(&ToSupervisor::Failed { why: e.to_string() }, &[]);
     })?;
     // Before there is a second thread, and before a neighbour or a listener is handed in.
@@ -268,23 +269,20 @@ where
     })
 }
 
-fn read_json<T: DeserializeOwned>() -> Result<T> {
-    let mut text = String::new();
-    std::io::stdin().read_to_string(&mut text)?;
-    Ok(serde_json::from_str(&text)?)
+/// Takes what the supervisor handed over, before the sandbox.
+fn unlock(room: Room, handed: Vec<OwnedFd>) -> Result<()> {
+    let mut handed = handed.into_iter();
+    rpc::at_rest::unlock(room.name(), handed.next().map(File::from))?;
+    Ok(rpc::hsm::connect(handed.next())?)
 }
 
-/// One step of a room's installation: JSON on standard input and output, public material alone. Held as the room
-/// will be: in its folder.
-pub(crate) fn install(
-    room: Room,
-    step: Step,
-    dir: &Path,
-    without: &[sandbox::Layer],
-    root_key: Option<&Path>,
-) -> Result<()> {
-    let root_key = root_key.map(File::open).transpose().context("the root key's credential")?;
-    rpc::at_rest::unlock(room.name(), root_key)?;
+/// One step of a room's installation: JSON in the control pair's first message and on standard output, public material
+/// alone. Held as the room will be: in its folder.
+pub(crate) fn install(room: Room, step: Step, dir: &Path, without: &[sandbox::Layer]) -> Result<()> {
+    let Some((ToRoom::Start { config: input }, handed)) = ControlEnd::from_stdin()?.receive()? else {
+        bail!("this is started by 'matron serve' or 'matron restore', not by hand");
+    };
+    unlock(room, handed)?;
     let allowed = sandbox::Allowed { without: without.to_vec(), ..sandbox::Allowed::only(dir) };
     sandbox::enter(room.held_as(), &allowed)?;
     let said = match (room, step) {
@@ -292,7 +290,7 @@ pub(crate) fn install(
         (Room::Reader, Step::Keys) => serde_json::to_string(&reader::prepare(dir)?)?,
         (Room::Courier, Step::Keys) => serde_json::to_string(&courier::prepare(dir)?)?,
         (Room::Vault, Step::Keys) => {
-            let wants: VaultWants = read_json()?;
+            let wants: VaultWants = serde_json::from_value(input)?;
             serde_json::to_string(&vault::prepare(dir, &wants, SystemClock.now_ms())?)?
         }
         (Room::Core, Step::Keys) => {
@@ -300,24 +298,26 @@ pub(crate) fn install(
             String::new()
         }
         (Room::Door, Step::Trust) => {
-            door::install(dir, &read_json::<Installed>()?).map(|()| String::new())?
+            door::install(dir, &serde_json::from_value::<Installed>(input)?).map(|()| String::new())?
         }
         (Room::Reader, Step::Trust) => {
-            reader::install(dir, &read_json::<Installed>()?).map(|()| String::new())?
+            reader::install(dir, &serde_json::from_value::<Installed>(input)?).map(|()| String::new())?
         }
         (Room::Courier, Step::Trust) => {
-            courier::install(dir, &read_json::<Installed>()?).map(|()| String::new())?
+            courier::install(dir, &serde_json::from_value::<Installed>(input)?).map(|()| String::new())?
         }
         (Room::Core, Step::Trust) => {
-            core_room::install(dir, &read_json::<Installed>()?).map(|()| String::new())?
+            core_room::install(dir, &serde_json::from_value::<Installed>(input)?).map(|()| String::new())?
         }
         (Room::Vault, Step::Trust) => bail!("the vault made what the others trust"),
         (Room::Core, Step::Restored) => {
             serde_json::to_string(&core_room::restored(dir, SystemClock.now_ms())?)?
         }
-        (Room::Vault, Step::Restored) => {
-            serde_json::to_string(&vault::restored(dir, &read_json()?, SystemClock.now_ms())?)?
-        }
+        (Room::Vault, Step::Restored) => serde_json::to_string(&vault::restored(
+            dir,
+            &serde_json::from_value(input)?,
+            SystemClock.now_ms(),
+        )?)?,
         (Room::Core, Step::TestRecord) => {
             let found = core_room::find_test_row(dir)?;
             serde_json::to_string(&found.map(|(enrolment, row)| vault::TestRecord {
@@ -330,7 +330,9 @@ pub(crate) fn install(
                 names_of: u64::MAX,
             }))?
         }
-        (Room::Vault, Step::TryRecord) => serde_json::to_string(&vault::try_record(dir, &read_json()?)?)?,
+        (Room::Vault, Step::TryRecord) => {
+            serde_json::to_string(&vault::try_record(dir, &serde_json::from_value(input)?)?)?
+        }
         (_, Step::Restored | Step::TestRecord | Step::TryRecord) => {
             bail!("the {} has no such step", room.name())
         }

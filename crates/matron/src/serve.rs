@@ -6,7 +6,11 @@ pub(crate) mod drilled;
 mod ending;
 mod first_start;
 mod systemd;
+mod token;
 mod users;
+
+pub(crate) use first_start::one_shot;
+pub(crate) use users::of as owner_to_be;
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -21,6 +25,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rpc::alarm;
 use rpc::control::{ControlEnd, ToRoom, ToSupervisor, neighbours, pair};
+use rpc::hsm::Make;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -28,6 +33,7 @@ use tokio::sync::mpsc;
 use crate::Place;
 use crate::config::Config;
 use crate::rooms::Room;
+use crate::root_key::Unlocking;
 
 /// How long rooms may take to finish what is under way.
 const DRAIN: Duration = Duration::from_secs(12);
@@ -55,6 +61,10 @@ enum Event {
     /// A room is to write its part of a backup into this file.
     AskPart(Room, serde_json::Value, std::fs::File),
     BackupEnded(crate::backups::Name, Result<()>),
+    /// What the token's process says, and at last that it has ended; of which life of it.
+    TokenSaid(u64, Option<rpc::hsm::ToSupervisor>),
+    /// The token was to be opened again.
+    TokenOpened(Result<crate::pkcs11::Process>),
     /// A drill puts a program into a room's place, or the room itself again.
     Take(Room, Option<drilled::Taken>),
     /// A drill is over.
@@ -75,6 +85,8 @@ struct Living {
 
 struct Supervisor {
     config: Config,
+    unlocking: Unlocking,
+    token: token::Watched,
     rooms_dir: PathBuf,
     listeners: HashMap<Room, Vec<(&'static str, TcpListener)>>,
     /// The ends of the pipe for alarms: where the courier reads, where the vault writes. One pipe for all their
@@ -101,7 +113,6 @@ pub(crate) fn serve(place: &Place) -> Result<()> {
     std::fs::create_dir_all(&data).with_context(|| format!("the data folder {}", data.display()))?;
     sandbox::keep_descriptors();
     let _lock = lock(&data)?;
-    config.root_key_file()?;
     hold(&config)?;
     look_for_a_restore(&data)?;
     let _ = std::fs::remove_file(data.join(crate::backups::REQUEST_FILE));
@@ -123,13 +134,16 @@ pub(crate) fn serve(place: &Place) -> Result<()> {
         }
         make(&config, &data)?;
     }
+    crate::pkcs11::made(&data)?;
+    let unlocking = Unlocking::open(&config, &data, Make::No)?;
     users::give(&config, &data)?;
     allow_connections(config.phones.connections);
     println!("phones          {} (as {})", phones.local_addr()?, config.base_url);
     println!("administrators  {}", administrators.local_addr()?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let listeners = listeners(phones, administrators, acme);
-    runtime.block_on(supervise(config, rooms_dir, listeners, mpsc::unbounded_channel(), None))
+    let house = (config, unlocking, rooms_dir);
+    runtime.block_on(supervise(house, listeners, mpsc::unbounded_channel(), None))
 }
 
 /// `matron init`: makes what a first `serve` would make, and serves nothing.
@@ -293,8 +307,7 @@ fn listeners(
 }
 
 async fn supervise(
-    config: Config,
-    rooms_dir: PathBuf,
+    (config, unlocking, rooms_dir): (Config, Unlocking, PathBuf),
     listeners: HashMap<Room, Vec<(&'static str, TcpListener)>>,
     (tx, mut events): (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
     drill: Option<std::sync::mpsc::Sender<()>>,
@@ -302,6 +315,8 @@ async fn supervise(
     let (read, write) = alarm::pipe().context("the pipe for alarms")?;
     let mut supervisor = Supervisor {
         config,
+        unlocking,
+        token: token::Watched::default(),
         rooms_dir,
         listeners,
         alarms: HashMap::from([(Room::Courier, read), (Room::Vault, write)]),
@@ -315,6 +330,7 @@ async fn supervise(
         quiet: drill.is_some(),
         events: tx,
     };
+    supervisor.watch_token()?;
     for room in Room::ALL {
         supervisor.start(room)?;
     }
@@ -383,6 +399,7 @@ impl Supervisor {
     }
 
     fn start(&mut self, room: Room) -> Result<()> {
+        let handed = self.unlocking.handed_to(room)?;
         let (control, theirs) = pair().context("a control pair")?;
         let taken = self.taken.get(&room);
         let program = taken.map_or_else(this_program, |t| Ok(t.program.clone()))?;
@@ -411,8 +428,7 @@ impl Supervisor {
             "sandbox": self.config.allowed(room, &self.rooms_dir),
         });
         // A room that has died meanwhile takes nothing; why it did comes as an event.
-        let root_key = self.config.root_key_for(room)?;
-        let _ = control.send(&ToRoom::Start { config: start }, &root_key);
+        let _ = control.send(&ToRoom::Start { config: start }, &handed);
         for (name, listener) in self.listeners.get(&room).into_iter().flatten() {
             let handed = OwnedFd::from(listener.try_clone()?);
             let _ = control.send(&ToRoom::Listener { name: (*name).to_owned() }, &[handed]);
@@ -477,6 +493,7 @@ impl Supervisor {
 
     /// Asks each room whether it is alive, and ends those that have not said so for long.
     fn ping(&mut self) {
+        self.ping_token();
         let mut hung = Vec::new();
         for (room, living) in self.living.iter_mut().filter(|(_, l)| l.ready) {
             // A full pair says the same as no answer.
@@ -545,6 +562,9 @@ impl Supervisor {
                     let _ = events.send(Event::StartAgain(room));
                 });
             }
+            Event::TokenSaid(life, said) => self.token_said(life, said),
+            Event::TokenOpened(opened) => self.token_opened(opened)?,
+            Event::StartAgain(room) if self.waits_for_token(room) => {}
             Event::StartAgain(room) => {
                 if let Err(e) = self.start(room) {
                     self.warn(&format!("{e:#}; trying again"));
@@ -661,6 +681,8 @@ mod tests {
         let (tx, mut events) = mpsc::unbounded_channel();
         let mut supervisor = Supervisor {
             config: Config::default(),
+            unlocking: Unlocking::Beside,
+            token: token::Watched::default(),
             rooms_dir: PathBuf::new(),
             listeners: HashMap::new(),
             alarms: HashMap::new(),

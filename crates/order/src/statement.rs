@@ -109,6 +109,19 @@ impl SignedStatement {
         Self { statement, signature }
     }
 
+    /// The same with a root key that is elsewhere: `sign` signs the bytes that it is given.
+    ///
+    /// # Errors
+    /// What `sign` failed with.
+    pub fn sign_with<E>(
+        statement: &KeyStatement,
+        sign: impl FnOnce(&[u8]) -> Result<Vec<u8>, E>,
+    ) -> Result<Self, E> {
+        let statement = bytes::encode(statement);
+        let signature = sign(&[STATEMENT_CONTEXT, &statement].concat())?;
+        Ok(Self { statement, signature })
+    }
+
     /// Checks it against the pinned root key, the time, and the newest epoch this room has seen.
     ///
     /// # Errors

@@ -25,7 +25,8 @@ const LARGEST_BYTES: usize = 64 * 1024;
 #[serde(tag = "say", rename_all = "snake_case")]
 pub enum ToRoom {
     /// The first message: the room's part of the configuration. Where the root key comes from outside the disk, a
-    /// descriptor of it comes too: see [`crate::at_rest`].
+    /// descriptor of it comes too, see [`crate::at_rest`]; and a second one for the vault where it is on a token, see
+    /// [`crate::hsm`].
     Start {
         /// As the room's `Config` type reads it.
         config: serde_json::Value,
@@ -202,6 +203,8 @@ pub struct Introduced<C> {
     pub control: ControlEnd,
     /// What the room's secret files are wrapped under comes from here: for [`crate::at_rest::unlock`].
     pub root_key: Option<File>,
+    /// The vault's stream to the token: for [`crate::hsm::connect`].
+    pub hsm: Option<OwnedFd>,
 }
 
 /// A room's first word with the supervisor: waits for the configuration. No thread is started, so that the
@@ -211,13 +214,15 @@ pub struct Introduced<C> {
 /// When standard input is no control pair, or the configuration is not the room's.
 pub fn introduced<C: for<'d> Deserialize<'d>>() -> io::Result<Introduced<C>> {
     let control = ControlEnd::from_stdin()?;
-    let (config, root_key) = match control.receive::<ToRoom>()? {
-        Some((ToRoom::Start { config }, mut handed)) => {
-            (serde_json::from_value(config).map_err(io::Error::other)?, handed.pop().map(File::from))
+    let (config, handed) = match control.receive::<ToRoom>()? {
+        Some((ToRoom::Start { config }, handed)) => {
+            (serde_json::from_value(config).map_err(io::Error::other)?, handed)
         }
         _ => return Err(io::Error::other("a room is started by 'matron serve', not by hand")),
     };
-    Ok(Introduced { config, control, root_key })
+    let mut handed = handed.into_iter();
+    let (root_key, hsm) = (handed.next().map(File::from), handed.next());
+    Ok(Introduced { config, control, root_key, hsm })
 }
 
 impl<C> Introduced<C> {

@@ -12,6 +12,7 @@ pub mod at_rest;
 mod calls;
 pub mod control;
 mod convert;
+pub mod hsm;
 pub mod install;
 pub mod pair;
 pub mod trust;

@@ -184,8 +184,23 @@ fn none_of(bits: u32) -> Is {
     Is::Masked { mask: bits, value: 0 }
 }
 
+/// What is done to descriptors.
+const FCNTL: &[u32] = FCNTL_AND_WAITING.split_at(8).0;
+/// A token's module waits for the locks of its files.
+const FCNTL_AND_WAITING: [u32; 9] = [
+    libc::F_GETFD as u32,
+    libc::F_SETFD as u32,
+    libc::F_GETFL as u32,
+    libc::F_SETFL as u32,
+    libc::F_DUPFD as u32,
+    libc::F_DUPFD_CLOEXEC as u32,
+    libc::F_GETLK as u32,
+    libc::F_SETLK as u32,
+    libc::F_SETLKW as u32,
+];
+
 /// What every room makes and what is held by its arguments. `pid`: the process that is held.
-fn held(pid: u32) -> Vec<Allow> {
+fn held(room: Room, pid: u32) -> Vec<Allow> {
     let [mmap, mprotect, clone, tgkill, prctl, prlimit, ioctl, fcntl, socketpair, setsockopt, openat, fchmod] =
         calls![mmap mprotect clone tgkill prctl prlimit64 ioctl fcntl socketpair setsockopt openat fchmod];
     let no_other_user = none_of(libc::S_ISUID | libc::S_ISGID);
@@ -208,20 +223,7 @@ fn held(pid: u32) -> Vec<Allow> {
         one(prlimit, &[Argument(0, Is::Word(0)), Argument(2, Is::Whole(0))]),
         any(ioctl, 1, &[libc::FIONBIO as u32, libc::FIOCLEX as u32]),
         // Not the ones that have the kernel send signals (F_SETOWN, F_SETSIG, leases, notifications).
-        any(
-            fcntl,
-            1,
-            &[
-                libc::F_GETFD as u32,
-                libc::F_SETFD as u32,
-                libc::F_GETFL as u32,
-                libc::F_SETFL as u32,
-                libc::F_DUPFD as u32,
-                libc::F_DUPFD_CLOEXEC as u32,
-                libc::F_GETLK as u32,
-                libc::F_SETLK as u32,
-            ],
-        ),
+        any(fcntl, 1, if room == Room::Hsm { &FCNTL_AND_WAITING } else { FCNTL }),
         // tokio wakes itself through one. No datagrams: those could be sent to any socket path.
         one(
             socketpair,
@@ -257,7 +259,9 @@ fn sending(room: Room) -> Vec<Allow> {
             one(sendto, &[Argument(3, none_of(libc::MSG_FASTOPEN as u32))]),
             one(sendmsg, &[Argument(2, none_of(libc::MSG_FASTOPEN as u32))]),
         ],
-        Room::Reader | Room::Vault => [sendto, sendmsg].map(|call| Allow { call, when: Vec::new() }).into(),
+        Room::Reader | Room::Vault | Room::Hsm => {
+            [sendto, sendmsg].map(|call| Allow { call, when: Vec::new() }).into()
+        }
     }
 }
 
@@ -268,7 +272,7 @@ fn own(room: Room, dns_over_udp: bool) -> Vec<Allow> {
         Room::Door => calls![accept4].map(always).into(),
         // Copies of the database are made whole before an upgrade.
         Room::Core => calls![accept4 copy_file_range].map(always).into(),
-        Room::Reader => Vec::new(),
+        Room::Reader | Room::Hsm => Vec::new(),
         // The ledger's own lock. Not to let go: the house's lock is held by an inherited descriptor.
         Room::Vault => {
             vec![one(calls![flock][0], &[Argument(1, Is::Word((libc::LOCK_EX | libc::LOCK_NB) as u32))])]
@@ -312,7 +316,7 @@ fn own(room: Room, dns_over_udp: bool) -> Vec<Allow> {
 pub fn allowed(room: Room, pid: u32, dns_over_udp: bool) -> Vec<Allow> {
     let always = EVERY_ROOM.iter().chain(EVERY_ROOM_OLDER);
     let mut out: Vec<Allow> = always.map(|call| Allow { call: *call, when: Vec::new() }).collect();
-    out.extend(held(pid));
+    out.extend(held(room, pid));
     out.extend(sending(room));
     out.extend(own(room, dns_over_udp));
     out

@@ -35,10 +35,12 @@ pub enum Room {
     Vault,
     /// Speaks to Apple's push service.
     Courier,
+    /// No room of the house, but held like one: the process that speaks to a PKCS#11 token.
+    Hsm,
 }
 
 impl Room {
-    /// All five.
+    /// The five rooms.
     pub const ALL: [Room; 5] = [Self::Door, Self::Reader, Self::Core, Self::Vault, Self::Courier];
 
     /// As its folder is called.
@@ -50,6 +52,7 @@ impl Room {
             Self::Core => "core",
             Self::Vault => "vault",
             Self::Courier => "courier",
+            Self::Hsm => "hsm",
         }
     }
 }

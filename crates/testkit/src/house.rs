@@ -266,11 +266,11 @@ impl House {
             .output()?)
     }
 
-    /// The process id of a room.
+    /// The process id of a room, or of `hsm`, which speaks to the token.
     #[must_use]
     pub fn pid(&self, room: &str) -> Option<u32> {
         let parent = self.child.as_ref()?.id();
-        let wanted = format!("room\0{room}\0");
+        let wanted = if room == "hsm" { "\0hsm\0".to_owned() } else { format!("room\0{room}\0") };
         for process in std::fs::read_dir("/proc").ok()?.flatten() {
             let Some(pid) = process.file_name().to_str().and_then(|n| n.parse::<u32>().ok()) else {
                 continue;

@@ -6,6 +6,7 @@
 //! - [`house`]: the real binary on a temporary folder.
 //! - [`recorded`]: the real rooms with a recorder in every wall.
 //! - [`smtp`]: a mail relay on loopback, strict, with the faults a client has to survive.
+//! - [`softhsm`]: a PKCS#11 token in a temporary folder.
 
 pub mod acme;
 pub mod alone;
@@ -13,3 +14,4 @@ pub mod apns;
 pub mod house;
 pub mod recorded;
 pub mod smtp;
+pub mod softhsm;

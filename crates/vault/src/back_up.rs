@@ -49,7 +49,16 @@ pub fn back_up(config: &Config, request: &Request, out: File) -> Result<Made, Ba
     all.push(part.clone());
     let root_key: [u8; 32] =
         keys.root.public().try_into().map_err(|_| refused("the root key", "it is no Ed25519 key"))?;
-    let signed = Signed::over(request.made_at_ms, &all, root_key, |text| keys.root.sign(text));
+    let mut failed = None;
+    let signed = Signed::over(request.made_at_ms, &all, root_key, |text| {
+        keys.root.sign(text).unwrap_or_else(|e| {
+            failed = Some(e);
+            Vec::new()
+        })
+    });
+    if let Some(e) = failed {
+        return Err(refused("the root key", e));
+    }
     Ok(Made { part, signed: Some(signed) })
 }
 

@@ -2,7 +2,7 @@
 //! the person.
 
 use apple::csr;
-use apple::x509::{self, Window};
+use apple::x509::{self, Window, X509Error};
 use aws_lc_rs::rand::SecureRandom;
 use ledger::{Body, Opaque, RefusalCode};
 use model::{EnrolmentId, TimeMs, clock::DAY_MS};
@@ -10,6 +10,7 @@ use order::{Refusal, sha256};
 use rpc::alarm::AlarmKind;
 use seal::to;
 
+use crate::Error;
 use crate::chamber::Chamber;
 use crate::derive::DeriveKey;
 
@@ -66,7 +67,7 @@ impl Chamber {
         )
         .map_err(|e| {
             tracing::warn!(reason = %e, "a certificate could not be issued");
-            Refusal::BadCertificateRequest
+            self.not_issued(&e)
         })?;
         self.record(Body::CertificateIssued {
             enrolment,
@@ -74,6 +75,15 @@ impl Chamber {
             certificate: Opaque(certificate.clone()),
         });
         Ok((enrolment, certificate))
+    }
+
+    /// The request's fault; or the CA's key did not sign, since its token is gone: then the room ends.
+    pub(crate) fn not_issued(&mut self, e: &X509Error) -> Refusal {
+        if !matches!(e, X509Error::Signing) {
+            return Refusal::BadCertificateRequest;
+        }
+        self.stop(Error::Making(e.to_string()));
+        Refusal::LedgerUnavailable
     }
 
     /// A certificate's serial number: random, so that no two certificates have one, also when a restore took the

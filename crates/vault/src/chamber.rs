@@ -11,7 +11,7 @@ use std::sync::Arc;
 use aws_lc_rs::rand::SystemRandom;
 use ledger::{Body, Effect, FileLedger, LedgerReader, PersonKeys, Position, Publisher};
 use model::{Clock, DataSubject, Digest, EnrolmentId, TimeMs};
-use order::{Ed25519Secret, SignedStatement};
+use order::SignedStatement;
 use rpc::alarm::{Alarm, AlarmKind};
 use seal::{Opener, Sealer};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -264,7 +264,14 @@ impl Chamber {
         {
             return s.clone();
         }
-        let s = state_keys(&self.keys, self.now_ms);
+        let s = match state_keys(&self.keys, self.now_ms) {
+            Ok(s) => s,
+            Err(e) => {
+                // What is answered now does not leave, since the batch is not written.
+                self.stop(e);
+                return SignedStatement { statement: Vec::new(), signature: Vec::new() };
+            }
+        };
         let statement_digest = order::sha256(&order::encode(&s));
         self.record(Body::KeysStated { epoch: self.keys.file.epoch, statement_digest });
         self.statement = Some((self.now_ms, s.clone()));
@@ -297,8 +304,13 @@ impl Chamber {
             return order::Refusal::CannotOpen;
         }
         tracing::error!(error = %e, "the persons' keys can't be written; the vault stops");
-        self.failed = Some(e.into());
+        self.stop(e.into());
         order::Refusal::LedgerUnavailable
+    }
+
+    /// The room ends with this batch, of which nothing is written or answered.
+    pub(crate) fn stop(&mut self, e: Error) {
+        self.failed = Some(e);
     }
 
     /// Writes core's words down, each once by its number: those about enrolments that the vault knows, and
@@ -404,7 +416,7 @@ pub(crate) fn start(mut chamber: Chamber) -> Result<(Door, oneshot::Receiver<Res
     let reader = chamber.ledger.reader();
     let (ended_tx, ended) = oneshot::channel();
     let (newest, checkpoint) = watch::channel(None);
-    let root = Ed25519Secret::from_seed(chamber.keys.file.root_seed);
+    let root = chamber.keys.root.again();
     if let (Some(mut publisher), Some(root)) = (chamber.publisher.take(), root) {
         // What was written between opening and now: nothing, but for who decides without this thread.
         for record in reader.read_from(publisher.size())? {

@@ -18,6 +18,27 @@ pub enum Error {
     /// The operator's: the key file is there but not what it should be.
     #[error("the vault's key file {0} can't be read; restore it from a backup, the ledger needs it")]
     KeyFile(String),
+    /// The operator's: no token was handed in, and the keys are on one.
+    #[error(
+        "this house's root key and CA are on a PKCS#11 token, and none is configured; set vault.root_key = \"pkcs11\" \
+         with the token that it was made with"
+    )]
+    NoToken,
+    /// The operator's: a token was handed in, and the keys are in the key file.
+    #[error(
+        "this house's root key and CA are in its key file, not on a PKCS#11 token, and what was in a file is brought to \
+         no token; set vault.root_key back to what it was, or make a new house"
+    )]
+    NotOnToken,
+    /// The operator's: another token.
+    #[error(
+        "the token's key is not the one of this house's CA certificate; give the token that the house was made with, \
+         or a copy of it"
+    )]
+    OtherToken,
+    /// The token did not sign.
+    #[error("the token: {0}")]
+    Token(std::io::Error),
     /// The ledger.
     #[error("the vault's ledger: {0}")]
     Ledger(#[from] LedgerError),

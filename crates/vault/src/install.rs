@@ -14,7 +14,8 @@ use zeroize::Zeroizing;
 
 use crate::Error;
 use crate::derive::DeriveKey;
-use crate::keys::{KEY_FILE, KeyFile, Keys, random};
+use crate::keys::{KEY_FILE, KeyFile, Keys, ON_TOKEN, random};
+use crate::on_token::CaOnToken;
 use crate::server::TLS_LIFE_MS;
 use crate::state::open_ledger;
 use crate::statement::state_keys;
@@ -55,10 +56,10 @@ pub fn prepare(dir: &Path, wants: &VaultWants, now_ms: TimeMs) -> Result<Install
 
     let token_seed = Zeroizing::new(random::<32>(&rng)?);
     let token_key = Ed25519Secret::from_seed(*token_seed).ok_or(Error::Making("the token".into()))?;
-    let statement = encode(&state_keys(&keys, now_ms));
-    let root_key = public32(&keys.root)?;
+    let statement = encode(&state_keys(&keys, now_ms)?);
+    let root_key = public32(keys.root.public())?;
     let (mut ledger, _) = open_ledger(dir)?;
-    append_first(&mut ledger, root_key, public32(&token_key)?, keys.file.epoch, &statement, now_ms)?;
+    append_first(&mut ledger, root_key, public32(token_key.public())?, keys.file.epoch, &statement, now_ms)?;
 
     Ok(Installed {
         root_key,
@@ -85,8 +86,8 @@ fn append_first(
     Ok(())
 }
 
-fn public32(key: &Ed25519Secret) -> Result<[u8; 32], Error> {
-    key.public().try_into().map_err(|_| Error::Making("an Ed25519 key".into()))
+fn public32(key: Vec<u8>) -> Result<[u8; 32], Error> {
+    key.try_into().map_err(|_| Error::Making("an Ed25519 key".into()))
 }
 
 /// `matron-join-` and 64 hexadecimal digits of the seed, then 16 of the root key's fingerprint.
@@ -101,17 +102,26 @@ fn server_name(name: &str) -> ServerName {
 }
 
 fn make_keys(wants: &VaultWants, now_ms: TimeMs, rng: &SystemRandom) -> Result<KeyFile, Error> {
-    // RSA, because SCEP clients of the Go family encrypt to every certificate of GetCACert.
-    let ca = RsaSigner::generate_for_ca()?;
+    // RSA, because SCEP clients of the Go family encrypt to every certificate of GetCACert. Where there is a token, this
+    // key and the root key were made on it, and the file holds neither.
+    let (version, ca, ca_pkcs8): (u8, Box<dyn Signer>, Vec<u8>) = match CaOnToken::find() {
+        Some(ca) => (ON_TOKEN, Box::new(ca), Vec::new()),
+        None => {
+            let ca = RsaSigner::generate_for_ca()?;
+            let pkcs8 = ca.to_pkcs8()?.to_vec();
+            (1, Box::new(ca), pkcs8)
+        }
+    };
+    let ca = ca.as_ref();
     let profile_signer = P256Signer::generate()?;
     let long = Window { not_before_ms: now_ms - DAY_MS, not_after_ms: now_ms + CA_LIFE_MS };
-    let ca_certificate = x509::ca_certificate(&ca, "Matron CA", random(rng)?, long)?;
+    let ca_certificate = x509::ca_certificate(ca, "Matron CA", random(rng)?, long)?;
     let under = Window { not_before_ms: now_ms - DAY_MS, not_after_ms: now_ms + CA_LIFE_MS - DAY_MS };
     let ra_certificate =
-        x509::ra_certificate(&ca_certificate, &ca, &wants.reader.ra_spki, random(rng)?, under)?;
+        x509::ra_certificate(&ca_certificate, ca, &wants.reader.ra_spki, random(rng)?, under)?;
     let profile_signer_certificate = x509::profile_signer_certificate(
         &ca_certificate,
-        &ca,
+        ca,
         profile_signer.spki_der(),
         random(rng)?,
         under,
@@ -122,10 +132,10 @@ fn make_keys(wants: &VaultWants, now_ms: TimeMs, rng: &SystemRandom) -> Result<K
         .map(|c| CompartmentSecret::generate(c, 1, rng))
         .collect::<Result<Vec<_>, _>>()?;
     Ok(KeyFile {
-        version: 1,
-        root_seed: random(rng)?,
+        version,
+        root_seed: if version == ON_TOKEN { [0; 32] } else { random(rng)? },
         warrant_seed: random(rng)?,
-        ca_pkcs8: ca.to_pkcs8()?.to_vec(),
+        ca_pkcs8,
         profile_signer_pkcs8: profile_signer.to_pkcs8()?.to_vec(),
         ca_certificate,
         ra_certificate,

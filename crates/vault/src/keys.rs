@@ -4,13 +4,14 @@
 
 use std::path::Path;
 
-use apple::x509::{P256Signer, Signer, signer_from_pkcs8};
+use apple::x509::{Certificate, P256Signer, Signer, signer_from_pkcs8};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use ledger::{PersonCover, PersonKeys};
 use minicbor::{Decode, Encode};
 use model::{Compartment, KeyName};
 use order::Ed25519Secret;
 use rpc::at_rest;
+use rpc::hsm::{Hsm, of_this_process};
 use seal::{
     CompartmentPublic, CompartmentSecret, IndexKey, KeyPairSecret, OpenError, Opener, PublicKey, Sealer, to,
 };
@@ -18,9 +19,14 @@ use zeroize::Zeroizing;
 
 use crate::Error;
 use crate::derive::DeriveKey;
+use crate::on_token::{CaOnToken, RootKey};
 use crate::rotation::Rotations;
 
 pub(crate) const KEY_FILE: &str = "keys.cbor";
+/// The version of a key file since the first rotation.
+const ROTATED: u8 = 2;
+/// And of one without root and CA keys, which are on a token: `root_seed` is zero, `ca_pkcs8` empty.
+pub(crate) const ON_TOKEN: u8 = 3;
 
 /// The file's content.
 #[derive(Encode, Decode)]
@@ -89,7 +95,7 @@ pub(crate) struct Retired {
 
 /// The keys, ready to use.
 pub(crate) struct Keys {
-    pub(crate) root: Ed25519Secret,
+    pub(crate) root: RootKey,
     pub(crate) warrant: Ed25519Secret,
     pub(crate) ca: Box<dyn Signer>,
     pub(crate) profile_signer: P256Signer,
@@ -112,13 +118,20 @@ impl Keys {
         let bytes = at_rest::read(dir, KEY_FILE).map_err(|e| Error::files("key file", &path, e))?;
         let unreadable = || Error::KeyFile(path.display().to_string());
         let file: KeyFile = minicbor::decode(&bytes).map_err(|_| unreadable())?;
-        if !(1..=2).contains(&file.version) {
-            return Err(unreadable());
-        }
+        let (root, ca) = match (file.version, of_this_process()) {
+            (1..=ROTATED, None) => {
+                let root = RootKey::InFile(Ed25519Secret::from_seed(file.root_seed).ok_or_else(unreadable)?);
+                (root, signer_from_pkcs8(&file.ca_pkcs8)?)
+            }
+            (ON_TOKEN, Some(hsm)) => on_token(hsm, &file.ca_certificate)?,
+            (1..=ROTATED, Some(_)) => return Err(Error::NotOnToken),
+            (ON_TOKEN, None) => return Err(Error::NoToken),
+            _ => return Err(unreadable()),
+        };
         Ok(Self {
-            root: Ed25519Secret::from_seed(file.root_seed).ok_or_else(unreadable)?,
+            root,
             warrant: Ed25519Secret::from_seed(file.warrant_seed).ok_or_else(unreadable)?,
-            ca: signer_from_pkcs8(&file.ca_pkcs8)?,
+            ca,
             profile_signer: P256Signer::from_pkcs8(&file.profile_signer_pkcs8)?,
             file,
         })
@@ -197,7 +210,7 @@ impl Keys {
                 self.make_anew(*key, epoch, rng)?;
             }
             self.file.epoch = epoch;
-            self.file.version = 2;
+            self.file.version = self.file.version.max(ROTATED);
             changed = true;
         }
         changed |= self.drop_unneeded(said);
@@ -269,6 +282,16 @@ impl Keys {
         }
         changed
     }
+}
+
+/// Root key and CA of a house that has them on a token; the CA's key has to be its certificate's. The root key is the
+/// ledger's, which is looked at where the ledger is.
+fn on_token(hsm: &'static Hsm, ca_certificate: &[u8]) -> Result<(RootKey, Box<dyn Signer>), Error> {
+    let ca = CaOnToken::of(hsm);
+    if Certificate::parse(ca_certificate)?.spki_der() != ca.spki_der() {
+        return Err(Error::OtherToken);
+    }
+    Ok((RootKey::OnToken(hsm), Box::new(ca)))
 }
 
 pub(crate) fn random<const N: usize>(rng: &dyn SecureRandom) -> Result<[u8; N], Error> {

@@ -24,6 +24,7 @@ mod grant;
 mod install;
 mod keys;
 mod limits;
+mod on_token;
 mod order_kinds;
 mod profile;
 mod restored;

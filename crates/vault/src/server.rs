@@ -43,7 +43,7 @@ impl Chamber {
         let made = x509::server_certificate(ca_der, self.keys.ca.as_ref(), spki, &names, serial, window);
         let made = made.map_err(|e| {
             tracing::warn!(reason = %e, "the door's certificate could not be issued anew");
-            Refusal::BadCertificateRequest
+            self.not_issued(&e)
         })?;
         self.record(Body::ServerCertificateIssued { certificate: Opaque(made.clone()) });
         self.server_renewed = Some((asked_for, made.clone()));

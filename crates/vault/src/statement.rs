@@ -3,13 +3,17 @@
 use model::{Compartment, TimeMs};
 use order::{KeyStatement, SignedStatement, X25519Public, sha256};
 
+use crate::Error;
 use crate::keys::Keys;
 
 /// A statement lives for two days and is renewed when one is left.
 pub(crate) const LIFE_MS: TimeMs = 2 * model::clock::DAY_MS;
 
 /// States the keys anew.
-pub(crate) fn state_keys(keys: &Keys, now_ms: TimeMs) -> SignedStatement {
+///
+/// # Errors
+/// When the root key is on a token, which does not sign.
+pub(crate) fn state_keys(keys: &Keys, now_ms: TimeMs) -> Result<SignedStatement, Error> {
     let mut compartments: Vec<_> =
         keys.compartment_publics().into_iter().map(|c| (c.compartment, X25519Public(c.key.0))).collect();
     compartments.push((Compartment::Push, X25519Public(keys.file.push_key.0)));
@@ -28,5 +32,5 @@ pub(crate) fn state_keys(keys: &Keys, now_ms: TimeMs) -> SignedStatement {
         ca_fingerprint: sha256(&keys.file.ca_certificate),
         ra_fingerprint: sha256(&keys.file.ra_certificate),
     };
-    SignedStatement::sign(&statement, &keys.root)
+    SignedStatement::sign_with(&statement, |message| keys.root.sign(message))
 }

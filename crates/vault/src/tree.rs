@@ -6,8 +6,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use ledger::{Position, Publisher};
-use order::Ed25519Secret;
 use tokio::sync::watch;
+
+use crate::on_token::RootKey;
 
 /// Checkpoints are at least this far apart.
 const APART: Duration = Duration::from_secs(1);
@@ -20,7 +21,7 @@ pub(crate) type Newest = Option<Arc<str>>;
 /// Keeps the tree until nothing more can come.
 pub(crate) fn keep(
     mut publisher: Publisher,
-    root: &Ed25519Secret,
+    root: &RootKey,
     durable: &Receiver<Vec<Position>>,
     newest: &watch::Sender<Newest>,
 ) {
@@ -56,11 +57,11 @@ fn take(publisher: &mut Publisher, positions: &[Position]) {
 
 fn publish(
     publisher: &mut Publisher,
-    root: &Ed25519Secret,
+    root: &RootKey,
     newest: &watch::Sender<Newest>,
     failing: &mut bool,
 ) -> bool {
-    match publisher.publish(|message| root.sign(message)) {
+    match publisher.publish(|message| root.sign_or_none(message)) {
         Ok(signed) => {
             let note = signed.map(|s| Arc::from(s.note().to_string()));
             newest.send_if_modified(|before| {

@@ -1,6 +1,6 @@
 //! Keys in memory: ECDSA P-256 for the CA and for signing profiles, RSA for SCEP.
 
-use super::der::{self, seq};
+use super::der::{self, seq, tag, tlv};
 use super::{RSA_MAX_BITS, RSA_MIN_BITS, SignatureAlgorithm, Signer, X509Error, oid};
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rsa::{
@@ -186,6 +186,15 @@ impl fmt::Debug for RsaSigner {
     }
 }
 
+/// An RSA public key as a SubjectPublicKeyInfo (RFC 8017, A.1.1; RFC 3279, 2.3.1), from its big-endian numbers: for a
+/// key that is held elsewhere.
+#[must_use]
+pub fn rsa_spki(modulus: &[u8], exponent: &[u8]) -> Vec<u8> {
+    let key = seq(&[&der::unsigned(modulus), &der::unsigned(exponent)]);
+    let algorithm = seq(&[&der::oid(oid::RSA), &tlv(tag::NULL, &[])]);
+    seq(&[&algorithm, &der::bits(&key)])
+}
+
 /// Reads a stored key of either kind, for a CA that may have either.
 ///
 /// # Errors
@@ -215,6 +224,16 @@ mod tests {
         let again = RsaSigner::from_pkcs8(&key.to_pkcs8().unwrap()).unwrap();
         assert_eq!(key.spki_der(), again.spki_der());
         assert_eq!(format!("{key:?}"), "RsaSigner(sealed)");
+    }
+
+    #[test]
+    fn an_rsa_keys_numbers_make_the_bytes_that_the_library_makes() {
+        let key = RsaSigner::generate().unwrap();
+        let mut numbers = der::Reader::new(key.key.public_key().as_ref());
+        let mut numbers = numbers.expect(tag::SEQUENCE, "key").unwrap().inside();
+        let [modulus, exponent] =
+            [(); 2].map(|()| numbers.expect(tag::INTEGER, "number").unwrap().unsigned().unwrap());
+        assert_eq!(rsa_spki(modulus, exponent), key.spki_der());
     }
 
     #[test]

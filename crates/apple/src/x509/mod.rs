@@ -21,7 +21,7 @@ pub use issue::{
     self_signed_request_certificate, server_certificate,
 };
 pub(crate) use issue::{name, signature_algorithm};
-pub use key::{P256Signer, RsaSigner, signer_from_pkcs8};
+pub use key::{P256Signer, RsaSigner, rsa_spki, signer_from_pkcs8};
 pub use read::Certificate;
 pub(crate) use time::{read_time, write_time};
 pub use verify::PublicKey;

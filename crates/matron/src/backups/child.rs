@@ -1,7 +1,7 @@
 //! One-shot children of the rooms: each reads and writes its own folder in a process of its own.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -9,13 +9,21 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use backup::{Made, Request};
 use rpc::control::{ToRoom, ToSupervisor, pair};
+use serde_json::Value;
 
 use crate::config::Config;
 use crate::rooms::{Room, Step};
-use crate::serve::this_program;
+use crate::root_key::Unlocking;
+use crate::serve::{one_shot, this_program};
 
 /// Has a room that does not run write its part.
-pub(super) fn part(config: &Config, data: &Path, room: Room, request: &Request, out: File) -> Result<Made> {
+pub(super) fn part(
+    config: &Config,
+    unlocking: &Unlocking,
+    data: &Path,
+    (room, request): (Room, &Request),
+    out: File,
+) -> Result<Made> {
     let (control, theirs) = pair().context("a control pair")?;
     let mut child = Command::new(this_program()?)
         .args(["back-up", room.name()])
@@ -32,7 +40,7 @@ pub(super) fn part(config: &Config, data: &Path, room: Room, request: &Request, 
         "journal": false,
         "sandbox": config.allowed(room, &data.join("rooms")),
     });
-    let _ = control.send(&ToRoom::Start { config: start }, &config.root_key_for(room)?);
+    let _ = control.send(&ToRoom::Start { config: start }, &unlocking.handed_to(room)?);
     let request = serde_json::to_value(request)?;
     let _ = control.send(&ToRoom::BackUp { request }, &[OwnedFd::from(out)]);
     let said = control.receive::<ToSupervisor>();
@@ -59,23 +67,14 @@ pub(crate) fn made(said: ToSupervisor) -> Result<Made> {
 }
 
 /// Runs a step of a restore in the room's own process, held as the configuration has it; JSON in and out.
-pub(super) fn step(config: &Config, room: Room, step: Step, dir: &Path, input: &str) -> Result<String> {
-    let without = config.sandbox.danger_without.iter().flat_map(|l| ["--without", l.name()]);
-    let mut child = Command::new(this_program()?)
-        .args(["install", room.name(), step.name()])
-        .arg(dir)
-        .args(without)
-        .args(config.root_key_arguments(room)?)
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A child that ended early says why by its status.
-        let _ = stdin.write_all(input.as_bytes());
-    }
-    let output = child.wait_with_output()?;
+pub(super) fn step(
+    config: &Config,
+    unlocking: &Unlocking,
+    (room, step): (Room, Step),
+    dir: &Path,
+    input: Value,
+) -> Result<String> {
+    let output = one_shot(config, unlocking, (room, step), dir, input, Stdio::piped())?;
     if !output.status.success() {
         let words = String::from_utf8_lossy(&output.stderr);
         bail!("the {}: {}", room.name(), words.trim().trim_start_matches("matron: "));

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use backup::{MANIFEST_FILE, Manifest, Recipients};
 use model::{Clock, SystemClock, TimeMs};
+use rpc::hsm::Make;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -14,6 +15,7 @@ use super::BackupArgs;
 use super::make::{Name, make, private_folder, remove_unfinished, sync_folder, write_whole};
 use crate::cli::show;
 use crate::config::Config;
+use crate::root_key::Unlocking;
 
 /// In the data folder: what the supervisor is asked for. Whoever can write there may ask; to whom a backup is
 /// encrypted the supervisor's own configuration says.
@@ -62,7 +64,9 @@ pub(super) fn back_up(args: &BackupArgs) -> Result<()> {
     let name = Name::at(SystemClock.now_ms())?;
     let made = match crate::serve::try_lock(&data)? {
         Some(_held) => {
-            let mut ask = |room, request: &_, out| super::child::part(&config, &data, room, request, out);
+            let unlocking = Unlocking::open(&config, &data, Make::No)?;
+            let mut ask =
+                |room, request: &_, out| super::child::part(&config, &unlocking, &data, (room, request), out);
             make(&config, &backups_dir(&data), &name, &mut ask)?
         }
         None => ask_the_running(&data, &name)?,

@@ -11,9 +11,10 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use rpc::hsm::Make;
 use rustls::ClientConnection;
 use rustls::pki_types::{CertificateDer, ServerName};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::RestoreArgs;
 use super::child::step;
@@ -21,6 +22,7 @@ use super::restore::{House, into};
 use crate::cli::show;
 use crate::config::Config;
 use crate::rooms::{Room, Step};
+use crate::root_key::Unlocking;
 
 /// How long the restored house may take to be ready.
 const READY: Duration = Duration::from_secs(120);
@@ -74,7 +76,9 @@ pub(super) fn rehearse(args: &RestoreArgs) -> Result<()> {
     let house =
         into(&data, &args.backup, &args.identity, args.ledger.as_deref()).context("it does not restore")?;
     let restored = begun.elapsed();
-    let tried = try_record(&house, &data)?;
+    let unlocking = Unlocking::open(&house.config, &data, Make::No)?;
+    let tried = try_record(&house, &unlocking, &data)?;
+    drop(unlocking);
     let entries = verify(&data, house.vault.entries)?;
     serve(&house.config, &data).context("it does not serve")?;
     drop(scratch);
@@ -108,17 +112,18 @@ pub(super) fn rehearse(args: &RestoreArgs) -> Result<()> {
 }
 
 /// Opens one record with the vault's restored keys, in the vault's own process.
-fn try_record(house: &House, data: &Path) -> Result<Option<vault::Tried>> {
+fn try_record(house: &House, unlocking: &Unlocking, data: &Path) -> Result<Option<vault::Tried>> {
     let config = &house.config;
     let rooms = data.join("rooms");
-    let found = step(config, Room::Core, Step::TestRecord, &rooms.join("core"), "")?;
+    let (core, vault) = ((Room::Core, Step::TestRecord), (Room::Vault, Step::TryRecord));
+    let found = step(config, unlocking, core, &rooms.join("core"), Value::Null)?;
     let Some(mut record) = serde_json::from_str::<Option<vault::TestRecord>>(&found)? else {
         return Ok(None);
     };
     record.names_of = house.manifest.ledger().map_or(0, |at| at.entries);
-    let input = serde_json::to_string(&record)?;
-    let tried: vault::Tried =
-        serde_json::from_str(&step(config, Room::Vault, Step::TryRecord, &rooms.join("vault"), &input)?)?;
+    let input = serde_json::to_value(&record)?;
+    let said = step(config, unlocking, vault, &rooms.join("vault"), input)?;
+    let tried: vault::Tried = serde_json::from_str(&said)?;
     ensure!(
         tried.opened,
         "a record of the database ({}) does not open with the keys of this backup; take another backup",

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use backup::{Identities, MANIFEST_FILE, Manifest, PartMade};
-use serde_json::json;
+use rpc::hsm::Make;
+use serde_json::{Value, json};
 
 use super::RestoreArgs;
 use super::child::step;
@@ -18,6 +19,7 @@ use super::place::give_to_owner_of;
 use crate::cli::show;
 use crate::config::{Config, RootKey};
 use crate::rooms::{Room, Step};
+use crate::root_key::Unlocking;
 
 /// The configuration in the house's part.
 pub(super) const CONFIGURATION: &str = "matron.toml";
@@ -93,7 +95,8 @@ pub(super) fn into(data: &Path, from: &Path, identity: &Path, newer: Option<&Pat
             take_ledger(&work, newer)?;
         }
         let config = configuration(&work)?;
-        let vault = settle(&config, &work, &manifest, from)?;
+        let unlocking = Unlocking::open(&config, data, Make::No)?;
+        let vault = settle(&config, &unlocking, &work, (&manifest, from))?;
         let push = commit(data, &work)?;
         Ok(House { manifest, vault, push, config })
     })();
@@ -204,12 +207,20 @@ fn configuration(work: &Path) -> Result<Config> {
         fs::read_to_string(work.join(CONFIGURATION_RESTORED)).context("the configuration in the backup")?;
     let mut config: Config = toml::from_str(&text)
         .context("the configuration in the backup; restore it with the version of Matron that made it")?;
-    config.vault.root_key = RootKey::File;
+    // But for root key and CA on a token: no backup has those, and the vault needs them.
+    if config.vault.root_key != RootKey::Pkcs11 {
+        config.vault.root_key = RootKey::File;
+    }
     Ok(config)
 }
 
 /// Database and ledger are looked at and take note that they were restored.
-fn settle(config: &Config, work: &Path, manifest: &Manifest, from: &Path) -> Result<vault::Restored> {
+fn settle(
+    config: &Config,
+    unlocking: &Unlocking,
+    work: &Path,
+    (manifest, from): (&Manifest, &Path),
+) -> Result<vault::Restored> {
     let rooms = work.join("rooms");
     let root = manifest.signed.root_key;
     for room in Room::ALL.into_iter().filter(|r| *r != Room::Vault) {
@@ -220,8 +231,9 @@ fn settle(config: &Config, work: &Path, manifest: &Manifest, from: &Path) -> Res
             room.name()
         );
     }
-    let followed: backup::Place =
-        serde_json::from_str(&step(config, Room::Core, Step::Restored, &rooms.join("core"), "")?)?;
+    let core = (Room::Core, Step::Restored);
+    let said = step(config, unlocking, core, &rooms.join("core"), Value::Null)?;
+    let followed: backup::Place = serde_json::from_str(&said)?;
     ensure!(
         Some(followed) == manifest.followed(),
         "the database followed the ledger to entry {}, the manifest says otherwise; take another backup",
@@ -234,8 +246,9 @@ fn settle(config: &Config, work: &Path, manifest: &Manifest, from: &Path) -> Res
         followed,
         root_key: root,
     };
-    let input = serde_json::to_string(&said)?;
-    Ok(serde_json::from_str(&step(config, Room::Vault, Step::Restored, &rooms.join("vault"), &input)?)?)
+    let vault = (Room::Vault, Step::Restored);
+    let said = step(config, unlocking, vault, &rooms.join("vault"), serde_json::to_value(&said)?)?;
+    Ok(serde_json::from_str(&said)?)
 }
 
 /// Puts everything in its place; the rooms last. Answers whether a push certificate is there.

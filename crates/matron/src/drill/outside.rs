@@ -219,7 +219,9 @@ impl Scene<'_> {
         report.ledger_entries = self.ledger_since(from).map(|s| s.entries).unwrap_or_default();
         report.notes.push(match self.house.config.vault.root_key {
             RootKey::File => "the root key lies beside the data".to_owned(),
-            RootKey::Credential => "the root key is elsewhere; with it, everything".to_owned(),
+            RootKey::Credential | RootKey::Pkcs11 => {
+                "the root key is elsewhere; with it, everything".to_owned()
+            }
         });
         Ok(report)
     }

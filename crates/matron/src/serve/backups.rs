@@ -29,7 +29,7 @@ pub(super) struct UnderWay {
 }
 
 impl Supervisor {
-    fn data(&self) -> std::path::PathBuf {
+    pub(super) fn data(&self) -> std::path::PathBuf {
         self.rooms_dir.parent().unwrap_or(&self.rooms_dir).to_owned()
     }
 

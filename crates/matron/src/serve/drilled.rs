@@ -13,6 +13,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use rpc::hsm::Make;
 use tokio::sync::mpsc;
 
 use super::{Event, allow_connections, first_start, hold, listeners, lock, supervise, users};
@@ -20,6 +21,7 @@ use crate::Place;
 use crate::config::Config;
 use crate::drill::ScratchFolder;
 use crate::rooms::Room;
+use crate::root_key::Unlocking;
 
 /// How long the rooms may take to be ready.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -76,11 +78,12 @@ impl Drilled {
         let (at, admins_at) = (phones.local_addr()?, administrators.local_addr()?);
         let (tx, rx) = mpsc::unbounded_channel();
         let (ready, is_ready) = std_mpsc::channel();
-        let (events, rooms, of_rooms) = (tx.clone(), data.join("rooms"), config.clone());
+        let unlocking = Unlocking::open(&config, &data, Make::No)?;
+        let (events, house) = (tx.clone(), (config.clone(), unlocking, data.join("rooms")));
         let thread = std::thread::Builder::new().name("supervisor".into()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let listeners = listeners(phones, administrators, None);
-            runtime.block_on(supervise(of_rooms, rooms, listeners, (tx, rx), Some(ready)))
+            runtime.block_on(supervise(house, listeners, (tx, rx), Some(ready)))
         })?;
         let (thread, lock) = (Some(thread), Some(lock));
         let mut house = Self { config, phones: at, administrators: admins_at, data, events, thread, lock };

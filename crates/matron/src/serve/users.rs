@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::rooms::Room;
 
 /// User and group of a room with this folder, where another than one's own can be taken on.
-pub(super) fn of(folder: &Path) -> Result<Option<(u32, u32)>> {
+pub(crate) fn of(folder: &Path) -> Result<Option<(u32, u32)>> {
     if !rustix::process::geteuid().is_root() {
         return Ok(None);
     }

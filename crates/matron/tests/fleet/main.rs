@@ -27,6 +27,7 @@ mod renewal;
 mod restarts;
 mod routes;
 mod sealed;
+mod token;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,0 +1,85 @@
+//! The root key and the CA's: in the key file, or on a PKCS#11 token, where they were made and which they can't leave.
+//! The vault then asks another process to sign ([`rpc::hsm`]).
+
+use apple::x509::{SignatureAlgorithm, Signer, X509Error, rsa_spki};
+use order::Ed25519Secret;
+use rpc::hsm::{Hsm, of_this_process};
+
+use crate::Error;
+
+/// The root key.
+pub(crate) enum RootKey {
+    /// Its seed stands in the key file.
+    InFile(Ed25519Secret),
+    /// It is on the token.
+    OnToken(&'static Hsm),
+}
+
+impl RootKey {
+    /// The 32 public bytes.
+    pub(crate) fn public(&self) -> Vec<u8> {
+        match self {
+            Self::InFile(key) => key.public(),
+            Self::OnToken(hsm) => hsm.publics().root.to_vec(),
+        }
+    }
+
+    /// The signature (64 bytes).
+    pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
+        match self {
+            Self::InFile(key) => Ok(key.sign(message)),
+            Self::OnToken(hsm) => hsm.sign_root(message).map_err(Error::Token),
+        }
+    }
+
+    /// The same for who takes a signature alone: none is one that nobody believes, and the log says why.
+    pub(crate) fn sign_or_none(&self, message: &[u8]) -> Vec<u8> {
+        self.sign(message).unwrap_or_else(|e| {
+            tracing::error!(error = %e, "the root key did not sign");
+            Vec::new()
+        })
+    }
+
+    /// A second handle on the same key.
+    pub(crate) fn again(&self) -> Option<Self> {
+        match self {
+            Self::InFile(key) => Ed25519Secret::from_seed(*key.seed()).map(Self::InFile),
+            Self::OnToken(hsm) => Some(Self::OnToken(hsm)),
+        }
+    }
+}
+
+/// The CA's key on the token.
+pub(crate) struct CaOnToken {
+    hsm: &'static Hsm,
+    spki_der: Vec<u8>,
+}
+
+impl CaOnToken {
+    pub(crate) fn of(hsm: &'static Hsm) -> Self {
+        let of = hsm.publics();
+        Self { hsm, spki_der: rsa_spki(&of.ca_modulus, &of.ca_exponent) }
+    }
+
+    /// Of this process's token, if it has one.
+    pub(crate) fn find() -> Option<Self> {
+        of_this_process().map(Self::of)
+    }
+}
+
+impl Signer for CaOnToken {
+    fn spki_der(&self) -> &[u8] {
+        &self.spki_der
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        SignatureAlgorithm::RsaPkcs1Sha256
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, X509Error> {
+        self.hsm.sign_ca(message).map_err(|e| {
+            tracing::error!(error = %e, "the CA's key did not sign");
+            X509Error::Signing
+        })
+    }
+}
