@@ -52,7 +52,7 @@ impl Shape {
         }
         let mut entries: Vec<(&'static str, String, usize, usize)> = Vec::new();
         for field in SearchField::ALL {
-            v.scan_index(field.name(), |s, name, bytes| {
+            v.scan_index(field.name(), store::EVERY_SLOT, |s, name, bytes| {
                 if s != slot || name.starts_with("Holder.") {
                     return;
                 }

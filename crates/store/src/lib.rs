@@ -51,7 +51,7 @@ pub use queue::{
 };
 pub use reseal::StaleRow;
 pub use restore::{copy, position};
-pub use search::IndexItem;
+pub use search::{EVERY_SLOT, IndexItem};
 pub use tx::Tx;
 pub use view::View;
 

@@ -1,10 +1,15 @@
 //! Salted index entries. What they mean only a search token tells; the store can't.
 
+use std::ops::Range;
+
 use model::EnrolmentId;
 use rusqlite::params;
 
 use crate::view::id;
 use crate::{Slot, StoreError, Tx, View};
+
+/// All phones, for [`View::scan_index`].
+pub const EVERY_SLOT: Range<Slot> = Slot(0)..Slot(i64::MAX);
 
 /// One index entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,20 +23,36 @@ pub struct IndexItem {
 }
 
 impl View<'_> {
-    /// Shows every entry of that kind of field (`phone`, `imei`, …), row after row in order.
+    /// Shows every entry of that kind of field (`phone`, `imei`, …) of these phones, row after row in order.
     ///
     /// # Errors
     /// When the database refuses.
-    pub fn scan_index(&self, field: &str, mut each: impl FnMut(Slot, &str, &[u8])) -> Result<(), StoreError> {
-        let mut statement = self
-            .prepare("SELECT slot, name, entry FROM index_entries WHERE field = ?1 ORDER BY slot, name, n")?;
-        let mut rows = statement.query([field])?;
+    pub fn scan_index(
+        &self,
+        field: &str,
+        slots: Range<Slot>,
+        mut each: impl FnMut(Slot, &str, &[u8]),
+    ) -> Result<(), StoreError> {
+        let mut statement = self.prepare(
+            "SELECT slot, name, entry FROM index_entries WHERE field = ?1 AND slot >= ?2 AND slot < ?3
+             ORDER BY slot, name, n",
+        )?;
+        let mut rows = statement.query(params![field, slots.start.0, slots.end.0])?;
         while let Some(r) = rows.next()? {
             let name = r.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
             let entry = r.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?;
             each(Slot(r.get(0)?), name, entry);
         }
         Ok(())
+    }
+
+    /// A slot that about half of all phones lie before.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn middle_slot(&self) -> Result<Slot, StoreError> {
+        let middle = self.one("SELECT coalesce(max(slot), 0) / 2 FROM enrolments", [], |r| r.get(0))?;
+        Ok(Slot(middle.unwrap_or(0)))
     }
 
     /// The ids of these slots.

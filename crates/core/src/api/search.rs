@@ -2,13 +2,14 @@
 //! session's grant pays for.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use axum::{Extension, Json};
 use rpc::proto::GrantUse;
 use seal::{IndexEntry, Scanner, SearchField, SearchToken};
 use serde::{Deserialize, Serialize};
-use store::{Slot, StoreError, View};
+use store::{EVERY_SLOT, Slot, StoreError, View};
 use utoipa::ToSchema;
 
 use super::access::{InSession, Permit};
@@ -65,9 +66,18 @@ pub(crate) async fn search(
     let fields = answer.names.iter().filter_map(|n| SearchField::from_name(n).or_else(|| SearchField::of(n)));
     let fields: Vec<SearchField> = fields.collect();
     let group = session.group.clone();
+    // Reading the entries is most of a search: two readers share it.
+    let middle = room.store.read(|v| v.middle_slot()).await?;
+    let wanted = Arc::new((fields, tokens));
+    let half = |slots: Range<Slot>| {
+        let wanted = wanted.clone();
+        room.store.read(move |v| matching(v, &wanted.0, &wanted.1, slots))
+    };
+    let (mut found, rest) = tokio::try_join!(half(Slot(0)..middle), half(middle..EVERY_SLOT.end))?;
+    found.extend(rest);
     let read = room.store.read(move |v| {
         let mut devices = Vec::new();
-        for enrolment in v.ids_of(&matching(v, &fields, &tokens)?)? {
+        for enrolment in v.ids_of(&found)? {
             let Some(item) = v.find_device(enrolment)? else { continue };
             if group.as_ref().is_none_or(|g| *g == item.group) && devices.len() < MOST_FOUND {
                 devices.push(device(v, &item)?);
@@ -80,8 +90,13 @@ pub(crate) async fn search(
     Ok(Json(Found { items, records_left: answer.records_left, searches_left: answer.searches_left }))
 }
 
-/// The phones of which one field has an entry for every token.
-fn matching(v: &View<'_>, fields: &[SearchField], tokens: &[Scanner]) -> Result<Vec<Slot>, StoreError> {
+/// Of the phones in `slots`, those of which one field has an entry for every token.
+fn matching(
+    v: &View<'_>,
+    fields: &[SearchField],
+    tokens: &[Scanner],
+    slots: Range<Slot>,
+) -> Result<Vec<Slot>, StoreError> {
     if tokens.is_empty() || tokens.len() > 64 {
         return Ok(Vec::new());
     }
@@ -93,7 +108,7 @@ fn matching(v: &View<'_>, fields: &[SearchField], tokens: &[Scanner]) -> Result<
             continue;
         }
         seen.push(*field);
-        v.scan_index(field.name(), |slot, name, bytes| {
+        v.scan_index(field.name(), slots.clone(), |slot, name, bytes| {
             let Some(entry) = IndexEntry::from_bytes(bytes) else { return };
             for (n, token) in tokens.iter().enumerate() {
                 if token.matches(&entry) {

@@ -60,7 +60,9 @@ impl Loot {
         }
         let mut index = Vec::new();
         for field in SearchField::ALL {
-            v.scan_index(field.name(), |slot, _, entry| index.push((slot, entry.to_vec())))?;
+            v.scan_index(field.name(), store::EVERY_SLOT, |slot, _, entry| {
+                index.push((slot, entry.to_vec()))
+            })?;
         }
         Ok(Self {
             rows,

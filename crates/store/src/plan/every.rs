@@ -149,7 +149,8 @@ pub(super) fn lists(tx: &Tx<'_>) {
         tx.replaced_by(slot).unwrap();
         tx.ids_of(&[slot]).unwrap();
     }
-    tx.scan_index("imei", |_, _, _| {}).unwrap();
+    tx.scan_index("imei", Slot(0)..Slot(5), |_, _, _| {}).unwrap();
+    tx.middle_slot().unwrap();
     tx.orders(i64::MAX, 50).unwrap();
     tx.undecided_orders(50).unwrap();
     tx.pending_orders(0, 50).unwrap();
