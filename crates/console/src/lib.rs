@@ -26,6 +26,7 @@ use axum::Router;
 use axum::routing::MethodRouter;
 
 use api::Api;
+pub use session::of_browser;
 
 /// Who may ask for a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,6 +16,15 @@ const COOKIE_NAME: &str = "__Host-matron";
 const SESSION_CONTEXT: &[u8] = b"matron/session/1\0";
 const TOKEN_CONTEXT: &[u8] = b"matron/form-token/1\0";
 
+/// The cookie of these bytes, and the session's secret that it stands for in a browser of this name, as the API
+/// takes it: for whoever poses as a browser.
+#[must_use]
+pub fn of_browser(secret: &[u8; 32], browser: &[u8]) -> (String, String) {
+    let bytes = sha256(&[SESSION_CONTEXT, secret, browser].concat());
+    let cookie = format!("{COOKIE_NAME}={}", URL_SAFE_NO_PAD.encode(secret));
+    (cookie, format!("ms_{}", URL_SAFE_NO_PAD.encode(bytes.0)))
+}
+
 /// A session's secret as the API takes it.
 #[derive(Clone)]
 pub(crate) struct Bearer(Zeroizing<String>);
@@ -30,8 +39,7 @@ impl Bearer {
     /// Of the cookie's bytes in this browser.
     pub(crate) fn of(secret: &[u8; 32], headers: &HeaderMap) -> Self {
         let browser = headers.get(USER_AGENT).map(|v| v.as_bytes()).unwrap_or_default();
-        let bytes = sha256(&[SESSION_CONTEXT, secret, browser].concat());
-        Self(Zeroizing::new(format!("ms_{}", URL_SAFE_NO_PAD.encode(bytes.0))))
+        Self(Zeroizing::new(of_browser(secret, browser).1))
     }
 
     /// Of the request's cookie, when there is one.

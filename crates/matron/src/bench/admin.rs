@@ -237,6 +237,12 @@ impl Admin {
         Ok(())
     }
 
+    /// Where the house's API is.
+    #[cfg_attr(test, allow(dead_code))]
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
     /// Begins a session whose grant pays for so much of these compartments; gives its secret, and signs in with it.
     #[cfg_attr(test, allow(dead_code))]
     pub(crate) async fn sign_in_for(

@@ -23,6 +23,7 @@ use simulate::Phone;
 
 use super::admin::Admin;
 use super::backup::{self, BackedUp};
+use super::pages::Browser;
 use super::scratch::Scratch;
 
 /// Wards of the large fleet.
@@ -221,12 +222,39 @@ fn items(answer: &Value) -> usize {
     answer.get("items").and_then(Value::as_array).map_or(0, Vec::len)
 }
 
+/// How many phones a page lists.
+fn listed(page: &[u8]) -> usize {
+    String::from_utf8_lossy(page).matches("href=\"/phones/").count()
+}
+
+async fn pages(admin: &Admin) -> Result<Vec<Asked>> {
+    let browser = Browser::sign_in(admin).await?;
+    let first = browser.page("/phones?state=enrolled").await?;
+    let first = String::from_utf8_lossy(&first);
+    let (_, rest) = first.split_once("href=\"/phones/").context("a phone on the first page")?;
+    let one = format!("/phones/{}", rest.get(..32).context("a phone's id")?);
+    let mut out = Vec::new();
+    for (what, path) in [
+        ("page: phones", "/phones"),
+        ("page: phones, last seen first", "/phones?sort=last_seen"),
+        ("page: phones of one ward", "/phones?group=ward-7"),
+        ("page: one phone", one.as_str()),
+    ] {
+        out.push(asked_for(what, async || Ok(listed(&browser.page(path).await?))).await?);
+    }
+    Ok(out)
+}
+
 async fn asked(what: &'static str, ask: impl AsyncFn() -> Result<Value>) -> Result<Asked> {
+    asked_for(what, async || Ok(items(&ask().await?))).await
+}
+
+async fn asked_for(what: &'static str, ask: impl AsyncFn() -> Result<usize>) -> Result<Asked> {
     let mut times = Vec::with_capacity(ASKED);
     let mut found = 0;
     for _ in 0..ASKED {
         let began = Instant::now();
-        found = items(&ask().await.with_context(|| what)?);
+        found = ask().await.with_context(|| what)?;
         times.push(began.elapsed().as_secs_f64() * 1000.0);
     }
     times.sort_by(f64::total_cmp);
@@ -257,5 +285,6 @@ async fn lists(admin: &Admin, known: &Phone) -> Result<Vec<Asked>> {
     out.push(asked("search for a phone number", async || admin.search("phone", &number).await).await?);
     let name = simulate::people(2, 1).first().map(|p| p.name.clone()).unwrap_or_default();
     out.push(asked("search for a holder's name", async || admin.search("name", &name).await).await?);
+    out.extend(pages(admin).await?);
     Ok(out)
 }

@@ -6,6 +6,7 @@ pub(crate) mod backup;
 pub(crate) mod bare;
 mod compare;
 mod large;
+mod pages;
 mod scratch;
 
 use std::collections::BTreeMap;
