@@ -282,6 +282,8 @@ fn project(
             remembered.push(Remember::Restored);
             remembered.extend(withdrawn.into_iter().map(Remember::Withdrawn));
         }
+        // There is a new statement.
+        Body::RoomKeyTaken { .. } | Body::KeysDestroyed { .. } => remembered.push(Remember::KeysRotated),
         // Nothing of core's follows from these; what phones said core knew first.
         Body::Genesis { .. }
         | Body::KeysStated { .. }
@@ -298,7 +300,6 @@ fn project(
         | Body::GivenBack { .. }
         | Body::OrderHeld { .. }
         | Body::Resealed { .. }
-        | Body::KeysDestroyed { .. }
         | Body::ServiceTokenResealed { .. }
         | Body::ServerCertificateIssued { .. } => {}
     }

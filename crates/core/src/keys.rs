@@ -9,12 +9,17 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use model::{Compartment, KeyName, TimeMs};
-use rpc::proto::{KeyState, KeysAnswer, KeysRequest, NothingLeftRequest, PhoneRow, ResealRequest};
+use rpc::pair::LARGEST_MESSAGE_BYTES;
+use rpc::proto::courier_client::CourierClient;
+use rpc::proto::{KeyState, KeysAnswer, KeysRequest, NothingLeftRequest, PhoneRow, ResealAnswer, ResealRequest};
 use store::{StaleRow, StoreError};
 
 use crate::checkin::ask_vault;
-use crate::room::{NO_BREACH, Room};
+use crate::deliveries;
+use crate::room::{NO_BREACH, Room, asked};
 
+/// How long another room may take for one call.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How many rows one call brings: their fields may be large.
 const AT_ONCE: u32 = 200;
 /// How often it is looked whether something is to be done.
@@ -28,6 +33,8 @@ struct Done {
     /// Keys and epochs for which everything was marked at once, and once more when nothing late can come any more.
     first: BTreeSet<(KeyName, u32)>,
     again: BTreeSet<(KeyName, u32)>,
+    /// What is sealed to the door was looked through for this epoch, when nothing late could come any more.
+    delivered: Option<u32>,
 }
 
 /// Keeps on for as long as the room runs.
@@ -71,6 +78,7 @@ async fn once(room: &Arc<Room>, done: &mut Done) -> Result<bool, StoreError> {
         match key.compartment() {
             Some(compartment) => more |= reseal(room, key, compartment, state.old_before).await?,
             None if key == KeyName::Index => index_anew(room, state, done).await?,
+            None if key == KeyName::Delivery => deliver(room, state, done).await?,
             None => {}
         }
     }
@@ -108,8 +116,7 @@ async fn reseal(
                 })
                 .collect(),
         };
-        let asked = ask_vault(room, "reseal", |mut v| async move { v.reseal(request).await }).await;
-        let Ok(answer) = asked else { return Ok(false) };
+        let Ok(answer) = ask_to_reseal(room, key, request).await else { return Ok(false) };
         if answer.refusal != 0 {
             tracing::info!(
                 refusal = answer.refusal,
@@ -146,6 +153,35 @@ async fn reseal(
         nothing_left(room, key, before).await;
     }
     Ok(false)
+}
+
+/// The room that has the key of these rows seals them again.
+async fn ask_to_reseal(
+    room: &Room,
+    key: KeyName,
+    request: ResealRequest,
+) -> Result<ResealAnswer, rpc::Unavailable> {
+    if key.made_by().is_none() {
+        return ask_vault(room, "reseal", |mut v| async move { v.reseal(request).await }).await;
+    }
+    let channel = room.courier.channel(PATIENCE).await?;
+    let mut courier = CourierClient::new(channel)
+        .max_decoding_message_size(LARGEST_MESSAGE_BYTES)
+        .max_encoding_message_size(LARGEST_MESSAGE_BYTES);
+    asked("reseal", PATIENCE, courier.reseal(request)).await
+}
+
+/// What is sealed to the door's older key is sealed again by the door.
+async fn deliver(room: &Arc<Room>, state: &KeyState, done: &mut Done) -> Result<(), StoreError> {
+    let before = state.old_before;
+    let late = room.now_ms() - state.rotated_at_ms >= LATE_MS;
+    if done.delivered != Some(before) && deliveries::seal_again(room).await? && late {
+        done.delivered = Some(before);
+    }
+    if done.delivered == Some(before) && room.door_epoch.load(Ordering::Relaxed) >= before {
+        nothing_left(room, KeyName::Delivery, before).await;
+    }
+    Ok(())
 }
 
 type Pairs = Vec<(StaleRow, model::SealedRow)>;

@@ -22,6 +22,7 @@ mod config;
 mod cosigned;
 mod counters;
 mod declarations;
+mod deliveries;
 mod error;
 mod fleet;
 mod follow;
@@ -140,6 +141,9 @@ pub async fn run_by(
                 listeners.spawn(api::serve(room.clone(), tcp, tls.clone(), front, stopping));
             }
             Some(RoomEvent::Listener(..)) => {}
+            Some(RoomEvent::MakeKey(key, _) | RoomEvent::KeyMade(key, ..)) => {
+                tracing::warn!(key = key.name(), "core has no key");
+            }
             Some(RoomEvent::Alarms(_)) => tracing::warn!("the pipe for alarms is not the core's"),
             Some(RoomEvent::Stop) | None => break Ok(()),
         }
@@ -192,6 +196,7 @@ fn open(config: Config, clock: Arc<dyn Clock>) -> Result<Arc<Room>, Error> {
         order_places: Semaphore::new(api::MOST_ORDERS_AT_ONCE),
         cosigned: std::sync::Mutex::new(()),
         door_epoch: std::sync::atomic::AtomicU32::new(0),
+        deliveries_left: std::sync::atomic::AtomicU64::new(0),
         breach_ms: std::sync::atomic::AtomicI64::new(room::NO_BREACH),
         statement_due: Notify::new(),
         keys_due: Notify::new(),

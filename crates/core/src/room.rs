@@ -1,7 +1,7 @@
 //! What the room's tasks share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU32};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64};
 use std::time::Duration;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
@@ -60,6 +60,8 @@ pub(crate) struct Room {
     pub cosigned: std::sync::Mutex<()>,
     /// The epoch of the statement that door and reader go by, as far as they said.
     pub door_epoch: AtomicU32,
+    /// How much of what is sealed to the door was not looked at yet, while its key is made anew.
+    pub deliveries_left: AtomicU64,
     /// When the breach was assumed that phones still get new certificates for; [`NO_BREACH`]: none.
     pub breach_ms: AtomicI64,
     /// A statement is newer than the one that was fetched last.

@@ -8,13 +8,14 @@ use std::path::Path;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use rpc::at_rest;
 use rpc::install::{CourierPublic, Installed};
+use rpc::key_ring::KeyRing;
 use rpc::trust::Trust;
 use seal::KeyPairSecret;
 use zeroize::Zeroizing;
 
 use crate::Error;
 
-const PUSH_KEY: &str = "push.key";
+pub(crate) const PUSH_KEY: &str = "push.key";
 
 /// The first start: makes the push compartment's key in the room's own folder (0600, the folder 0700) and
 /// says its public half. A key that is there already stays; so it can be asked again.
@@ -44,7 +45,8 @@ pub fn prepare(dir: &Path) -> Result<CourierPublic, Error> {
         }
         Err(source) => return Err(Error::File { path, verb: "read", source }),
     }
-    Ok(CourierPublic { push_key: read_key(dir)?.public().0 })
+    let keys = push_keys(dir, &open_ring(dir)?)?;
+    Ok(CourierPublic { push_key: keys.first().map(|k| k.public().0).unwrap_or_default() })
 }
 
 /// Takes what the vault's child made: pins the root key and keeps the first key statement.
@@ -59,19 +61,25 @@ pub fn install(dir: &Path, installed: &Installed) -> Result<(), Error> {
     })
 }
 
-/// The push compartment's opening key.
-pub(crate) fn read_key(dir: &Path) -> Result<KeyPairSecret, Error> {
-    let path = dir.join(PUSH_KEY);
-    let bytes = at_rest::read(dir, PUSH_KEY).map_err(|source| Error::File {
-        path: path.clone(),
+/// The push compartment's keys.
+pub(crate) fn open_ring(dir: &Path) -> Result<KeyRing, Error> {
+    KeyRing::open(dir, PUSH_KEY).map_err(|source| Error::File {
+        path: dir.join(PUSH_KEY),
         verb: "read",
         source,
-    })?;
-    let key = <[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| Error::BadFile {
-        path,
-        why: "it does not have 32 bytes; restore it from a backup, or install anew".into(),
-    })?;
-    Ok(KeyPairSecret::from_bytes(Zeroizing::new(key)))
+    })
+}
+
+/// The same as key pairs, the newest first.
+pub(crate) fn push_keys(dir: &Path, ring: &KeyRing) -> Result<Vec<KeyPairSecret>, Error> {
+    let pair = |(_, bytes): (u32, &[u8])| {
+        let key = <[u8; 32]>::try_from(bytes).map_err(|_| Error::BadFile {
+            path: dir.join(PUSH_KEY),
+            why: "it does not have 32 bytes; restore it from a backup, or install anew".into(),
+        })?;
+        Ok(KeyPairSecret::from_bytes(Zeroizing::new(key)))
+    };
+    ring.newest_first().map(pair).collect()
 }
 
 #[cfg(test)]

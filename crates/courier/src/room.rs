@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use model::{Clock, SteadyClock, SystemClock, TimeMs};
+use model::{Clock, KeyName, SteadyClock, SystemClock, TimeMs};
 use rpc::control::{ControlEnd, RoomEvent, ToSupervisor};
 use rpc::pair::{LARGEST_MESSAGE_BYTES, PeerIncoming};
 use rpc::proto::courier_server::{Courier, CourierServer};
@@ -26,7 +26,7 @@ use crate::alarms::Alarms;
 use crate::apns::{Apns, Sent};
 use crate::identity::{Identities, Identity};
 use crate::opening::{Opened, Opening};
-use crate::{Config, Error, keys};
+use crate::{Config, Error};
 
 /// How long a stop waits for pushes under way; Apple answers within a second.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -71,7 +71,7 @@ pub async fn run_with_clock(
         clock,
         acme,
         alarms: alarms.clone(),
-        opening: Mutex::new(Opening::new(keys::read_key(&config.data_dir)?)),
+        opening: Mutex::new(Opening::new(&config.data_dir)?),
         identities: Mutex::new(Identities::new(&config)),
         apns: Apns::new(config.endpoint()?, config.expiration_days, config.at_once),
         accepted: AtomicU64::new(0),
@@ -79,6 +79,7 @@ pub async fn run_with_clock(
         last_error: Mutex::new(String::new()),
     }));
     room.0.look_at_certificate();
+    room.0.follow_statement();
 
     let (pairs, incoming) = PeerIncoming::new();
     let service = CourierServer::new(room.clone()).max_decoding_message_size(LARGEST_MESSAGE_BYTES);
@@ -105,6 +106,16 @@ pub async fn run_with_clock(
                     tasks.spawn(alarms.clone().receive(end));
                 }
                 Some(RoomEvent::Peer(name, _)) => tracing::warn!(room = %name, "the courier has no such neighbour"),
+                Some(RoomEvent::MakeKey(KeyName::Push, number)) => match hold(&room.0.opening).make(number) {
+                    Ok(public) => {
+                        let made = rpc::control::key_made(KeyName::Push, number, &public.0);
+                        let _ = control.send(&made, &[]);
+                    }
+                    Err(error) => tracing::error!(%error, "a push key can't be made; it is asked for again"),
+                },
+                Some(RoomEvent::MakeKey(key, _) | RoomEvent::KeyMade(key, ..)) => {
+                    tracing::warn!(key = key.name(), "that key is not the courier's to make");
+                }
                 Some(RoomEvent::Listener(..)) => tracing::warn!("the courier takes no listener"),
                 Some(RoomEvent::Stop) | None => break,
             },
@@ -193,6 +204,13 @@ impl Inside {
             Some(identity) => Ok(identity),
             None if identities.is_configured() => Err(Came::later("CertificateUnusable")),
             None => Err(Came::now(PushResult::NotConfigured, "NoCertificate")),
+        }
+    }
+
+    /// Older keys go once a statement says that nothing is under them.
+    fn follow_statement(&self) {
+        if let Some(statement) = self.trust.current(self.clock.now_ms()) {
+            hold(&self.opening).follow(&statement);
         }
     }
 
@@ -288,7 +306,20 @@ impl Courier for Room {
     }
 
     async fn believe(&self, request: Request<proto::Statement>) -> Result<Response<proto::Believed>, Status> {
-        Ok(Response::new(self.0.trust.believe(request.get_ref(), &*self.0.clock)))
+        let believed = self.0.trust.believe(request.get_ref(), &*self.0.clock);
+        self.0.follow_statement();
+        Ok(Response::new(believed))
+    }
+
+    async fn reseal(
+        &self,
+        request: Request<proto::ResealRequest>,
+    ) -> Result<Response<proto::ResealAnswer>, Status> {
+        let now_ms = self.0.clock.now_ms();
+        let statement = self.0.trust.current(now_ms);
+        let statement = statement.ok_or_else(|| Status::unavailable("no key statement is in force"))?;
+        let answer = hold(&self.0.opening).reseal(request.into_inner(), &statement, now_ms);
+        Ok(Response::new(answer))
     }
 
     async fn health(&self, _: Request<CourierHealthRequest>) -> Result<Response<CourierHealth>, Status> {

@@ -3,9 +3,7 @@
 // Tests may fail loudly; clippy knows as tests only what stands under #[test].
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
-use std::io::Read;
 use std::net::SocketAddr;
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +11,14 @@ use std::time::Duration;
 use aws_lc_rs::rand::SystemRandom;
 use courier::Config;
 use model::clock::{DAY_MS, HandClock};
-use model::{Clock, Compartment, Digest, EnrolmentId, SystemClock};
+use model::{Clock, Compartment, Digest, EnrolmentId, KeyName, SystemClock};
 use order::{Ed25519Secret, KeyStatement, SignedStatement, X25519Public};
-use rpc::control::{RoomEvent, ToSupervisor};
+use rpc::control::{ControlEnd, RoomEvent, ToSupervisor};
 use rpc::install::Installed;
 use rpc::proto::courier_client::CourierClient;
 use rpc::proto::{
-    CourierHealth, CourierHealthRequest, PushOutcome, PushRequest, PushResult, PushTarget, Statement,
+    CourierHealth, CourierHealthRequest, PhoneRow, PushOutcome, PushRequest, PushResult, PushTarget, ResealRequest,
+    Statement,
 };
 use seal::{CompartmentPublic, KeyPairSecret, PublicKey, Sealer};
 use testkit::apns::Server;
@@ -44,7 +43,18 @@ struct House {
     config: Config,
 }
 
+/// Where what the room says is read.
+struct Supervisor(Arc<ControlEnd>);
+
+impl Supervisor {
+    async fn hears(&self) -> ToSupervisor {
+        let end = self.0.clone();
+        tokio::task::spawn_blocking(move || end.receive().unwrap().unwrap().0).await.unwrap()
+    }
+}
+
 struct Running {
+    supervisor: Supervisor,
     events: UnboundedSender<RoomEvent>,
     room: JoinHandle<Result<(), courier::Error>>,
     core: CourierClient<Channel>,
@@ -76,6 +86,16 @@ impl House {
     }
 
     fn statement(&self, epoch: u32, reader: &KeyPairSecret) -> Vec<u8> {
+        self.statement_of(epoch, reader, self.push_key, None)
+    }
+
+    fn statement_of(
+        &self,
+        epoch: u32,
+        reader: &KeyPairSecret,
+        push_key: [u8; 32],
+        older_needed: Option<Vec<KeyName>>,
+    ) -> Vec<u8> {
         let statement = KeyStatement {
             version: 1,
             epoch,
@@ -84,11 +104,12 @@ impl House {
             warrant_key: vec![1; 32],
             order_key: X25519Public([2; 32]),
             delivery_key: X25519Public([3; 32]),
-            compartments: vec![(Compartment::Push, X25519Public(self.push_key))],
+            compartments: vec![(Compartment::Push, X25519Public(push_key))],
             reader_key: X25519Public(reader.public().0),
             vault_sender_key: X25519Public([6; 32]),
             ca_fingerprint: Digest([7; 32]),
             ra_fingerprint: Digest([8; 32]),
+            older_needed,
         };
         order::encode(&SignedStatement::sign(&statement, &self.root))
     }
@@ -116,13 +137,9 @@ impl House {
         let clock: Arc<dyn Clock> = self.clock.clone();
         let room = tokio::spawn(courier::run_with_clock(config, control, seen, clock));
         let core = core_of(&events);
-        let said = tokio::task::spawn_blocking(move || {
-            let mut packet = [0; 4096];
-            let bytes = UnixStream::from(supervisor).read(&mut packet).unwrap();
-            serde_json::from_slice::<ToSupervisor>(&packet[..bytes]).unwrap()
-        });
-        assert_eq!(said.await.unwrap(), ToSupervisor::Ready);
-        Running { events, room, core }
+        let supervisor = Supervisor(Arc::new(ControlEnd::of(supervisor)));
+        assert_eq!(supervisor.hears().await, ToSupervisor::Ready);
+        Running { events, room, core, supervisor }
     }
 
     fn sealed(
@@ -515,4 +532,85 @@ async fn a_push_under_way_is_finished_before_the_room_stops() {
     let outcome = pushing.await.unwrap().unwrap().into_inner().outcomes.remove(0);
     assert_eq!(outcome.result(), PushResult::Accepted);
     assert_eq!(apns.counts().accepted, 1);
+}
+
+/// The rows of a target as core keeps them.
+fn rows(target: &PushTarget) -> Vec<PhoneRow> {
+    let row = |row: &Option<rpc::proto::SealedRow>| PhoneRow { enrolment: target.enrolment.clone(), row: row.clone() };
+    vec![row(&target.token), row(&target.magic)]
+}
+
+#[tokio::test]
+async fn tokens_are_sealed_again_to_a_new_push_key_and_then_the_older_one_is_gone() {
+    let apns = Server::start(loopback()).await.unwrap();
+    let house = House::new().for_apns(&apns);
+    let file = house.config.data_dir.join("push.key");
+    let first = std::fs::read(&file).unwrap();
+    let target = house.target(&TOKEN, "magic");
+    let mut courier = house.start().await;
+    courier.until(|h| h.configured && h.last_error.is_empty()).await;
+    // Asked twice, and once more after a restart, it is the same key.
+    let mut made = Vec::new();
+    for _ in 0..2 {
+        courier.events.send(RoomEvent::MakeKey(KeyName::Push, 2)).unwrap();
+        made.push(courier.supervisor.hears().await);
+    }
+    courier.stop().await;
+    let mut courier = house.start().await;
+    courier.events.send(RoomEvent::MakeKey(KeyName::Push, 2)).unwrap();
+    made.push(courier.supervisor.hears().await);
+    assert!(made.iter().all(|m| *m == made[0]), "{made:?}");
+    let ToSupervisor::KeyMade { public, number: 2, .. } = made.remove(0) else { panic!("no key") };
+    let public: [u8; 32] = public.try_into().unwrap();
+    assert_ne!(public, house.push_key);
+    // It is not stated yet: everything is as it was, and nothing is sealed again.
+    let answer = courier.core.reseal(ResealRequest { rows: rows(&target) }).await.unwrap().into_inner();
+    assert_eq!((answer.rows.len(), answer.lost.len()), (0, 0));
+    let needed = Some(vec![KeyName::Push]);
+    let signed = house.statement_of(3, &house.reader, public, needed);
+    assert_eq!(courier.core.believe(Statement { signed }).await.unwrap().into_inner().epoch, 3);
+    assert_eq!(courier.push_one(target.clone()).await.result(), PushResult::Accepted, "the older key serves");
+    let forged = house.sealed(&KeyPairSecret::generate(&SystemRandom::new()).unwrap(), 1, PHONE, b"x", "y");
+    let asked = ResealRequest { rows: [rows(&target), rows(&forged)].concat() };
+    let answer = courier.core.reseal(asked).await.unwrap().into_inner();
+    assert_eq!(answer.lost, [2, 3], "what the reader did not seal");
+    let again: Vec<_> = answer.rows.into_iter().map(|r| r.row).collect();
+    let again = PushTarget { enrolment: target.enrolment.clone(), token: again[0].clone(), magic: again[1].clone() };
+    assert_ne!(again.token, target.token);
+    let twice = ResealRequest { rows: rows(&again) };
+    assert_eq!(courier.core.reseal(twice).await.unwrap().into_inner().rows.len(), 0);
+    assert_eq!(courier.push_one(again.clone()).await.result(), PushResult::Accepted);
+    assert!(std::fs::read(&file).unwrap().windows(32).any(|w| w == first));
+    let signed = house.statement_of(3, &house.reader, public, None);
+    courier.core.believe(Statement { signed }).await.unwrap();
+    assert!(!std::fs::read(&file).unwrap().windows(32).any(|w| w == first));
+    assert_eq!(courier.push_one(again.clone()).await.result(), PushResult::Accepted);
+    assert_eq!(courier.push_one(target).await.result(), PushResult::Unreadable);
+    courier.stop().await;
+    let mut courier = house.start().await;
+    courier.until(|h| h.configured).await;
+    assert_eq!(courier.push_one(again).await.result(), PushResult::Accepted, "over a restart too");
+    courier.stop().await;
+}
+
+#[tokio::test]
+async fn what_the_courier_could_not_destroy_before_it_was_killed_is_destroyed_at_its_next_start() {
+    let house = House::new();
+    let file = house.config.data_dir.join("push.key");
+    let first = std::fs::read(&file).unwrap();
+    let mut courier = house.start().await;
+    courier.events.send(RoomEvent::MakeKey(KeyName::Push, 2)).unwrap();
+    let ToSupervisor::KeyMade { public, .. } = courier.supervisor.hears().await else { panic!("no key") };
+    let public: [u8; 32] = public.try_into().unwrap();
+    let both = std::fs::read(&file).unwrap();
+    // The statement is kept, the keys are as they were: killed between the two.
+    let signed = house.statement_of(3, &house.reader, public, None);
+    courier.core.believe(Statement { signed }).await.unwrap();
+    courier.stop().await;
+    std::fs::write(&file, &both).unwrap();
+    let mut courier = house.start().await;
+    courier.health().await;
+    courier.stop().await;
+    let after = std::fs::read(&file).unwrap();
+    assert!(!after.windows(32).any(|w| w == first) && after.len() < both.len());
 }

@@ -7,7 +7,9 @@ use order::{
     TrustedStatement, Warrant, WarrantError, WarrantedAnswer,
 };
 use rpc::proto::{CoreReply, Warranted, core_reply};
-use seal::{KeyPairSecret, to};
+use seal::KeyPairSecret;
+
+use crate::delivery;
 
 /// An answer that may go to a phone. There is no other way to make one than the functions here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +86,8 @@ pub(crate) struct Check<'a> {
     /// other request.
     pub(crate) endpoint: Option<Digest>,
     pub(crate) statement: Option<&'a TrustedStatement>,
-    pub(crate) delivery: &'a KeyPairSecret,
+    /// The newest first.
+    pub(crate) delivery: &'a [KeyPairSecret],
     pub(crate) now_ms: TimeMs,
 }
 
@@ -141,8 +144,8 @@ fn declaration(w: Warranted, check: &Check<'_>) -> Result<Outgoing, NotLetOut> {
     let body = if w.sealed {
         let claimed = signed.claimed().map_err(DeclarationsError::from)?;
         let digest = claimed.answer(&endpoint).ok_or(DeclarationsError::OtherEndpoint)?.digest;
-        let opened = to::open(check.delivery, to::INFO_DELIVERY, digest.as_bytes(), &w.body);
-        Bytes::from(opened.map_err(|_| NotLetOut::Sealed)?.to_vec())
+        let opened = delivery::open(check.delivery, &digest, &w.body);
+        Bytes::from(opened.ok_or(NotLetOut::Sealed)?.to_vec())
     } else {
         w.body
     };
@@ -160,8 +163,8 @@ fn warranted(w: Warranted, check: &Check<'_>) -> Result<Outgoing, NotLetOut> {
     let signed: SignedWarrant = order::decode(&w.warrant).map_err(WarrantError::from)?;
     let claimed: Warrant = order::decode(&signed.warrant).map_err(WarrantError::from)?;
     let body = if w.sealed {
-        let opened = to::open(check.delivery, to::INFO_DELIVERY, claimed.digest.as_bytes(), &w.body);
-        Bytes::from(opened.map_err(|_| NotLetOut::Sealed)?.to_vec())
+        let opened = delivery::open(check.delivery, &claimed.digest, &w.body);
+        Bytes::from(opened.ok_or(NotLetOut::Sealed)?.to_vec())
     } else {
         w.body
     };

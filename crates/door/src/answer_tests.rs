@@ -1,6 +1,7 @@
 //! A core that lies: every kind of forgery, handed to the door's last check.
 
 use super::*;
+use seal::to;
 use aws_lc_rs::rand::SystemRandom;
 use model::{Compartment, Digest, EnrolmentId, LinkHash};
 use order::{Ed25519Secret, KeyStatement, SignedStatement, X25519Public, encode, sha256};
@@ -33,6 +34,7 @@ fn house() -> House {
         vault_sender_key: X25519Public([0; 32]),
         ca_fingerprint: Digest([0; 32]),
         ra_fingerprint: Digest([0; 32]),
+        older_needed: None,
     };
     let statement = SignedStatement::sign(&statement, &root).verify(&root.public(), 1, 0).unwrap();
     House { vault, statement, delivery }
@@ -79,7 +81,7 @@ fn ask_at(
     reply: CoreReply,
 ) -> Result<Outgoing, NotLetOut> {
     let statement = Some(&house.statement);
-    check(reply, &Check { subject, endpoint, statement, delivery: &house.delivery, now_ms })
+    check(reply, &Check { subject, endpoint, statement, delivery: std::slice::from_ref(&house.delivery), now_ms })
 }
 
 fn ask_phone(house: &House, w: Warranted) -> Result<Outgoing, NotLetOut> {
@@ -183,7 +185,7 @@ fn without_a_key_statement_nothing_warranted_leaves() {
     let reply =
         CoreReply { call: 1, answer: Some(core_reply::Answer::Warranted(answer(&warrant(), &h.vault))) };
     let subject = Subject::Enrolment(PHONE);
-    let c = Check { subject, endpoint: None, statement: None, delivery: &h.delivery, now_ms: 1 };
+    let c = Check { subject, endpoint: None, statement: None, delivery: std::slice::from_ref(&h.delivery), now_ms: 1 };
     assert_eq!(check(reply, &c), Err(NotLetOut::NoStatement));
 }
 

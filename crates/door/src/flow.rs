@@ -13,7 +13,6 @@ use rpc::proto::{
     CoreReply, CoreRequest, DeviceBody, ReadReply, ReadRequest, ScepAnswer, ScepOperation, ScepQuery,
     core_reply, core_request, read_reply, read_request,
 };
-use seal::KeyPairSecret;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::answer::{Check, NotLetOut, Outgoing, OutgoingKind, check};
@@ -25,7 +24,6 @@ use crate::walls::Walls;
 /// What serving a request needs.
 pub(crate) struct Flow {
     pub(crate) walls: Arc<Walls>,
-    pub(crate) delivery: KeyPairSecret,
     pub(crate) largest_body_bytes: usize,
     pub(crate) body_timeout: Duration,
     pub(crate) room: Places,
@@ -226,7 +224,8 @@ impl Flow {
         let now_ms = self.walls.clock.now_ms();
         let statement = self.walls.trust.current(now_ms);
         let statement = statement.as_deref();
-        let against = Check { subject, endpoint, statement, delivery: &self.delivery, now_ms };
+        let delivery = self.walls.delivery.keys();
+        let against = Check { subject, endpoint, statement, delivery: &delivery, now_ms };
         match check(reply, &against) {
             Ok(out) => out,
             Err(NotLetOut::Unlisted) => self.unlisted(),

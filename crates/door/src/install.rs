@@ -13,6 +13,7 @@ use seal::KeyPairSecret;
 use zeroize::Zeroizing;
 
 use crate::Error;
+use crate::delivery::Delivery;
 
 pub(crate) const TLS_KEY: &str = "tls.key.der";
 pub(crate) const TLS_CERTIFICATE: &str = "tls.cert.der";
@@ -40,7 +41,7 @@ pub fn prepare(dir: &Path) -> Result<DoorPublic, Error> {
     let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &pkcs8)
         .map_err(|_| Error::files("TLS key", &dir.join(TLS_KEY), "it is no P-256 key"))?;
     let spki = pair.public_key().as_der().map_err(|_| Error::Tls("the key has no public half".into()))?;
-    Ok(DoorPublic { tls_spki: spki.as_ref().to_vec(), delivery_key: delivery_key(dir)?.public().0 })
+    Ok(DoorPublic { tls_spki: spki.as_ref().to_vec(), delivery_key: Delivery::open(dir)?.keys().first().map(|k| k.public().0).unwrap_or_default() })
 }
 
 /// Pins the root key and keeps the certificates that the vault made.
@@ -74,13 +75,4 @@ pub(crate) fn read(dir: &Path, name: &'static str) -> Result<Zeroizing<Vec<u8>>,
         false => fs::read(&path).map(Zeroizing::new),
     };
     found.map_err(|e| Error::files(name, &path, e))
-}
-
-pub(crate) fn delivery_key(dir: &Path) -> Result<KeyPairSecret, Error> {
-    let bytes = read(dir, DELIVERY_KEY)?;
-    let secret: [u8; 32] = bytes
-        .as_slice()
-        .try_into()
-        .map_err(|_| Error::files("delivery key", &dir.join(DELIVERY_KEY), "it is not 32 bytes"))?;
-    Ok(KeyPairSecret::from_bytes(Zeroizing::new(secret)))
 }

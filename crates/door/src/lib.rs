@@ -15,6 +15,7 @@ mod arrivals;
 mod back_up;
 mod connection;
 mod counters;
+mod delivery;
 mod error;
 mod flow;
 mod install;

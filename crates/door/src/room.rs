@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{SteadyClock, SystemClock};
+use model::{Clock, KeyName, SteadyClock, SystemClock};
 use rpc::control::{ControlEnd, RoomEvent, ToSupervisor};
 use rpc::pair;
 use rpc::proto::door_server::DoorServer;
@@ -18,8 +18,8 @@ use crate::Error;
 use crate::acme::{Acme, AcmeConfig, Shown, serve_http01};
 use crate::connection::{Ends, Entrance, Limits, accept};
 use crate::counters::Counters;
+use crate::delivery::Delivery;
 use crate::flow::{Flow, Places};
-use crate::install::delivery_key;
 use crate::own;
 use crate::proxy::Network;
 use crate::served::{self, PemFiles};
@@ -94,7 +94,11 @@ pub async fn run(
         }
         TlsEnds::LoadBalancer { ca: None } => Ends::Behind(None),
     };
-    let walls = Walls::new(trust, clock, Duration::from_secs(10), served.clone(), acme);
+    let delivery = Delivery::open(&config.data_dir)?;
+    if let Some(statement) = trust.current(clock.now_ms()) {
+        delivery.follow(&statement);
+    }
+    let walls = Walls::new(trust, delivery, clock, Duration::from_secs(10), served.clone(), acme);
     let renewing = match PemFiles::of(&config) {
         Some(files) => {
             let period = Duration::from_millis(config.tls_reload_ms);
@@ -106,7 +110,6 @@ pub async fn run(
     };
     let flow = Arc::new(Flow {
         walls: walls.clone(),
-        delivery: delivery_key(&config.data_dir)?,
         largest_body_bytes: config.largest_body_bytes,
         body_timeout: Duration::from_millis(config.body_timeout_ms),
         room: Places::default(),
@@ -152,6 +155,16 @@ pub async fn run(
                 accepting.push(tokio::spawn(task));
             }
             Some(RoomEvent::Alarms(_)) => tracing::warn!("the pipe for alarms is not the door's"),
+            Some(RoomEvent::MakeKey(KeyName::Delivery, number)) => match walls.delivery.make(number) {
+                Ok(public) => {
+                    let made = rpc::control::key_made(KeyName::Delivery, number, &public.0);
+                    let _ = control.send(&made, &[]);
+                }
+                Err(e) => tracing::error!(error = %e, "a delivery key can't be made; it is asked for again"),
+            },
+            Some(RoomEvent::MakeKey(key, _) | RoomEvent::KeyMade(key, ..)) => {
+                tracing::warn!(key = key.name(), "that key is not the door's to make");
+            }
             Some(RoomEvent::Stop) | None => break,
         }
     }

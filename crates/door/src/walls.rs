@@ -12,7 +12,7 @@ use rpc::proto::door_server::Door;
 use rpc::proto::reader_client::ReaderClient;
 use rpc::proto::{
     AcmeAnswer, AcmeAsk, Believed, CoreReply, CoreRequest, Counter, CountersReply, CountersRequest,
-    ReadReply, ReadRequest, Statement,
+    DeliveryResealAnswer, DeliveryResealRequest, ReadReply, ReadRequest, Statement,
 };
 use rpc::trust::Trust;
 use tokio::sync::mpsc;
@@ -22,6 +22,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::acme::Acme;
 use crate::counters::Counters;
+use crate::delivery::Delivery;
 use crate::served::Served;
 
 /// How many calls wait on a stream before callers have to.
@@ -33,6 +34,7 @@ pub(crate) struct Walls {
     pub(crate) core: CallStream<CoreRequest, CoreReply>,
     pub(crate) reader_slot: PeerSlot,
     pub(crate) trust: Trust,
+    pub(crate) delivery: Delivery,
     /// By which warrants and statements run out: setting the host's clock back prolongs none.
     pub(crate) clock: SteadyClock<SystemClock>,
     pub(crate) counters: Counters,
@@ -44,6 +46,7 @@ pub(crate) struct Walls {
 impl Walls {
     pub(crate) fn new(
         trust: Trust,
+        delivery: Delivery,
         clock: SteadyClock<SystemClock>,
         patience: Duration,
         served: Arc<Served>,
@@ -54,6 +57,7 @@ impl Walls {
             core: CallStream::new(patience),
             reader_slot: PeerSlot::default(),
             trust,
+            delivery,
             clock,
             counters: Counters::default(),
             served,
@@ -109,6 +113,9 @@ impl Walls {
         if !believed.refused.is_empty() {
             return believed;
         }
+        if let Some(statement) = self.trust.current(self.clock.now_ms()) {
+            self.delivery.follow(&statement);
+        }
         let held = self.statement.lock();
         *held.unwrap_or_else(std::sync::PoisonError::into_inner) = Some(statement.clone());
         // A reader that is away is told when it is back.
@@ -158,6 +165,18 @@ impl Door for DoorService {
         let step = move || Acme::take(walls.acme.as_ref(), request.into_inner(), SystemClock.now_ms());
         let done = tokio::task::spawn_blocking(step).await;
         done.map(Response::new).map_err(|_| Status::internal("the step was not taken"))
+    }
+
+    async fn reseal(
+        &self,
+        request: Request<DeliveryResealRequest>,
+    ) -> Result<Response<DeliveryResealAnswer>, Status> {
+        let walls = self.0.clone();
+        let statement = walls.trust.current(walls.clock.now_ms());
+        let statement = statement.ok_or_else(|| Status::unavailable("no key statement is in force"))?;
+        let seal = move || walls.delivery.reseal(request.get_ref(), &statement);
+        let done = tokio::task::spawn_blocking(seal).await;
+        done.map(Response::new).map_err(|_| Status::internal("nothing was sealed"))
     }
 
     async fn counters(&self, _: Request<CountersRequest>) -> Result<Response<CountersReply>, Status> {

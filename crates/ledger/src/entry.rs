@@ -305,6 +305,23 @@ pub enum Body {
         #[n(1)]
         sealed: Opaque,
     },
+    /// A room made a key of its own anew, as an order said, and its public half came by the supervisor: from here on
+    /// the vault states it.
+    #[n(58)]
+    RoomKeyTaken {
+        /// Which.
+        #[n(0)]
+        key: KeyName,
+        /// Of the order: the epoch that it began.
+        #[n(1)]
+        number: u32,
+        /// The epoch that begins with it.
+        #[n(2)]
+        epoch: u32,
+        /// The public half.
+        #[n(3)]
+        public: Opaque,
+    },
 
     /// Core's word: a phone's `Authenticate`.
     #[n(32)]
@@ -384,6 +401,7 @@ impl Body {
             | Self::Resealed { .. }
             | Self::KeysDestroyed { .. }
             | Self::ServiceTokenResealed { .. }
+            | Self::RoomKeyTaken { .. }
             | Self::Restored { .. } => Witness::Vault,
             Self::Authenticated { .. }
             | Self::TokenUpdated { .. }

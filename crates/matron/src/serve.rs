@@ -5,6 +5,7 @@ mod backups;
 pub(crate) mod drilled;
 mod ending;
 mod first_start;
+mod room_keys;
 mod systemd;
 mod token;
 mod users;
@@ -101,6 +102,8 @@ struct Supervisor {
     backup: Option<backups::UnderWay>,
     /// Empty but in a drill.
     taken: HashMap<Room, drilled::Taken>,
+    /// What the vault said last of keys that rooms are to make.
+    wanted: room_keys::Wanted,
     /// In a drill deaths are meant.
     quiet: bool,
     events: mpsc::UnboundedSender<Event>,
@@ -327,6 +330,7 @@ async fn supervise(
         journal: systemd::to_journal(),
         backup: None,
         taken: HashMap::new(),
+        wanted: room_keys::Wanted::default(),
         quiet: drill.is_some(),
         events: tx,
     };
@@ -349,6 +353,7 @@ async fn supervise(
             _ = ping.tick() => {
                 supervisor.ping();
                 supervisor.look_for_a_backup_request();
+                supervisor.ask_for_keys();
             }
             () = tick(&mut sign_of_life) => systemd::alive(),
             _ = terminate.recv() => break,
@@ -471,12 +476,17 @@ impl Supervisor {
         (answered_ms, may_say): (Arc<AtomicU64>, Arc<AtomicUsize>),
     ) -> Result<()> {
         let (control, events) = (control.try_clone()?, self.events.clone());
+        let wanted = (room == Room::Vault).then(|| self.wanted.clone());
         std::thread::Builder::new().name(format!("from {}", room.name())).spawn(move || {
             let mut said = 0;
             while said < may_say.load(Ordering::Relaxed) {
                 match control.receive::<ToSupervisor>() {
                     Ok(Some((ToSupervisor::Alive, _))) => {
                         answered_ms.store(since(started), Ordering::Relaxed)
+                    }
+                    // The newest word alone counts, so it is no use to say much.
+                    Ok(Some((ToSupervisor::KeysWanted { keys }, _))) if wanted.is_some() => {
+                        wanted.iter().for_each(|w| w.put(&keys));
                     }
                     Ok(Some((other, _))) => {
                         said += 1;
@@ -523,7 +533,12 @@ impl Supervisor {
                     systemd::status("all five rooms are up");
                 }
             }
-            Event::Said(_, _, ToSupervisor::Alive) => {}
+            Event::Said(_, _, ToSupervisor::Alive | ToSupervisor::KeysWanted { .. }) => {}
+            Event::Said(room, generation, ToSupervisor::KeyMade { key, number, public }) => {
+                if self.living.get(&room).is_some_and(|l| l.generation == generation) {
+                    self.key_made(room, key, number, public);
+                }
+            }
             Event::Said(room, generation, said @ ToSupervisor::BackedUp { .. }) => {
                 if self.living.get(&room).is_some_and(|l| l.generation == generation) {
                     self.part_said(room, said);
@@ -693,6 +708,7 @@ mod tests {
             journal: false,
             backup: None,
             taken: HashMap::new(),
+            wanted: room_keys::Wanted::default(),
             quiet: false,
             events: tx.clone(),
         };

@@ -7,7 +7,8 @@ use crate::Compartment;
 use crate::duty::named;
 
 named!(
-    /// A key that the vault holds and rotates. Closed: numbers are never reused.
+    /// A key that an order rotates: the vault's, or one that another room makes for itself and the vault states.
+    /// Closed: numbers are never reused.
     KeyName {
         /// Opens names, emails, user ids.
         Identity = 1, "identity";
@@ -15,6 +16,8 @@ named!(
         Contact = 2, "contact";
         /// Opens hardware ids.
         Hardware = 3, "hardware";
+        /// Opens push tokens; the courier makes it.
+        Push = 4, "push";
         /// Opens unlock and bootstrap tokens, PINs, bypass codes.
         Escrow = 5, "escrow";
         /// Opens where a lost phone is.
@@ -34,6 +37,8 @@ named!(
         /// Invitations' links and challenges are derived from it. Rotated with a breach alone: what it made before
         /// is not found again.
         Links = 24, "links";
+        /// What goes to a phone and is secret is sealed to it; the door makes it.
+        Delivery = 25, "delivery";
     }
 );
 
@@ -45,11 +50,27 @@ impl KeyName {
             Self::Identity => Some(Compartment::Identity),
             Self::Contact => Some(Compartment::Contact),
             Self::Hardware => Some(Compartment::Hardware),
+            Self::Push => Some(Compartment::Push),
             Self::Escrow => Some(Compartment::Escrow),
             Self::Location => Some(Compartment::Location),
             Self::Secret => Some(Compartment::Secret),
             Self::Other => Some(Compartment::Other),
-            Self::Index | Self::Warrant | Self::Orders | Self::VaultSender | Self::Links => None,
+            Self::Index
+            | Self::Warrant
+            | Self::Orders
+            | Self::VaultSender
+            | Self::Links
+            | Self::Delivery => None,
+        }
+    }
+
+    /// The room that makes it for itself, by name; `None`: the vault.
+    #[must_use]
+    pub fn made_by(self) -> Option<&'static str> {
+        match self {
+            Self::Push => Some("courier"),
+            Self::Delivery => Some("door"),
+            _ => None,
         }
     }
 
@@ -60,6 +81,7 @@ impl KeyName {
             Self::Identity => 1,
             Self::Contact => 2,
             Self::Hardware => 3,
+            Self::Push => 4,
             Self::Escrow => 5,
             Self::Location => 6,
             Self::Secret => 7,
@@ -69,6 +91,7 @@ impl KeyName {
             Self::Orders => 22,
             Self::VaultSender => 23,
             Self::Links => 24,
+            Self::Delivery => 25,
         }
     }
 
@@ -78,7 +101,7 @@ impl KeyName {
         Self::ALL.iter().copied().find(|k| k.number() == number)
     }
 
-    /// The key that opens a compartment; *push* is the courier's.
+    /// The key that opens a compartment.
     #[must_use]
     pub fn of(compartment: Compartment) -> Option<Self> {
         Self::ALL.iter().copied().find(|k| k.compartment() == Some(compartment))
@@ -95,9 +118,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_compartment_but_push_has_a_key_of_its_own_name() {
+    fn every_compartment_has_a_key_of_its_own_name_and_push_is_the_couriers() {
         for c in Compartment::ALL {
-            assert_eq!(KeyName::of(c).map(KeyName::name), (c != Compartment::Push).then(|| c.name()));
+            let key = KeyName::of(c).unwrap();
+            assert_eq!(key.name(), c.name());
+            assert_eq!(key.made_by(), (c == Compartment::Push).then_some("courier"));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Which keys count today: the vault's root key says so, every day anew.
 
 use minicbor::{Decode, Encode};
-use model::{Compartment, Digest, TimeMs};
+use model::{Compartment, Digest, KeyName, TimeMs};
 
 use crate::{BytesError, Ed25519Secret, bytes, signature::ed25519_fits};
 
@@ -54,6 +54,18 @@ pub struct KeyStatement {
     /// SHA-256 of the RA certificate (DER).
     #[n(11)]
     pub ra_fingerprint: Digest,
+    /// Keys that another room made for itself and of which an older one is still needed; the older ones of the others
+    /// are destroyed. The first statements have none.
+    #[n(12)]
+    pub older_needed: Option<Vec<KeyName>>,
+}
+
+impl KeyStatement {
+    /// Whether a room keeps its older keys of this name.
+    #[must_use]
+    pub fn needs_older(&self, key: KeyName) -> bool {
+        self.older_needed.as_ref().is_some_and(|keys| keys.contains(&key))
+    }
 }
 
 /// A statement with the root key's signature.
@@ -168,6 +180,7 @@ mod tests {
             vault_sender_key: X25519Public([6; 32]),
             ca_fingerprint: Digest([7; 32]),
             ra_fingerprint: Digest([8; 32]),
+            older_needed: None,
         }
     }
 
@@ -182,5 +195,17 @@ mod tests {
         assert_eq!(s.verify(&root.public(), 1500, 4).unwrap_err(), StatementError::GoesBack);
         let first = KeyStatement { made_at_ms: TimeMs::MIN, ..statement(3) };
         assert!(SignedStatement::sign(&first, &root).verify(&root.public(), 1500, 3).is_ok());
+    }
+
+    #[test]
+    fn a_statement_of_before_there_were_older_keys_is_still_read() {
+        let root = Ed25519Secret::from_seed([1; 32]).unwrap();
+        let none = SignedStatement::sign(&statement(3), &root);
+        // Twelve fields, as releases before wrote them.
+        assert_eq!(none.statement.first(), Some(&0x8c));
+        assert!(!none.verify(&root.public(), 1500, 3).unwrap().needs_older(KeyName::Push));
+        let some = KeyStatement { older_needed: Some(vec![KeyName::Push]), ..statement(3) };
+        let some = SignedStatement::sign(&some, &root).verify(&root.public(), 1500, 3).unwrap();
+        assert!(some.needs_older(KeyName::Push) && !some.needs_older(KeyName::Delivery));
     }
 }

@@ -77,6 +77,9 @@ pub async fn run_with_clock(
                     }
                 }
                 Some(RoomEvent::Peer(name, _)) => tracing::warn!(room = %name, "the reader has no such neighbour"),
+                Some(RoomEvent::MakeKey(key, _) | RoomEvent::KeyMade(key, ..)) => {
+                    tracing::warn!(key = key.name(), "that key is not the reader's to make");
+                }
                 Some(RoomEvent::Listener(..)) => tracing::warn!("the reader takes no listener"),
                 Some(RoomEvent::Alarms(_)) => tracing::warn!("the pipe for alarms is not the reader's"),
                 Some(RoomEvent::Stop) | None => break,

@@ -11,6 +11,7 @@ use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
+use model::KeyName;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
@@ -50,6 +51,22 @@ pub enum ToRoom {
         /// `backup::Request`: to whom, and what is there already.
         request: serde_json::Value,
     },
+    /// Make a key of yours anew and answer with [`ToSupervisor::KeyMade`]. Asked again, the answer is the same.
+    MakeKey {
+        /// Which.
+        key: KeyName,
+        /// The order's, by which the vault knows the answer: the epoch that it began.
+        number: u32,
+    },
+    /// To the vault: what a room made.
+    KeyMade {
+        /// Which.
+        key: KeyName,
+        /// As it was asked.
+        number: u32,
+        /// The public half.
+        public: Vec<u8>,
+    },
     /// Finish what is under way, and exit.
     Stop,
 }
@@ -74,6 +91,27 @@ pub enum ToSupervisor {
         /// Why not; empty when it was.
         refused: String,
     },
+    /// The vault alone: these keys, with their numbers, are to be made by the rooms that hold them, and nothing else is.
+    /// Said at its start and at each change; the supervisor asks the rooms until it is said otherwise.
+    KeysWanted {
+        /// Which, and for which number.
+        keys: Vec<(KeyName, u32)>,
+    },
+    /// The answer to [`ToRoom::MakeKey`]: it is in the room's folder.
+    KeyMade {
+        /// Which.
+        key: KeyName,
+        /// As it was asked.
+        number: u32,
+        /// The public half.
+        public: Vec<u8>,
+    },
+}
+
+/// The answer to [`ToRoom::MakeKey`].
+#[must_use]
+pub fn key_made(key: KeyName, number: u32, public: &[u8]) -> ToSupervisor {
+    ToSupervisor::KeyMade { key, number, public: public.to_vec() }
 }
 
 /// One end of a control pair.
@@ -104,6 +142,12 @@ impl ControlEnd {
     /// When standard input is closed.
     pub fn from_stdin() -> io::Result<Self> {
         Ok(Self(io::stdin().as_fd().try_clone_to_owned()?))
+    }
+
+    /// An end whose descriptor is in hand: the other one of a [`pair`].
+    #[must_use]
+    pub fn of(end: OwnedFd) -> Self {
+        Self(end)
     }
 
     /// A second handle on the same end.
@@ -175,6 +219,10 @@ pub enum RoomEvent {
     Listener(String, TcpListener),
     /// The room's end of the pipe for alarms.
     Alarms(OwnedFd),
+    /// See [`ToRoom::MakeKey`].
+    MakeKey(KeyName, u32),
+    /// See [`ToRoom::KeyMade`].
+    KeyMade(KeyName, u32, Vec<u8>),
     /// Finish and exit.
     Stop,
 }
@@ -260,6 +308,8 @@ fn read_control(
             (ToRoom::Peer { room }, Some(fd)) => RoomEvent::Peer(room, UnixStream::from(fd)),
             (ToRoom::Listener { name }, Some(fd)) => RoomEvent::Listener(name, TcpListener::from(fd)),
             (ToRoom::Alarms, Some(end)) => RoomEvent::Alarms(end),
+            (ToRoom::MakeKey { key, number }, _) => RoomEvent::MakeKey(key, number),
+            (ToRoom::KeyMade { key, number, public }, _) => RoomEvent::KeyMade(key, number, public),
             (ToRoom::Stop, _) => RoomEvent::Stop,
             (ToRoom::BackUp { request }, Some(fd)) => {
                 let _ = backups.send((request, File::from(fd)));

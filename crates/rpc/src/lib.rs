@@ -14,6 +14,7 @@ pub mod control;
 mod convert;
 pub mod hsm;
 pub mod install;
+pub mod key_ring;
 pub mod pair;
 pub mod trust;
 

@@ -13,6 +13,7 @@
 mod app_request;
 mod certificate;
 mod declarations;
+mod deliveries;
 mod device;
 mod enrolment;
 mod error;
@@ -38,6 +39,7 @@ pub use certificate::{
     CertificateItem, CertificateState, NewCertificate, RenewalWindow, RenewedRecord, StandingRecord,
 };
 pub use declarations::{DeclarationState, DeclarationsKept, NewSet, SetItem, StatusError, WantedDeclaration};
+pub use deliveries::{DeliveryPlace, SealedDelivery};
 pub use device::{DeviceFilter, DeviceItem, DeviceSort};
 pub use enrolment::{EnrolmentRecord, EnrolmentState, Invitation, NewInvitation, PushState, Slot};
 pub use error::StoreError;

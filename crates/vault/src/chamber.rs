@@ -125,7 +125,12 @@ pub(crate) struct Chamber {
     /// The standing order whose cap was told of last, and in which hour.
     pub(crate) cap_told: Option<(model::OrderId, TimeMs)>,
     statement: Option<(TimeMs, SignedStatement)>,
+    /// Which keys rooms are to make, as far as it is durable.
+    awaited: watch::Sender<Awaited>,
 }
+
+/// Keys that rooms are to make, with their numbers.
+pub(crate) type Awaited = Vec<(model::KeyName, u32)>;
 
 type Release = Box<dyn FnOnce(bool) + Send>;
 type Job = Box<dyn FnOnce(&mut Chamber) -> Release + Send>;
@@ -136,6 +141,7 @@ pub(crate) struct Door {
     jobs: mpsc::Sender<Job>,
     pub(crate) durable: watch::Receiver<u64>,
     pub(crate) checkpoint: watch::Receiver<tree::Newest>,
+    pub(crate) awaited: watch::Receiver<Awaited>,
     pub(crate) reader: LedgerReader,
 }
 
@@ -192,6 +198,7 @@ impl Chamber {
         let (clock_ms, ticked_ms) = (clock.now_ms(), clock.passed_ms());
         let mut state = state;
         let now_ms = state.time_ms(clock_ms, clock_ms);
+        let (awaited, _) = watch::channel(state.rotations.awaited());
         if state.unconfirmed.is_some() {
             alarms.raise(alarm(AlarmKind::RestoredUnconfirmed, now_ms));
         }
@@ -222,6 +229,7 @@ impl Chamber {
             pending_alarms: Vec::new(),
             cap_told: None,
             statement: None,
+            awaited,
         })
     }
 
@@ -250,7 +258,7 @@ impl Chamber {
             self.erasing.push(*subject);
         }
         let effect = if let Body::OrderAccepted { effect, .. } = &body { Some(effect) } else { None };
-        self.keys_due |= matches!(body, Body::KeysDestroyed { .. })
+        self.keys_due |= matches!(body, Body::KeysDestroyed { .. } | Body::RoomKeyTaken { .. })
             || matches!(effect, Some(Effect::KeysRotated { .. } | Effect::BreachAssumed { .. }));
         self.pending.push((body, word));
         index
@@ -264,7 +272,7 @@ impl Chamber {
         {
             return s.clone();
         }
-        let s = match state_keys(&self.keys, self.now_ms) {
+        let s = match state_keys(&self.keys, &self.state.rotations, self.now_ms) {
             Ok(s) => s,
             Err(e) => {
                 // What is answered now does not leave, since the batch is not written.
@@ -373,8 +381,10 @@ impl Chamber {
             let dir = self.config.data_dir.clone();
             if self.keys.settle(&dir, &self.state.rotations, &self.rng)? {
                 (self.opener, self.sealer) = (self.keys.opener(), self.keys.sealer());
-                self.statement = None;
             }
+            // It says which older keys of the rooms are needed, too.
+            self.statement = None;
+            self.awaited.send_replace(self.state.rotations.awaited());
         }
         Ok(())
     }
@@ -416,6 +426,7 @@ pub(crate) fn start(mut chamber: Chamber) -> Result<(Door, oneshot::Receiver<Res
     let reader = chamber.ledger.reader();
     let (ended_tx, ended) = oneshot::channel();
     let (newest, checkpoint) = watch::channel(None);
+    let awaited = chamber.awaited.subscribe();
     let root = chamber.keys.root.again();
     if let (Some(mut publisher), Some(root)) = (chamber.publisher.take(), root) {
         // What was written between opening and now: nothing, but for who decides without this thread.
@@ -435,5 +446,5 @@ pub(crate) fn start(mut chamber: Chamber) -> Result<(Door, oneshot::Receiver<Res
             let _ = ended_tx.send(chamber.serve(waiting, &tx));
         })
         .map_err(|e| Error::Wall(e.to_string()))?;
-    Ok((Door { jobs, durable, checkpoint, reader }, ended))
+    Ok((Door { jobs, durable, checkpoint, awaited, reader }, ended))
 }

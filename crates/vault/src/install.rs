@@ -16,6 +16,7 @@ use crate::Error;
 use crate::derive::DeriveKey;
 use crate::keys::{KEY_FILE, KeyFile, Keys, ON_TOKEN, random};
 use crate::on_token::CaOnToken;
+use crate::rotation::Rotations;
 use crate::server::TLS_LIFE_MS;
 use crate::state::open_ledger;
 use crate::statement::state_keys;
@@ -56,7 +57,7 @@ pub fn prepare(dir: &Path, wants: &VaultWants, now_ms: TimeMs) -> Result<Install
 
     let token_seed = Zeroizing::new(random::<32>(&rng)?);
     let token_key = Ed25519Secret::from_seed(*token_seed).ok_or(Error::Making("the token".into()))?;
-    let statement = encode(&state_keys(&keys, now_ms)?);
+    let statement = encode(&state_keys(&keys, &Rotations::default(), now_ms)?);
     let root_key = public32(keys.root.public())?;
     let (mut ledger, _) = open_ledger(dir)?;
     append_first(&mut ledger, root_key, public32(token_key.public())?, keys.file.epoch, &statement, now_ms)?;

@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 use crate::Error;
 use crate::derive::DeriveKey;
 use crate::on_token::{CaOnToken, RootKey};
-use crate::rotation::Rotations;
+use crate::rotation::{Made, Rotations};
 
 pub(crate) const KEY_FILE: &str = "keys.cbor";
 /// The version of a key file since the first rotation.
@@ -205,9 +205,10 @@ impl Keys {
     /// nothing is left are gone. Whole or not at all, and again after a crash. Answers whether anything changed.
     pub(crate) fn settle(&mut self, dir: &Path, said: &Rotations, rng: &SystemRandom) -> Result<bool, Error> {
         let mut changed = false;
-        for (epoch, keys) in said.after(self.file.epoch) {
-            for key in keys {
-                self.make_anew(*key, epoch, rng)?;
+        for (epoch, made) in said.after(self.file.epoch) {
+            match made {
+                Made::Own(keys) => keys.iter().try_for_each(|key| self.make_anew(*key, epoch, rng))?,
+                Made::Room(key, public) => self.take(*key, public)?,
             }
             self.file.epoch = epoch;
             self.file.version = self.file.version.max(ROTATED);
@@ -224,6 +225,10 @@ impl Keys {
 
     fn make_anew(&mut self, key: KeyName, epoch: u32, rng: &SystemRandom) -> Result<(), Error> {
         let file = &mut self.file;
+        // A room's own comes later.
+        if key.made_by().is_some() {
+            return Ok(());
+        }
         if let Some(compartment) = key.compartment() {
             file.compartments.push(CompartmentSecret::generate(compartment, epoch, rng)?);
         }
@@ -246,6 +251,33 @@ impl Keys {
                 let before = std::mem::replace(&mut file.derive_key, DeriveKey(random(rng)?));
                 file.retired.get_or_insert_default().first_links.get_or_insert(before);
             }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Whether these bytes can be the public half of a room's new key.
+    pub(crate) fn fits(&self, key: KeyName, public: &[u8]) -> Result<(), &'static str> {
+        let stated = match key {
+            KeyName::Push => self.file.push_key,
+            KeyName::Delivery => self.file.delivery_key,
+            _ => return Err("it is the vault's own"),
+        };
+        match <[u8; 32]>::try_from(public) {
+            Ok(new) if new != stated.0 => Ok(()),
+            Ok(_) => Err("it is the one before"),
+            Err(_) => Err("it has not 32 bytes"),
+        }
+    }
+
+    /// States a room's new key from now on. It was looked at before the ledger had it.
+    fn take(&mut self, key: KeyName, public: &[u8]) -> Result<(), Error> {
+        let file = &mut self.file;
+        let new = <[u8; 32]>::try_from(public).map(PublicKey);
+        let new = new.map_err(|_| Error::Making(format!("the statement of the key '{}'", key.name())))?;
+        match key {
+            KeyName::Push => file.push_key = new,
+            KeyName::Delivery => file.delivery_key = new,
             _ => {}
         }
         Ok(())

@@ -71,21 +71,36 @@ pub async fn run(
     let (door, mut ended) = start(chamber)?;
     let tiles = ledger::TileFolder(dir.join(ledger::TREE_DIR));
     let (core, incoming) = pair::PeerIncoming::new();
-    let service = VaultServer::new(Room { door, tiles, alarms: alarms.clone() })
+    let room = Room { door, tiles, alarms: alarms.clone() };
+    let mut awaited = room.door.awaited.clone();
+    let chamber = room.door.clone();
+    let service = VaultServer::new(room)
         .max_decoding_message_size(pair::LARGEST_MESSAGE_BYTES)
         .max_encoding_message_size(pair::LARGEST_MESSAGE_BYTES);
     let mut serving = tokio::spawn(pair::server().add_service(service).serve_with_incoming(incoming));
     control.send(&ToSupervisor::Ready, &[]).map_err(|e| Error::Wall(e.to_string()))?;
+    awaited.mark_changed();
     let mut every_second = tokio::time::interval(Duration::from_secs(1));
     loop {
         tokio::select! {
             _ = every_second.tick() => alarms.tick(),
+            Ok(()) = awaited.changed() => {
+                let keys = awaited.borrow_and_update().clone();
+                if let Err(e) = control.send(&ToSupervisor::KeysWanted { keys }, &[]) {
+                    tracing::warn!(error = %e, "the supervisor could not be asked for rooms' new keys");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    awaited.mark_changed();
+                }
+            }
             event = events.recv() => match event {
                 Some(RoomEvent::Alarms(end)) => alarms.attach(AlarmWriter::new(end)),
                 Some(RoomEvent::Peer(room, pair)) if room == "core" => {
                     if let Err(e) = core.renew(pair) {
                         tracing::warn!(error = %e, "a pair with core could not be used");
                     }
+                }
+                Some(RoomEvent::KeyMade(key, number, public)) => {
+                    let _ = chamber.decide(move |c| c.room_key_made(key, number, public)).await;
                 }
                 Some(RoomEvent::Stop) | None => {
                     serving.abort();

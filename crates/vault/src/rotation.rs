@@ -37,11 +37,22 @@ pub(crate) struct Old {
     pub(crate) since_ms: TimeMs,
 }
 
+/// What was made anew with an epoch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Made {
+    /// The vault's own of these.
+    Own(Vec<KeyName>),
+    /// A room's, with its public half.
+    Room(KeyName, Vec<u8>),
+}
+
 /// What the ledger says of rotations.
 #[derive(Debug, Default)]
 pub(crate) struct Rotations {
-    /// Ascending.
-    done: Vec<(u32, Vec<KeyName>)>,
+    /// By epoch, ascending.
+    done: Vec<(u32, Made)>,
+    /// Rooms were asked for these, by orders that began this epoch.
+    awaited: BTreeMap<KeyName, u32>,
     made: BTreeMap<KeyName, (u32, TimeMs)>,
     old: BTreeMap<KeyName, Old>,
     /// How much was sealed again in this hour.
@@ -51,24 +62,52 @@ pub(crate) struct Rotations {
 
 impl Rotations {
     pub(crate) fn rotate(&mut self, keys: &[KeyName], epoch: u32, at_ms: TimeMs) {
-        self.done.push((epoch, keys.to_vec()));
-        let old = Old { before: epoch, since_ms: at_ms };
+        self.done.push((epoch, Made::Own(keys.to_vec())));
         for key in keys {
-            self.made.insert(*key, (epoch, at_ms));
-            match key {
-                // What the vault itself sealed is in every compartment.
-                KeyName::VaultSender => {
-                    for key in KeyName::ALL.iter().filter(|k| k.compartment().is_some()) {
-                        self.old.insert(*key, old);
-                    }
-                }
-                // They serve for what is made anew at once.
-                KeyName::Warrant | KeyName::Links => {}
-                _ => {
+            match key.made_by() {
+                Some(_) => drop(self.awaited.insert(*key, epoch)),
+                None => self.made_anew(*key, epoch, at_ms),
+            }
+        }
+    }
+
+    /// A room's key came that was ordered.
+    pub(crate) fn taken(&mut self, key: KeyName, number: u32, epoch: u32, public: &[u8], at_ms: TimeMs) {
+        self.done.push((epoch, Made::Room(key, public.to_vec())));
+        // Ordered again meanwhile, a newer one is still awaited.
+        if self.awaited.get(&key).is_some_and(|wanted| *wanted <= number) {
+            self.awaited.remove(&key);
+        }
+        self.made_anew(key, epoch, at_ms);
+    }
+
+    fn made_anew(&mut self, key: KeyName, epoch: u32, at_ms: TimeMs) {
+        self.made.insert(key, (epoch, at_ms));
+        let old = Old { before: epoch, since_ms: at_ms };
+        match key {
+            // What the vault itself sealed is in every compartment whose key it holds.
+            KeyName::VaultSender => {
+                let own = |k: &&KeyName| k.compartment().is_some() && k.made_by().is_none();
+                for key in KeyName::ALL.iter().filter(own) {
                     self.old.insert(*key, old);
                 }
             }
+            // They serve for what is made anew at once.
+            KeyName::Warrant | KeyName::Links => {}
+            _ => {
+                self.old.insert(key, old);
+            }
         }
+    }
+
+    /// The keys that rooms are to make, with their orders' epochs.
+    pub(crate) fn awaited(&self) -> Vec<(KeyName, u32)> {
+        self.awaited.iter().map(|(key, number)| (*key, *number)).collect()
+    }
+
+    /// Rooms' keys of which an older one is needed still.
+    pub(crate) fn older_needed(&self) -> Vec<KeyName> {
+        self.old.keys().copied().filter(|k| k.made_by().is_some()).collect()
     }
 
     pub(crate) fn destroyed(&mut self, keys: &[KeyName], before: u32) {
@@ -93,8 +132,8 @@ impl Rotations {
     }
 
     /// The rotations after that epoch.
-    pub(crate) fn after(&self, epoch: u32) -> impl Iterator<Item = (u32, &[KeyName])> {
-        self.done.iter().filter(move |(e, _)| *e > epoch).map(|(e, keys)| (*e, keys.as_slice()))
+    pub(crate) fn after(&self, epoch: u32) -> impl Iterator<Item = (u32, &Made)> {
+        self.done.iter().filter(move |(e, _)| *e > epoch).map(|(e, made)| (*e, made))
     }
 
     /// The epoch that began with the newest key of this name.
@@ -113,7 +152,7 @@ impl Rotations {
 
     /// Rows may still be under older keys or by an older sender.
     pub(crate) fn rows_wait(&self) -> bool {
-        self.old.keys().any(|k| k.compartment().is_some())
+        self.old.keys().any(|k| k.compartment().is_some() && k.made_by().is_none())
     }
 }
 
@@ -232,7 +271,9 @@ impl Chamber {
         }
         let mut answer = proto::ResealAnswer::default();
         for (at, (enrolment, row)) in (0u32..).zip(rows) {
-            let Some(old) = KeyName::of(row.compartment).and_then(|k| self.state.rotations.old(k)) else {
+            // Push tokens are the courier's to seal again.
+            let own = KeyName::of(row.compartment).filter(|k| k.made_by().is_none());
+            let Some(old) = own.and_then(|k| self.state.rotations.old(k)) else {
                 continue;
             };
             if seal::epoch_of(&row.wrapped_key).is_some_and(|epoch| epoch >= old.before) {
@@ -273,6 +314,20 @@ impl Chamber {
         );
         self.record(Body::KeysDestroyed { keys: vec![key], before });
         Ok(())
+    }
+
+    /// A room made a key that was ordered, as the supervisor says. Said again, or not asked for, it changes nothing.
+    pub(crate) fn room_key_made(&mut self, key: KeyName, number: u32, public: Vec<u8>) {
+        if !self.state.rotations.awaited().contains(&(key, number)) {
+            return;
+        }
+        if let Err(why) = self.keys.fits(key, &public) {
+            tracing::error!(key = key.name(), reason = why, "a room's new key is not taken");
+            return;
+        }
+        let epoch = self.next_epoch();
+        tracing::info!(key = key.name(), epoch, "a room's new key is taken");
+        self.record(Body::RoomKeyTaken { key, number, epoch, public: Opaque(public) });
     }
 
     /// What the vault does about its keys by itself: services' tokens are sealed again, and older keys of orders go
@@ -327,6 +382,7 @@ impl Chamber {
                 made_at_ms,
                 old_before: old.map_or(0, |o| o.before),
                 rotated_at_ms: old.map_or(0, |o| o.since_ms),
+                awaited: rotations.awaited.contains_key(name),
             }
         };
         let breach = self.state.breach.as_ref().map(|b| proto::BreachState {

@@ -396,6 +396,9 @@ impl State {
             }
             Body::Resealed { rows } => self.rotations.resealed(*rows, at_ms),
             Body::KeysDestroyed { keys, before } => self.rotations.destroyed(keys, *before),
+            Body::RoomKeyTaken { key, number, epoch, public } => {
+                self.rotations.taken(*key, *number, *epoch, &public.0, at_ms);
+            }
             Body::ServiceTokenResealed { service, sealed } => {
                 self.service_tokens.insert(service.clone(), sealed.clone());
             }

@@ -5,6 +5,7 @@ use order::{KeyStatement, SignedStatement, X25519Public, sha256};
 
 use crate::Error;
 use crate::keys::Keys;
+use crate::rotation::Rotations;
 
 /// A statement lives for two days and is renewed when one is left.
 pub(crate) const LIFE_MS: TimeMs = 2 * model::clock::DAY_MS;
@@ -13,7 +14,8 @@ pub(crate) const LIFE_MS: TimeMs = 2 * model::clock::DAY_MS;
 ///
 /// # Errors
 /// When the root key is on a token, which does not sign.
-pub(crate) fn state_keys(keys: &Keys, now_ms: TimeMs) -> Result<SignedStatement, Error> {
+pub(crate) fn state_keys(keys: &Keys, said: &Rotations, now_ms: TimeMs) -> Result<SignedStatement, Error> {
+    let older = said.older_needed();
     let mut compartments: Vec<_> =
         keys.compartment_publics().into_iter().map(|c| (c.compartment, X25519Public(c.key.0))).collect();
     compartments.push((Compartment::Push, X25519Public(keys.file.push_key.0)));
@@ -31,6 +33,7 @@ pub(crate) fn state_keys(keys: &Keys, now_ms: TimeMs) -> Result<SignedStatement,
         vault_sender_key: X25519Public(keys.file.sender_key.public().0),
         ca_fingerprint: sha256(&keys.file.ca_certificate),
         ra_fingerprint: sha256(&keys.file.ra_certificate),
+        older_needed: (!older.is_empty()).then_some(older),
     };
     SignedStatement::sign_with(&statement, |message| keys.root.sign(message))
 }

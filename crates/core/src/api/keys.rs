@@ -13,18 +13,20 @@ use super::problem::{Problem, ProblemBody};
 use crate::keys::{ask, name_of};
 use crate::room::Room;
 
-/// A key of the vault's.
+/// A key that an order makes anew.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Key {
     name: &'static str,
+    /// The room that holds it.
+    held_by: &'static str,
     /// Since which epoch it serves.
     epoch: u32,
     /// When it was made; absent: at the installation.
     made_at_ms: Option<i64>,
     /// `in_force`; `resealing`: rows or search entries are still under an older one; `kept`: an older one is kept until
-    /// what was sealed to it has run out.
+    /// what was sealed to it has run out; `awaited`: the room that holds it has not made the new one yet.
     state: &'static str,
-    /// How many rows or entries are left under older ones.
+    /// How many rows, entries or waiting bodies are left under older ones.
     left: u64,
 }
 
@@ -40,7 +42,7 @@ pub(crate) struct BreachLeft {
     signers: u64,
     /// People whose keys ended: they are added anew or removed.
     people_without_key: u64,
-    /// Rows and search entries under older keys.
+    /// Rows, search entries and what waits for phones under older keys.
     rows: u64,
     /// Door and reader go by the new keys.
     rooms_follow: bool,
@@ -74,13 +76,16 @@ pub(crate) async fn get_keys(
             (0, _) => 0,
             (_, Some(c)) => room.store.read(move |v| v.count_stale(c, before)).await?,
             (_, None) if name == KeyName::Index => room.store.read(|v| v.count_index_due()).await?,
+            (_, None) if name == KeyName::Delivery => room.deliveries_left.load(Ordering::Relaxed),
             _ => 0,
         };
         keys.push(Key {
             name: name.name(),
             epoch: state.epoch,
             made_at_ms: (state.made_at_ms != 0).then_some(state.made_at_ms),
+            held_by: name.made_by().unwrap_or("vault"),
             state: match (before, name) {
+                _ if state.awaited => "awaited",
                 (0, _) => "in_force",
                 (_, KeyName::Orders) => "kept",
                 _ => "resealing",

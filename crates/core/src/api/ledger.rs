@@ -195,6 +195,9 @@ fn summary(body: &Body) -> (&'static str, Value) {
         Body::ServiceTokenResealed { service, .. } => {
             ("service_token_resealed", json!({ "service": service }))
         }
+        Body::RoomKeyTaken { key, number, epoch, .. } => {
+            ("room_key_taken", json!({ "key": key, "order_epoch": number, "epoch": epoch }))
+        }
         Body::CertificateTaken { enrolment, certificate } => {
             ("certificate_taken", json!({ "enrolment": enrolment, "certificate": certificate }))
         }

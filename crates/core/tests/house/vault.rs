@@ -138,6 +138,7 @@ impl FakeVault {
             vault_sender_key: key(7),
             ca_fingerprint: Digest([8; 32]),
             ra_fingerprint: Digest([9; 32]),
+            older_needed: None,
         };
         order::encode(&SignedStatement::sign(&s, &super::root()))
     }

@@ -74,6 +74,7 @@ pub(crate) fn kind_of(body: &Body) -> &'static str {
         Body::Resealed { .. } => "resealed",
         Body::KeysDestroyed { .. } => "keys_destroyed",
         Body::ServiceTokenResealed { .. } => "service_token_resealed",
+        Body::RoomKeyTaken { .. } => "room_key_taken",
         Body::ServerCertificateIssued { .. } => "server_certificate_issued",
         Body::CertificateTaken { .. } => "certificate_taken",
     }

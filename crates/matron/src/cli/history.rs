@@ -235,6 +235,10 @@ fn body_in_words(body: &Body) -> String {
         Body::ServiceTokenResealed { service, .. } => {
             format!("the token of {} was sealed again under a newer key", show::line(service))
         }
+        Body::RoomKeyTaken { key, epoch, .. } => {
+            let room = key.made_by().unwrap_or("vault");
+            format!("the {room}'s new key '{}' was taken, epoch {epoch}", key.name())
+        }
         Body::Authenticated { enrolment, replaced } => {
             let instead =
                 replaced.as_ref().map(|r| format!(", in place of {}", short(r))).unwrap_or_default();

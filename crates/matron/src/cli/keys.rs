@@ -15,7 +15,7 @@ use super::{people, show};
 pub(crate) enum KeysCommand {
     /// Every key of the house: since when it serves, and what is still under older ones.
     Show,
-    /// Make keys of the vault's anew, by their names or 'all'. It takes two administrators, where there are two.
+    /// Make keys anew, by their names or 'all'. It takes two administrators, where there are two.
     Rotate(Rotate),
 }
 
@@ -57,7 +57,8 @@ pub(crate) enum BreachCommand {
 const BEYOND: &str = "\
 Not done by this, do it yourself where the intruder may have been (docs/operations.md, \"Keys\"):
   root key, CA           taken with the vault alone; there is no rotation: make a new house and invite the phones
-  door, reader, courier  their own keys (delivery, sender, change tags, push tokens, SCEP RA, TLS)
+  door's TLS key         not rotated in this release
+  reader                 its own keys (sender, change tags, SCEP RA) are not rotated in this release
   TLS key from files     a new one from whoever certifies it (phones.tls_key); by ACME: a new account
   push certificate       revoke it in Apple's portal and ask for a new one ('matron push')
   SIEM, webhook, backup  secrets that the configuration names; the backups' recipients
@@ -74,6 +75,7 @@ struct Keys {
 #[derive(Deserialize)]
 struct Key {
     name: String,
+    held_by: String,
     epoch: u32,
     made_at_ms: Option<TimeMs>,
     state: String,
@@ -100,13 +102,11 @@ pub(crate) fn run(desk: &Desk, command: KeysCommand) -> Result<()> {
 }
 
 /// Held elsewhere than in the vault, or not rotated yet.
-const ELSEWHERE: [(&str, &str); 9] = [
+const ELSEWHERE: [(&str, &str); 7] = [
     ("root", "vault; not rotated in this release: make a new house"),
     ("ca", "vault; not rotated in this release: make a new house"),
     ("links", "vault; made anew by 'matron assume-breach' alone"),
-    ("delivery", "door; not rotated in this release"),
     ("reader_sender, change_tags, scep_ra", "reader; not rotated in this release"),
-    ("push", "courier (push tokens); not rotated in this release"),
     ("tls", "door; its certificate is renewed by itself, or by ACME, or from your files"),
     ("push certificate", "courier reads it; 'matron push' renews it"),
     ("backup recipients", "kept offline; set by backup.recipients"),
@@ -121,14 +121,18 @@ fn show_keys(desk: &Desk) -> Result<()> {
     let rows = all.keys.into_iter().filter(|k| k.name != KeyName::Links.name()).map(|k| {
         let state = match k.state.as_str() {
             "in_force" => "in force".to_owned(),
+            "awaited" => format!("the {} makes a new one; the older one serves on", k.held_by),
             "kept" => "in force; the older one is kept until what was sealed to it has run out".into(),
             _ if k.left == 0 => "in force; the older one is about to be destroyed".into(),
+            _ if k.name == KeyName::Delivery.name() => {
+                format!("{} of what waits for phones left to look through", k.left)
+            }
             _ => format!("{} left under older ones", show::count(k.left, "row")),
         };
         let made = k.made_at_ms.map_or_else(|| "at the installation".into(), show::time);
-        vec![k.name, k.epoch.to_string(), made, state]
+        vec![k.name, k.held_by, k.epoch.to_string(), made, state]
     });
-    show::print(&show::table(&["KEY", "EPOCH", "MADE", "STATE"], rows))?;
+    show::print(&show::table(&["KEY", "HELD BY", "EPOCH", "MADE", "STATE"], rows))?;
     show::print(&format!("The key statement in force is of epoch {}.\n\n", all.epoch))?;
     let rows = ELSEWHERE.iter().map(|(name, what)| vec![(*name).to_owned(), (*what).to_owned()]);
     show::print(&show::table(&["OTHER KEYS", "HELD BY"], rows))

@@ -168,6 +168,21 @@ fn settled(said: &Value) -> bool {
     all.iter().all(|k| k["state"] == "in_force" || (k["state"] == "kept" && k["name"] == "orders"))
 }
 
+/// Keys that rooms made for themselves and that rotate: their files, and the secrets in them.
+fn rooms_keys(house: &House) -> Vec<(&'static str, &'static str, Vec<u8>)> {
+    let rotated = [("door", "delivery.key"), ("courier", "push.key")];
+    let read = |(room, name)| (room, name, std::fs::read(house.room_dir(room).join(name)).unwrap());
+    rotated.into_iter().map(read).collect()
+}
+
+fn are_gone(house: &House, before: &[(&str, &str, Vec<u8>)]) -> bool {
+    let gone = |(room, name, key): &(&str, &str, Vec<u8>)| {
+        let now = std::fs::read(house.room_dir(room).join(name)).unwrap();
+        !now.windows(key.len()).any(|w| w == key)
+    };
+    before.iter().all(gone)
+}
+
 #[tokio::test]
 async fn every_key_rotates_in_a_running_house_though_rooms_are_killed_meanwhile() {
     let mut ward = Ward::open(&[]).await;
@@ -182,11 +197,13 @@ async fn every_key_rotates_in_a_running_house_though_rooms_are_killed_meanwhile(
     }
     let vault = ward.house.room_dir("vault");
     let old = std::fs::read(vault.join("keys.cbor")).unwrap();
-    // A command that was warranted under the older key waits for the phones.
-    ward.command(Command::DeviceLock, &targets, &CommandSecrets::default()).await.unwrap();
+    let of_rooms = rooms_keys(&ward.house);
+    // A command that was warranted under the older key, and sealed to the door's older one, waits for the phones.
+    let message = CommandSecrets { message: Some("call the desk".into()), ..CommandSecrets::default() };
+    ward.command(Command::DeviceLock, &targets, &message).await.unwrap();
     let rotated = OrderKind::RotateKeys { keys: model::KeyName::rotatable().collect() };
     ward.admin.order(rotated, vec![], None).await.unwrap();
-    for room in ["core", "vault", "core", "reader"] {
+    for room in ["core", "vault", "door", "core", "courier", "reader"] {
         tokio::time::sleep(Duration::from_millis(300)).await;
         ward.house.kill_room(room).unwrap();
     }
@@ -194,7 +211,8 @@ async fn every_key_rotates_in_a_running_house_though_rooms_are_killed_meanwhile(
     in_time("rows to be sealed again", || async move { keys(ward_ref).await.is_ok_and(|k| settled(&k)) })
         .await;
     let said = keys(&ward).await.unwrap();
-    assert_eq!(said["epoch"], 2, "{said}");
+    let rooms = model::KeyName::ALL.iter().filter(|k| k.made_by().is_some()).count() as u64;
+    assert_eq!(said["epoch"].as_u64(), Some(2 + rooms), "{said}");
     ward.admin.renew_statement().await.unwrap();
     for (target, before) in targets.iter().zip(&before) {
         assert_eq!(opened(&ward, *target, "IMEI").await, *before);
@@ -203,6 +221,10 @@ async fn every_key_rotates_in_a_running_house_though_rooms_are_killed_meanwhile(
     let new = std::fs::read(vault.join("keys.cbor")).unwrap();
     let warrant = &seeds(&old)[1].1;
     assert!(!new.windows(32).any(|w| w == warrant));
+    // The rooms' own of before are gone from theirs.
+    let house = &ward.house;
+    let of_rooms = &of_rooms;
+    in_time("rooms to destroy their older keys", || async move { are_gone(house, of_rooms) }).await;
     for phone in &mut phones {
         let talk = ward.obey(phone).await;
         assert!(
@@ -213,7 +235,7 @@ async fn every_key_rotates_in_a_running_house_though_rooms_are_killed_meanwhile(
     let found = ward.admin.call("GET", "/api/v1/ledger?limit=200", None).await.unwrap();
     let kinds: Vec<&str> =
         found["items"].as_array().unwrap().iter().filter_map(|e| e["kind"].as_str()).collect();
-    for kind in ["keys_rotated", "resealed", "keys_destroyed"] {
+    for kind in ["keys_rotated", "room_key_taken", "resealed", "keys_destroyed"] {
         assert!(kinds.contains(&kind), "{kind}");
     }
     // Search entries were made anew.
@@ -223,6 +245,40 @@ async fn every_key_rotates_in_a_running_house_though_rooms_are_killed_meanwhile(
     assert!(hit.to_string().contains(&targets[0].to_string()), "{hit}");
     ward.house.stop().unwrap();
     assert!(ledger::verify(&vault).unwrap().entries > 10);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rotation_is_finished_after_kill_9_of_the_supervisor_at_any_moment_of_it() {
+    let mut ward = Ward::open(&[]).await;
+    let mut phone = ward.phone(0).await;
+    let target = id(&phone);
+    let before = opened(&ward, target, "IMEI").await;
+    let message = CommandSecrets { message: Some("call the desk".into()), ..CommandSecrets::default() };
+    ward.command(Command::DeviceLock, &[target], &message).await.unwrap();
+    let of_rooms = rooms_keys(&ward.house);
+    let mut epoch = 1;
+    for pause_ms in [0, 300, 1_200, 2_500] {
+        let rotated = OrderKind::RotateKeys { keys: model::KeyName::rotatable().collect() };
+        ward.admin.order(rotated, vec![], None).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+        ward.house.kill().unwrap();
+        ward.house.run().unwrap();
+        ward.admin.sign_in(0).await.unwrap();
+        let said = keys(&ward).await.unwrap()["epoch"].as_u64().unwrap();
+        assert!(said > epoch, "no epoch comes twice: {said} after {epoch}");
+        epoch = said;
+    }
+    let ward_ref = &ward;
+    in_time("rows to be sealed again", || async move { keys(ward_ref).await.is_ok_and(|k| settled(&k)) })
+        .await;
+    ward.admin.renew_statement().await.unwrap();
+    assert_eq!(opened(&ward, target, "IMEI").await, before);
+    let (house, of_rooms) = (&ward.house, &of_rooms);
+    in_time("rooms to destroy their older keys", || async move { are_gone(house, of_rooms) }).await;
+    let talk = ward.obey(&mut phone).await;
+    assert!(talk.commands.iter().any(|(what, _)| what == "DeviceLock"), "sealed again to the door's newest key");
+    ward.house.stop().unwrap();
+    assert!(ledger::verify(&ward.house.room_dir("vault")).unwrap().entries > 10);
 }
 
 #[tokio::test]

@@ -115,6 +115,7 @@ impl House {
             vault_sender_key: X25519Public([6; 32]),
             ca_fingerprint: order::sha256(&self.ca.1),
             ra_fingerprint: order::sha256(&self.ra_certificate),
+            older_needed: None,
         };
         order::encode(&SignedStatement::sign(&statement, &self.root))
     }

@@ -49,6 +49,22 @@ impl House {
     }
 }
 
+impl House {
+    /// What a room would answer when it is asked for its new key.
+    fn room_makes(&mut self, key: KeyName, public: [u8; 32]) -> u32 {
+        let awaited = self.chamber.state.rotations.awaited();
+        let number = awaited.iter().find(|(k, _)| *k == key).unwrap().1;
+        self.durable(|c| c.room_key_made(key, number, public.to_vec()));
+        number
+    }
+
+    fn statement(&mut self) -> order::TrustedStatement {
+        let signed = self.durable(Chamber::statement);
+        let root = self.chamber.keys.root.public();
+        signed.verify(&root, self.clock.now_ms(), 0).unwrap()
+    }
+}
+
 fn resealed(answer: ResealAnswer) -> Vec<SealedRow> {
     answer.rows.into_iter().map(|r| rpc::row_from(r.row.unwrap()).unwrap()).collect()
 }
@@ -97,7 +113,7 @@ fn every_key_rotates_and_the_house_goes_on() {
     let lock = OrderKind::Command { command: Command::DeviceLock };
     let secrets = encode(&CommandSecrets { message: Some("call the desk".into()), ..Default::default() });
     let early = house.order(&key, lock, vec![phone], Some(&secrets));
-    let all: Vec<KeyName> = KeyName::rotatable().collect();
+    let all: Vec<KeyName> = KeyName::rotatable().filter(|k| k.made_by().is_none()).collect();
     assert_eq!(house.rotate(&key, &all).refusal, None);
     assert_ne!(house.chamber.keys.warrant.public(), warrant_before);
     assert_eq!(house.submit(&early.0, &early.1, vec![]).refusal, None, "an order sealed to the older key");
@@ -107,7 +123,7 @@ fn every_key_rotates_and_the_house_goes_on() {
     assert!(to::open(newest, to::INFO_SERVICE_TOKEN, service().as_bytes(), &token.0).is_ok());
     let again = resealed(house.reseal(phone, std::slice::from_ref(&row)).unwrap()).remove(0);
     house.clock.advance(LATER_MS);
-    for name in KeyName::ALL.iter().filter(|k| k.compartment().is_some()).chain(&[KeyName::Index]) {
+    for name in KeyName::ALL.iter().filter(|k| k.compartment().is_some() && k.made_by().is_none()).chain(&[KeyName::Index]) {
         assert_eq!(house.nothing_left(*name), Ok(()), "{}", name.name());
     }
     assert!(!house.opens(phone, &row) && house.opens(phone, &again));
@@ -338,4 +354,92 @@ fn a_breach_is_over_when_phones_have_new_certificates_and_its_signers_new_keys()
     assert_eq!(house.submit(&signed, &sealed, vec![]).refusal, Some(Refusal::UnknownSigner));
     let mut house = house.restart();
     assert_eq!(left(&mut house), (0, 0, 1));
+}
+
+#[test]
+fn a_rooms_new_key_is_stated_when_it_comes_and_the_older_one_is_needed_until_nothing_is_left() {
+    let (mut house, key) = House::joined();
+    let before = house.statement();
+    assert_eq!(house.rotate(&key, &[KeyName::Push, KeyName::Delivery]).refusal, None);
+    let said = house.statement();
+    assert_eq!((said.delivery_key, said.older_needed.clone()), (before.delivery_key, None), "none has come yet");
+    assert_eq!(house.chamber.state.rotations.awaited(), [(KeyName::Push, 2), (KeyName::Delivery, 2)]);
+    assert_eq!(house.room_makes(KeyName::Delivery, [7; 32]), 2);
+    let said = house.statement();
+    assert_eq!((said.epoch, said.delivery_key.0), (3, [7; 32]));
+    assert!(said.needs_older(KeyName::Delivery) && !said.needs_older(KeyName::Push));
+    assert!(house.room_makes(KeyName::Push, [8; 32]) == 2 && house.statement().needs_older(KeyName::Push));
+    assert_eq!(house.chamber.state.rotations.awaited(), []);
+    // Bytes sealed from now on open with the new key alone.
+    assert_eq!(house.nothing_left(KeyName::Delivery), Err(Refusal::OldKeyStillNeeded));
+    house.clock.advance(LATER_MS);
+    assert_eq!(house.nothing_left(KeyName::Delivery), Ok(()));
+    assert_eq!(house.nothing_left(KeyName::Push), Ok(()));
+    let said = house.statement();
+    assert_eq!((said.epoch, said.older_needed.clone()), (4, None));
+    let mut house = house.restart();
+    let again = house.statement();
+    assert_eq!((again.epoch, again.delivery_key.0), (4, [7; 32]));
+    assert!(again.compartments.contains(&(Compartment::Push, order::X25519Public([8; 32]))));
+}
+
+#[test]
+fn a_rooms_key_that_was_not_ordered_is_not_taken_nor_one_that_can_be_none() {
+    let (mut house, key) = House::joined();
+    let stated = house.statement().delivery_key;
+    let entries = house.chamber.state.entries;
+    house.durable(|c| c.room_key_made(KeyName::Delivery, 1, vec![7; 32]));
+    assert_eq!(house.chamber.state.entries, entries, "nobody ordered it");
+    assert_eq!(house.rotate(&key, &[KeyName::Delivery]).refusal, None);
+    for (number, public) in [(3, vec![7; 32]), (2, vec![7; 31]), (2, vec![]), (2, stated.0.to_vec())] {
+        house.durable(|c| c.room_key_made(KeyName::Delivery, number, public.clone()));
+        assert_eq!(house.statement().delivery_key, stated);
+    }
+    house.durable(|c| c.room_key_made(KeyName::Index, 2, vec![7; 32]));
+    // Ordered again before it came, the newer answer counts.
+    assert_eq!(house.rotate(&key, &[KeyName::Delivery]).refusal, None);
+    house.durable(|c| c.room_key_made(KeyName::Delivery, 2, vec![7; 32]));
+    assert_eq!(house.statement().delivery_key, stated);
+    house.durable(|c| c.room_key_made(KeyName::Delivery, 3, vec![8; 32]));
+    assert_eq!(house.statement().delivery_key.0, [8; 32]);
+    house.durable(|c| c.room_key_made(KeyName::Delivery, 3, vec![9; 32]));
+    assert_eq!(house.statement().delivery_key.0, [8; 32], "once");
+}
+
+#[test]
+fn what_was_begun_with_rooms_keys_goes_on_after_a_crash_at_any_point() {
+    let (mut house, key) = House::joined();
+    let file = house.dir.path().join("keys.cbor");
+    let before = std::fs::read(&file).unwrap();
+    assert_eq!(house.rotate(&key, &[KeyName::Push, KeyName::Warrant]).refusal, None);
+    // Killed after the ledger had the order and before the key file was written.
+    std::fs::write(&file, &before).unwrap();
+    let mut house = house.restart();
+    assert_eq!(*house.chamber.state.rotations.awaited(), [(KeyName::Push, 2)]);
+    let before = std::fs::read(&file).unwrap();
+    house.room_makes(KeyName::Push, [8; 32]);
+    // Killed after the ledger had the room's key and before the key file was written.
+    std::fs::write(&file, &before).unwrap();
+    let mut house = house.restart();
+    assert_eq!(house.chamber.state.rotations.awaited(), []);
+    let said = house.statement();
+    assert!(said.compartments.contains(&(Compartment::Push, order::X25519Public([8; 32]))));
+    assert!(said.needs_older(KeyName::Push));
+}
+
+#[test]
+fn a_breach_is_not_over_while_a_room_has_not_made_its_new_key() {
+    let (mut house, key) = House::joined();
+    house.clock.advance(LATER_MS);
+    assert_eq!(house.assume_breach(&key).refusal, None);
+    let awaited = |house: &mut House| {
+        let keys = house.durable(|c| c.keys_overview()).keys;
+        let of = |k: &&rpc::proto::KeyState| k.awaited;
+        keys.iter().filter(of).filter_map(|k| KeyName::from_number(k.key as u8)).collect::<Vec<_>>()
+    };
+    let all: Vec<KeyName> = KeyName::ALL.iter().copied().filter(|k| k.made_by().is_some()).collect();
+    assert_eq!(awaited(&mut house), all);
+    house.room_makes(KeyName::Push, [8; 32]);
+    house.room_makes(KeyName::Delivery, [9; 32]);
+    assert!(!awaited(&mut house).contains(&KeyName::Push));
 }
