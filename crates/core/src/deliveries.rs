@@ -72,7 +72,11 @@ async fn ask_door(room: &Room, bodies: Vec<Shown>) -> Result<DeliveryResealAnswe
     asked("reseal", PATIENCE, door.reseal(DeliveryResealRequest { bodies })).await
 }
 
-async fn put(room: &Room, shown: Vec<SealedDelivery>, answer: DeliveryResealAnswer) -> Result<(), StoreError> {
+async fn put(
+    room: &Room,
+    shown: Vec<SealedDelivery>,
+    answer: DeliveryResealAnswer,
+) -> Result<(), StoreError> {
     if answer.bodies.is_empty() {
         return Ok(());
     }

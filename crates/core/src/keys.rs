@@ -11,7 +11,9 @@ use std::time::Duration;
 use model::{Compartment, KeyName, TimeMs};
 use rpc::pair::LARGEST_MESSAGE_BYTES;
 use rpc::proto::courier_client::CourierClient;
-use rpc::proto::{KeyState, KeysAnswer, KeysRequest, NothingLeftRequest, PhoneRow, ResealAnswer, ResealRequest};
+use rpc::proto::{
+    KeyState, KeysAnswer, KeysRequest, NothingLeftRequest, PhoneRow, ResealAnswer, ResealRequest,
+};
 use store::{StaleRow, StoreError};
 
 use crate::checkin::ask_vault;

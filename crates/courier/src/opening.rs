@@ -62,7 +62,8 @@ impl Opening {
         };
         let made = self.ring.make(number, fresh).map_err(|e| self.written(e))?;
         self.keys_changed()?;
-        let bytes: [u8; 32] = made.as_slice().try_into().map_err(|_| Error::Keys("a key of 32 bytes".into()))?;
+        let bytes: [u8; 32] =
+            made.as_slice().try_into().map_err(|_| Error::Keys("a key of 32 bytes".into()))?;
         Ok(KeyPairSecret::from_bytes(Zeroizing::new(bytes)).public())
     }
 
@@ -152,7 +153,12 @@ impl Opening {
     }
 
     /// Seals rows of before the statement's epoch again, to the key that it names.
-    pub fn reseal(&mut self, request: ResealRequest, statement: &TrustedStatement, now_ms: TimeMs) -> ResealAnswer {
+    pub fn reseal(
+        &mut self,
+        request: ResealRequest,
+        statement: &TrustedStatement,
+        now_ms: TimeMs,
+    ) -> ResealAnswer {
         let mut answer = ResealAnswer::default();
         for (at, row) in (0u32..).zip(request.rows) {
             let Ok((enrolment, row)) = rpc::phone_row(row) else {

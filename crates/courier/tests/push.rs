@@ -17,8 +17,8 @@ use rpc::control::{ControlEnd, RoomEvent, ToSupervisor};
 use rpc::install::Installed;
 use rpc::proto::courier_client::CourierClient;
 use rpc::proto::{
-    CourierHealth, CourierHealthRequest, PhoneRow, PushOutcome, PushRequest, PushResult, PushTarget, ResealRequest,
-    Statement,
+    CourierHealth, CourierHealthRequest, PhoneRow, PushOutcome, PushRequest, PushResult, PushTarget,
+    ResealRequest, Statement,
 };
 use seal::{CompartmentPublic, KeyPairSecret, PublicKey, Sealer};
 use testkit::apns::Server;
@@ -536,7 +536,10 @@ async fn a_push_under_way_is_finished_before_the_room_stops() {
 
 /// The rows of a target as core keeps them.
 fn rows(target: &PushTarget) -> Vec<PhoneRow> {
-    let row = |row: &Option<rpc::proto::SealedRow>| PhoneRow { enrolment: target.enrolment.clone(), row: row.clone() };
+    let row = |row: &Option<rpc::proto::SealedRow>| PhoneRow {
+        enrolment: target.enrolment.clone(),
+        row: row.clone(),
+    };
     vec![row(&target.token), row(&target.magic)]
 }
 
@@ -575,7 +578,8 @@ async fn tokens_are_sealed_again_to_a_new_push_key_and_then_the_older_one_is_gon
     let answer = courier.core.reseal(asked).await.unwrap().into_inner();
     assert_eq!(answer.lost, [2, 3], "what the reader did not seal");
     let again: Vec<_> = answer.rows.into_iter().map(|r| r.row).collect();
-    let again = PushTarget { enrolment: target.enrolment.clone(), token: again[0].clone(), magic: again[1].clone() };
+    let again =
+        PushTarget { enrolment: target.enrolment.clone(), token: again[0].clone(), magic: again[1].clone() };
     assert_ne!(again.token, target.token);
     let twice = ResealRequest { rows: rows(&again) };
     assert_eq!(courier.core.reseal(twice).await.unwrap().into_inner().rows.len(), 0);

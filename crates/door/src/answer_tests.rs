@@ -1,11 +1,11 @@
 //! A core that lies: every kind of forgery, handed to the door's last check.
 
 use super::*;
-use seal::to;
 use aws_lc_rs::rand::SystemRandom;
 use model::{Compartment, Digest, EnrolmentId, LinkHash};
 use order::{Ed25519Secret, KeyStatement, SignedStatement, X25519Public, encode, sha256};
 use rpc::proto::Free;
+use seal::to;
 
 struct House {
     vault: Ed25519Secret,
@@ -81,7 +81,10 @@ fn ask_at(
     reply: CoreReply,
 ) -> Result<Outgoing, NotLetOut> {
     let statement = Some(&house.statement);
-    check(reply, &Check { subject, endpoint, statement, delivery: std::slice::from_ref(&house.delivery), now_ms })
+    check(
+        reply,
+        &Check { subject, endpoint, statement, delivery: std::slice::from_ref(&house.delivery), now_ms },
+    )
 }
 
 fn ask_phone(house: &House, w: Warranted) -> Result<Outgoing, NotLetOut> {
@@ -185,7 +188,13 @@ fn without_a_key_statement_nothing_warranted_leaves() {
     let reply =
         CoreReply { call: 1, answer: Some(core_reply::Answer::Warranted(answer(&warrant(), &h.vault))) };
     let subject = Subject::Enrolment(PHONE);
-    let c = Check { subject, endpoint: None, statement: None, delivery: std::slice::from_ref(&h.delivery), now_ms: 1 };
+    let c = Check {
+        subject,
+        endpoint: None,
+        statement: None,
+        delivery: std::slice::from_ref(&h.delivery),
+        now_ms: 1,
+    };
     assert_eq!(check(reply, &c), Err(NotLetOut::NoStatement));
 }
 

@@ -25,7 +25,8 @@ pub(crate) struct Delivery {
 
 fn pairs(ring: &KeyRing) -> io::Result<Arc<[KeyPairSecret]>> {
     let pair = |(_, bytes): (u32, &[u8])| {
-        let bytes: [u8; 32] = bytes.try_into().map_err(|_| io::Error::other("a key in it is not 32 bytes"))?;
+        let bytes: [u8; 32] =
+            bytes.try_into().map_err(|_| io::Error::other("a key in it is not 32 bytes"))?;
         Ok(KeyPairSecret::from_bytes(Zeroizing::new(bytes)))
     };
     ring.newest_first().map(pair).collect()

@@ -41,7 +41,10 @@ pub fn prepare(dir: &Path) -> Result<DoorPublic, Error> {
     let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &pkcs8)
         .map_err(|_| Error::files("TLS key", &dir.join(TLS_KEY), "it is no P-256 key"))?;
     let spki = pair.public_key().as_der().map_err(|_| Error::Tls("the key has no public half".into()))?;
-    Ok(DoorPublic { tls_spki: spki.as_ref().to_vec(), delivery_key: Delivery::open(dir)?.keys().first().map(|k| k.public().0).unwrap_or_default() })
+    Ok(DoorPublic {
+        tls_spki: spki.as_ref().to_vec(),
+        delivery_key: Delivery::open(dir)?.keys().first().map(|k| k.public().0).unwrap_or_default(),
+    })
 }
 
 /// Pins the root key and keeps the certificates that the vault made.

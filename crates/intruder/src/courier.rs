@@ -58,7 +58,7 @@ pub(crate) async fn run(taken: Taken, acts: Acts) -> Outcome<()> {
             Some(RoomEvent::Peer(_, pair)) => pairs.renew(pair)?,
             Some(RoomEvent::Alarms(end)) => drop(tokio::spawn(keep_alarms(end))),
             Some(RoomEvent::Stop) | None => return Ok(()),
-            Some(RoomEvent::Listener(..)) => {}
+            Some(RoomEvent::Listener(..) | RoomEvent::MakeKey(..) | RoomEvent::KeyMade(..)) => {}
         }
     }
 }
@@ -103,6 +103,13 @@ impl Courier for Room {
 
     async fn believe(&self, _: Request<proto::Statement>) -> Result<Response<proto::Believed>, Status> {
         Ok(Response::new(proto::Believed { epoch: self.0.statement.epoch, refused: String::new() }))
+    }
+
+    async fn reseal(
+        &self,
+        _: Request<proto::ResealRequest>,
+    ) -> Result<Response<proto::ResealAnswer>, Status> {
+        Err(Status::unavailable("no key is made anew in a drill"))
     }
 
     async fn health(&self, _: Request<CourierHealthRequest>) -> Result<Response<CourierHealth>, Status> {

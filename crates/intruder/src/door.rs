@@ -91,7 +91,7 @@ pub(crate) async fn run(taken: Taken, acts: Acts) -> Outcome<()> {
                 tokio::spawn(inside.clone().serve(TcpListener::from_std(listener)?, tls.clone()));
             }
             Some(RoomEvent::Stop) | None => return Ok(()),
-            Some(RoomEvent::Alarms(_)) => {}
+            Some(RoomEvent::Alarms(_) | RoomEvent::MakeKey(..) | RoomEvent::KeyMade(..)) => {}
         }
     }
 }
@@ -311,6 +311,13 @@ impl Door for Room {
 
     async fn acme(&self, _: tonic::Request<AcmeAsk>) -> Result<tonic::Response<AcmeAnswer>, Status> {
         Err(Status::unavailable("no authority is configured"))
+    }
+
+    async fn reseal(
+        &self,
+        _: tonic::Request<rpc::proto::DeliveryResealRequest>,
+    ) -> Result<tonic::Response<rpc::proto::DeliveryResealAnswer>, Status> {
+        Err(Status::unavailable("no key is made anew in a drill"))
     }
 
     async fn counters(

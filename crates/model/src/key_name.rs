@@ -55,12 +55,9 @@ impl KeyName {
             Self::Location => Some(Compartment::Location),
             Self::Secret => Some(Compartment::Secret),
             Self::Other => Some(Compartment::Other),
-            Self::Index
-            | Self::Warrant
-            | Self::Orders
-            | Self::VaultSender
-            | Self::Links
-            | Self::Delivery => None,
+            Self::Index | Self::Warrant | Self::Orders | Self::VaultSender | Self::Links | Self::Delivery => {
+                None
+            }
         }
     }
 

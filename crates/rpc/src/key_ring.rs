@@ -39,7 +39,9 @@ impl KeyRing {
     pub fn open(dir: &Path, name: &str) -> io::Result<Self> {
         let bytes = at_rest::read(dir, name)?;
         let keys = match bytes.strip_prefix(MAGIC) {
-            Some(rest) => split(rest).ok_or_else(|| io::Error::other("it was cut; restore it from a backup"))?,
+            Some(rest) => {
+                split(rest).ok_or_else(|| io::Error::other("it was cut; restore it from a backup"))?
+            }
             None => vec![(FIRST, bytes)],
         };
         Ok(Self { dir: dir.to_owned(), name: name.to_owned(), keys })

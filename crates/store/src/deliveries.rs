@@ -132,7 +132,9 @@ mod tests {
                 for n in [1u8, 2] {
                     tx.put_declaration_body(&Digest([n; 32]), &[n; 3], 1)?;
                 }
-                for (n, sealed, queued) in [(3, true, true), (4, false, true), (5, true, false), (6, true, true)] {
+                for (n, sealed, queued) in
+                    [(3, true, true), (4, false, true), (5, true, false), (6, true, true)]
+                {
                     let number = tx.put_command(&NewCommand {
                         command: CommandId([n; 16]),
                         order: None,
@@ -166,7 +168,11 @@ mod tests {
         let put = store
             .write(move |tx| {
                 let stale = SealedDelivery { sealed: vec![9], ..all[0].clone() };
-                Ok((tx.put_delivery(&stale, b"x")?, tx.put_delivery(&all[1], b"y")?, tx.put_delivery(&all[2], b"z")?))
+                Ok((
+                    tx.put_delivery(&stale, b"x")?,
+                    tx.put_delivery(&all[1], b"y")?,
+                    tx.put_delivery(&all[2], b"z")?,
+                ))
             })
             .await
             .unwrap();

@@ -64,6 +64,13 @@ impl Door for FakeDoor {
         Err(Status::failed_precondition("no certificate by ACME is configured"))
     }
 
+    async fn reseal(
+        &self,
+        _: Request<proto::DeliveryResealRequest>,
+    ) -> Result<Response<proto::DeliveryResealAnswer>, Status> {
+        Ok(Response::new(proto::DeliveryResealAnswer::default()))
+    }
+
     async fn counters(
         &self,
         _: Request<proto::CountersRequest>,
@@ -116,6 +123,13 @@ impl Courier for FakeCourier {
 
     async fn believe(&self, _: Request<proto::Statement>) -> Result<Response<proto::Believed>, Status> {
         Ok(Response::new(proto::Believed { epoch: 1, refused: String::new() }))
+    }
+
+    async fn reseal(
+        &self,
+        _: Request<proto::ResealRequest>,
+    ) -> Result<Response<proto::ResealAnswer>, Status> {
+        Ok(Response::new(proto::ResealAnswer::default()))
     }
 
     async fn health(

@@ -305,7 +305,10 @@ fn key_bodies() -> Vec<Body> {
 
 /// The keys that there were when rotations came: what was written then stays what it is.
 fn of_the_first_rotations() -> Vec<model::KeyName> {
-    [1, 2, 3, 5, 6, 7, 8, 20, 21, 22, 23, 24].into_iter().map(|n| model::KeyName::from_number(n).unwrap()).collect()
+    [1, 2, 3, 5, 6, 7, 8, 20, 21, 22, 23, 24]
+        .into_iter()
+        .map(|n| model::KeyName::from_number(n).unwrap())
+        .collect()
 }
 
 /// Keys that other rooms make, numbered after these.

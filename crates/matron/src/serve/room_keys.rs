@@ -38,7 +38,8 @@ impl Supervisor {
     /// Asks the rooms for what the vault waits for.
     pub(super) fn ask_for_keys(&self) {
         for (key, number) in self.wanted.all() {
-            let Some(living) = room_of(key).and_then(|room| self.living.get(&room)).filter(|l| l.ready) else {
+            let Some(living) = room_of(key).and_then(|room| self.living.get(&room)).filter(|l| l.ready)
+            else {
                 continue;
             };
             living.may_say.fetch_add(1, Ordering::Relaxed);

@@ -276,7 +276,10 @@ async fn a_rotation_is_finished_after_kill_9_of_the_supervisor_at_any_moment_of_
     let (house, of_rooms) = (&ward.house, &of_rooms);
     in_time("rooms to destroy their older keys", || async move { are_gone(house, of_rooms) }).await;
     let talk = ward.obey(&mut phone).await;
-    assert!(talk.commands.iter().any(|(what, _)| what == "DeviceLock"), "sealed again to the door's newest key");
+    assert!(
+        talk.commands.iter().any(|(what, _)| what == "DeviceLock"),
+        "sealed again to the door's newest key"
+    );
     ward.house.stop().unwrap();
     assert!(ledger::verify(&ward.house.room_dir("vault")).unwrap().entries > 10);
 }

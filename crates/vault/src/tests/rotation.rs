@@ -123,7 +123,11 @@ fn every_key_rotates_and_the_house_goes_on() {
     assert!(to::open(newest, to::INFO_SERVICE_TOKEN, service().as_bytes(), &token.0).is_ok());
     let again = resealed(house.reseal(phone, std::slice::from_ref(&row)).unwrap()).remove(0);
     house.clock.advance(LATER_MS);
-    for name in KeyName::ALL.iter().filter(|k| k.compartment().is_some() && k.made_by().is_none()).chain(&[KeyName::Index]) {
+    for name in KeyName::ALL
+        .iter()
+        .filter(|k| k.compartment().is_some() && k.made_by().is_none())
+        .chain(&[KeyName::Index])
+    {
         assert_eq!(house.nothing_left(*name), Ok(()), "{}", name.name());
     }
     assert!(!house.opens(phone, &row) && house.opens(phone, &again));
@@ -362,7 +366,11 @@ fn a_rooms_new_key_is_stated_when_it_comes_and_the_older_one_is_needed_until_not
     let before = house.statement();
     assert_eq!(house.rotate(&key, &[KeyName::Push, KeyName::Delivery]).refusal, None);
     let said = house.statement();
-    assert_eq!((said.delivery_key, said.older_needed.clone()), (before.delivery_key, None), "none has come yet");
+    assert_eq!(
+        (said.delivery_key, said.older_needed.clone()),
+        (before.delivery_key, None),
+        "none has come yet"
+    );
     assert_eq!(house.chamber.state.rotations.awaited(), [(KeyName::Push, 2), (KeyName::Delivery, 2)]);
     assert_eq!(house.room_makes(KeyName::Delivery, [7; 32]), 2);
     let said = house.statement();
