@@ -12,11 +12,13 @@ use crate::guard::Visitor;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
     Phones,
+    Health,
     /// In none of its parts.
     Nowhere,
 }
 
-const PLACES: &[(Place, &str, &str)] = &[(Place::Phones, "/phones", "Phones")];
+const PLACES: &[(Place, &str, &str)] =
+    &[(Place::Phones, "/phones", "Phones"), (Place::Health, "/health", "Health")];
 
 /// A whole page.
 pub(crate) fn page(title: &str, place: Place, visitor: Option<&Visitor>, body: Markup) -> Response {

@@ -6,6 +6,7 @@ use std::fs;
 use ledger::checkpoint::log_key;
 use ledger::note::LARGEST_NOTE_BYTES;
 use ledger::{NoteSignature, SignedCheckpoint};
+use model::TimeMs;
 
 use crate::room::Room;
 
@@ -33,6 +34,21 @@ fn open(room: &Room, bytes: &[u8]) -> Option<SignedCheckpoint> {
 /// What is kept.
 pub(crate) fn kept(room: &Room) -> Option<SignedCheckpoint> {
     open(room, &fs::read(room.config.data_dir.join(FILE)).ok()?)
+}
+
+/// How many entries were cosigned, by whom and when, as the lines say themselves.
+pub(crate) fn told(room: &Room) -> Option<(u64, Vec<(String, Option<TimeMs>)>)> {
+    let kept = kept(room)?;
+    let others = kept.note().signatures.iter().filter(|s| s.name != kept.checkpoint().origin);
+    Some((kept.size(), others.map(|s| (s.name.clone(), time_of(&s.signature))).collect()))
+}
+
+/// An Ed25519 cosignature begins with its time in seconds (C2SP tlog-cosignature).
+fn time_of(signature: &[u8]) -> Option<TimeMs> {
+    const ED25519_BYTES: usize = 64;
+    let (at_s, rest) = signature.split_first_chunk::<8>()?;
+    let at_s = i64::try_from(u64::from_be_bytes(*at_s)).ok()?;
+    if rest.len() == ED25519_BYTES { at_s.checked_mul(1000) } else { None }
 }
 
 /// Keeps a note's cosignatures: with those that are there for the same tree, in place of those of a

@@ -54,3 +54,8 @@ fn run(script: &str) {
 fn a_passkey_joins_signs_in_reveals_and_locks_and_a_phone_appears_live() {
     run("journey");
 }
+
+#[test]
+fn the_pages_for_looking_tell_how_the_house_is() {
+    run("board");
+}

@@ -1,7 +1,9 @@
 //! Every page.
 
 mod door;
+mod health;
 mod live;
+mod parts;
 mod phone;
 mod phones;
 
@@ -62,6 +64,7 @@ pub(crate) fn all(api: Api) -> Pages {
         .open("ends the session of its own cookie", "POST", "/sign-out", post(door::sign_out))
         .inside("GET", "/phones", get(phones::list))
         .inside("GET", "/phones/{enrolment}", get(phone::show))
+        .inside("GET", "/health", get(health::show))
         .inside("POST", "/search", post(phones::search))
         .inside("GET", "/events", get(live::events))
 }

@@ -13,6 +13,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::access::{Metrics, Permit};
+use super::endings::{DOOR_SOON_MS, EndingState, STANDING_SOON_MS, WitnessState, endings};
 use super::problem::{Problem, ProblemBody};
 use super::shape::encode;
 use super::tls_certificate::AcmeState;
@@ -83,10 +84,10 @@ pub(crate) struct UnconfirmedRestore {
 /// The courier.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub(crate) struct CourierState {
-    answers: bool,
+    pub(super) answers: bool,
     configured: bool,
     topic: String,
-    certificate_expires_at_ms: Option<i64>,
+    pub(super) certificate_expires_at_ms: Option<i64>,
     accepted: u64,
     failed: u64,
     last_error: String,
@@ -144,8 +145,14 @@ impl AlarmState {
 /// The door and, behind it, the reader.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub(crate) struct DoorState {
-    answers: bool,
+    pub(super) answers: bool,
     counters: BTreeMap<String, u64>,
+}
+
+impl DoorState {
+    pub(super) fn certificate_ends_ms(&self) -> Option<i64> {
+        self.counters.get("tls_certificate_expires_at_ms").and_then(|t| i64::try_from(*t).ok())
+    }
 }
 
 /// The house at a glance.
@@ -170,6 +177,10 @@ pub(crate) struct Health {
     /// Core's words that the vault has yet to write down.
     words_waiting: u64,
     renewal: RenewalState,
+    /// What runs out.
+    endings: Vec<EndingState>,
+    /// What witnesses handed back; absent before one did.
+    witness: Option<WitnessState>,
     /// What an operator should look at, in words.
     warnings: Vec<String>,
 }
@@ -180,15 +191,10 @@ pub(crate) struct RenewalState {
     /// The standing order that renews them.
     #[schema(value_type = Option<String>)]
     standing: Option<model::OrderId>,
-    standing_expires_at_ms: Option<i64>,
+    pub(super) standing_expires_at_ms: Option<i64>,
     /// Enrolled phones: `due`, `asked`, `late`, `expired`.
     phones: BTreeMap<&'static str, u64>,
 }
-
-/// A standing order that runs out sooner is warned of.
-const STANDING_SOON_MS: i64 = 60 * model::clock::DAY_MS;
-/// The door's certificate that runs out sooner is warned of.
-const DOOR_SOON_MS: i64 = 21 * model::clock::DAY_MS;
 
 /// What an operator should look at.
 fn warnings(renewal: &RenewalState, door: &DoorState, phones: u64, now_ms: i64) -> Vec<String> {
@@ -213,8 +219,7 @@ fn warnings(renewal: &RenewalState, door: &DoorState, phones: u64, now_ms: i64) 
             of("expired")
         ));
     }
-    let tls_ends_ms = door.counters.get("tls_certificate_expires_at_ms").and_then(|t| i64::try_from(*t).ok());
-    if tls_ends_ms.is_some_and(|at_ms| at_ms - now_ms < DOOR_SOON_MS) {
+    if door.certificate_ends_ms().is_some_and(|at_ms| at_ms - now_ms < DOOR_SOON_MS) {
         out.push("the phones' TLS certificate runs out soon, and phones trust no other".to_owned());
     }
     out
@@ -272,6 +277,8 @@ pub(crate) async fn health(
     warnings.extend(courier.acme.as_ref().and_then(AcmeState::warning));
     warnings.extend(courier.alarms.warnings());
     let certified = courier.acme.as_ref().is_none_or(|acme| acme.failures == 0);
+    let statement_ends_ms = room.trust.current(now_ms).map(|s| s.expires_at_ms);
+    let endings = endings(statement_ends_ms, &renewal, &door, &courier, now_ms);
     let good = database.is_empty()
         && certified
         && vault.answers
@@ -286,13 +293,15 @@ pub(crate) async fn health(
         door,
         courier,
         database,
-        statement_expires_at_ms: room.trust.current(room.now_ms()).map(|s| s.expires_at_ms),
+        statement_expires_at_ms: statement_ends_ms,
         ledger_followed: *room.followed.borrow(),
         enrolments: states.into_iter().map(|(s, n)| (s.name(), n)).collect(),
         open_commands,
         deferred_commands,
         words_waiting,
         renewal,
+        endings,
+        witness: WitnessState::of(&room),
         warnings,
     }))
 }
@@ -375,8 +384,8 @@ pub(crate) async fn metrics(
 ) -> Result<Response, Problem> {
     crate::tasks::count(&room).await?;
     let (door, courier) = tokio::join!(door(&room), courier(&room));
-    if let Some(until_ms) = door.counters.get("tls_certificate_expires_at_ms") {
-        room.counters.certificate_ends.set(i64::try_from(until_ms / 1000).unwrap_or(i64::MAX));
+    if let Some(until_ms) = door.certificate_ends_ms() {
+        room.counters.certificate_ends.set(until_ms / 1000);
     }
     let push_ends_ms = courier.certificate_expires_at_ms.unwrap_or_default();
     room.counters.push_certificate_expires.set(push_ends_ms.div_euclid(1000));

@@ -9,6 +9,7 @@ mod certificates;
 mod commands;
 mod declarations;
 mod devices;
+mod endings;
 mod health;
 mod keys;
 mod ledger;
