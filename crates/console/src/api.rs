@@ -1,10 +1,12 @@
 //! The API, asked in process.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Router};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Method, Request, StatusCode};
@@ -21,6 +23,9 @@ use crate::session::Bearer;
 
 /// The most bytes of an answer.
 const LARGEST_ANSWER: usize = 16 << 20;
+
+/// Where a request comes from, as the listener says.
+pub(crate) type Peer = Option<Extension<ConnectInfo<SocketAddr>>>;
 
 /// The API's router, and what the console keeps itself.
 #[derive(Clone)]
@@ -142,10 +147,7 @@ impl Api {
         let Ok(request) = request.body(Body::from(body.unwrap_or_default())) else {
             return StatusCode::BAD_REQUEST.into_response();
         };
-        match self.router.clone().oneshot(request).await {
-            Ok(response) => response,
-            Err(never) => match never {},
-        }
+        self.asked(request).await
     }
 
     async fn call(
@@ -155,11 +157,7 @@ impl Api {
         bearer: Option<&Bearer>,
         body: Option<Vec<u8>>,
     ) -> Result<Bytes, Failure> {
-        let response = self.send(method, path, bearer, body).await;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect().await;
-        let body = body.map_err(|_| Failure::within("the answer is too large"))?.to_bytes();
-        if status.is_success() { Ok(body) } else { Err(Failure::of(status, &body)) }
+        collected(self.send(method, path, bearer, body).await).await
     }
 
     /// What is there.
@@ -177,6 +175,30 @@ impl Api {
         let _ = self.call(Method::DELETE, path, Some(bearer), None).await;
     }
 
+    /// Something that anyone may ask, with where they ask from: who fails often there has to wait.
+    pub(crate) async fn post_from<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        peer: Peer,
+        body: &serde_json::Value,
+    ) -> Result<T, Failure> {
+        let mut request = Request::new(Body::from(body.to_string()));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = path.parse().map_err(|_| Failure::within("a path of the API"))?;
+        request.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+        if let Some(Extension(peer)) = peer {
+            request.extensions_mut().insert(peer);
+        }
+        read(&collected(self.asked(request).await).await?)
+    }
+
+    async fn asked(&self, request: Request<Body>) -> Response {
+        match self.router.clone().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+
     /// Something that is asked with a body.
     pub(crate) async fn post<T: DeserializeOwned>(
         &self,
@@ -186,6 +208,13 @@ impl Api {
     ) -> Result<T, Failure> {
         read(&self.call(Method::POST, path, bearer, Some(body.to_string().into_bytes())).await?)
     }
+}
+
+async fn collected(response: Response) -> Result<Bytes, Failure> {
+    let status = response.status();
+    let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect().await;
+    let body = body.map_err(|_| Failure::within("the answer is too large"))?.to_bytes();
+    if status.is_success() { Ok(body) } else { Err(Failure::of(status, &body)) }
 }
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {

@@ -17,7 +17,7 @@ use order::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::api::{Api, Failure};
+use crate::api::{Api, Failure, Peer};
 use crate::session::{self, Bearer};
 use crate::shapes::{FoundPasskey, Statement};
 
@@ -237,14 +237,19 @@ struct Signed {
     signature: Signature,
 }
 
-async fn signature(api: &Api, order: &str, signature: Signature) -> Result<OrderSignature, Failure> {
+async fn signature(
+    api: &Api,
+    peer: Peer,
+    order: &str,
+    signature: Signature,
+) -> Result<OrderSignature, Failure> {
     match signature {
         Signature::Passkey { authenticator_data, client_data_json, signature } => {
             let body = json!({
                 "order": order, "authenticator_data": authenticator_data, "client_data_json": client_data_json,
                 "signature": signature,
             });
-            let found: FoundPasskey = api.post("/api/v1/passkeys/find", None, &body).await?;
+            let found: FoundPasskey = api.post_from("/api/v1/passkeys/find", peer, &body).await?;
             let signature = base64("the signature", &found.signature)?;
             Ok(OrderSignature { key: found.key, scheme: Scheme::Passkey, signature })
         }
@@ -256,9 +261,9 @@ async fn signature(api: &Api, order: &str, signature: Signature) -> Result<Order
     }
 }
 
-async fn carried(api: &Api, signed: Signed) -> Result<Value, Failure> {
+async fn carried(api: &Api, peer: Peer, signed: Signed) -> Result<Value, Failure> {
     let bytes = base64("the order", &signed.order)?;
-    let signature = signature(api, &signed.order, signed.signature).await?;
+    let signature = signature(api, peer, &signed.order, signed.signature).await?;
     let whole = SignedOrder { order: bytes, signatures: vec![signature] };
     let body = json!({
         "signed_order": STANDARD.encode(order::encode(&whole)), "sealed_arguments": signed.sealed,
@@ -267,8 +272,8 @@ async fn carried(api: &Api, signed: Signed) -> Result<Value, Failure> {
 }
 
 /// A signed order, on to the vault.
-pub(crate) async fn submit(State(api): State<Api>, body: axum::body::Bytes) -> Response {
-    let carried = async { carried(&api, parsed(&body)?).await };
+pub(crate) async fn submit(State(api): State<Api>, peer: Peer, body: axum::body::Bytes) -> Response {
+    let carried = async { carried(&api, peer, parsed(&body)?).await };
     answered(carried.await)
 }
 
@@ -284,6 +289,7 @@ struct SignIn {
 /// Signs in: the grant goes to the vault, and the cookie is set once it was accepted.
 pub(crate) async fn sign_in(
     State(api): State<Api>,
+    peer: Peer,
     headers: http::HeaderMap,
     body: axum::body::Bytes,
 ) -> Response {
@@ -292,7 +298,7 @@ pub(crate) async fn sign_in(
         let secret =
             session::secret(&asked.secret).ok_or_else(|| Failure::bad("the secret is not 32 bytes"))?;
         let signed = Signed { order: asked.order, sealed: None, signature: asked.signature };
-        carried(&api, signed).await?;
+        carried(&api, peer, signed).await?;
         // The grant has to be for this cookie in this browser, or the cookie would be of no use.
         let bearer = Bearer::of(&secret, &headers);
         api.get::<Value>("/api/v1/session", &bearer).await?;

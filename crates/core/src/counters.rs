@@ -71,6 +71,8 @@ pub(crate) struct Counters {
     pub pushes_accepted: Counter,
     pub pushes_failed: Counter,
     pub requests_refused: Counter,
+    pub unknown_passkeys: Counter,
+    pub strangers_held_up: Counter,
 }
 
 impl Counters {
@@ -141,6 +143,8 @@ impl Counters {
             pushes_accepted: pushes("accepted"),
             pushes_failed: pushes("failed"),
             requests_refused: api("refused"),
+            unknown_passkeys: api("unknown_passkey"),
+            strangers_held_up: api("held_up"),
             enrolments,
             registry,
         }

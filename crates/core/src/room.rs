@@ -78,6 +78,8 @@ pub(crate) struct Room {
     pub stopping: watch::Sender<bool>,
     /// Orders under way at once: they may be large, and who sends one is not known yet.
     pub order_places: Semaphore,
+    /// Who lately had signatures tried that nobody made.
+    pub strangers: crate::api::Strangers,
     /// Where tasks begun from the writing thread run.
     pub tasks: tokio::runtime::Handle,
 }

@@ -36,6 +36,7 @@ fn run(script: &str) {
         .env("MATRON_HOME", scratch.path().join("home"))
         .env("SCRATCH", scratch.path())
         .env("CA", house.ca_pem())
+        .env("DATA", house.data())
         .env("TOKEN", house.token())
         .env("MATRON_SCREENSHOTS", &pictures)
         .stdin(Stdio::null())
@@ -58,4 +59,9 @@ fn a_passkey_joins_signs_in_reveals_and_locks_and_a_phone_appears_live() {
 #[test]
 fn the_pages_for_looking_tell_how_the_house_is() {
     run("board");
+}
+
+#[test]
+fn a_copied_passkey_a_stolen_session_another_orders_assertion_and_a_flood_are_refused_and_counted() {
+    run("attacks");
 }

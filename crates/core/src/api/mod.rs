@@ -22,6 +22,7 @@ mod search;
 mod serve;
 mod session;
 mod shape;
+mod strangers;
 mod tls_certificate;
 mod tree;
 
@@ -41,6 +42,7 @@ use utoipa_axum::routes;
 
 use crate::room::Room;
 use access::{Commands, Devices, InSession, Ledger, Metrics, Reach, guard};
+pub(crate) use strangers::Strangers;
 
 /// The largest body in bytes, but for orders.
 const LARGEST_BODY_BYTES: usize = 1024 * 1024;

@@ -1,11 +1,14 @@
 //! Whose passkey made an assertion: a browser tells a credential, an order's signature names a key.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use axum::extract::ConnectInfo;
 use axum::{Extension, Json};
 use model::KeyId;
 use order::{Assertion, Passkey, sha256};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use super::problem::{Problem, ProblemBody};
@@ -35,11 +38,20 @@ pub(crate) struct Found {
 #[utoipa::path(post, path = "/api/v1/passkeys/find", request_body = Asserted, responses(
     (status = 200, body = Found),
     (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "no passkey that signs here made it"),
+    (status = 429, body = ProblemBody, content_type = "application/problem+json", description = "too many that nobody made came from this address"),
 ))]
 pub(crate) async fn find_passkey(
     Extension(room): Extension<Arc<Room>>,
+    peer: Option<Extension<ConnectInfo<SocketAddr>>>,
     Input(asserted): Input<Asserted>,
 ) -> Result<Json<Found>, Problem> {
+    let from = peer.map_or(IpAddr::from([0, 0, 0, 0]), |Extension(ConnectInfo(peer))| peer.ip());
+    if !room.strangers.may_try(from, Instant::now()) {
+        room.counters.strangers_held_up.inc();
+        let detail =
+            "too many signatures came from your address that nobody here made; wait a minute, then try again";
+        return Err(Problem::new(http::StatusCode::TOO_MANY_REQUESTS, "held_up", detail));
+    }
     let challenge = sha256(&decode("order", &asserted.order)?);
     let assertion = order::encode(&Assertion {
         authenticator_data: decode("authenticator_data", &asserted.authenticator_data)?,
@@ -56,6 +68,8 @@ pub(crate) async fn find_passkey(
         })
         .await?;
     let key = found.ok_or_else(|| {
+        room.strangers.failed(from, Instant::now());
+        room.counters.unknown_passkeys.inc();
         Problem::new(
             http::StatusCode::NOT_FOUND,
             "unknown_passkey",

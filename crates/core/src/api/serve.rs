@@ -1,5 +1,6 @@
 //! The administrators' listener: plain HTTP (loopback) or TLS with the configured certificate.
 
+use std::convert::Infallible;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -7,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use aws_lc_rs::rand::SecureRandom;
 use axum::body::Body;
-use axum::extract::{MatchedPath, Request};
+use axum::extract::{ConnectInfo, MatchedPath, Request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, HeaderName, HeaderValue, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustls_pki_types::pem::PemObject;
@@ -19,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt;
 
 use super::access::Who;
 use super::problem::Problem;
@@ -83,7 +86,7 @@ pub(crate) async fn serve(
             _ = stopping.changed() => break,
             Some(_) = connections.join_next() => continue,
         };
-        let Ok((stream, _)) = accepted else {
+        let Ok((stream, peer)) = accepted else {
             // Out of descriptors, mostly: some will be free again.
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
@@ -91,7 +94,12 @@ pub(crate) async fn serve(
         let Ok(place) = places.clone().try_acquire_owned() else { continue };
         // The end of an answer does not wait for the acknowledgement of what came before it.
         let _ = stream.set_nodelay(true);
-        let (router, tls, stopping) = (router.clone(), tls.clone(), stopping.clone());
+        let (tls, stopping) = (tls.clone(), stopping.clone());
+        let from = ConnectInfo(peer);
+        let router = router.clone().map_request(move |mut request: http::Request<Incoming>| {
+            request.extensions_mut().insert(from);
+            request
+        });
         connections.spawn(async move {
             let _place = place;
             match tls {
@@ -109,11 +117,17 @@ pub(crate) async fn serve(
     }
 }
 
-async fn connection(
+async fn connection<S>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    router: axum::Router,
+    router: S,
     mut stopping: watch::Receiver<bool>,
-) {
+) where
+    S: tower::Service<http::Request<Incoming>, Response = Response, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send,
+{
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_PATIENCE)

@@ -1,0 +1,115 @@
+// What someone with a stolen session, a copied passkey or patience gets.
+import { readFileSync, readdirSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { addPasskey, base, browser, check, matron, picture, signIn, visitor } from "./lib.mjs";
+
+const chrome = await browser();
+const { context, page, devtools, authenticatorId } = await visitor(chrome);
+
+// A request as our own page would make it.
+const ask = (from, path, body) =>
+  from.evaluate(
+    async ([path, body]) => {
+      const token = document.querySelector('meta[name="matron-token"]')?.content ?? "";
+      const headers = { "content-type": "application/json", "x-matron-token": token };
+      const response = await fetch(path, { method: "POST", headers, body: JSON.stringify(body) });
+      return { status: response.status, body: await response.json().catch(() => ({})) };
+    },
+    [path, body],
+  );
+
+try {
+  await matron(["admin", "join", "--token", process.env.TOKEN, "--name", "Ada Example"]).done;
+  await addPasskey(page, ["admin", "add-key", "--passkey", "--reason", "a passkey for the console", "--yes"]);
+
+  // The credential is copied before it is used any further.
+  const { credentials } = await devtools.send("WebAuthn.getCredentials", { authenticatorId });
+  await signIn(page);
+  check(true, "the passkey signs in");
+  const copy = await visitor(chrome);
+  await copy.devtools.send("WebAuthn.addCredential", { authenticatorId: copy.authenticatorId, credential: credentials[0] });
+  await copy.page.goto(`${base}/sign-in`);
+  await copy.page.getByRole("button", { name: "Sign in with a passkey" }).click();
+  await copy.page.locator(".app-status--bad").waitFor();
+  check(/copied|copy/i.test(await copy.page.locator("[data-status]").innerText()), "a copied passkey does not sign in, and it is said why");
+  await picture(copy.page, "copied-passkey");
+
+  // A session is nowhere on the server's disk.
+  const [cookie] = await context.cookies();
+  const raw = Buffer.from(cookie.value, "base64url");
+  const core = `${process.env.DATA}/rooms/core`;
+  const files = readdirSync(core, { recursive: true, withFileTypes: true }).filter((f) => f.isFile());
+  const holds = (bytes) => files.filter((f) => readFileSync(`${f.parentPath ?? f.path}/${f.name}`).includes(bytes));
+  check(files.length > 1 && holds(raw).length === 0 && holds(Buffer.from(cookie.value)).length === 0, "the cookie is not in the database");
+  const session = await page.locator("form[data-search]").getAttribute("data-session");
+  check(holds(Buffer.from(session, "hex")).length > 0, "its hash is, and nothing else");
+  const thief = await chrome.newContext({ userAgent: await page.evaluate(() => navigator.userAgent) });
+  await thief.addCookies([{ ...cookie, value: Buffer.from(session, "hex").toString("base64url") }]);
+  const stolen = await thief.newPage();
+  await stolen.goto(`${base}/phones`);
+  check(stolen.url().includes("/sign-in"), "the hash from the database is no cookie");
+
+  // An assertion is good for the order it was made for.
+  const prepare = (reason) =>
+    ask(page, "/orders/prepare", {
+      id: Buffer.from(crypto.getRandomValues(new Uint8Array(16))).toString("hex"),
+      what: { kind: "sign_in", session: "00".repeat(32), names: true },
+      targets: [], reason, answer_key: Buffer.alloc(32, 9).toString("base64"), sealed: null,
+    });
+  const [one, other] = [(await prepare("one")).body.order, (await prepare("another")).body.order];
+  const passkey = await page.evaluate(async (order) => {
+    const bytes = Uint8Array.from(atob(order), (c) => c.charCodeAt(0));
+    const challenge = await crypto.subtle.digest("SHA-256", bytes);
+    const publicKey = { challenge, rpId: location.hostname, userVerification: "required" };
+    const { response } = await navigator.credentials.get({ publicKey });
+    const text = (b) => btoa(String.fromCharCode(...new Uint8Array(b)));
+    return {
+      authenticator_data: text(response.authenticatorData),
+      client_data_json: text(response.clientDataJSON),
+      signature: text(response.signature),
+    };
+  }, one);
+  const moved = await ask(page, "/orders", { order: other, sealed: null, signature: { passkey } });
+  check(moved.status === 404 && moved.body.code === "unknown_passkey", "an assertion for another order is refused");
+  const right = await ask(page, "/orders", { order: one, sealed: null, signature: { passkey } });
+  check(right.status === 200, "for its own order it is good");
+
+  // Without the page's token nothing is changed, cookie or not.
+  const bare = await page.evaluate(async () => {
+    const response = await fetch("/search", { method: "POST", headers: { "content-type": "application/json" }, body: "{}" });
+    return response.status;
+  });
+  check(bare === 403, "a request without the page's token is refused");
+
+  // A flood of sign-ins from one address waits; it is counted, and whoever is in goes on working.
+  const flood = await page.evaluate(
+    async ([order, passkey]) => {
+      const wrong = { ...passkey, signature: btoa("no signature at all") };
+      const secret = "A".repeat(43);
+      const once = async () => {
+        const body = JSON.stringify({ order, signature: { passkey: wrong }, secret });
+        const headers = { "content-type": "application/json" };
+        return (await fetch("/session", { method: "POST", headers, body })).status;
+      };
+      const all = [];
+      for (let n = 0; n < 60; n++) all.push(await once());
+      return all;
+    },
+    [one, passkey],
+  );
+  check(flood.filter((s) => s === 404).length <= 25 && flood.at(-1) === 429, "a flood of sign-ins is held up");
+  await page.goto(`${base}/phones`);
+  check(await page.getByRole("heading", { name: "Phones" }).isVisible(), "whoever is signed in goes on working");
+  await matron(["devices", "list"]).done;
+  const session_secret = await readFile(`${process.env.MATRON_HOME}/session.json`, "utf8").catch(() => "{}");
+  const { secret } = JSON.parse(session_secret);
+  const metrics = await (await fetch(`${base}/metrics`, { headers: { authorization: `Bearer ${secret}` } })).text();
+  const counted = (what) => Number(new RegExp(`api_refused_total\\{what="${what}"\\} (\\d+)`).exec(metrics)?.[1] ?? 0);
+  check(counted("unknown_passkey") >= 20 && counted("held_up") >= 30, "it is counted, for whoever watches");
+} catch (error) {
+  await picture(page, "failed");
+  console.error(error, await page.locator("[data-status]").allTextContents());
+  process.exitCode = 1;
+} finally {
+  await chrome.close();
+}
