@@ -23,7 +23,7 @@ use tonic::transport::Channel;
 
 const HOUR_MS: i64 = model::clock::HOUR_MS;
 /// What two administrators may open together in an hour is 5,000.
-const OPENINGS: usize = 2_000;
+const OPENINGS: usize = 1_600;
 const SESSION: Digest = Digest([5; 32]);
 
 /// The vault in this process, with the keys of the rooms around it.
@@ -116,6 +116,28 @@ async fn house(dir: &std::path::Path) -> (House, Ed25519Secret) {
 
 fn percentile(sorted: &[Duration], of: f64) -> f64 {
     sorted[((sorted.len() - 1) as f64 * of) as usize].as_secs_f64() * 1000.0
+}
+
+/// What the disk takes by itself for the same: so many bytes appended to a file, and `fdatasync`.
+fn disk_alone(dir: &std::path::Path, bytes: u64) {
+    use std::io::Write as _;
+    let mut file = std::fs::File::create(dir.join("alone")).unwrap();
+    let one = vec![7; usize::try_from(bytes).unwrap()];
+    let mut took: Vec<Duration> = (0..OPENINGS)
+        .map(|_| {
+            let at = Instant::now();
+            file.write_all(&one).unwrap();
+            file.sync_data().unwrap();
+            at.elapsed()
+        })
+        .collect();
+    took.sort_unstable();
+    println!(
+        "the disk alone, {bytes} bytes: {:.2} ms (median), {:.2} ms (99th percentile), {:.2} ms (slowest)",
+        percentile(&took, 0.5),
+        percentile(&took, 0.99),
+        percentile(&took, 1.0)
+    );
 }
 
 /// Opens the row so often, so many calls under way at once.
@@ -223,7 +245,13 @@ fn main() {
             vec![],
         );
         let row = proto::PhoneRow { enrolment: phone.0.to_vec(), row: Some(rpc::row_to(row.unwrap())) };
+        let ledger = || dir.path().join(ledger::FILE_NAME).metadata().unwrap().len();
+        let before = ledger();
         openings(&house, &row, 1).await;
+        let bytes = (ledger() - before) / OPENINGS as u64;
+        disk_alone(dir.path(), bytes);
+        openings(&house, &row, 1).await;
+        disk_alone(dir.path(), bytes);
         openings(&house, &row, 16).await;
         for at_once in [1, 4] {
             words(&house, phone, at_once).await;

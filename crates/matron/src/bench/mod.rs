@@ -7,6 +7,7 @@ pub(crate) mod bare;
 mod compare;
 mod large;
 mod pages;
+mod sandbox_cost;
 mod scratch;
 
 use std::collections::BTreeMap;
@@ -53,7 +54,12 @@ pub(crate) struct BenchArgs {
     /// Without seccomp and Landlock, to see what they cost.
     #[arg(long)]
     without_sandbox: bool,
+    /// Instead of all else: idle check-ins by turns in two houses, one with the sandbox and one without.
+    #[arg(long, conflicts_with_all = ["without_sandbox", "enrolled"])]
+    sandbox_cost: bool,
 }
+
+const WITHOUT_SANDBOX: &str = r#"sandbox.danger_without=["seccomp", "landlock"]"#;
 
 /// Queries of one refill; each phone gets all of them.
 const QUERIES: [&str; 5] =
@@ -125,10 +131,14 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
     std::fs::create_dir_all(&dir).with_context(|| format!("the scratch folder {}", dir.display()))?;
     load::allow_connections(args.connections).map_err(|e| anyhow::anyhow!("{e}"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let without = r#"sandbox.danger_without=["seccomp", "landlock"]"#;
+    if args.sandbox_cost {
+        let done = sandbox_cost::measure(args, &dir, &runtime);
+        let _ = std::fs::remove_dir_all(&dir);
+        return done;
+    }
     let recipient = backup::recipient(&dir)?;
     let mut settings = vec![recipient.clone()];
-    settings.extend(args.without_sandbox.then(|| without.to_owned()));
+    settings.extend(args.without_sandbox.then(|| WITHOUT_SANDBOX.to_owned()));
     let done =
         Scratch::start(&dir, settings).and_then(|house| runtime.block_on(run(args, house, &recipient)));
     let _ = std::fs::remove_dir_all(&dir);
@@ -141,9 +151,13 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
     Ok(())
 }
 
-async fn run(args: &BenchArgs, mut house: Scratch, recipient: &str) -> Result<Figures> {
-    let say = |text: &str| eprintln!("bench: {text}");
-    let mut admin = Admin::join(&house.administrators.to_string(), &house.token).await?;
+fn say(text: &str) {
+    eprintln!("bench: {text}");
+}
+
+/// An administrator, and a fleet that enrolled over the network.
+async fn enrolled(args: &BenchArgs, house: &Scratch) -> Result<(Admin, Vec<Phone>, Measured)> {
+    let admin = Admin::join(&house.administrators.to_string(), &house.token).await?;
     let anchors = std::fs::read(house.ca_pem())?;
     let network = Network::trusting(&anchors).map_err(|e| anyhow::anyhow!("{e}"))?;
 
@@ -163,11 +177,15 @@ async fn run(args: &BenchArgs, mut house: Scratch, recipient: &str) -> Result<Fi
         phones = enrolled;
         report
     };
-    let enrolments = measured(&house, enrolling).await?;
-
-    let options = |seconds: u64| LoadOptions { connections: args.connections, for_ms: seconds * 1000 };
+    let enrolments = measured(house, enrolling).await?;
     say("answering the first inventory, unmeasured");
     drain(&mut phones, args.connections).await;
+    Ok((admin, phones, enrolments))
+}
+
+async fn run(args: &BenchArgs, mut house: Scratch, recipient: &str) -> Result<Figures> {
+    let (mut admin, mut phones, enrolments) = enrolled(args, &house).await?;
+    let options = |seconds: u64| LoadOptions { connections: args.connections, for_ms: seconds * 1000 };
     let mut large = None;
     if args.enrolled > u64::from(args.phones) {
         let (again, made) =
