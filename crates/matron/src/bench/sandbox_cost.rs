@@ -93,7 +93,8 @@ pub(super) fn measure(args: &BenchArgs, dir: &Path, runtime: &Runtime) -> Result
     };
     let mut with = side("with", Vec::new())?;
     let mut without = side("without", vec![WITHOUT_SANDBOX.to_owned()])?;
-    let options = LoadOptions { connections: args.connections, for_ms: (args.seconds * 1000 / TURNS).max(250) };
+    let options =
+        LoadOptions { connections: args.connections, for_ms: (args.seconds * 1000 / TURNS).max(250) };
     say("idle check-ins, by turns");
     runtime.block_on(async {
         for n in 0..TURNS {
