@@ -37,7 +37,8 @@ fn other(e: impl std::fmt::Display) -> io::Error {
 pub fn run() -> io::Result<()> {
     let control = ControlEnd::from_stdin()?;
     match begin(&control) {
-        Ok((token, keys)) => {
+        Ok(None) => control.send(&ToSupervisor::Ready, &[]),
+        Ok(Some((token, keys))) => {
             control.send(&ToSupervisor::Ready, &[])?;
             let (jobs, waiting) = channel();
             let reading = control.try_clone()?;
@@ -54,15 +55,19 @@ pub fn run() -> io::Result<()> {
     }
 }
 
-/// Opens the token and its keys, and is held from then on: nothing that came from outside was read yet.
-fn begin(control: &ControlEnd) -> Result<(Token, Keys), (io::Error, bool)> {
+/// Opens the token and its keys, and is held from then on: nothing that came from outside was read yet. `None`: it was
+/// only looked at.
+fn begin(control: &ControlEnd) -> Result<Option<(Token, Keys)>, (io::Error, bool)> {
     let plain = |e: io::Error| (e, false);
     let by_hand = || (io::Error::other("this is started by 'matron serve', not by hand"), false);
     let Some((ToHsm::Start { config }, mut handed)) = control.receive::<ToHsm>().map_err(plain)? else {
         return Err(by_hand());
     };
-    let pin = read_pin(handed.pop().ok_or_else(by_hand)?).map_err(plain)?;
     let of_token = |e: TokenError| (other(&e), matches!(e, TokenError::Pin(_)));
+    if config.make == Make::Look {
+        return Token::look(&config).map(|()| None).map_err(of_token);
+    }
+    let pin = read_pin(handed.pop().ok_or_else(by_hand)?).map_err(plain)?;
     let token = Token::open(&config, &pin).map_err(of_token)?;
     drop(pin);
     if config.make == Make::New {
@@ -78,7 +83,7 @@ fn begin(control: &ControlEnd) -> Result<(Token, Keys), (io::Error, bool)> {
     let keys = token.keys().map_err(of_token)?;
     let allowed: sandbox::Allowed = serde_json::from_value(config.sandbox).map_err(|e| plain(other(e)))?;
     sandbox::enter(sandbox::Room::Hsm, &allowed).map_err(|e| plain(other(e)))?;
-    Ok((token, keys))
+    Ok(Some((token, keys)))
 }
 
 fn read_pin(file: OwnedFd) -> io::Result<Zeroizing<String>> {

@@ -158,6 +158,31 @@ impl Token {
     /// # Errors
     /// [`TokenError`]; of [`TokenError::Pin`] the caller has to see to it that it is not tried again.
     pub fn open(start: &Start, pin: &Zeroizing<String>) -> Result<Self, TokenError> {
+        let (module, slot) = Self::find_slot(start)?;
+        let label = start.token.clone();
+        let call = |what| move |e: Error| call(&start.token, what, &e);
+        let session = module.open_rw_session(slot).map_err(call("opening a session"))?;
+        let pin = AuthPin::new(pin.as_str().into());
+        match session.login(UserType::User, Some(&pin)) {
+            Ok(()) => {}
+            Err(Error::Pkcs11(RvError::PinIncorrect | RvError::PinLenRange | RvError::PinInvalid, _)) => {
+                return Err(TokenError::Pin(label));
+            }
+            Err(Error::Pkcs11(RvError::PinLocked, _)) => return Err(TokenError::Locked(label)),
+            Err(e) => return Err(call("logging in")(e)),
+        }
+        Ok(Self { session, slot, module, label, keys: start.keys.clone() })
+    }
+
+    /// Whether it is there, can do what is needed, and would take a PIN; without giving one.
+    ///
+    /// # Errors
+    /// [`TokenError`]: what is wrong.
+    pub fn look(start: &Start) -> Result<(), TokenError> {
+        Self::find_slot(start).map(|_| ())
+    }
+
+    fn find_slot(start: &Start) -> Result<(Pkcs11, Slot), TokenError> {
         let label = start.token.clone();
         let call = |what| move |e: Error| call(&start.token, what, &e);
         let module = load(&start.module)?;
@@ -185,17 +210,7 @@ impl Token {
         if info.user_pin_final_try() {
             return Err(TokenError::FinalTry(label));
         }
-        let session = module.open_rw_session(slot).map_err(call("opening a session"))?;
-        let pin = AuthPin::new(pin.as_str().into());
-        match session.login(UserType::User, Some(&pin)) {
-            Ok(()) => {}
-            Err(Error::Pkcs11(RvError::PinIncorrect | RvError::PinLenRange | RvError::PinInvalid, _)) => {
-                return Err(TokenError::Pin(label));
-            }
-            Err(Error::Pkcs11(RvError::PinLocked, _)) => return Err(TokenError::Locked(label)),
-            Err(e) => return Err(call("logging in")(e)),
-        }
-        Ok(Self { session, slot, module, label, keys: start.keys.clone() })
+        Ok((module, slot))
     }
 
     /// Whether the token is still there, with the root key on it: a module may remember what it said of a token.

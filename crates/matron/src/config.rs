@@ -213,6 +213,9 @@ pub(crate) struct Vault {
     pub(crate) pkcs11_folder: Option<PathBuf>,
     /// `NAME=value`: what the module finds in its environment, which is empty else.
     pub(crate) pkcs11_environment: Vec<String>,
+    /// The token's process runs without filters and rules on files: for modules that speak to a network, to USB, or
+    /// have threads.
+    pub(crate) pkcs11_danger_unheld: bool,
 }
 
 impl Default for Vault {
@@ -225,6 +228,7 @@ impl Default for Vault {
             pkcs11_keys: "matron".into(),
             pkcs11_folder: None,
             pkcs11_environment: Vec::new(),
+            pkcs11_danger_unheld: false,
         }
     }
 }

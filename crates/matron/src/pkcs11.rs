@@ -14,6 +14,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 use rpc::control::{ControlEnd, neighbours, pair};
 use rpc::hsm::{Make, Start, ToHsm, ToSupervisor};
+use sandbox::Layer;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Vault};
@@ -25,6 +26,10 @@ const PIN_CREDENTIAL: &str = "matron-pkcs11-pin";
 const REFUSED: &str = "pkcs11.refused";
 /// In the data folder, while a first start makes keys on the token.
 const MAKING: &str = "pkcs11.making";
+
+/// The module's code runs in it.
+const WORDLESS: &str = "the token's process ended without a word: the module (vault.pkcs11_module) brought it down, or the \
+                        sandbox did; see the kernel's log";
 
 /// A PIN's file, as far as one sees without reading it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +87,15 @@ impl Vault {
         Ok(PathBuf::from(dir).join(PIN_CREDENTIAL))
     }
 
+    /// What the token's process is not held by.
+    pub(crate) fn pkcs11_without(&self, danger_without: &[Layer]) -> Vec<Layer> {
+        if self.pkcs11_danger_unheld {
+            vec![Layer::Seccomp, Layer::Landlock]
+        } else {
+            danger_without.to_vec()
+        }
+    }
+
     /// Says what is missing of the keys that a token needs.
     pub(crate) fn check_pkcs11(&self) -> Result<()> {
         let given = [
@@ -117,11 +131,6 @@ impl Process {
     /// [`NotOpened`] among others.
     pub(crate) fn start(config: &Config, data: &Path, make: Make) -> Result<Self> {
         let vault = &config.vault;
-        let (Some(module), Some(token), Some(folder)) =
-            (&vault.pkcs11_module, &vault.pkcs11_token, &vault.pkcs11_folder)
-        else {
-            bail!("vault.root_key = \"pkcs11\": the token is not configured");
-        };
         let pin_path = vault.pin_path()?;
         let pin =
             File::open(&pin_path).with_context(|| format!("the token's PIN, {}", pin_path.display()))?;
@@ -130,42 +139,14 @@ impl Process {
         let refused = fs::read(&note).ok().and_then(|text| serde_json::from_slice::<PinFile>(&text).ok());
         if refused.as_ref() == Some(&pin_file) {
             let why = format!(
-                "the token '{token}' refused the PIN in {} before, and that file has not changed since; it is not tried \
-                 again, since a token locks itself after some tries. Put the right PIN there and start again",
+                "the token '{}' refused the PIN in {} before, and that file has not changed since; it is not tried again, \
+                 since a token locks itself after some tries. Put the right PIN there and start again",
+                vault.pkcs11_token.as_deref().unwrap_or_default(),
                 pin_path.display()
             );
             return Err(NotOpened { why, pin_refused: true }.into());
         }
-        let (control, theirs) = pair().context("a control pair")?;
-        let mut command = Command::new(crate::serve::this_program()?);
-        if let Some((uid, gid)) = crate::serve::owner_to_be(folder)? {
-            command.uid(uid).gid(gid);
-        }
-        let environment = vault.pkcs11_environment.iter().filter_map(|pair| pair.split_once('='));
-        let child = command
-            .arg("hsm")
-            .env_clear()
-            .envs(environment)
-            .stdin(Stdio::from(theirs))
-            .stdout(Stdio::null())
-            // A Ctrl-C in the terminal is the supervisor's.
-            .process_group(0)
-            .spawn()
-            .context("the token's process could not be started")?;
-        let process = Self { control, child };
-        let allowed = sandbox::Allowed {
-            without: config.sandbox.danger_without.clone(),
-            lock_memory: true,
-            ..sandbox::Allowed::only(std::path::absolute(folder).context("vault.pkcs11_folder")?)
-        };
-        let start = Start {
-            module: module.clone(),
-            token: token.clone(),
-            keys: vault.pkcs11_keys.clone(),
-            make,
-            sandbox: serde_json::to_value(allowed)?,
-        };
-        let _ = process.control.send(&ToHsm::Start { config: start }, &[OwnedFd::from(pin)]);
+        let process = Self::spawn(config, make, &[OwnedFd::from(pin)])?;
         let mut said = process.control.receive::<ToSupervisor>();
         if let Ok(Some((ToSupervisor::Making, _))) = said {
             // Durable before there is a key: so whoever finds one and this note has found one that nobody was told of.
@@ -192,11 +173,61 @@ impl Process {
                 }
                 Err(NotOpened { why, pin_refused }.into())
             }
-            _ => bail!(
-                "the token's process ended without a word: the module {} brought it down, or the sandbox did",
-                module.display()
-            ),
+            _ => bail!(WORDLESS),
         }
+    }
+
+    /// Whether the token is there and can do what is needed; no PIN is given.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub(crate) fn look(config: &Config) -> Result<()> {
+        let process = Self::spawn(config, Make::Look, &[])?;
+        match process.control.receive::<ToSupervisor>() {
+            Ok(Some((ToSupervisor::Ready, _))) => Ok(()),
+            Ok(Some((ToSupervisor::Failed { why, .. }, _))) => bail!(why),
+            _ => bail!(WORDLESS),
+        }
+    }
+
+    fn spawn(config: &Config, make: Make, handed: &[OwnedFd]) -> Result<Self> {
+        let vault = &config.vault;
+        let (Some(module), Some(token), Some(folder)) =
+            (&vault.pkcs11_module, &vault.pkcs11_token, &vault.pkcs11_folder)
+        else {
+            bail!("vault.root_key = \"pkcs11\": the token is not configured");
+        };
+        let (control, theirs) = pair().context("a control pair")?;
+        let mut command = Command::new(crate::serve::this_program()?);
+        if let Some((uid, gid)) = crate::serve::owner_to_be(folder)? {
+            command.uid(uid).gid(gid);
+        }
+        let environment = vault.pkcs11_environment.iter().filter_map(|pair| pair.split_once('='));
+        let child = command
+            .arg("hsm")
+            .env_clear()
+            .envs(environment)
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::null())
+            // A Ctrl-C in the terminal is the supervisor's.
+            .process_group(0)
+            .spawn()
+            .context("the token's process could not be started")?;
+        let process = Self { control, child };
+        let allowed = sandbox::Allowed {
+            without: vault.pkcs11_without(&config.sandbox.danger_without),
+            lock_memory: true,
+            ..sandbox::Allowed::only(std::path::absolute(folder).context("vault.pkcs11_folder")?)
+        };
+        let config = Start {
+            module: module.clone(),
+            token: token.clone(),
+            keys: vault.pkcs11_keys.clone(),
+            make,
+            sandbox: serde_json::to_value(allowed)?,
+        };
+        let _ = process.control.send(&ToHsm::Start { config }, handed);
+        Ok(process)
     }
 
     /// From where a room reads what its files are wrapped under.

@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "say", rename_all = "snake_case")]
 pub enum ToHsm {
-    /// The first message; the PIN comes with it (one descriptor).
+    /// The first message; the PIN comes with it (one descriptor), but for [`Make::Look`].
     Start {
         /// Which token, and what the kernel lets the process do.
         config: Start,
@@ -68,6 +68,8 @@ pub enum Make {
     New,
     /// A first start that was broken off has perhaps made some of them; nobody was told of those.
     GoOn,
+    /// Nothing is opened, no PIN given: only whether the token is there and can do what is needed. The process ends then.
+    Look,
 }
 
 /// What the process says.

@@ -112,8 +112,9 @@ fn process(id: &'static str, pid: u32, without: &[Layer], is_room: bool) -> Chec
 }
 
 /// The running house, each process.
-pub(super) fn checks(supervisor: u32, without: &[Layer]) -> Vec<Check> {
+pub(super) fn checks(supervisor: u32, without: &[Layer], of_token: &[Layer]) -> Vec<Check> {
     let mut out = vec![process("sandbox.supervisor", supervisor, without, false)];
+    out.extend(rooms::token_process(supervisor).map(|pid| process("sandbox.hsm", pid, of_token, true)));
     let mut rooms = rooms::of(supervisor);
     rooms.sort_by_key(|(room, _)| Room::ALL.iter().position(|r| r == room));
     out.extend(rooms.iter().map(|(room, p)| process(room_id(*room), p.pid, without, true)));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use model::{Clock, SystemClock, TimeMs};
 
-use super::{Check, acme, files, held, rooms};
+use super::{Check, acme, files, held, keys, rooms};
 use crate::Place;
 use crate::backups::{LAST_FILE, Last};
 use crate::certificate::{days_left, facts, fits, read_chain, read_file, read_key};
@@ -23,7 +23,7 @@ pub(super) struct Host<'a> {
     now_ms: TimeMs,
     deep: bool,
     /// The process that runs on this data folder.
-    holder: Option<u32>,
+    pub(super) holder: Option<u32>,
 }
 
 impl Host<'_> {
@@ -40,6 +40,7 @@ const CHECKS: &[fn(&Host<'_>) -> Vec<Check>] = &[
     files::disk,
     house,
     held_rooms,
+    keys::checks,
     open_files,
     database,
     ledger_holds,
@@ -518,7 +519,8 @@ fn kernel(host: &Host<'_>) -> Vec<Check> {
 }
 
 fn held_rooms(host: &Host<'_>) -> Vec<Check> {
-    host.holder.map(|pid| held::checks(pid, host.without())).unwrap_or_default()
+    let of_token = host.config.as_ref().map(|c| c.vault.pkcs11_without(host.without())).unwrap_or_default();
+    host.holder.map(|pid| held::checks(pid, host.without(), &of_token)).unwrap_or_default()
 }
 
 #[cfg(test)]

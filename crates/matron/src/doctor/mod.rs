@@ -7,6 +7,7 @@ mod alarms;
 mod files;
 mod held;
 mod host;
+mod keys;
 mod phone;
 mod rooms;
 

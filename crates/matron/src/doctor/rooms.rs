@@ -89,6 +89,16 @@ pub(super) fn of(supervisor: u32) -> Vec<(Room, Process)> {
     out
 }
 
+/// The process that speaks to the token.
+pub(super) fn token_process(supervisor: u32) -> Option<u32> {
+    let of_ours = |pid: &u32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.ends_with(b"\0hsm\0") && stat(*pid).is_some_and(|(parent, _)| parent == supervisor)
+    };
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok()).find(of_ours)
+}
+
 /// A room that began so much later than the supervisor was started again.
 const TOGETHER_MS: TimeMs = 30_000;
 

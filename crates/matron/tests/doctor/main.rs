@@ -226,6 +226,7 @@ fn a_real_house_is_ready_but_for_its_own_ca_and_the_push() {
         is(&report, id, "ok", "");
     }
     is(&report, "push.certificate", "warn", "matron push csr");
+    is(&report, "keys", "warn", "vault.root_key");
     // The supervisor is closed to its own user's processes: which program it is, root alone sees.
     let root = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap()) == 0;
     is(&report, "version", if root { "ok" } else { "skipped" }, "");

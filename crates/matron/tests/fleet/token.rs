@@ -36,6 +36,16 @@ fn refused(house: &House) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+/// Asserts what the host's doctor finds.
+fn doctor(house: &House, id: &str, verdict: &str, says: &str) {
+    let output = house.host_command(&["doctor", "--json"]).output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let checks = report["checks"].as_array().unwrap();
+    let check = checks.iter().find(|c| c["id"] == id).unwrap_or_else(|| panic!("no {id} in {report:#}"));
+    assert_eq!(check["verdict"], verdict, "{check:#}");
+    assert!(check["found"].as_str().unwrap().contains(says), "{check:#}");
+}
+
 /// The real process beside the house, with the test in the supervisor's and the vault's place.
 struct Beside {
     control: ControlEnd,
@@ -128,6 +138,11 @@ async fn a_house_with_its_root_key_and_ca_on_a_token_enrols_phones_and_has_neith
     let mut phone = ward.phone(0).await;
     openssl_verifies(&ward.house, phone.certificate_der().unwrap());
     openssl_verifies(&ward.house, &std::fs::read(ward.house.room_dir("door").join("tls.cert.der")).unwrap());
+    doctor(&ward.house, "keys", "ok", "on the token");
+    doctor(&ward.house, "keys.token", "ok", "open in the running house");
+    // What can be made anew is; root key and CA stay where they are.
+    let rotated = OrderKind::RotateKeys { keys: model::KeyName::rotatable().collect() };
+    ward.admin.order(rotated, vec![], None).await.unwrap();
     ward.house.stop().unwrap();
     ward.house.run().unwrap();
     ward.obey(&mut phone).await;
@@ -176,7 +191,9 @@ async fn a_house_whose_token_is_away_or_another_or_whose_pin_is_wrong_says_so_an
     token.unplug().unwrap();
     let said = refused(&house);
     assert!(said.contains("there is no token 'made up'") && said.contains("vault.pkcs11_token"), "{said}");
+    doctor(&house, "keys.token", "fail", "there is no token 'made up'");
     token.plug_in().unwrap();
+    doctor(&house, "keys.token", "ok", "no PIN was given");
 
     // Another token of that label: none of its keys are there; then its own, made by another house.
     let other = SoftHsm::make().unwrap();
@@ -265,7 +282,7 @@ async fn a_token_that_goes_and_comes_back_stops_the_vault_meanwhile_and_no_phone
 #[tokio::test]
 async fn the_tokens_process_is_held_by_the_kernel_and_takes_nothing_that_is_no_question() {
     let Some(token) = SoftHsm::make() else { return };
-    let house = house_on(&token, &[]);
+    let mut house = house_on(&token, &[]);
     let status = std::fs::read_to_string(format!("/proc/{}/status", house.pid("hsm").unwrap())).unwrap();
     let value = |name: &str| {
         let line = status.lines().find_map(|l| l.strip_prefix(name)).unwrap_or_default();
@@ -273,6 +290,14 @@ async fn the_tokens_process_is_held_by_the_kernel_and_takes_nothing_that_is_no_q
     };
     assert_eq!((value("NoNewPrivs"), value("Seccomp")), ("1".into(), "2".into()));
     assert!(value("CapEff").chars().all(|c| c == '0'), "{}", value("CapEff"));
+
+    doctor(&house, "sandbox.hsm", "ok", "filters on its system calls");
+    house.stop().unwrap();
+    house.change(&["vault.pkcs11_danger_unheld=true"], &[]);
+    house.run().unwrap();
+    doctor(&house, "keys.unheld", "warn", "vault.pkcs11_danger_unheld");
+    doctor(&house, "sandbox.hsm", "warn", "no filters");
+    house.stop().unwrap();
 
     let beside = Beside::open(&token);
     assert_ne!(beside.secret_of("vault"), beside.secret_of("door"));
