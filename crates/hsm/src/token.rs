@@ -288,13 +288,13 @@ impl Token {
         ["root", "ca", "at-rest"].map(|of| format!("{}-{of}", self.keys))
     }
 
-    fn find(&self, template: &[Attribute]) -> Result<Option<ObjectHandle>, TokenError> {
-        let found = self.session.find_objects(template);
-        Ok(found.map_err(|e| call(&self.label, "looking for a key", &e))?.first().copied())
+    fn find(&self, template: &[Attribute]) -> Result<Vec<ObjectHandle>, TokenError> {
+        self.session.find_objects(template).map_err(|e| call(&self.label, "looking for a key", &e))
     }
 
     fn find_any(&self, name: &str) -> Result<Option<ObjectHandle>, TokenError> {
-        self.find(&[Attribute::Token(true), Attribute::Label(name.into())])
+        let found = self.find(&[Attribute::Token(true), Attribute::Label(name.into())])?;
+        Ok(found.first().copied())
     }
 
     /// A private or secret key, which can't leave the token.
@@ -305,19 +305,36 @@ impl Token {
             Attribute::KeyType(kind),
             Attribute::Label(name.into()),
         ];
-        let none = || TokenError::NoKey { label: self.label.clone(), key: name.to_owned() };
-        let key = self.find(&template)?.ok_or_else(none)?;
         let unfit = |why| TokenError::Unfit { label: self.label.clone(), key: name.to_owned(), why };
-        let wanted = [AttributeType::Sensitive, AttributeType::Extractable];
+        let key = match self.find(&template)?.as_slice() {
+            [] => return Err(TokenError::NoKey { label: self.label.clone(), key: name.to_owned() }),
+            [one] => *one,
+            _ => return Err(unfit("is there more than once")),
+        };
+        let (mut sensitive, mut kept) = (false, false);
+        let wanted = [
+            AttributeType::Sensitive,
+            AttributeType::Extractable,
+            AttributeType::AlwaysSensitive,
+            AttributeType::NeverExtractable,
+            AttributeType::Local,
+        ];
         let said = self.session.get_attributes(key, &wanted);
         for attribute in said.map_err(|e| call(&self.label, "looking at a key", &e))? {
             match attribute {
-                Attribute::Sensitive(false) => return Err(unfit("can be read")),
-                Attribute::Extractable(true) => return Err(unfit("can leave the token")),
+                Attribute::Sensitive(yes) => sensitive = yes,
+                Attribute::Extractable(yes) => kept = !yes,
+                Attribute::AlwaysSensitive(false) | Attribute::NeverExtractable(false) => {
+                    return Err(unfit("could be read or copied once"));
+                }
+                Attribute::Local(false) => return Err(unfit("was brought there from elsewhere")),
                 _ => {}
             }
         }
-        Ok(key)
+        match (sensitive, kept) {
+            (true, true) => Ok(key),
+            _ => Err(unfit("can be read or copied")),
+        }
     }
 
     /// Makes those of the house's keys that are not there.
@@ -385,7 +402,7 @@ impl Token {
                 Attribute::Label(name.into()),
             ];
             let none = || TokenError::NoKey { label: self.label.clone(), key: format!("{name} (public)") };
-            let key = self.find(&template)?.ok_or_else(none)?;
+            let key = self.find(&template)?.first().copied().ok_or_else(none)?;
             let said = self.session.get_attributes(key, &wanted);
             for attribute in said.map_err(|e| call(&self.label, "reading a public key", &e))? {
                 match attribute {

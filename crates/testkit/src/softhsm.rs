@@ -91,6 +91,22 @@ impl SoftHsm {
         ]
     }
 
+    /// Brings a key to it that openssl made elsewhere (`genpkey` arguments).
+    ///
+    /// # Errors
+    /// When openssl or softhsm2-util don't do it.
+    pub fn bring(&self, label: &str, id: &str, made: &[&str]) -> std::io::Result<()> {
+        let file = self.path("brought.pem");
+        let said = |out: std::process::Output| match out.status.success() {
+            true => Ok(()),
+            false => Err(std::io::Error::other(String::from_utf8_lossy(&out.stderr).into_owned())),
+        };
+        said(Command::new("openssl").arg("genpkey").args(made).arg("-out").arg(&file).output()?)?;
+        let mut import = Command::new("softhsm2-util");
+        import.arg("--import").arg(&file).args(["--token", LABEL, "--pin", PIN, "--label", label, "--id", id]);
+        said(import.env("SOFTHSM2_CONF", self.path("softhsm2.conf")).output()?)
+    }
+
     /// Writes the PIN's file.
     ///
     /// # Errors

@@ -316,6 +316,21 @@ async fn the_tokens_process_is_held_by_the_kernel_and_takes_nothing_that_is_no_q
 }
 
 #[tokio::test]
+async fn a_key_that_was_brought_to_the_token_or_is_there_twice_is_not_used() {
+    let Some(token) = SoftHsm::make() else { return };
+    token.bring("other-root", "01", &["-algorithm", "ed25519"]).unwrap();
+    let said = Beside::begin(&token, "other").said();
+    let ToSupervisor::Failed { why, .. } = said else { panic!("{said:?}") };
+    assert!(why.contains("'other-root'") && why.contains("is not used"), "{why}");
+
+    let mut house = house_on(&token, &[]);
+    house.stop().unwrap();
+    token.bring("matron-ca", "02", &["-algorithm", "rsa", "-pkeyopt", "rsa_keygen_bits:3072"]).unwrap();
+    let said = refused(&house);
+    assert!(said.contains("'matron-ca'") && said.contains("is there more than once"), "{said}");
+}
+
+#[tokio::test]
 async fn a_backup_of_a_house_on_a_token_holds_neither_key_and_restores_with_the_token_alone() {
     let Some(token) = SoftHsm::make() else { return };
     let offline = Offline::new();

@@ -24,7 +24,7 @@ fn field<'a>(status: &'a str, name: &str) -> &'a str {
 #[test]
 fn a_held_room_has_no_privilege_no_core_dump_and_three_filters_as_proc_shows_it() {
     let house = House::new();
-    for room in Room::ALL {
+    for room in HELD {
         let (mut child, status) = staying(command(room, &house.allowed(room), &[Act::Stay]));
         for (name, wanted) in [
             ("NoNewPrivs", "1"),
@@ -53,7 +53,7 @@ fn a_room_signals_nobody_and_reads_nobodys_memory() {
     let house = House::new();
     let (mut sibling, _) = staying(command(Room::Vault, &house.allowed(Room::Vault), &[Act::Stay]));
     let pid = i64::from(sibling.id());
-    for room in Room::ALL {
+    for room in HELD {
         let allowed = house.allowed(room);
         let of = |name: &str| Act::Read(format!("/proc/{pid}/{name}").into());
         let acts = [Act::Signal(pid as i32), of("mem"), of("environ"), of("maps"), of("fd/0"), of("status")];
@@ -156,7 +156,7 @@ fn a_vault_whose_memory_may_not_be_locked_goes_on_without_and_can_be_seen_to() {
 fn a_kernel_without_landlock_is_refused_by_name_unless_that_is_accepted() {
     let house = House::new();
     let lacking = [libc::SYS_landlock_create_ruleset];
-    for room in Room::ALL {
+    for room in HELD {
         let allowed = house.allowed(room);
         let output = on_a_kernel_without(&lacking, room, &allowed, &[Act::Thread]).output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
