@@ -56,6 +56,12 @@ impl WrappingKey {
     /// # Errors
     /// When the secret is shorter than [`SHORTEST_SECRET_BYTES`].
     pub fn of(secret: &[u8], room: &str) -> io::Result<Self> {
+        if secret.is_empty() {
+            return Err(io::Error::other(
+                "nothing came of what this house's keys are wrapped under: the root key's credential is empty, or the \
+                 token's process has ended; see the lines above",
+            ));
+        }
         if secret.len() < SHORTEST_SECRET_BYTES {
             return Err(io::Error::other(format!(
                 "the root key's credential has {} bytes and needs {SHORTEST_SECRET_BYTES} random ones; make one with \
@@ -160,8 +166,8 @@ pub fn read(dir: &Path, name: &str) -> io::Result<Zeroizing<Vec<u8>>> {
 fn unwrapped(name: &str, wrapped: &[u8]) -> io::Result<Zeroizing<Vec<u8>>> {
     let key = OF_THIS_ROOM.get().ok_or_else(|| {
         io::Error::other(
-            "it is wrapped under the root key's credential, and none was given; set vault.root_key = \"credential\" \
-             and give the service its credential",
+            "it is wrapped under the root key's credential or under what a token gives, and none was given; set \
+             vault.root_key to what it was (\"credential\", \"pkcs11\") and give the service that credential or token",
         )
     })?;
     key.unwrap(name, wrapped)
@@ -205,6 +211,8 @@ mod tests {
     fn a_short_secret_is_refused_and_nothing_is_shown_of_a_key() {
         let refused = WrappingKey::of(&[7; 31], "vault").unwrap_err().to_string();
         assert!(refused.contains("31 bytes"), "{refused}");
+        let refused = WrappingKey::of(&[], "vault").unwrap_err().to_string();
+        assert!(refused.contains("token's process has ended"), "{refused}");
         assert_eq!(format!("{:?}", WrappingKey::of(&[7; 32], "vault").unwrap()), "WrappingKey(sealed)");
     }
 
