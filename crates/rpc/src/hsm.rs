@@ -261,14 +261,15 @@ impl Hsm {
         let mut held = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
         let gone = || io::Error::other("the token's process is gone; see its lines in the log");
         let mut stream = held.take().ok_or_else(gone)?;
-        write_frame(&mut stream, ask)
-            .map_err(|e| if e.kind() == io::ErrorKind::BrokenPipe { gone() } else { e })?;
-        let answer = read_frame(&mut stream).map_err(|e| match e.kind() {
+        let said = |e: io::Error| match e.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
                 io::Error::other(format!("the token did not answer within {} s", PATIENCE.as_secs()))
             }
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => gone(),
             _ => e,
-        })?;
+        };
+        write_frame(&mut stream, ask).map_err(said)?;
+        let answer = read_frame(&mut stream).map_err(said)?;
         let answer = answer.ok_or_else(gone)?;
         *held = Some(stream);
         Ok(answer)
