@@ -103,7 +103,10 @@ impl SoftHsm {
         };
         said(Command::new("openssl").arg("genpkey").args(made).arg("-out").arg(&file).output()?)?;
         let mut import = Command::new("softhsm2-util");
-        import.arg("--import").arg(&file).args(["--token", LABEL, "--pin", PIN, "--label", label, "--id", id]);
+        import
+            .arg("--import")
+            .arg(&file)
+            .args(["--token", LABEL, "--pin", PIN, "--label", label, "--id", id]);
         said(import.env("SOFTHSM2_CONF", self.path("softhsm2.conf")).output()?)
     }
 

@@ -115,8 +115,7 @@ fn no_room_reads_changes_or_removes_anothers_files_and_its_own_it_does() {
             std::fs::read_to_string(house.folder(other(room)).join("key")).unwrap_or_default().len(),
             {
                 // Rooms before this one have cut their own short.
-                let done = HELD.iter().position(|r| *r == other(room))
-                    < HELD.iter().position(|r| *r == room);
+                let done = HELD.iter().position(|r| *r == other(room)) < HELD.iter().position(|r| *r == room);
                 if done { 0 } else { 6 }
             }
         );
