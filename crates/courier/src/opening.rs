@@ -126,6 +126,7 @@ impl Opening {
     fn ready_for(&mut self, row: &SealedRow, statement: &TrustedStatement) -> Option<()> {
         let epoch = seal::epoch_of(&row.wrapped_key)?;
         let mut senders = vec![PublicKey(statement.reader_key.0)];
+        senders.extend(statement.older_readers.iter().flatten().map(|key| PublicKey(key.0)));
         // What the courier sealed again it sealed by its own word.
         senders.extend(self.secrets.iter().map(KeyPairSecret::public));
         let known = self.epochs.contains(&epoch);

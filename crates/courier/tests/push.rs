@@ -96,6 +96,17 @@ impl House {
         push_key: [u8; 32],
         older_needed: Option<Vec<KeyName>>,
     ) -> Vec<u8> {
+        self.statement_by(epoch, reader, push_key, older_needed, None)
+    }
+
+    fn statement_by(
+        &self,
+        epoch: u32,
+        reader: &KeyPairSecret,
+        push_key: [u8; 32],
+        older_needed: Option<Vec<KeyName>>,
+        older_readers: Option<Vec<X25519Public>>,
+    ) -> Vec<u8> {
         let statement = KeyStatement {
             version: 1,
             epoch,
@@ -110,6 +121,8 @@ impl House {
             ca_fingerprint: Digest([7; 32]),
             ra_fingerprint: Digest([8; 32]),
             older_needed,
+            older_readers,
+            ra_certificate: None,
         };
         order::encode(&SignedStatement::sign(&statement, &self.root))
     }
@@ -617,4 +630,29 @@ async fn what_the_courier_could_not_destroy_before_it_was_killed_is_destroyed_at
     courier.stop().await;
     let after = std::fs::read(&file).unwrap();
     assert!(!after.windows(32).any(|w| w == first) && after.len() < both.len());
+}
+
+#[tokio::test]
+async fn tokens_that_an_older_reader_sealed_open_while_the_statement_names_it() {
+    let apns = Server::start(loopback()).await.unwrap();
+    let house = House::new().for_apns(&apns);
+    let target = house.target(&TOKEN, "magic");
+    let mut courier = house.start().await;
+    courier.until(|h| h.configured && h.last_error.is_empty()).await;
+    let new = KeyPairSecret::generate(&SystemRandom::new()).unwrap();
+    let older = Some(vec![X25519Public(house.reader.public().0)]);
+    let signed = house.statement_by(2, &new, house.push_key, None, older);
+    courier.core.believe(Statement { signed }).await.unwrap();
+    assert_eq!(courier.push_one(target.clone()).await.result(), PushResult::Accepted);
+    let asked = ResealRequest { rows: rows(&target) };
+    let again = courier.core.reseal(asked).await.unwrap().into_inner();
+    assert_eq!((again.rows.len(), again.lost.len()), (2, 0));
+    let signed = house.statement(2, &new);
+    courier.core.believe(Statement { signed }).await.unwrap();
+    assert_eq!(courier.push_one(target).await.result(), PushResult::Unreadable);
+    let mut rows = again.rows.into_iter().map(|r| r.row);
+    let again =
+        PushTarget { enrolment: PHONE.0.to_vec(), token: rows.next().unwrap(), magic: rows.next().unwrap() };
+    assert_eq!(courier.push_one(again).await.result(), PushResult::Accepted);
+    courier.stop().await;
 }

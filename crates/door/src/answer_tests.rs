@@ -35,6 +35,8 @@ fn house() -> House {
         ca_fingerprint: Digest([0; 32]),
         ra_fingerprint: Digest([0; 32]),
         older_needed: None,
+        older_readers: None,
+        ra_certificate: None,
     };
     let statement = SignedStatement::sign(&statement, &root).verify(&root.public(), 1, 0).unwrap();
     House { vault, statement, delivery }

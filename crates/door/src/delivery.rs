@@ -136,6 +136,8 @@ mod tests {
             ca_fingerprint: Digest([0; 32]),
             ra_fingerprint: Digest([0; 32]),
             older_needed: older.then(|| vec![KeyName::Delivery]),
+            older_readers: None,
+            ra_certificate: None,
         };
         SignedStatement::sign(&statement, &root).verify(&root.public(), now_ms, 1).unwrap()
     }

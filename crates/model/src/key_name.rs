@@ -39,6 +39,10 @@ named!(
         Links = 24, "links";
         /// What goes to a phone and is secret is sealed to it; the door makes it.
         Delivery = 25, "delivery";
+        /// The reader proves itself with it when it seals; the reader makes it.
+        ReaderSender = 26, "reader_sender";
+        /// Phones' certificate requests are sealed to it, and answers signed with it; the reader makes it.
+        ScepRa = 27, "scep_ra";
     }
 );
 
@@ -55,9 +59,7 @@ impl KeyName {
             Self::Location => Some(Compartment::Location),
             Self::Secret => Some(Compartment::Secret),
             Self::Other => Some(Compartment::Other),
-            Self::Index | Self::Warrant | Self::Orders | Self::VaultSender | Self::Links | Self::Delivery => {
-                None
-            }
+            _ => None,
         }
     }
 
@@ -67,6 +69,7 @@ impl KeyName {
         match self {
             Self::Push => Some("courier"),
             Self::Delivery => Some("door"),
+            Self::ReaderSender | Self::ScepRa => Some("reader"),
             _ => None,
         }
     }
@@ -89,6 +92,8 @@ impl KeyName {
             Self::VaultSender => 23,
             Self::Links => 24,
             Self::Delivery => 25,
+            Self::ReaderSender => 26,
+            Self::ScepRa => 27,
         }
     }
 

@@ -58,6 +58,13 @@ pub struct KeyStatement {
     /// are destroyed. The first statements have none.
     #[n(12)]
     pub older_needed: Option<Vec<KeyName>>,
+    /// Keys with which the reader proved itself before, as long as rows of then are kept.
+    #[n(13)]
+    pub older_readers: Option<Vec<X25519Public>>,
+    /// The RA certificate (DER), once it is another than the installation's: the reader has it from here.
+    #[n(14)]
+    #[cbor(with = "minicbor::bytes")]
+    pub ra_certificate: Option<Vec<u8>>,
 }
 
 impl KeyStatement {
@@ -181,6 +188,8 @@ mod tests {
             ca_fingerprint: Digest([7; 32]),
             ra_fingerprint: Digest([8; 32]),
             older_needed: None,
+            older_readers: None,
+            ra_certificate: None,
         }
     }
 

@@ -8,7 +8,7 @@ use crate::Config;
 
 /// The files of the reader's folder that a backup holds.
 pub const BACKED_UP: &[&str] =
-    &["ra.key", "sender.key", "change.key", "ra.der", "ca.der", "root.pub", "statement.cbor"];
+    &["ra.key", "sender.key", "change.key", "ra.der", "ra.older.der", "ca.der", "root.pub", "statement.cbor"];
 
 /// Writes the reader's part.
 ///

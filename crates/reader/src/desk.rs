@@ -76,9 +76,13 @@ impl Desk {
     /// Answers one request.
     #[must_use]
     pub fn answer(&self, request: &ReadRequest) -> ReadReply {
-        let asked =
-            |order_key| scep::Asked { keys: &self.keys, order_key, admit: self.admit, rng: &self.rng };
-        let order_key = || self.statement().map(|s| PublicKey(s.order_key.0));
+        let asked = || scep::Asked {
+            keys: self.keys.current(),
+            ca_certificate: &self.keys.ca_certificate,
+            statement: self.statement(),
+            admit: self.admit,
+            rng: &self.rng,
+        };
         let (mut signer, mut endpoint) = (None, Bytes::new());
         let what = match &request.what {
             Some(Asked::Device(device)) => {
@@ -86,11 +90,11 @@ impl Desk {
             }
             Some(Asked::Scep(query)) => {
                 self.counters.count("scep_query");
-                scep::query(query, &asked(order_key()))
+                scep::query(query, &asked())
             }
             Some(Asked::ScepAnswer(answer)) => {
                 self.counters.count("scep_answer");
-                scep::answer(answer, &asked(order_key()))
+                scep::answer(answer, &asked())
             }
             None => Err(Refusal::bad("unknown_request")),
         };
@@ -120,17 +124,21 @@ impl Desk {
         ReadReply { call, what: Some(what), ..ReadReply::default() }
     }
 
+    /// Makes a key of the room's anew for an order's number, or finds it; its public half.
+    ///
+    /// # Errors
+    /// When it can't be written, or is no key of the reader's.
+    pub fn make_key(&self, key: model::KeyName, number: u32) -> Result<Vec<u8>, Error> {
+        self.keys.make(key, number)
+    }
+
     /// Believes a key statement, or says why not.
     #[must_use]
     pub fn believe(&self, statement: &proto::Statement) -> proto::Believed {
         let believed = self.keys.trust.believe(statement, &*self.clock);
         if let Some(statement) = self.keys.trust.current(self.clock.now_ms()) {
-            if statement.reader_key.0 != self.keys.sender.public().0 {
-                tracing::error!(
-                    "the key statement names another reader's key: nothing is read until it names ours"
-                );
-            }
-            if statement.ra_fingerprint != order::sha256(self.keys.ra.cert_der()) {
+            self.keys.follow(&statement);
+            if statement.ra_fingerprint != order::sha256(self.keys.current().ra.1.cert_der()) {
                 tracing::error!("the key statement names another RA certificate than this room's");
             }
         }
@@ -140,7 +148,7 @@ impl Desk {
     /// The statement in force, if it names this reader.
     fn statement(&self) -> Result<Arc<TrustedStatement>, Refusal> {
         let statement = self.keys.trust.current(self.clock.now_ms()).ok_or(Refusal::later("no_statement"))?;
-        if statement.reader_key.0 != self.keys.sender.public().0 {
+        if self.keys.current().sender(&statement).is_none() {
             return Err(Refusal::later("not_the_stated_reader"));
         }
         Ok(statement)
@@ -173,7 +181,7 @@ impl Desk {
         let mut lane = lane.lock().unwrap_or_else(PoisonError::into_inner);
         let (_, sealer) = match &mut *lane {
             Some(current) if Arc::ptr_eq(&current.0, &statement) => current,
-            stale => stale.insert((statement.clone(), self.sealer(&statement))),
+            stale => stale.insert((statement.clone(), self.sealer(&statement)?)),
         };
         let mut sealing =
             Sealing { sealer, tags: &self.keys.tags, rng: &self.rng, enrolment, now_ms: self.clock.now_ms() };
@@ -185,13 +193,15 @@ impl Desk {
     }
 
     /// A sealer to the compartments' keys of this statement, whose epoch they carry.
-    fn sealer(&self, statement: &TrustedStatement) -> Sealer {
+    fn sealer(&self, statement: &TrustedStatement) -> Result<Sealer, Refusal> {
         let keys = statement.compartments.iter().map(|(compartment, key)| CompartmentPublic {
             compartment: *compartment,
             epoch: statement.epoch,
             key: PublicKey(key.0),
         });
-        Sealer::new(self.keys.sender.clone(), keys.collect())
+        let current = self.keys.current();
+        let sender = current.sender(statement).ok_or(Refusal::later("not_the_stated_reader"))?;
+        Ok(Sealer::new(sender.clone(), keys.collect()))
     }
 
     pub(crate) fn log_counters(&self) {

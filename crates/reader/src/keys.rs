@@ -6,19 +6,23 @@
 //! | `sender.key` | X25519, 32 bytes: the reader proves itself by it when it seals |
 //! | `change.key` | 32 bytes: change tags and the tag of a phone |
 //! | `ra.der`, `ca.der` | the RA's and the CA's certificate |
+//! | `ra.older.der` | the RA's certificate before, since the first rotation |
 //! | `root.pub`, `statement.cbor` | see [`rpc::trust`] |
 //!
-//! The keys are wrapped where the root key comes from elsewhere: see [`rpc::at_rest`].
+//! `ra.key` and `sender.key` hold older keys too while they rotate: see [`rpc::key_ring`]. The keys are wrapped where the root key comes from elsewhere: see [`rpc::at_rest`].
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use apple::scep::RaKey;
 use apple::x509::{RsaSigner, Signer};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use model::Clock;
+use model::{Clock, KeyName};
+use order::TrustedStatement;
 use rpc::at_rest;
 use rpc::install::{Installed, ReaderPublic};
+use rpc::key_ring::KeyRing;
 use rpc::trust::{Trust, write_file};
 use seal::{ChangeTagKey, KeyPairSecret};
 use zeroize::Zeroizing;
@@ -29,15 +33,50 @@ const RA_KEY: &str = "ra.key";
 const SENDER_KEY: &str = "sender.key";
 const CHANGE_KEY: &str = "change.key";
 const RA_CERTIFICATE: &str = "ra.der";
+const OLDER_RA_CERTIFICATE: &str = "ra.older.der";
 const CA_CERTIFICATE: &str = "ca.der";
 
 /// What the room holds while it runs.
 pub(crate) struct Keys {
-    pub ra: RaKey,
+    dir: PathBuf,
+    rings: Mutex<Rings>,
+    current: RwLock<Arc<Current>>,
     pub ca_certificate: Vec<u8>,
-    pub sender: KeyPairSecret,
     pub tags: ChangeTagKey,
     pub trust: Trust,
+}
+
+/// The files of the keys that rotate.
+struct Rings {
+    ra: KeyRing,
+    sender: KeyRing,
+}
+
+/// The keys that rotate, as they stand.
+pub(crate) struct Current {
+    /// The newest first; which counts the statement says.
+    senders: Vec<KeyPairSecret>,
+    /// The RA that phones are told, with its number.
+    pub ra: (u32, RaKey),
+    /// The one before, while phones may still go by it.
+    older_ra: Option<(u32, RaKey)>,
+}
+
+impl Current {
+    /// The sender's key that a statement names.
+    pub fn sender(&self, statement: &TrustedStatement) -> Option<&KeyPairSecret> {
+        self.senders.iter().find(|key| key.public().0 == statement.reader_key.0)
+    }
+
+    /// The RAs that open requests, the newest first.
+    pub fn ras(&self) -> impl Iterator<Item = &(u32, RaKey)> {
+        std::iter::once(&self.ra).chain(&self.older_ra)
+    }
+
+    /// The RA of that number; the newest, if it is gone.
+    pub fn ra_of(&self, number: u32) -> &RaKey {
+        self.ras().find(|(n, _)| *n == number).map_or(&self.ra.1, |(_, ra)| ra)
+    }
 }
 
 /// The first start: makes the room's keys in its own folder (0600, the folder 0700) and says their public
@@ -60,9 +99,10 @@ pub fn prepare(dir: &Path) -> Result<ReaderPublic, Error> {
             write_secret(dir, name, key.as_ref())?;
         }
     }
-    let sender = KeyPairSecret::from_bytes(key_bytes(dir, SENDER_KEY)?);
+    let sender = senders(dir, &ring(dir, SENDER_KEY)?)?;
+    let sender_key = sender.first().map(|key| key.public().0).unwrap_or_default();
     key_bytes(dir, CHANGE_KEY)?;
-    Ok(ReaderPublic { ra_spki: ra_signer(dir)?.spki_der().to_vec(), sender_key: sender.public().0 })
+    Ok(ReaderPublic { ra_spki: newest_ra(dir, &ring(dir, RA_KEY)?)?.spki_der().to_vec(), sender_key })
 }
 
 /// Takes what the vault's child made: pins the root key, keeps the first key statement and the certificates.
@@ -71,7 +111,7 @@ pub fn prepare(dir: &Path) -> Result<ReaderPublic, Error> {
 /// [`Error::BadFile`] when the RA's certificate is not for this room's key, [`Error::File`].
 pub fn install(dir: &Path, installed: &Installed) -> Result<(), Error> {
     let certificate = installed.ra_certificate.clone();
-    RaKey::new(ra_signer(dir)?, certificate).map_err(|e| bad(dir, RA_CERTIFICATE, e))?;
+    ra_of(dir, &ring(dir, RA_KEY)?, certificate)?;
     write(dir, RA_CERTIFICATE, &installed.ra_certificate)?;
     write(dir, CA_CERTIFICATE, &installed.ca_certificate)?;
     Trust::install(dir, &installed.root_key, &installed.statement).map_err(|source| Error::File {
@@ -84,8 +124,8 @@ pub fn install(dir: &Path, installed: &Installed) -> Result<(), Error> {
 impl Keys {
     /// Reads the folder.
     pub fn open(dir: &Path, clock: &dyn Clock) -> Result<Self, Error> {
-        let ra = RaKey::new(ra_signer(dir)?, read(dir, RA_CERTIFICATE)?)
-            .map_err(|e| bad(dir, RA_CERTIFICATE, e))?;
+        let rings = Rings { ra: ring(dir, RA_KEY)?, sender: ring(dir, SENDER_KEY)? };
+        let current = rings.current(dir)?;
         let ca_certificate = read(dir, CA_CERTIFICATE)?;
         apple::x509::Certificate::parse(&ca_certificate).map_err(|e| bad(dir, CA_CERTIFICATE, e))?;
         let trust = Trust::open(dir, clock).map_err(|source| Error::File {
@@ -93,18 +133,153 @@ impl Keys {
             verb: "read",
             source,
         })?;
-        Ok(Self {
-            ra,
+        let keys = Self {
+            dir: dir.to_owned(),
+            rings: Mutex::new(rings),
+            current: RwLock::new(Arc::new(current)),
             ca_certificate,
-            sender: KeyPairSecret::from_bytes(key_bytes(dir, SENDER_KEY)?),
             tags: ChangeTagKey::from_bytes(*key_bytes(dir, CHANGE_KEY)?),
             trust,
-        })
+        };
+        // Believed before a crash, and perhaps not done.
+        if let Some(statement) = keys.trust.current(clock.now_ms()) {
+            keys.follow(&statement);
+        }
+        Ok(keys)
+    }
+
+    /// The keys as they stand.
+    pub fn current(&self) -> Arc<Current> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The key of an order's number, made if it is not there; its public half. An RSA key takes its time.
+    pub fn make(&self, key: KeyName, number: u32) -> Result<Vec<u8>, Error> {
+        let mut rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
+        let dir = &self.dir;
+        let public = match key {
+            KeyName::ScepRa => {
+                let made = rings.ra.make(number, || {
+                    let key = RsaSigner::generate().and_then(|key| key.to_pkcs8());
+                    key.map(|key| Zeroizing::new(key.to_vec())).map_err(std::io::Error::other)
+                });
+                let made = made.map_err(|source| written(dir, RA_KEY, source))?;
+                RsaSigner::from_pkcs8(&made).map_err(|e| bad(dir, RA_KEY, e))?.spki_der().to_vec()
+            }
+            KeyName::ReaderSender => {
+                let made = rings.sender.make(number, || {
+                    let key = KeyPairSecret::generate(&SystemRandom::new());
+                    key.map(|key| Zeroizing::new(key.secret_bytes().to_vec())).map_err(std::io::Error::other)
+                });
+                let made = made.map_err(|source| written(dir, SENDER_KEY, source))?;
+                pair(dir, &made)?.public().0.to_vec()
+            }
+            _ => return Err(Error::Keys(format!("the key '{}' is not the reader's to make", key.name()))),
+        };
+        self.put(rings.current(dir)?);
+        Ok(public)
+    }
+
+    fn put(&self, current: Current) {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(current);
+    }
+
+    /// Goes by the keys that a statement names; destroys those before, unless it says that they are needed.
+    pub fn follow(&self, statement: &TrustedStatement) {
+        let mut rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = rings.follow_ra(&self.dir, statement).and_then(|()| {
+            rings.follow_sender(&self.dir, statement)?;
+            rings.current(&self.dir)
+        });
+        match done {
+            Ok(current) => self.put(current),
+            Err(error) => tracing::error!(%error, "the reader can't go by the keys that are stated"),
+        }
     }
 }
 
-fn ra_signer(dir: &Path) -> Result<RsaSigner, Error> {
-    RsaSigner::from_pkcs8(&read_secret(dir, RA_KEY)?).map_err(|e| bad(dir, RA_KEY, e))
+impl Rings {
+    fn current(&self, dir: &Path) -> Result<Current, Error> {
+        let ra = ra_of(dir, &self.ra, read(dir, RA_CERTIFICATE)?)?;
+        // Its key may be destroyed already, and at first there is none.
+        let older = read(dir, OLDER_RA_CERTIFICATE).and_then(|c| ra_of(dir, &self.ra, c)).ok();
+        let older_ra = older.filter(|(number, _)| *number != ra.0);
+        Ok(Current { senders: senders(dir, &self.sender)?, ra, older_ra })
+    }
+
+    fn follow_ra(&mut self, dir: &Path, statement: &TrustedStatement) -> Result<(), Error> {
+        let now = read(dir, RA_CERTIFICATE)?;
+        if let Some(new) = &statement.ra_certificate
+            && *new != now
+            && order::sha256(new) == statement.ra_fingerprint
+        {
+            ra_of(dir, &self.ra, new.clone())?;
+            // Killed between the two, the older one is the present one for a while.
+            write(dir, OLDER_RA_CERTIFICATE, &now)?;
+            write(dir, RA_CERTIFICATE, new)?;
+        }
+        let (number, ra) = ra_of(dir, &self.ra, read(dir, RA_CERTIFICATE)?)?;
+        if order::sha256(ra.cert_der()) == statement.ra_fingerprint && !statement.needs_older(KeyName::ScepRa)
+        {
+            let gone = self.ra.destroy_before(number).map_err(|source| written(dir, RA_KEY, source))?;
+            if gone > 0 {
+                tracing::info!(keys = gone, "older RA keys were destroyed");
+            }
+        }
+        Ok(())
+    }
+
+    fn follow_sender(&mut self, dir: &Path, statement: &TrustedStatement) -> Result<(), Error> {
+        let at = senders(dir, &self.sender)?.iter().position(|k| k.public().0 == statement.reader_key.0);
+        let Some((number, _)) = at.and_then(|at| self.sender.newest_first().nth(at)) else {
+            tracing::error!(
+                "the key statement names another reader's key: nothing is read until it names ours; \
+                 'matron keys rotate reader_sender' makes another"
+            );
+            return Ok(());
+        };
+        // What it sealed stays to be opened by the vault; the key itself is good for nothing more.
+        let gone = self.sender.destroy_before(number).map_err(|source| written(dir, SENDER_KEY, source))?;
+        if gone > 0 {
+            tracing::info!(keys = gone, "older keys of the reader's were destroyed");
+        }
+        Ok(())
+    }
+}
+
+fn ring(dir: &Path, name: &str) -> Result<KeyRing, Error> {
+    KeyRing::open(dir, name).map_err(|source| Error::File { path: dir.join(name), verb: "read", source })
+}
+
+fn pair(dir: &Path, bytes: &[u8]) -> Result<KeyPairSecret, Error> {
+    let bytes = <[u8; 32]>::try_from(bytes).map_err(|_| bad(dir, SENDER_KEY, "it does not have 32 bytes"))?;
+    Ok(KeyPairSecret::from_bytes(Zeroizing::new(bytes)))
+}
+
+fn senders(dir: &Path, ring: &KeyRing) -> Result<Vec<KeyPairSecret>, Error> {
+    ring.newest_first().map(|(_, bytes)| pair(dir, bytes)).collect()
+}
+
+fn newest_ra(dir: &Path, ring: &KeyRing) -> Result<RsaSigner, Error> {
+    let (_, newest) = ring.newest_first().next().ok_or_else(|| bad(dir, RA_KEY, "it is empty"))?;
+    RsaSigner::from_pkcs8(newest).map_err(|e| bad(dir, RA_KEY, e))
+}
+
+/// The key of a certificate, with its number.
+fn ra_of(dir: &Path, ring: &KeyRing, certificate: Vec<u8>) -> Result<(u32, RaKey), Error> {
+    let mut why = bad(dir, RA_CERTIFICATE, "it is not for a key of this room's");
+    for (number, bytes) in ring.newest_first() {
+        let signer = RsaSigner::from_pkcs8(bytes).map_err(|e| bad(dir, RA_KEY, e))?;
+        match RaKey::new(signer, certificate.clone()) {
+            Ok(ra) => return Ok((number, ra)),
+            Err(e) => why = bad(dir, RA_CERTIFICATE, e),
+        }
+    }
+    Err(why)
+}
+
+fn written(dir: &Path, name: &str, source: std::io::Error) -> Error {
+    Error::File { path: dir.join(name), verb: "written", source }
 }
 
 fn key_bytes(dir: &Path, name: &str) -> Result<Zeroizing<[u8; 32]>, Error> {

@@ -77,8 +77,20 @@ pub async fn run_with_clock(
                     }
                 }
                 Some(RoomEvent::Peer(name, _)) => tracing::warn!(room = %name, "the reader has no such neighbour"),
-                Some(RoomEvent::MakeKey(key, _) | RoomEvent::KeyMade(key, ..)) => {
-                    tracing::warn!(key = key.name(), "that key is not the reader's to make");
+                Some(RoomEvent::MakeKey(key, number)) => {
+                    let (room, control) = (room.0.clone(), control.try_clone().map_err(Error::Supervisor)?);
+                    // An RSA key takes a while, and phones go on.
+                    tokio::task::spawn_blocking(move || match room.desk.make_key(key, number) {
+                        Ok(public) => {
+                            let _ = control.send(&rpc::control::key_made(key, number, &public), &[]);
+                        }
+                        Err(error) => {
+                            tracing::error!(key = key.name(), %error, "a key can't be made; it is asked for again");
+                        }
+                    });
+                }
+                Some(RoomEvent::KeyMade(key, ..)) => {
+                    tracing::warn!(key = key.name(), "the reader waits for nobody's key");
                 }
                 Some(RoomEvent::Listener(..)) => tracing::warn!("the reader takes no listener"),
                 Some(RoomEvent::Alarms(_)) => tracing::warn!("the pipe for alarms is not the reader's"),

@@ -1,21 +1,24 @@
 //! The SCEP route: capabilities and certificates from what is here; requests opened and sealed to the
 //! vault; the vault's answers wrapped for the phone.
 
-use apple::scep::{self, Context, FailInfo, MessageType, SealedRequest};
+use std::sync::Arc;
+
+use apple::scep::{self, Context, FailInfo, MessageType, RaKey, SealedRequest};
 use apple::x509::{Algorithms, SystemRandom};
-use order::Refusal as VaultRefusal;
+use order::{Refusal as VaultRefusal, TrustedStatement};
 use rpc::proto::{self, ScepOperation, read_reply::What};
 use seal::PublicKey;
 use zeroize::Zeroizing;
 
-use crate::keys::Keys;
+use crate::keys::Current;
 use crate::reason::Refusal;
 
 /// What a request needs besides the keys.
 pub(crate) struct Asked<'a> {
-    pub keys: &'a Keys,
-    /// The vault's order key, as the statement in force says.
-    pub order_key: Result<PublicKey, Refusal>,
+    pub keys: Arc<Current>,
+    pub ca_certificate: &'a [u8],
+    /// The statement in force.
+    pub statement: Result<Arc<TrustedStatement>, Refusal>,
     pub admit: Algorithms,
     pub rng: &'a dyn aws_lc_rs::rand::SecureRandom,
 }
@@ -29,7 +32,7 @@ pub(crate) fn query(query: &proto::ScepQuery, asked: &Asked<'_>) -> Result<What,
     match query.operation() {
         ScepOperation::CaCaps => Ok(body(scep::CA_CAPS_TYPE, scep::ca_caps())),
         ScepOperation::CaCert => {
-            Ok(body(scep::CA_CERT_TYPE, scep::ca_cert(asked.keys.ra.cert_der(), &asked.keys.ca_certificate)))
+            Ok(body(scep::CA_CERT_TYPE, scep::ca_cert(asked.keys.ra.1.cert_der(), asked.ca_certificate)))
         }
         ScepOperation::PkiGet => {
             let text = std::str::from_utf8(&query.message).map_err(|_| Refusal::bad("scep_not_base64"))?;
@@ -46,26 +49,32 @@ pub(crate) fn query(query: &proto::ScepQuery, asked: &Asked<'_>) -> Result<What,
 
 /// Opens a request and seals certification request and challenge together to the vault, as the reader.
 fn open(message: &[u8], asked: &Asked<'_>) -> Result<What, Refusal> {
-    let order_key = asked.order_key?;
-    let opened = match scep::request::open(message, &asked.keys.ra, asked.admit, &SystemRandom) {
+    let statement = asked.statement.clone()?;
+    let sender = asked.keys.sender(&statement).ok_or(Refusal::later("not_the_stated_reader"))?;
+    let mut tried = asked.keys.ras().map(|(number, ra)| {
+        scep::request::open(message, ra, asked.admit, &SystemRandom).map(|opened| (*number, opened))
+    });
+    let first = tried.next().ok_or(Refusal::later("scep_failed"))?;
+    // A phone that was told the RA of before goes by it; what neither opens is answered by the newest.
+    let (number, opened) = match first.or_else(|e| tried.find_map(Result::ok).ok_or(e)) {
         Ok(opened) => opened,
         Err(e) => {
             tracing::debug!(reason = %e.reason, "a SCEP request was refused");
             let Some(context) = &e.answer else { return Err(Refusal::from(&e.reason)) };
-            return failure(context, e.fail_info(), asked);
+            return failure(context, e.fail_info(), &asked.keys.ra.1);
         }
     };
     // Renewal is not offered (GetCACaps), since no one here can say whose certificate signed it.
     if opened.message_type != MessageType::PkcsReq {
-        return failure(&opened.context, FailInfo::BadRequest, asked);
+        return failure(&opened.context, FailInfo::BadRequest, asked.keys.ra_of(number));
     }
     let request = SealedRequest {
         challenge: opened.csr.challenge.clone().unwrap_or_else(|| Zeroizing::new(String::new())),
         csr: opened.csr_der,
     };
     let sealed = seal::to::seal_auth(
-        &asked.keys.sender,
-        &order_key,
+        sender,
+        &PublicKey(statement.order_key.0),
         seal::to::INFO_SCEP,
         b"",
         &request.to_bytes(),
@@ -75,23 +84,27 @@ fn open(message: &[u8], asked: &Asked<'_>) -> Result<What, Refusal> {
         tracing::error!(error = %e, "a SCEP request could not be sealed");
         Refusal::later("sealing_failed")
     })?;
-    Ok(What::ScepOpened(proto::ScepOpened { context: opened.context.to_bytes(), sealed }))
+    // Whoever asked one RA is answered by it.
+    let context = [number.to_be_bytes().as_slice(), &opened.context.to_bytes()].concat();
+    Ok(What::ScepOpened(proto::ScepOpened { context, sealed }))
 }
 
 /// Wraps the vault's answer for whoever asked.
 pub(crate) fn answer(answer: &proto::ScepAnswer, asked: &Asked<'_>) -> Result<What, Refusal> {
-    let context = Context::from_bytes(&answer.context).ok_or(Refusal::bad("unknown_request"))?;
+    let (number, context) = answer.context.split_first_chunk::<4>().ok_or(Refusal::bad("unknown_request"))?;
+    let context = Context::from_bytes(context).ok_or(Refusal::bad("unknown_request"))?;
+    let ra = asked.keys.ra_of(u32::from_be_bytes(*number));
     if answer.certificate.is_empty() {
-        return failure(&context, fail_info(answer.refusal), asked);
+        return failure(&context, fail_info(answer.refusal), ra);
     }
-    let chain: [&[u8]; 1] = [&asked.keys.ca_certificate];
-    scep::response::success(&context, &answer.certificate, &chain, &asked.keys.ra, &SystemRandom)
+    let chain: [&[u8]; 1] = [asked.ca_certificate];
+    scep::response::success(&context, &answer.certificate, &chain, ra, &SystemRandom)
         .map(|b| body(scep::PKI_MESSAGE_TYPE, b))
         .map_err(|e| ours(&e))
 }
 
-fn failure(context: &Context, info: FailInfo, asked: &Asked<'_>) -> Result<What, Refusal> {
-    scep::response::failure(context, info, &asked.keys.ra, &SystemRandom)
+fn failure(context: &Context, info: FailInfo, ra: &RaKey) -> Result<What, Refusal> {
+    scep::response::failure(context, info, ra, &SystemRandom)
         .map(|b| body(scep::PKI_MESSAGE_TYPE, b))
         .map_err(|e| ours(&e))
 }

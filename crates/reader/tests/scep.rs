@@ -8,15 +8,17 @@ mod house;
 use apple::scep::client::{Answer, Request, open_cert_rep, pkcs_req};
 use apple::scep::{ContentCipher, FailInfo, SealedRequest};
 use apple::x509::{
-    Certificate, RsaSigner, Signer, SystemRandom, Window, device_certificate, self_signed_request_certificate,
+    Certificate, RsaSigner, Signer, SystemRandom, Window, device_certificate, ra_certificate,
+    self_signed_request_certificate,
 };
 use base64::Engine as _;
 use house::{House, PHONE, Running, refusal};
-use model::Clock;
 use model::clock::DAY_MS;
+use model::{Clock, KeyName};
+use reader::Desk;
 use rpc::proto::read_reply::What;
 use rpc::proto::read_request::What as Asked;
-use rpc::proto::{ScepAnswer, ScepBody, ScepOperation, ScepQuery};
+use rpc::proto::{ReadRequest, ScepAnswer, ScepBody, ScepOperation, ScepQuery, Statement};
 
 const CHALLENGE: &str = "made-up-challenge-0001";
 
@@ -200,4 +202,95 @@ async fn what_is_no_request_is_refused_and_a_made_up_context_too() {
     // The room goes on.
     opened(ask(&mut reader, ScepOperation::PkiPost, good).await);
     reader.stop().await;
+}
+
+/// What a desk answers to a request on the SCEP route.
+fn desk_answers(desk: &Desk, what: Asked) -> What {
+    desk.answer(&ReadRequest { call: 1, what: Some(what), ..ReadRequest::default() }).what.unwrap()
+}
+
+fn posted(desk: &Desk, message: Vec<u8>) -> What {
+    desk_answers(desk, Asked::Scep(ScepQuery { operation: ScepOperation::PkiPost.into(), message }))
+}
+
+/// Whether this phone gets its certificate through the RA that its request is sealed to.
+fn gets_a_certificate(house: &House, desk: &Desk, phone: &Phone) -> bool {
+    let request = phone.request(house, ContentCipher::Aes256);
+    let What::ScepOpened(opened) = posted(desk, pkcs_req(&request, &SystemRandom).unwrap()) else {
+        return false;
+    };
+    let csr = apple::csr::parse(&open_as_vault(house, &opened.sealed).csr).unwrap();
+    let certificate = issue(house, &csr.spki_der);
+    let what = Asked::ScepAnswer(ScepAnswer { context: opened.context, certificate, refusal: 0 });
+    let What::ScepBody(body) = desk_answers(desk, what) else { return false };
+    matches!(open_cert_rep(&body.body, &request, &SystemRandom), Ok(Answer::Issued(_)))
+}
+
+#[test]
+fn a_new_ra_comes_with_the_statement_and_the_older_one_answers_who_knows_it_until_it_is_not_needed() {
+    let mut house = House::new();
+    let (home, reader_key) = (house.home(), house.reader_key);
+    let desk = Desk::open(&house.config, house.clock.clone()).unwrap();
+    let first = std::fs::read(home.join("ra.key")).unwrap();
+    let phone = Phone::new(&house, Some(CHALLENGE));
+    let spki = desk.make_key(KeyName::ScepRa, 2).unwrap();
+    assert_eq!(desk.make_key(KeyName::ScepRa, 2).unwrap(), spki, "asked again");
+    assert!(gets_a_certificate(&house, &desk, &phone), "made and not stated: all is as it was");
+    let now_ms = house.clock.now_ms() / 1000 * 1000;
+    let window = Window { not_before_ms: now_ms - DAY_MS, not_after_ms: now_ms + 300 * DAY_MS };
+    let new = ra_certificate(&house.ca.1, &house.ca.0, &spki, [9; 16], window).unwrap();
+    let stated = |house: &House, older: bool| {
+        let signed = house.statement_with(2, reader_key, |s| {
+            s.ra_fingerprint = order::sha256(&new);
+            s.ra_certificate = Some(new.clone());
+            s.older_needed = older.then(|| vec![KeyName::ScepRa]);
+        });
+        Statement { signed }
+    };
+    assert_eq!(desk.believe(&stated(&house, true)).epoch, 2);
+    assert!(gets_a_certificate(&house, &desk, &phone), "who was told the older one goes by it");
+    let older = std::mem::replace(&mut house.ra_certificate, new.clone());
+    assert!(gets_a_certificate(&house, &desk, &phone), "and who asks now by the new one");
+    let told = desk_answers(
+        &desk,
+        Asked::Scep(ScepQuery { operation: ScepOperation::CaCert.into(), message: vec![] }),
+    );
+    let What::ScepBody(told) = told else { panic!("{told:?}") };
+    assert!(told.body.windows(new.len()).any(|w| w == new.as_slice()));
+    // Over a restart, and with the older one no longer needed.
+    let desk = Desk::open(&house.config, house.clock.clone()).unwrap();
+    assert!(gets_a_certificate(&house, &desk, &phone));
+    assert!(std::fs::read(home.join("ra.key")).unwrap().windows(first.len()).any(|w| w == first));
+    assert_eq!(desk.believe(&stated(&house, false)).epoch, 2);
+    assert!(!std::fs::read(home.join("ra.key")).unwrap().windows(first.len()).any(|w| w == first));
+    assert!(gets_a_certificate(&house, &desk, &phone));
+    house.ra_certificate = older;
+    assert!(!gets_a_certificate(&house, &desk, &phone), "nobody has its key any more");
+}
+
+#[test]
+fn a_new_sender_seals_from_the_statement_on_and_the_one_before_is_destroyed() {
+    let mut house = House::new();
+    let home = house.home();
+    let desk = Desk::open(&house.config, house.clock.clone()).unwrap();
+    let first = std::fs::read(home.join("sender.key")).unwrap();
+    let phone = Phone::new(&house, Some(CHALLENGE));
+    let public: [u8; 32] = desk.make_key(KeyName::ReaderSender, 2).unwrap().try_into().unwrap();
+    assert!(public != house.reader_key && gets_a_certificate(&house, &desk, &phone), "by the stated one");
+    assert!(desk.make_key(KeyName::Push, 2).is_err(), "that is the courier's");
+    let both = std::fs::read(home.join("sender.key")).unwrap();
+    house.reader_key = public;
+    assert_eq!(desk.believe(&Statement { signed: house.statement(2, public) }).epoch, 2);
+    assert!(gets_a_certificate(&house, &desk, &phone), "sealed by the new one, as the vault opens it");
+    let holds = |file: &[u8]| file.windows(32).any(|w| w == first);
+    assert!(holds(&both) && !holds(&std::fs::read(home.join("sender.key")).unwrap()));
+    // Killed after the statement was kept and before the older key was destroyed.
+    std::fs::write(home.join("sender.key"), &both).unwrap();
+    let desk = Desk::open(&house.config, house.clock.clone()).unwrap();
+    assert!(!holds(&std::fs::read(home.join("sender.key")).unwrap()));
+    assert!(gets_a_certificate(&house, &desk, &phone));
+    // One that the room has not destroys none.
+    assert_eq!(desk.believe(&Statement { signed: house.statement(3, [9; 32]) }).epoch, 3);
+    assert!(std::fs::read(home.join("sender.key")).unwrap().len() >= 32);
+    assert!(!gets_a_certificate(&house, &desk, &phone));
 }

@@ -4,11 +4,12 @@
 
 use std::path::Path;
 
-use apple::x509::{Certificate, P256Signer, Signer, signer_from_pkcs8};
+use apple::x509::{self, Certificate, P256Signer, Signer, Window, signer_from_pkcs8};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use ledger::{PersonCover, PersonKeys};
 use minicbor::{Decode, Encode};
-use model::{Compartment, KeyName};
+use model::clock::DAY_MS;
+use model::{Compartment, KeyName, TimeMs};
 use order::Ed25519Secret;
 use rpc::at_rest;
 use rpc::hsm::{Hsm, of_this_process};
@@ -91,6 +92,9 @@ pub(crate) struct Retired {
     /// a profile for its own by them; they are no secret.
     #[n(2)]
     pub(crate) first_links: Option<DeriveKey>,
+    /// The public halves of keys with which the reader proved itself.
+    #[n(3)]
+    pub(crate) readers: Option<Vec<(u32, PublicKey)>>,
 }
 
 /// The keys, ready to use.
@@ -160,12 +164,19 @@ impl Keys {
         }
         let mut senders = vec![self.file.reader_key, self.file.sender_key.public()];
         senders.extend(self.file.retired.iter().flat_map(|r| r.senders.iter().map(|(_, key)| *key)));
+        senders.extend(self.older_readers());
         Opener::new(secrets, senders)
     }
 
     /// Seals under the newest keys.
     pub(crate) fn sealer(&self) -> Sealer {
         Sealer::new(self.file.sender_key.clone(), self.compartment_publics())
+    }
+
+    /// Keys with which the reader proved itself before, while rows of then are left.
+    pub(crate) fn older_readers(&self) -> impl Iterator<Item = PublicKey> {
+        let readers = self.file.retired.iter().flat_map(|r| r.readers.iter().flatten());
+        readers.map(|(_, key)| *key)
     }
 
     /// What the UUIDs of payloads are derived with.
@@ -196,8 +207,10 @@ impl Keys {
         info: &[u8],
         sealed: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
-        let reader = &self.file.reader_key;
-        let opened = self.order_keys().find_map(|key| to::open_auth(key, reader, info, b"", sealed).ok());
+        // One that was sealed a moment before the reader went by its newest key is as good.
+        let readers: Vec<_> = std::iter::once(self.file.reader_key).chain(self.older_readers()).collect();
+        let by = |key| readers.iter().find_map(|reader| to::open_auth(key, reader, info, b"", sealed).ok());
+        let opened = self.order_keys().find_map(by);
         opened.ok_or(OpenError::DoesNotOpen)
     }
 
@@ -208,7 +221,7 @@ impl Keys {
         for (epoch, made) in said.after(self.file.epoch) {
             match made {
                 Made::Own(keys) => keys.iter().try_for_each(|key| self.make_anew(*key, epoch, rng))?,
-                Made::Room(key, public) => self.take(*key, public)?,
+                Made::Room(key, public, at_ms) => self.take(*key, public, epoch, *at_ms, rng)?,
             }
             self.file.epoch = epoch;
             self.file.version = self.file.version.max(ROTATED);
@@ -261,6 +274,14 @@ impl Keys {
         let stated = match key {
             KeyName::Push => self.file.push_key,
             KeyName::Delivery => self.file.delivery_key,
+            KeyName::ReaderSender => self.file.reader_key,
+            // Nothing but the token's or the disk's failure can then stop its certificate.
+            KeyName::ScepRa => {
+                return match x509::PublicKey::from_spki(public) {
+                    Ok(key) if key.is_rsa() => Ok(()),
+                    _ => Err("it is no RSA key of 2048 bits or more"),
+                };
+            }
             _ => return Err("it is the vault's own"),
         };
         match <[u8; 32]>::try_from(public) {
@@ -271,13 +292,32 @@ impl Keys {
     }
 
     /// States a room's new key from now on. It was looked at before the ledger had it.
-    fn take(&mut self, key: KeyName, public: &[u8]) -> Result<(), Error> {
+    fn take(
+        &mut self,
+        key: KeyName,
+        public: &[u8],
+        epoch: u32,
+        at_ms: TimeMs,
+        rng: &SystemRandom,
+    ) -> Result<(), Error> {
         let file = &mut self.file;
+        if key == KeyName::ScepRa {
+            let ca_ends_ms = Certificate::parse(&file.ca_certificate)?.not_after_ms();
+            let window = Window { not_before_ms: at_ms - DAY_MS, not_after_ms: ca_ends_ms - DAY_MS };
+            let (ca, serial) = (&file.ca_certificate, random(rng)?);
+            file.ra_certificate = x509::ra_certificate(ca, self.ca.as_ref(), public, serial, window)?;
+            return Ok(());
+        }
         let new = <[u8; 32]>::try_from(public).map(PublicKey);
         let new = new.map_err(|_| Error::Making(format!("the statement of the key '{}'", key.name())))?;
         match key {
             KeyName::Push => file.push_key = new,
             KeyName::Delivery => file.delivery_key = new,
+            KeyName::ReaderSender => {
+                let before = std::mem::replace(&mut file.reader_key, new);
+                let retired = file.retired.get_or_insert_default();
+                retired.readers.get_or_insert_default().push((epoch, before));
+            }
             _ => {}
         }
         Ok(())
@@ -311,6 +351,12 @@ impl Keys {
                 .retain(|(until, _)| said.rows_wait() || said.made_in(KeyName::VaultSender) < *until);
             retired.orders.retain(|(until, _)| !gone(KeyName::Orders, *until));
             changed |= retired.senders.len() + retired.orders.len() != before;
+            if let Some(readers) = &mut retired.readers {
+                let before = readers.len();
+                let made_in = said.made_in(KeyName::ReaderSender);
+                readers.retain(|(until, _)| said.any_rows_wait() || made_in < *until);
+                changed |= readers.len() != before;
+            }
         }
         changed
     }

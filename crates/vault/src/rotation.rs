@@ -25,6 +25,8 @@ const MOST_AT_ONCE: usize = 1_000;
 const MOST_AN_HOUR: u32 = 2_000_000;
 /// So long after a rotation everyone goes by the new statement, and nothing is sealed under an older one any more.
 const SETTLED_MS: TimeMs = 30_000;
+/// How long the reader opens what is sealed to an older RA: an enrolment takes a minute.
+const RA_KEPT_MS: TimeMs = HOUR_MS;
 /// How long the standing order lives that a breach brings, to give phones new certificates.
 const REISSUES_MS: TimeMs = 365 * model::clock::DAY_MS;
 
@@ -42,8 +44,8 @@ pub(crate) struct Old {
 pub(crate) enum Made {
     /// The vault's own of these.
     Own(Vec<KeyName>),
-    /// A room's, with its public half.
-    Room(KeyName, Vec<u8>),
+    /// A room's, with its public half, and when.
+    Room(KeyName, Vec<u8>, TimeMs),
 }
 
 /// What the ledger says of rotations.
@@ -53,6 +55,8 @@ pub(crate) struct Rotations {
     done: Vec<(u32, Made)>,
     /// Rooms were asked for these, by orders that began this epoch.
     awaited: BTreeMap<KeyName, u32>,
+    /// For which order's epoch a room's newest key was made.
+    ordered: BTreeMap<KeyName, u32>,
     made: BTreeMap<KeyName, (u32, TimeMs)>,
     old: BTreeMap<KeyName, Old>,
     /// How much was sealed again in this hour.
@@ -73,11 +77,12 @@ impl Rotations {
 
     /// A room's key came that was ordered.
     pub(crate) fn taken(&mut self, key: KeyName, number: u32, epoch: u32, public: &[u8], at_ms: TimeMs) {
-        self.done.push((epoch, Made::Room(key, public.to_vec())));
+        self.done.push((epoch, Made::Room(key, public.to_vec(), at_ms)));
         // Ordered again meanwhile, a newer one is still awaited.
         if self.awaited.get(&key).is_some_and(|wanted| *wanted <= number) {
             self.awaited.remove(&key);
         }
+        self.ordered.insert(key, number);
         self.made_anew(key, epoch, at_ms);
     }
 
@@ -89,6 +94,12 @@ impl Rotations {
             KeyName::VaultSender => {
                 let own = |k: &&KeyName| k.compartment().is_some() && k.made_by().is_none();
                 for key in KeyName::ALL.iter().filter(own) {
+                    self.old.insert(*key, old);
+                }
+            }
+            // What the reader sealed is in every compartment.
+            KeyName::ReaderSender => {
+                for key in KeyName::ALL.iter().filter(|k| k.compartment().is_some()) {
                     self.old.insert(*key, old);
                 }
             }
@@ -150,6 +161,11 @@ impl Rotations {
         self.old.get(&key).copied()
     }
 
+    /// The same, of the courier's rows too.
+    pub(crate) fn any_rows_wait(&self) -> bool {
+        self.old.keys().any(|k| k.compartment().is_some())
+    }
+
     /// Rows may still be under older keys or by an older sender.
     pub(crate) fn rows_wait(&self) -> bool {
         self.old.keys().any(|k| k.compartment().is_some() && k.made_by().is_none())
@@ -209,6 +225,11 @@ impl State {
         };
         self.enrolments.values().filter(old).count() as u64
     }
+}
+
+/// Keys whose older ones go by time and not by core's word.
+fn by_itself(key: KeyName) -> bool {
+    matches!(key, KeyName::Orders | KeyName::ScepRa)
 }
 
 impl Chamber {
@@ -302,7 +323,7 @@ impl Chamber {
 
     /// Core says that nothing is left under an older key.
     pub(crate) fn nothing_left(&mut self, key: KeyName, before: u32) -> Result<(), Refusal> {
-        let old = self.state.rotations.old(key).filter(|o| o.before == before && key != KeyName::Orders);
+        let old = self.state.rotations.old(key).filter(|o| o.before == before && !by_itself(key));
         let old = old.ok_or(Refusal::BadArgument)?;
         if self.now_ms < old.since_ms + SETTLED_MS {
             return Err(Refusal::OldKeyStillNeeded);
@@ -333,6 +354,7 @@ impl Chamber {
     /// What the vault does about its keys by itself: services' tokens are sealed again, and older keys of orders go
     /// when every order that was sealed to them has run out; after a breach at once.
     pub(crate) fn keep_keys(&mut self) {
+        self.keep_ra();
         let Some(old) = self.state.rotations.old(KeyName::Orders) else { return };
         let epoch = self.keys.file.epoch;
         if epoch < old.before {
@@ -346,6 +368,16 @@ impl Chamber {
         let breached = self.state.breach.as_ref().is_some_and(|b| b.epoch >= old.before);
         if breached || self.now_ms >= old.since_ms + Order::LONGEST_LIFE_MS {
             self.record(Body::KeysDestroyed { keys: vec![KeyName::Orders], before: old.before });
+        }
+    }
+
+    /// A phone that was told the RA's certificate before has a while to use it; after a breach none.
+    fn keep_ra(&mut self) {
+        let Some(old) = self.state.rotations.old(KeyName::ScepRa) else { return };
+        let number = self.state.rotations.ordered.get(&KeyName::ScepRa);
+        let breached = self.state.breach.as_ref().is_some_and(|b| number.is_some_and(|n| b.epoch >= *n));
+        if breached || self.now_ms >= old.since_ms + RA_KEPT_MS {
+            self.record(Body::KeysDestroyed { keys: vec![KeyName::ScepRa], before: old.before });
         }
     }
 

@@ -1,6 +1,6 @@
 //! The key statement, renewed daily under the root key.
 
-use model::{Compartment, TimeMs};
+use model::{Compartment, KeyName, TimeMs};
 use order::{KeyStatement, SignedStatement, X25519Public, sha256};
 
 use crate::Error;
@@ -16,6 +16,7 @@ pub(crate) const LIFE_MS: TimeMs = 2 * model::clock::DAY_MS;
 /// When the root key is on a token, which does not sign.
 pub(crate) fn state_keys(keys: &Keys, said: &Rotations, now_ms: TimeMs) -> Result<SignedStatement, Error> {
     let older = said.older_needed();
+    let older_readers: Vec<_> = keys.older_readers().map(|k| X25519Public(k.0)).collect();
     let mut compartments: Vec<_> =
         keys.compartment_publics().into_iter().map(|c| (c.compartment, X25519Public(c.key.0))).collect();
     compartments.push((Compartment::Push, X25519Public(keys.file.push_key.0)));
@@ -34,6 +35,8 @@ pub(crate) fn state_keys(keys: &Keys, said: &Rotations, now_ms: TimeMs) -> Resul
         ca_fingerprint: sha256(&keys.file.ca_certificate),
         ra_fingerprint: sha256(&keys.file.ra_certificate),
         older_needed: (!older.is_empty()).then_some(older),
+        older_readers: (!older_readers.is_empty()).then_some(older_readers),
+        ra_certificate: (said.made_in(KeyName::ScepRa) > 1).then(|| keys.file.ra_certificate.clone()),
     };
     SignedStatement::sign_with(&statement, |message| keys.root.sign(message))
 }

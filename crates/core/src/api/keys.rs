@@ -87,7 +87,7 @@ pub(crate) async fn get_keys(
             state: match (before, name) {
                 _ if state.awaited => "awaited",
                 (0, _) => "in_force",
-                (_, KeyName::Orders) => "kept",
+                (_, KeyName::Orders | KeyName::ScepRa) => "kept",
                 _ => "resealing",
             },
             left,

@@ -139,6 +139,8 @@ impl FakeVault {
             ca_fingerprint: Digest([8; 32]),
             ra_fingerprint: Digest([9; 32]),
             older_needed: None,
+            older_readers: None,
+            ra_certificate: None,
         };
         order::encode(&SignedStatement::sign(&s, &super::root()))
     }

@@ -58,7 +58,7 @@ const BEYOND: &str = "\
 Not done by this, do it yourself where the intruder may have been (docs/operations.md, \"Keys\"):
   root key, CA           taken with the vault alone; there is no rotation: make a new house and invite the phones
   door's TLS key         not rotated in this release
-  reader                 its own keys (sender, change tags, SCEP RA) are not rotated in this release
+  reader's change tags   not rotated in this release: by them it knows which phone is which
   TLS key from files     a new one from whoever certifies it (phones.tls_key); by ACME: a new account
   push certificate       revoke it in Apple's portal and ask for a new one ('matron push')
   SIEM, webhook, backup  secrets that the configuration names; the backups' recipients
@@ -106,7 +106,7 @@ const ELSEWHERE: [(&str, &str); 7] = [
     ("root", "vault; not rotated in this release: make a new house"),
     ("ca", "vault; not rotated in this release: make a new house"),
     ("links", "vault; made anew by 'matron assume-breach' alone"),
-    ("reader_sender, change_tags, scep_ra", "reader; not rotated in this release"),
+    ("change_tags", "reader; not rotated in this release: by it a phone is known again"),
     ("tls", "door; its certificate is renewed by itself, or by ACME, or from your files"),
     ("push certificate", "courier reads it; 'matron push' renews it"),
     ("backup recipients", "kept offline; set by backup.recipients"),

@@ -165,12 +165,13 @@ async fn keys(ward: &Ward) -> anyhow::Result<Value> {
 /// Every key is in force, and nothing is left under an older one but what runs out by itself.
 fn settled(said: &Value) -> bool {
     let all = said["keys"].as_array().unwrap();
-    all.iter().all(|k| k["state"] == "in_force" || (k["state"] == "kept" && k["name"] == "orders"))
+    let runs_out = |k: &Value| k["state"] == "kept" && (k["name"] == "orders" || k["name"] == "scep_ra");
+    all.iter().all(|k| k["state"] == "in_force" || runs_out(k))
 }
 
 /// Keys that rooms made for themselves and that rotate: their files, and the secrets in them.
 fn rooms_keys(house: &House) -> Vec<(&'static str, &'static str, Vec<u8>)> {
-    let rotated = [("door", "delivery.key"), ("courier", "push.key")];
+    let rotated = [("door", "delivery.key"), ("courier", "push.key"), ("reader", "sender.key")];
     let read = |(room, name)| (room, name, std::fs::read(house.room_dir(room).join(name)).unwrap());
     rotated.into_iter().map(read).collect()
 }
@@ -225,6 +226,9 @@ async fn every_key_rotates_in_a_running_house_though_rooms_are_killed_meanwhile(
     let house = &ward.house;
     let of_rooms = &of_rooms;
     in_time("rooms to destroy their older keys", || async move { are_gone(house, of_rooms) }).await;
+    // A phone that comes now enrols by the new RA.
+    let mut late = ward.phone(9).await;
+    ward.obey(&mut late).await;
     for phone in &mut phones {
         let talk = ward.obey(phone).await;
         assert!(
@@ -290,6 +294,8 @@ async fn an_assumed_breach_ends_everything_and_is_over_when_nothing_is_left() {
     let mut phone = ward.phone(0).await;
     let old = phone.certificate_der().unwrap().to_vec();
     let link = ward.invite(1).await;
+    let ra = ("reader", "ra.key", std::fs::read(ward.house.room_dir("reader").join("ra.key")).unwrap());
+    let of_rooms = [rooms_keys(&ward.house), vec![ra]].concat();
     ward.admin.order(OrderKind::AssumeBreach { reissues_an_hour: 100 }, vec![], None).await.unwrap();
     assert!(keys(&ward).await.is_err(), "the session has ended");
     let mut late = Phone::new(7, 1);
@@ -320,6 +326,8 @@ async fn an_assumed_breach_ends_everything_and_is_over_when_nothing_is_left() {
         keys(ward_ref).await.is_ok_and(|k| k["breach"]["done"] == true)
     })
     .await;
+    let (house, of_rooms) = (&ward.house, &of_rooms);
+    in_time("rooms to destroy their older keys", || async move { are_gone(house, of_rooms) }).await;
     ward.obey(&mut phone).await;
 }
 

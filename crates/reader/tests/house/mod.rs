@@ -98,7 +98,17 @@ impl House {
     }
 
     pub fn statement(&self, epoch: u32, reader_key: [u8; 32]) -> Vec<u8> {
-        let statement = KeyStatement {
+        self.statement_with(epoch, reader_key, |_| {})
+    }
+
+    /// With something changed before it is signed.
+    pub fn statement_with(
+        &self,
+        epoch: u32,
+        reader_key: [u8; 32],
+        change: impl FnOnce(&mut KeyStatement),
+    ) -> Vec<u8> {
+        let mut statement = KeyStatement {
             version: 1,
             epoch,
             made_at_ms: self.clock.now_ms(),
@@ -116,7 +126,10 @@ impl House {
             ca_fingerprint: order::sha256(&self.ca.1),
             ra_fingerprint: order::sha256(&self.ra_certificate),
             older_needed: None,
+            older_readers: None,
+            ra_certificate: None,
         };
+        change(&mut statement);
         order::encode(&SignedStatement::sign(&statement, &self.root))
     }
 

@@ -1,6 +1,7 @@
 //! Keys made anew by order, rows sealed again, older keys destroyed; and a breach that is assumed.
 
 use super::*;
+use apple::x509::P256Signer;
 use ledger::Body;
 use model::{Clock as _, KeyName, StandingTemplate};
 use order::ServiceTokenSecrets;
@@ -51,10 +52,11 @@ impl House {
 
 impl House {
     /// What a room would answer when it is asked for its new key.
-    fn room_makes(&mut self, key: KeyName, public: [u8; 32]) -> u32 {
+    fn room_makes(&mut self, key: KeyName, public: impl Into<Vec<u8>>) -> u32 {
+        let public: Vec<u8> = public.into();
         let awaited = self.chamber.state.rotations.awaited();
         let number = awaited.iter().find(|(k, _)| *k == key).unwrap().1;
-        self.durable(|c| c.room_key_made(key, number, public.to_vec()));
+        self.durable(|c| c.room_key_made(key, number, public));
         number
     }
 
@@ -450,4 +452,65 @@ fn a_breach_is_not_over_while_a_room_has_not_made_its_new_key() {
     house.room_makes(KeyName::Push, [8; 32]);
     house.room_makes(KeyName::Delivery, [9; 32]);
     assert!(!awaited(&mut house).contains(&KeyName::Push));
+    house.room_makes(KeyName::ReaderSender, [10; 32]);
+    let ra = RsaSigner::generate().unwrap();
+    house.room_makes(KeyName::ScepRa, ra.spki_der());
+    assert_eq!(awaited(&mut house), []);
+    // The RA of before goes at once, as the key of orders does.
+    house.durable(Chamber::keep_keys);
+    assert!(!house.statement().needs_older(KeyName::ScepRa));
+}
+
+#[test]
+fn what_the_older_reader_sealed_opens_until_it_is_sealed_again_and_then_no_more() {
+    let (mut house, key) = House::joined();
+    let phone = house.enrolled(&key, "Grace Example", "ward-7");
+    let row = house.row(phone, "PhoneNumber", Compartment::Contact, b"+447700900123");
+    assert_eq!(house.rotate(&key, &[KeyName::ReaderSender]).refusal, None);
+    let new = KeyPairSecret::generate(&SystemRandom::new()).unwrap();
+    house.room_makes(KeyName::ReaderSender, new.public().0);
+    let before = std::mem::replace(&mut house.reader, new);
+    let said = house.statement();
+    assert_eq!(said.reader_key.0, house.reader.public().0);
+    assert_eq!(said.older_readers, Some(vec![order::X25519Public(before.public().0)]));
+    assert!(house.opens(phone, &row));
+    let again = resealed(house.reseal(phone, std::slice::from_ref(&row)).unwrap()).remove(0);
+    let fresh = house.row(phone, "PhoneNumber", Compartment::Contact, b"+447700900124");
+    house.clock.advance(LATER_MS);
+    let mut house = house.restart();
+    assert!(house.opens(phone, &row), "over a restart too");
+    for name in KeyName::ALL.iter().filter(|k| k.compartment().is_some()) {
+        assert_eq!(house.nothing_left(*name), Ok(()), "{}", name.name());
+    }
+    assert!(!house.opens(phone, &row) && house.opens(phone, &again) && house.opens(phone, &fresh));
+    assert_eq!(house.statement().older_readers, None);
+}
+
+#[test]
+fn a_new_ra_is_certified_by_the_ca_and_stated_and_the_older_one_goes_after_an_hour() {
+    let (mut house, key) = House::joined();
+    let before = house.statement();
+    assert_eq!(before.ra_certificate, None);
+    assert_eq!(house.rotate(&key, &[KeyName::ScepRa]).refusal, None);
+    house.room_makes(KeyName::ScepRa, P256Signer::generate().unwrap().spki_der());
+    house.room_makes(KeyName::ScepRa, *b"no key");
+    assert_eq!(house.statement().ra_fingerprint, before.ra_fingerprint, "a SCEP RA needs RSA");
+    let ra = RsaSigner::generate().unwrap();
+    house.room_makes(KeyName::ScepRa, ra.spki_der());
+    let said = house.statement();
+    let der = said.ra_certificate.clone().unwrap();
+    let certificate = Certificate::parse(&der).unwrap();
+    assert_eq!(said.ra_fingerprint, order::sha256(&der));
+    assert_eq!(certificate.spki_der(), ra.spki_der());
+    assert!(certificate.is_signed_by(house.chamber.keys.ca.spki_der()));
+    assert!(said.needs_older(KeyName::ScepRa));
+    house.clock.advance(LATER_MS);
+    assert_eq!(house.nothing_left(KeyName::ScepRa), Err(Refusal::BadArgument), "core does not decide it");
+    house.durable(Chamber::keep_keys);
+    assert!(house.statement().needs_older(KeyName::ScepRa));
+    house.clock.advance(HOUR_MS);
+    house.durable(Chamber::keep_keys);
+    assert!(!house.statement().needs_older(KeyName::ScepRa));
+    let mut house = house.restart();
+    assert_eq!(house.statement().ra_certificate, Some(der));
 }
