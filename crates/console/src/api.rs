@@ -113,6 +113,14 @@ pub(crate) fn sentence(text: &str) -> String {
     format!("{first}{rest}{end}")
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+impl std::error::Error for Failure {}
+
 impl IntoResponse for Failure {
     /// As a page.
     fn into_response(self) -> Response {

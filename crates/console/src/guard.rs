@@ -19,6 +19,8 @@ pub(crate) struct Visitor {
 /// As the API tells it.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Session {
+    /// Their id.
+    pub person: String,
     pub role: String,
     pub group: Option<String>,
     pub session: String,

@@ -12,13 +12,21 @@ use crate::guard::Visitor;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
     Phones,
+    Invite,
+    Approvals,
+    Commands,
     Health,
     /// In none of its parts.
     Nowhere,
 }
 
-const PLACES: &[(Place, &str, &str)] =
-    &[(Place::Phones, "/phones", "Phones"), (Place::Health, "/health", "Health")];
+const PLACES: &[(Place, &str, &str)] = &[
+    (Place::Phones, "/phones", "Phones"),
+    (Place::Invite, "/invite", "Invite"),
+    (Place::Approvals, "/approvals", "Approvals"),
+    (Place::Commands, "/commands", "Commands"),
+    (Place::Health, "/health", "Health"),
+];
 
 /// A whole page.
 pub(crate) fn page(title: &str, place: Place, visitor: Option<&Visitor>, body: Markup) -> Response {

@@ -3,9 +3,9 @@
 //! The server encodes (one encoder, [`order`]'s own), the browser seals and signs. What a person is shown is read back
 //! from the encoded bytes.
 
-use axum::Json;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use model::clock::{DAY_MS, HOUR_MS};
@@ -18,8 +18,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::api::{Api, Failure, Peer};
+use crate::guard::Visitor;
 use crate::session::{self, Bearer};
-use crate::shapes::{FoundPasskey, Statement};
+use crate::shapes::{FoundPasskey, SignedBytes, Statement};
 
 /// A session lives a working day.
 const SESSION_MS: TimeMs = 8 * HOUR_MS;
@@ -47,6 +48,7 @@ enum What {
     Invite { group: String, days: u32 },
     Withdraw,
     Recall { order: OrderId },
+    Reject { order: OrderId },
 }
 
 /// What a form asks for, with all that an order says.
@@ -106,6 +108,7 @@ fn kind(what: What) -> Result<(OrderKind, TimeMs), Failure> {
         }
         What::Withdraw => at_once(OrderKind::WithdrawInvitation),
         What::Recall { order } => at_once(OrderKind::Recall { order }),
+        What::Reject { order } => at_once(OrderKind::Reject { order }),
     })
 }
 
@@ -176,6 +179,31 @@ fn in_words(bytes: &[u8]) -> Result<InWords, Failure> {
         _ => None,
     };
     Ok(InWords { lines, grave: grave.map(str::to_owned) })
+}
+
+/// An order that waits, for another person's passkey: the very bytes, and what they say.
+pub(crate) async fn waiting(
+    State(api): State<Api>,
+    Extension(v): Extension<Visitor>,
+    Path(order): Path<String>,
+) -> Response {
+    let found = async {
+        let id: OrderId = order.parse().map_err(|_| Failure::not_found("order"))?;
+        let signed = signed(&api, &v, id).await?;
+        let words = in_words(&signed.order)?;
+        Ok::<_, Failure>(json!({ "order": STANDARD.encode(&signed.order), "words": words }))
+    };
+    answered(found.await)
+}
+
+/// An order as it was signed.
+pub(crate) async fn signed(api: &Api, v: &Visitor, id: OrderId) -> Result<SignedOrder, Failure> {
+    let told: SignedBytes = api.get(&format!("/api/v1/orders/{id}/signed"), &v.bearer).await?;
+    let signed: SignedOrder = order::decode(&base64("the order", &told.signed_order)?)
+        .map_err(|_| Failure::bad("the order can't be read by this version"))?;
+    let order: Order = order::decode(&signed.order)
+        .map_err(|_| Failure::bad("the order can't be read by this version; don't sign it elsewhere either"))?;
+    if order.id == id { Ok(signed) } else { Err(Failure::bad("another order came than the one asked for")) }
 }
 
 /// The key that arguments are sealed to, and the root key that vouches for it.

@@ -99,12 +99,17 @@ pub(crate) struct SealedField {
 /// A command to one phone.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Command {
+    pub enrolment: String,
     pub request_type: String,
     pub state: String,
     pub created_at_ms: i64,
     pub done_at_ms: Option<i64>,
     pub errors: Vec<CommandError>,
     pub not_now_count: u32,
+    pub sent_at_ms: Option<i64>,
+    pub expires_at_ms: i64,
+    pub phone_last_seen_ms: Option<i64>,
+    pub phone_push: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -133,4 +138,75 @@ pub(crate) struct FoundPasskey {
     pub key: model::KeyId,
     /// order::Assertion as CBOR, in base64.
     pub signature: String,
+}
+
+/// An invitation that no phone has used.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Invitation {
+    pub enrolment: String,
+    pub group: String,
+    pub invited_at_ms: i64,
+    pub expires_at_ms: i64,
+    pub expired: bool,
+}
+
+/// An order in a list.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ListedOrder {
+    pub order: model::OrderId,
+    pub kind: String,
+    pub reason: String,
+    pub signer: Option<model::PersonId>,
+    pub state: String,
+    pub targets: u32,
+    pub made_at_ms: i64,
+    pub expires_at_ms: i64,
+    pub recalled_at_ms: Option<i64>,
+    pub cools_until_ms: Option<i64>,
+    pub hold: Option<order::limits::Hold>,
+}
+
+/// An order that still does something, with how far it has come.
+#[derive(Debug, Deserialize)]
+pub(crate) struct UnderWay {
+    #[serde(flatten)]
+    pub order: ListedOrder,
+    pub progress: Progress,
+}
+
+/// How many phones stand where.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Progress {
+    pub queued: u32,
+    pub sent: u32,
+    pub not_now: u32,
+    pub acknowledged: u32,
+    pub error: u32,
+    pub expired: u32,
+    pub cancelled: u32,
+}
+
+impl Progress {
+    /// Those that have not answered for good.
+    pub(crate) fn open(&self) -> u32 {
+        self.queued + self.sent + self.not_now
+    }
+
+    pub(crate) fn all(&self) -> u32 {
+        self.open() + self.acknowledged + self.error + self.expired + self.cancelled
+    }
+}
+
+/// order::SignedOrder as CBOR, in base64.
+#[derive(Debug, Deserialize)]
+pub(crate) struct SignedBytes {
+    pub signed_order: String,
+}
+
+/// Someone who signs orders.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Person {
+    pub person: model::PersonId,
+    pub role: String,
+    pub keys: Vec<model::KeyId>,
 }

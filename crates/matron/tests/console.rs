@@ -65,3 +65,8 @@ fn the_pages_for_looking_tell_how_the_house_is() {
 fn a_copied_passkey_a_stolen_session_another_orders_assertion_and_a_flood_are_refused_and_counted() {
     run("attacks");
 }
+
+#[test]
+fn two_administrators_invite_approve_reject_call_back_and_erase_in_their_browsers() {
+    run("desk");
+}

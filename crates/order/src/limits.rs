@@ -172,6 +172,12 @@ impl Limits {
     }
 }
 
+/// Whether one of the signatures has to be made outside the browser, for an order of that duty that names so many phones.
+#[must_use]
+pub fn takes_one_outside(limits: &Limits, duty: Duty, phones: u32) -> bool {
+    table::needs_outside(duty) || (duty == Duty::Erase && phones > limits.get(&Limit::Alone { duty }))
+}
+
 /// One who signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Signing {
@@ -340,8 +346,7 @@ pub fn weigh(
     if !enough(signers, needs) {
         return lifted(needs, if many { Why::ManyPhones { alone } } else { Why::Always });
     }
-    let outside = table::needs_outside(duty) || (many && duty == Duty::Erase);
-    if outside && !signers.iter().any(|s| s.scheme.is_outside_browser()) {
+    if takes_one_outside(limits, duty, phones) && !signers.iter().any(|s| s.scheme.is_outside_browser()) {
         return hold(Refusal::NeedsSignatures, needs, Why::OutsideBrowser);
     }
     let role = signers.first().map_or(Role::Auditor, |s| s.role);

@@ -164,6 +164,24 @@ pub struct CommandItem {
     pub errors: Vec<ErrorLink>,
 }
 
+/// How many phones stand where with what an order asks of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Progress(Vec<(CommandState, u32)>);
+
+impl Progress {
+    /// So many are in that state.
+    #[must_use]
+    pub fn of(&self, state: CommandState) -> u32 {
+        self.0.iter().find(|(s, _)| *s == state).map_or(0, |(_, n)| *n)
+    }
+
+    /// So many have not answered for good.
+    #[must_use]
+    pub fn open(&self) -> u32 {
+        self.0.iter().filter(|(s, _)| s.number() < 3).map(|(_, n)| n).sum()
+    }
+}
+
 const ITEM: &str = "SELECT q.number, q.slot, c.command, e.enrolment, c.order_id, c.request_type, q.state,
     c.created_at_ms, q.sent_at_ms, q.done_at_ms, q.not_now_count, c.expires_at_ms, q.errors";
 
@@ -283,6 +301,26 @@ impl View<'_> {
             },
             item,
         )
+    }
+
+    /// How far an order's commands have come: how many phones in each state, by the state's number; of `group` alone
+    /// where there is one.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn order_progress(&self, order: OrderId, group: Option<&str>) -> Result<Progress, StoreError> {
+        let all: Vec<String> =
+            CommandState::ALL.iter().map(|s| format!("COALESCE(SUM(q.state = {}), 0)", s.number())).collect();
+        let sql = format!(
+            "SELECT {} FROM commands c JOIN queue q ON q.number = c.number JOIN enrolments e ON e.slot = q.slot
+             WHERE c.order_id = ?1 AND (?2 IS NULL OR e.home = ?2)",
+            all.join(", ")
+        );
+        let counts = self.one(&sql, params![order.as_bytes(), group], |r| {
+            (0..CommandState::ALL.len()).map(|n| r.get(n)).collect::<rusqlite::Result<Vec<u32>>>()
+        })?;
+        let counts = counts.unwrap_or_default();
+        Ok(Progress(CommandState::ALL.iter().copied().zip(counts).collect()))
     }
 
     /// A command at every phone it went to, up to `limit`.

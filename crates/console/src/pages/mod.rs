@@ -1,7 +1,12 @@
 //! Every page.
 
+mod approvals;
+mod bulk;
+mod commands;
 mod door;
+mod export;
 mod health;
+mod invite;
 mod live;
 mod parts;
 mod phone;
@@ -64,6 +69,12 @@ pub(crate) fn all(api: Api) -> Pages {
         .open("ends the session of its own cookie", "POST", "/sign-out", post(door::sign_out))
         .inside("GET", "/phones", get(phones::list))
         .inside("GET", "/phones/{enrolment}", get(phone::show))
+        .inside("GET", "/phones.csv", get(export::phones))
+        .inside("GET", "/invite", get(invite::show))
+        .inside("GET", "/approvals", get(approvals::show))
+        .inside("GET", "/approvals/{order}", get(ordering::waiting))
+        .inside("GET", "/commands", get(commands::list))
+        .inside("GET", "/commands/{order}", get(commands::show))
         .inside("GET", "/health", get(health::show))
         .inside("POST", "/search", post(phones::search))
         .inside("GET", "/events", get(live::events))

@@ -104,32 +104,33 @@ fn label(name: &str) -> String {
     .to_owned()
 }
 
-fn may(role: Role, kind: &OrderKind, erasing: bool) -> bool {
+pub(super) fn may(role: Role, kind: &OrderKind, erasing: bool) -> bool {
     roles::rule(role, kind, erasing).is_some()
 }
 
 /// One action, folded until it is wanted.
-struct Action<'a> {
-    id: &'a str,
-    title: &'a str,
+pub(super) struct Action<'a> {
+    pub(super) id: &'a str,
+    pub(super) title: &'a str,
     /// What will happen to the person's phone.
-    says: &'a str,
-    order: &'a str,
-    sealed: bool,
-    fields: Markup,
-    button: &'a str,
-    grave: bool,
+    pub(super) says: &'a str,
+    pub(super) order: &'a str,
+    pub(super) sealed: bool,
+    pub(super) fields: Markup,
+    pub(super) button: &'a str,
+    pub(super) grave: bool,
 }
 
 impl Action<'_> {
-    fn markup(&self, target: &str) -> Markup {
+    /// For one phone, or, where `target` is empty, for those that are ticked in the list.
+    pub(super) fn markup(&self, target: &str) -> Markup {
         let reason = format!("{}-reason", self.id);
         html! {
             details.nhsuk-details.app-action id=(self.id) {
                 summary.nhsuk-details__summary { span.nhsuk-details__summary-text { (self.title) } }
                 .nhsuk-details__text {
                     p { (self.says) }
-                    form data-order=(self.order) data-target=(target) data-secrets=[self.sealed.then_some("command")]
+                    form data-order=(self.order) data-target=(target) data-ticked[target.is_empty()] data-secrets=[self.sealed.then_some("command")]
                         data-done="Signed and accepted. The phone is told as soon as it can be reached." {
                         (self.fields)
                         .nhsuk-form-group {
@@ -146,7 +147,7 @@ impl Action<'_> {
     }
 }
 
-fn sealed_input(id: &str, name: &str, label: &str, required: bool) -> Markup {
+pub(super) fn sealed_input(id: &str, name: &str, label: &str, required: bool) -> Markup {
     let id = format!("{id}-{name}");
     html! {
         .nhsuk-form-group {
@@ -305,8 +306,11 @@ fn choices(of: &str, fields: &[&SealedField]) -> Markup {
     }
 }
 
-fn state_of_command(c: &Command) -> (&str, &'static str) {
+/// Its word and its colour.
+pub(super) fn state_of_command(c: &Command) -> (&str, &'static str) {
     match c.state.as_str() {
+        "not_now" => ("put off", "nhsuk-tag--yellow"),
+        "cancelled" => ("called back", "nhsuk-tag--grey"),
         "acknowledged" | "done" => ("acknowledged", "nhsuk-tag--green"),
         "error" | "failed" => ("failed", "nhsuk-tag--red"),
         "expired" => ("ran out", "nhsuk-tag--grey"),

@@ -8,6 +8,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::bulk;
 use crate::api::{Api, Failure, path};
 use crate::guard::Visitor;
 use crate::layout::{Place, ago, page, shown, status_line};
@@ -37,7 +38,7 @@ fn given(value: &Option<String>) -> Option<String> {
 }
 
 impl Filter {
-    fn query(&self, cursor: Option<String>, names: bool) -> Vec<(&'static str, Option<String>)> {
+    pub(super) fn query(&self, cursor: Option<String>, names: bool) -> Vec<(&'static str, Option<String>)> {
         vec![
             ("group", given(&self.group)),
             ("state", given(&self.state)),
@@ -76,6 +77,7 @@ pub(crate) async fn list(
         (search_form(&v))
         (filters(&f))
         form.app-names method="get" action="/phones" {
+            p { a href=(path("/phones.csv", &f.query(None, false))) download="phones.csv" { "Download as CSV" } " (masks alone)" }
             @for (key, value) in f.query(given(&f.cursor), false) {
                 @if let Some(value) = value { input type="hidden" name=(key) value=(value); }
             }
@@ -95,9 +97,10 @@ pub(crate) async fn list(
                     @else { "No phone has been invited yet. " code { "matron invite" } " makes a link for one." }
                 } }
             } @else {
-                (table(&devices.items, names, v.session.now_ms))
+                (table(&devices.items, names, bulk::may_any(&v), v.session.now_ms))
             }
         }
+        @if !devices.items.is_empty() { (bulk::actions(&v)) }
         @if let Some(next) = next {
             nav.nhsuk-pagination role="navigation" aria-label="Pages" {
                 ul.nhsuk-list.nhsuk-pagination__list {
@@ -126,7 +129,7 @@ async fn found_phones(api: &Api, v: &Visitor, found: &str) -> Result<Response, F
         h1.nhsuk-heading-l { "Found" }
         p { (words::count(devices.len() as u64, "phone")) " found. " a href="/phones" { "Show all phones" } }
         (search_form(v))
-        #phones data-live { (table(&devices, false, v.session.now_ms)) }
+        #phones data-live { (table(&devices, false, false, v.session.now_ms)) }
     };
     Ok(page("Found", Place::Phones, Some(v), body))
 }
@@ -239,12 +242,13 @@ pub(crate) fn state_tag(state: &str) -> Markup {
     html! { strong class={ "nhsuk-tag " (colour) } { (name) } }
 }
 
-fn table(devices: &[Device], names: bool, now_ms: i64) -> Markup {
+fn table(devices: &[Device], names: bool, ticks: bool, now_ms: i64) -> Markup {
     html! {
         table.nhsuk-table.nhsuk-table-responsive role="table" {
             caption.nhsuk-u-visually-hidden { "Phones" }
             thead.nhsuk-table__head role="rowgroup" {
                 tr role="row" {
+                    @if ticks { th role="columnheader" scope="col" { input.app-tick type="checkbox" data-tick-all="" aria-label="Tick all phones on this page"; } }
                     th role="columnheader" scope="col" { "Phone" }
                     @if names { th role="columnheader" scope="col" { "Holder" } }
                     th role="columnheader" scope="col" { "Group" }
@@ -257,17 +261,20 @@ fn table(devices: &[Device], names: bool, now_ms: i64) -> Markup {
                 }
             }
             tbody.nhsuk-table__body {
-                @for d in devices { (row(d, names, now_ms)) }
+                @for d in devices { (row(d, names, ticks, now_ms)) }
             }
         }
     }
 }
 
-fn row(d: &Device, names: bool, now_ms: i64) -> Markup {
+fn row(d: &Device, names: bool, ticks: bool, now_ms: i64) -> Markup {
     let label = |text: &str| html! { span.nhsuk-table-responsive__heading aria-hidden="true" { (text) " " } };
     let clear = |name: &str| d.clear(name).map(|t| shown(&t)).unwrap_or_else(|| "–".into());
     html! {
         tr.nhsuk-table__row role="row" {
+            @if ticks { td.nhsuk-table__cell role="cell" {
+                @if d.state == "enrolled" { input.app-tick type="checkbox" name="phone" value=(d.enrolment) aria-label={ "Phone " (d.short()) }; }
+            } }
             td.nhsuk-table__cell role="cell" {
                 (label("Phone"))
                 a href={ "/phones/" (d.enrolment) } { code { (d.short()) } }

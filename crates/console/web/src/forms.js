@@ -63,7 +63,7 @@ async function submitted(event) {
   event.preventDefault();
   const phones = targets(form);
   if (form.dataset.ticked !== undefined && phones.length === 0) {
-    status(form, "Tick at least one phone in the list first.", "bad");
+    status(form, form.dataset.nothing ?? "Tick at least one phone in the list first.", "bad");
     return;
   }
   const { what, values } = asked(form);
@@ -87,7 +87,7 @@ async function submitted(event) {
     await refresh();
   } catch (error) {
     const held = error instanceof Problem && error.waits;
-    status(form, error.message, held ? "waits" : "bad");
+    status(form, held ? `${error.message} It waits under Approvals.` : error.message, held ? "waits" : "bad");
   } finally {
     if (button) button.disabled = false;
   }

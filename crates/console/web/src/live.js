@@ -23,7 +23,7 @@ export async function refresh() {
       // A row with the cursor in it stays as it is.
       if (!now || old.contains(document.activeElement)) continue;
       const ticked = new Set(Array.from(old.querySelectorAll("input:checked"), (box) => box.value));
-      for (const box of now.querySelectorAll("input[type=checkbox]")) box.checked = ticked.has(box.value);
+      for (const box of now.querySelectorAll("input[type=checkbox], input[type=radio]")) box.checked = ticked.has(box.value);
       if (old.innerHTML !== now.innerHTML) old.replaceChildren(...now.childNodes);
     }
   } finally {

@@ -8,7 +8,7 @@ use http::StatusCode;
 use model::{CommandId, EnrolmentId, OrderId, Role};
 use order::FreeQuery;
 use serde::{Deserialize, Serialize};
-use store::{CommandFilter, CommandItem, CommandState, EnrolmentState, ErrorLink};
+use store::{CommandFilter, CommandItem, CommandState, EnrolmentState, ErrorLink, PushState};
 use utoipa::{IntoParams, ToSchema};
 
 use super::access::{Commands, InSession, Permit};
@@ -46,6 +46,22 @@ pub(crate) struct Command {
     errors: Vec<CommandError>,
     not_now_count: u32,
     expires_at_ms: i64,
+    /// When its phone was last heard of.
+    phone_last_seen_ms: Option<i64>,
+    /// Whether its phone can be woken.
+    #[schema(value_type = Option<String>)]
+    phone_push: Option<PushState>,
+}
+
+impl Command {
+    /// What is known of its phone now.
+    pub(super) fn beside(mut self, room: &Room) -> Self {
+        if let Some(p) = room.fleet.find(self.enrolment) {
+            self.phone_last_seen_ms = (p.last_seen_ms > 0).then_some(p.last_seen_ms);
+            self.phone_push = Some(p.push);
+        }
+        self
+    }
 }
 
 impl From<CommandItem> for Command {
@@ -63,6 +79,8 @@ impl From<CommandItem> for Command {
             errors: c.errors.into_iter().map(link).collect(),
             not_now_count: c.not_now_count,
             expires_at_ms: c.expires_at_ms,
+            phone_last_seen_ms: None,
+            phone_push: None,
         }
     }
 }
@@ -117,7 +135,8 @@ async fn page(
     let more = items.len() > limit as usize;
     items.truncate(limit as usize);
     let next_cursor = items.last().filter(|_| more).map(|i| cursor_of(i.place));
-    Ok(Json(Page { items: items.into_iter().map(Command::from).collect(), next_cursor }))
+    let items = items.into_iter().map(|c| Command::from(c).beside(room)).collect();
+    Ok(Json(Page { items, next_cursor }))
 }
 
 #[utoipa::path(get, path = "/api/v1/commands", params(CommandsQuery), responses(

@@ -135,6 +135,7 @@ fn all() -> Routes {
         .guarded::<InSession>(routes!(session::changes))
         .guarded::<Commands>(routes!(orders::list_orders))
         .guarded::<Commands>(routes!(orders::get_order))
+        .guarded::<Commands>(routes!(orders::list_under_way))
         .guarded::<InSession>(routes!(orders::list_pending))
         .guarded::<InSession>(routes!(orders::get_signed))
         .guarded::<InSession>(routes!(roles::get_roles))
@@ -201,7 +202,7 @@ mod tests {
                 "/api/v1/passkeys/find"
             ]
         );
-        assert_eq!(all.len(), 35);
+        assert_eq!(all.len(), 36);
     }
 
     #[test]

@@ -6,11 +6,11 @@ use axum::extract::{Path, Request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use model::{OrderId, PersonId};
+use model::{OrderId, PersonId, TimeMs};
 use order::SignedOrder;
 use order::limits::Hold;
 use serde::{Deserialize, Serialize};
-use store::{CommandFilter, OrderRecord, OrderState, StoreError, View};
+use store::{CommandFilter, CommandState, OrderRecord, OrderState, StoreError, View};
 use utoipa::{IntoParams, ToSchema};
 
 use super::access::{Commands, InSession, Permit};
@@ -258,7 +258,7 @@ pub(crate) async fn get_order(
     });
     let (found, commands) = read.await?;
     let found = found.ok_or_else(|| Problem::not_found("order"))?;
-    let commands = commands.into_iter().map(Command::from).collect();
+    let commands = commands.into_iter().map(|c| Command::from(c).beside(&room)).collect();
     Ok(Json(OrderDetail { order: found.into(), commands }))
 }
 
@@ -289,6 +289,98 @@ pub(crate) async fn list_pending(
     items.truncate(limit as usize);
     let next_cursor = items.last().filter(|_| more).map(|o| cursor_of((o.number, 0)));
     Ok(Json(Page { items: items.into_iter().map(Order::from).collect(), next_cursor }))
+}
+
+/// How many phones stand where with what an order asks of them.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Progress {
+    queued: u32,
+    sent: u32,
+    not_now: u32,
+    acknowledged: u32,
+    error: u32,
+    expired: u32,
+    cancelled: u32,
+}
+
+impl From<store::Progress> for Progress {
+    fn from(p: store::Progress) -> Self {
+        Self {
+            queued: p.of(CommandState::Queued),
+            sent: p.of(CommandState::Sent),
+            not_now: p.of(CommandState::NotNow),
+            acknowledged: p.of(CommandState::Acknowledged),
+            error: p.of(CommandState::Error),
+            expired: p.of(CommandState::Expired),
+            cancelled: p.of(CommandState::Cancelled),
+        }
+    }
+}
+
+/// An order that still does something to phones, or will.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct UnderWay {
+    #[serde(flatten)]
+    order: Order,
+    progress: Progress,
+}
+
+/// An order whose commands some phone has not answered for good, or that cools off.
+fn under_way(
+    v: &View<'_>,
+    o: OrderRecord,
+    group: Option<&str>,
+    now_ms: TimeMs,
+) -> Result<Option<UnderWay>, StoreError> {
+    let live = matches!(o.state, OrderState::Accepted | OrderState::CoolingOff)
+        && o.recalled_at_ms.is_none()
+        && o.expires_at_ms > now_ms
+        && o.targets > 0;
+    if !live {
+        return Ok(None);
+    }
+    let progress = v.order_progress(o.order, group)?;
+    let open = o.state == OrderState::CoolingOff || progress.open() > 0;
+    Ok(open.then(|| UnderWay { order: o.into(), progress: progress.into() }))
+}
+
+#[utoipa::path(get, path = "/api/v1/orders/under_way", params(PageQuery), responses(
+    (status = 200, body = Page<UnderWay>, description = "those that cool off, and those whose commands not every phone has answered, newest first"),
+    (status = 401, body = ProblemBody, content_type = "application/problem+json"),
+))]
+pub(crate) async fn list_under_way(
+    permit: Permit<Commands>,
+    Extension(room): Extension<Arc<Room>>,
+    Params(q): Params<PageQuery>,
+) -> Result<Json<Page<UnderWay>>, Problem> {
+    let limit = limit(q.limit)? as usize;
+    let mut before = cursor_from(q.cursor.as_deref())?.map_or(i64::MAX, |c| c.0);
+    let held = Held::of(permit.actor());
+    let (group, now_ms) = (permit.actor().group().map(str::to_owned), room.now_ms());
+    let read = room.store.read(move |v| {
+        let mut items = Vec::new();
+        for _ in 0..LOOKED_THROUGH / 100 {
+            let found = v.orders(before, 100)?;
+            if found.is_empty() {
+                return Ok((items, None));
+            }
+            for o in found {
+                before = o.number;
+                if let Some(h) = &held
+                    && !h.may_see(v, &o)?
+                {
+                    continue;
+                }
+                items.extend(under_way(v, o, group.as_deref(), now_ms)?);
+                if items.len() == limit {
+                    return Ok((items, Some(before)));
+                }
+            }
+        }
+        Ok((items, Some(before)))
+    });
+    let (items, next) = read.await?;
+    Ok(Json(Page { items, next_cursor: next.map(|number| cursor_of((number, 0))) }))
 }
 
 /// An order as it was signed.

@@ -130,6 +130,8 @@ pub(super) fn lists(tx: &Tx<'_>) {
         }
     }
     tx.command_items(CommandId([1; 16]), 50).unwrap();
+    tx.order_progress(OrderId([1; 16]), None).unwrap();
+    tx.order_progress(OrderId([1; 16]), Some("ward-7")).unwrap();
     tx.count_open().unwrap();
     tx.count_by_state().unwrap();
     tx.invitations(Slot(0), None, 50).unwrap();

@@ -1,0 +1,51 @@
+// A second person's signature: the bytes as the server keeps them, shown in words that are read from them, signed as they
+// are. The order's answer is for whoever made it.
+import { base64, fromBase64 } from "./bytes.js";
+import { refresh } from "./live.js";
+import { confirm } from "./order.js";
+import * as passkey from "./passkey.js";
+import { Problem, post } from "./server.js";
+
+async function approved(form) {
+  const response = await fetch(`/approvals/${form.dataset.approve}`, { headers: { accept: "application/json" } });
+  const told = await response.json().catch(() => ({}));
+  if (!response.ok || response.redirected) throw new Problem(response.status, told);
+  if (!(await confirm(told.words))) return null;
+  const order = fromBase64(told.order);
+  return post("/orders", { order: base64(order), sealed: null, signature: { passkey: await passkey.sign(order) } });
+}
+
+async function submitted(event) {
+  const form = event.target;
+  if (!form.dataset.approve) return;
+  event.preventDefault();
+  // The card goes once it is decided; what came of it stays on the page.
+  const line = document.getElementById("decided");
+  const told = (words, kind) => {
+    line.textContent = words;
+    line.className = `app-status app-status--${kind}`;
+  };
+  const button = event.submitter;
+  button.disabled = true;
+  try {
+    const placed = await approved(form);
+    if (!placed) return told("Nothing was signed.", "none");
+    const cools = placed.cools_until_ms
+      ? ` It cools off until ${new Date(placed.cools_until_ms).toLocaleString()}; until then it can be called back, below.`
+      : "";
+    told(`Signed and accepted.${cools}`, "good");
+    button.blur();
+    await refresh();
+  } catch (error) {
+    told(error.message, error instanceof Problem && error.waits ? "waits" : "bad");
+    button.blur();
+    await refresh();
+  } finally {
+    button.disabled = false;
+  }
+  return undefined;
+}
+
+export function start() {
+  document.addEventListener("submit", submitted);
+}

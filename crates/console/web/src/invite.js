@@ -1,0 +1,158 @@
+// Invitations: links become cards with a QR code, and cards a sheet to print; a file of many is looked at row by row.
+// Links and what a file says stay in this page.
+import Papa from "papaparse";
+import { encode as qr } from "uqr";
+import { hex } from "./bytes.js";
+
+const SVG = "http://www.w3.org/2000/svg";
+// As crates/matron/src/cli/invite.rs, where the rows are invited.
+const MOST_ROWS = 20_000;
+const MOST_TOLD = 50;
+const CONTROL = /\p{Cc}/u;
+const GROUP = /^[a-z0-9-]{1,64}$/;
+
+function element(name, attributes, ...children) {
+  const e = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) e.setAttribute(key, value);
+  e.append(...children);
+  return e;
+}
+
+// Dark on light with its quiet zone, whatever the page's colours.
+function code(link) {
+  const { size, data } = qr(link, { ecc: "M", border: 4 });
+  const path = data.flatMap((row, y) => row.map((dark, x) => (dark ? `M${x} ${y}h1v1h-1z` : ""))).join("");
+  const svg = document.createElementNS(SVG, "svg");
+  for (const [key, value] of [["viewBox", `0 0 ${size} ${size}`], ["role", "img"], ["aria-label", "The link as a QR code"], ["class", "app-qr"], ["shape-rendering", "crispEdges"]]) {
+    svg.setAttribute(key, value);
+  }
+  for (const [shape, colour, attributes] of [["rect", "#fff", { width: size, height: size }], ["path", "#000", { d: path }]]) {
+    const e = document.createElementNS(SVG, shape);
+    for (const [key, value] of Object.entries({ ...attributes, fill: colour })) e.setAttribute(key, value);
+    svg.append(e);
+  }
+  return svg;
+}
+
+function card({ name, group, link, until }) {
+  const copy = element("button", { type: "button", class: "nhsuk-button nhsuk-button--secondary nhsuk-button--small app-screen-only" }, "Copy the link");
+  copy.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(link);
+    copy.textContent = "Copied";
+  });
+  return element("li", { class: "app-card" },
+    code(link),
+    element("div", {},
+      element("h3", { class: "nhsuk-heading-s" }, name),
+      element("p", {}, `${group} · one phone, once, until ${until}`),
+      element("p", {}, element("code", { class: "app-break" }, link)),
+      copy,
+    ),
+  );
+}
+
+function show(cards) {
+  const sheet = document.getElementById("sheet");
+  document.getElementById("cards").prepend(...cards);
+  sheet.hidden = false;
+  document.getElementById("h-sheet").focus();
+}
+
+function invited(event) {
+  const form = event.target;
+  if (form.id !== "invite" || !event.detail.answer) return;
+  const [enrolment, secret, expires_at_ms, base] = event.detail.answer;
+  const link = `${base.replace(/\/+$/, "")}/enrol/${secret}`;
+  const until = new Date(Number(expires_at_ms)).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
+  const { name, email, group } = form.elements;
+  show([card({ name: name.value.trim(), group: `${group.value.trim()} · ${hex(enrolment).slice(0, 8)}`, link, until })]);
+  name.value = "";
+  email.value = "";
+}
+
+// What the vault would refuse, in words; the same checks as the command line's.
+function wrong({ name, email, group }) {
+  const fits = (text, most) => text.length > 0 && Array.from(text).length <= most && !CONTROL.test(text);
+  const found = [];
+  if (!fits(name, 200)) found.push("the name has to be 1 to 200 characters");
+  if (!fits(email, 254) || !email.includes("@") || /\s/.test(email)) found.push("the email is not an address");
+  if (!GROUP.test(group)) found.push("the group has to be small letters, digits and hyphens, such as ward-7");
+  return found;
+}
+
+// Rows of a file, each with its place in it: { head, rows: [{ line, cells }] }.
+export function read(text) {
+  const { data } = Papa.parse(text.replace(/^\ufeff/, ""), { skipEmptyLines: "greedy" });
+  const [head = [], ...rest] = data.map((row) => row.map((cell) => cell.trim()));
+  return { head: head.map((h) => h.toLowerCase()), rows: rest.map((cells, n) => ({ line: n + 2, cells })) };
+}
+
+export function judged({ head, rows }, groupOfAll) {
+  const at = (name) => head.indexOf(name);
+  const cell = (cells, name) => (at(name) < 0 ? "" : (cells[at(name)] ?? ""));
+  return rows.map(({ line, cells }) => {
+    const row = { line, name: cell(cells, "name"), email: cell(cells, "email"), group: cell(cells, "group") || groupOfAll };
+    const link = cell(cells, "link");
+    const shape = cells.length === head.length ? [] : [`it has ${cells.length} columns, the first line ${head.length}`];
+    return { ...row, link, until: cell(cells, "expires"), wrong: [...shape, ...wrong(row)] };
+  });
+}
+
+async function looked(form) {
+  const line = form.querySelector("[data-status]");
+  const told = (words, kind) => {
+    line.textContent = words;
+    line.className = `app-status app-status--${kind}`;
+  };
+  const command = document.getElementById("many-command");
+  const mend = document.getElementById("many-wrong");
+  command.hidden = mend.hidden = true;
+  const [file] = form.elements.file.files;
+  if (!file) return told("", "none");
+  let text;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true }).decode(await file.arrayBuffer());
+  } catch {
+    return told("The file is not UTF-8 text. In Excel, save it as 'CSV UTF-8'. Nobody was invited.", "bad");
+  }
+  const table = read(text);
+  if (!table.head.includes("name") || !table.head.includes("email")) {
+    return told("The first line has to name the columns: name,email,group. Nobody was invited.", "bad");
+  }
+  if (table.rows.length === 0 || table.rows.length > MOST_ROWS) {
+    return told(`The file has ${table.rows.length} rows; 1 to ${MOST_ROWS} can be invited. Nobody was.`, "bad");
+  }
+  const rows = judged(table, form.elements.group.value.trim());
+  const bad = rows.filter((r) => r.wrong.length > 0);
+  if (bad.length > 0) {
+    const more = bad.length > MOST_TOLD ? ` The first ${MOST_TOLD} of them are shown.` : "";
+    told(`${bad.length} of ${rows.length} rows have to be mended first. Nobody was invited.${more}`, "bad");
+    mend.querySelector("tbody").replaceChildren(...bad.slice(0, MOST_TOLD).map((r) => {
+      const td = (...inside) => element("td", { class: "nhsuk-table__cell" }, ...inside);
+      const says = [r.name, r.email, r.group].map((t) => t.slice(0, 80) || "–").join(", ");
+      return element("tr", { class: "nhsuk-table__row" }, td(String(r.line)), td(says), td(r.wrong.join("; ")));
+    }));
+    mend.hidden = false;
+    return undefined;
+  }
+  if (table.head.includes("link")) {
+    show(rows.filter((r) => /^https:\/\//.test(r.link)).map((r) => card(r)));
+    return told(`${rows.length} links, from the file. They stay in this page; print the sheet above.`, "good");
+  }
+  // A POSIX shell takes what stands in single quotes as it is.
+  const quoted = (word) => (/^[A-Za-z0-9._-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
+  const group = form.elements.group.value.trim();
+  command.querySelector("code").textContent =
+    `matron invite --csv ${quoted(file.name)}${table.head.includes("group") && !group ? "" : ` --group ${quoted(group)}`}`;
+  command.hidden = false;
+  return told(`All ${rows.length} rows are good. Nobody is invited yet.`, "good");
+}
+
+export function start() {
+  if (!document.getElementById("invite")) return;
+  document.addEventListener("matron:placed", invited);
+  document.querySelector("[data-print]").addEventListener("click", () => window.print());
+  const many = document.getElementById("many");
+  many.addEventListener("change", () => looked(many));
+  many.addEventListener("submit", (event) => event.preventDefault());
+}
