@@ -201,8 +201,9 @@ pub(crate) async fn signed(api: &Api, v: &Visitor, id: OrderId) -> Result<Signed
     let told: SignedBytes = api.get(&format!("/api/v1/orders/{id}/signed"), &v.bearer).await?;
     let signed: SignedOrder = order::decode(&base64("the order", &told.signed_order)?)
         .map_err(|_| Failure::bad("the order can't be read by this version"))?;
-    let order: Order = order::decode(&signed.order)
-        .map_err(|_| Failure::bad("the order can't be read by this version; don't sign it elsewhere either"))?;
+    let order: Order = order::decode(&signed.order).map_err(|_| {
+        Failure::bad("the order can't be read by this version; don't sign it elsewhere either")
+    })?;
     if order.id == id { Ok(signed) } else { Err(Failure::bad("another order came than the one asked for")) }
 }
 

@@ -49,7 +49,8 @@ pub use ledger::{LedgerRow, Position};
 pub use orders::{Decision, NewOrder, OrderRecord, OrderState};
 pub use people::{ApiKeyRecord, PersonRecord, SessionRecord};
 pub use queue::{
-    CommandFilter, CommandItem, CommandState, ErrorLink, Finished, NewCommand, Next, Offer, Progress, WarrantDue,
+    CommandFilter, CommandItem, CommandState, ErrorLink, Finished, NewCommand, Next, Offer, Progress,
+    WarrantDue,
 };
 pub use reseal::StaleRow;
 pub use restore::{copy, position};

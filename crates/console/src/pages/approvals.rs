@@ -12,7 +12,7 @@ use order::{Order, OrderKind, SignedOrder};
 use super::phone::may;
 use crate::api::{Api, Failure, path, sentence};
 use crate::guard::Visitor;
-use crate::layout::{Place, page, shown, status_line};
+use crate::layout::{Place, page, shown};
 use crate::ordering;
 use crate::shapes::{ListedOrder, Page, Person, UnderWay};
 
@@ -37,9 +37,9 @@ pub(crate) async fn show(
             h1.nhsuk-heading-l { "Approvals" }
             p.app-connection role="status" data-connection="" hidden { "Not connected: what you see may be old." }
         }
+        (decided())
         section aria-labelledby="h-waiting" {
             h2.nhsuk-heading-m #h-waiting { "Waiting for another signature" }
-            p.app-status #decided role="status" aria-live="polite" data-status="" {}
             #waiting data-live {
                 @match &waiting {
                     None => p { "Your role reaches one group, and these tell of every group: someone else approves them." },
@@ -104,9 +104,10 @@ pub(super) async fn read(api: &Api, v: &Visitor, listed: &ListedOrder) -> Option
     order::decode(&signed.order).ok()
 }
 
-/// An order in a sentence.
-pub(super) fn sentence_of(listed: &ListedOrder, order: Option<&Order>) -> String {
-    order.map_or_else(|| sentence(&listed.kind.replace('_', " ")), |o| sentence(&words::what(&o.kind)))
+/// An order in a few words, as a heading.
+pub(super) fn title(listed: &ListedOrder, order: Option<&Order>) -> String {
+    let words = order.map_or_else(|| listed.kind.replace('_', " "), |o| words::what(&o.kind));
+    sentence(&words).trim_end_matches('.').to_owned()
 }
 
 /// Those who sign; their names are sealed.
@@ -176,7 +177,7 @@ fn card(v: &Visitor, w: &Waiting, limits: &Limits, people: &People, now_ms: i64)
     html! {
         article.nhsuk-card.app-order.app-order--grave[erasing] id={ "order-" (id) } {
             .nhsuk-card__content {
-                h3.nhsuk-card__heading.nhsuk-heading-s { (sentence(&words::what(&w.order.kind))) }
+                h3.nhsuk-card__heading.nhsuk-heading-s { (title(&w.listed, Some(&w.order))) }
                 @if erasing { p { strong.nhsuk-tag.nhsuk-tag--red { "Counts as erasing " (words::count(phones.into(), "phone")) } } }
                 dl.nhsuk-summary-list {
                     (row("Why", html! { (shown(&w.order.reason)) }))
@@ -198,8 +199,7 @@ fn card(v: &Visitor, w: &Waiting, limits: &Limits, people: &People, now_ms: i64)
 
 /// What this visitor can do with it.
 fn decide(v: &Visitor, w: &Waiting, id: &str, outside: bool, signed_already: bool) -> Markup {
-    let rejects =
-        v.role().is_some_and(|r| may(r, &OrderKind::Reject { order: w.listed.order }, false));
+    let rejects = v.role().is_some_and(|r| may(r, &OrderKind::Reject { order: w.listed.order }, false));
     let from_outside = w.signed.signatures.iter().any(|s| s.scheme.is_outside_browser());
     html! {
         @if signed_already {
@@ -220,8 +220,21 @@ fn decide(v: &Visitor, w: &Waiting, id: &str, outside: bool, signed_already: boo
     }
 }
 
+/// What came of it: stays when what it was about goes.
+pub(super) fn decided() -> Markup {
+    html! { p.app-status #decided role="status" aria-live="polite" data-status="" {} }
+}
+
 /// An order that ends another one, folded until it is wanted.
-pub(super) fn fold(what: &str, id: &str, title: &str, says: &str, kind: &str, button: &str, done: &str) -> Markup {
+pub(super) fn fold(
+    what: &str,
+    id: &str,
+    title: &str,
+    says: &str,
+    kind: &str,
+    button: &str,
+    done: &str,
+) -> Markup {
     let reason = format!("{what}-{id}");
     let order = format!(r#"{{"kind":"{kind}","order":"{id}"}}"#);
     html! {
@@ -229,12 +242,11 @@ pub(super) fn fold(what: &str, id: &str, title: &str, says: &str, kind: &str, bu
             summary.nhsuk-details__summary { span.nhsuk-details__summary-text { (title) } }
             .nhsuk-details__text {
                 p { (says) }
-                form data-order=(order) data-done=(done) {
+                form data-order=(order) data-done=(done) data-says="decided" {
                     .nhsuk-form-group {
                         label.nhsuk-label for=(reason) { "Why?" }
                         input.nhsuk-input id=(reason) name="reason" required maxlength="400" autocomplete="off";
                     }
-                    (status_line())
                     button.nhsuk-button.nhsuk-button--small.nhsuk-button--secondary type="submit" { (button) }
                 }
             }
@@ -248,7 +260,7 @@ fn cools(v: &Visitor, listed: &ListedOrder, order: Option<&Order>, people: &Peop
     html! {
         article.nhsuk-card.app-order.app-order--grave id={ "order-" (id) } {
             .nhsuk-card__content {
-                h3.nhsuk-card__heading.nhsuk-heading-s { (sentence_of(listed, order)) }
+                h3.nhsuk-card__heading.nhsuk-heading-s { (title(listed, order)) }
                 dl.nhsuk-summary-list {
                     (row("Phones are told", html! {
                         (words::time(until)) ", in "

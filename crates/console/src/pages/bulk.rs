@@ -9,7 +9,7 @@ use crate::guard::Visitor;
 
 /// Whether the list has boxes to tick.
 pub(super) fn may_any(v: &Visitor) -> bool {
-    v.role().is_some_and(|r| may_lock(r))
+    v.role().is_some_and(may_lock)
 }
 
 fn command(role: Role, command: Ordered, erasing: bool) -> bool {

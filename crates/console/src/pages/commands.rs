@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use model::OrderId;
 use serde::Deserialize;
 
-use super::approvals::{People, fold, read, recalls, row, sentence_of, touches};
+use super::approvals::{People, decided, fold, read, recalls, row, title, touches};
 use super::phone::state_of_command;
 use crate::api::{Api, Failure, path};
 use crate::guard::Visitor;
@@ -36,7 +36,7 @@ pub(crate) async fn list(
     let mut orders = Vec::new();
     for u in found.items {
         let order = read(&api, &v, &u.order).await;
-        orders.push((sentence_of(&u.order, order.as_ref()), u));
+        orders.push((title(&u.order, order.as_ref()), u));
     }
     let body = html! {
         .app-title-row {
@@ -134,12 +134,13 @@ pub(crate) async fn show(
     let (now_ms, here) = (v.session.now_ms, format!("/commands/{id}"));
     let next = commands.next_cursor.map(|c| path(&here, &[("state", state.clone()), ("cursor", Some(c))]));
     let ended = listed.recalled_at_ms.is_some() || listed.expires_at_ms <= now_ms;
-    let what = sentence_of(&listed, order.as_ref());
+    let what = title(&listed, order.as_ref());
     let body = html! {
         nav.nhsuk-breadcrumb aria-label="Breadcrumb" {
             ol.nhsuk-breadcrumb__list { li.nhsuk-breadcrumb__list-item { a.nhsuk-breadcrumb__link href="/commands" { "Commands in flight" } } }
         }
         h1.nhsuk-heading-l { (what) }
+        (decided())
         #summary data-live { dl.nhsuk-summary-list {
             (row("State", html! { (standing(&listed)) }))
             @if let Some(until) = listed.cools_until_ms {
@@ -214,7 +215,9 @@ fn why(c: &Command, now_ms: i64) -> Markup {
     let heard = html! { "last heard of " (ago(c.phone_last_seen_ms, now_ms)) };
     let deaf = match c.phone_push.as_deref() {
         Some("none") => "; it has sent no push token, so it can't be woken and comes by itself",
-        Some("unregistered") => "; Apple says its push token is gone, so it can't be woken until it comes by itself",
+        Some("unregistered") => {
+            "; Apple says its push token is gone, so it can't be woken until it comes by itself"
+        }
         _ => "",
     };
     html! {

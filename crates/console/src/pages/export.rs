@@ -1,9 +1,9 @@
 //! The phones as a table for a spreadsheet: masks, and what may stand in the clear. Nothing is opened for it.
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
-use axum::Extension;
 use bytes::Bytes;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use tokio_stream::wrappers::ReceiverStream;
@@ -15,8 +15,17 @@ use crate::layout::shown;
 use crate::shapes::{Device, Page};
 
 const HEAD: &[&str] = &[
-    "enrolment", "group", "state", "model", "os_version", "supervised", "number_mask", "last_seen", "enrolled",
-    "invited", "commands_waiting",
+    "enrolment",
+    "group",
+    "state",
+    "model",
+    "os_version",
+    "supervised",
+    "number_mask",
+    "last_seen",
+    "enrolled",
+    "invited",
+    "commands_waiting",
 ];
 
 /// Every phone that the filter finds, page by page as the browser takes them.
@@ -47,7 +56,10 @@ pub(crate) async fn phones(
             };
         }
     });
-    let kind = [(CONTENT_TYPE, "text/csv; charset=utf-8"), (CONTENT_DISPOSITION, "attachment; filename=\"phones.csv\"")];
+    let kind = [
+        (CONTENT_TYPE, "text/csv; charset=utf-8"),
+        (CONTENT_DISPOSITION, "attachment; filename=\"phones.csv\""),
+    ];
     Ok((kind, Body::from_stream(ReceiverStream::new(rx))).into_response())
 }
 
@@ -87,7 +99,8 @@ fn text(cells: impl Iterator<Item = String>) -> Vec<u8> {
 /// What a phone said is text in a spreadsheet too, never a formula.
 fn inert(cell: &str) -> String {
     let begins = cell.trim_start().chars().next().or_else(|| cell.chars().next());
-    let formula = cell.starts_with(['\t', '\r', '\n']) || begins.is_some_and(|c| "=+-@＝＋－＠|%".contains(c));
+    let formula =
+        cell.starts_with(['\t', '\r', '\n']) || begins.is_some_and(|c| "=+-@＝＋－＠|%".contains(c));
     let plain = shown(cell);
     if formula { format!("'{plain}") } else { plain }
 }
@@ -110,7 +123,11 @@ mod tests {
 
     #[test]
     fn a_line_is_quoted_where_it_has_to_be_and_ten_thousand_letters_are_cut() {
-        let line = String::from_utf8(text(["a,b".to_owned(), "c\"d".into(), "x".repeat(10_000)].into_iter())).unwrap();
-        assert!(line.starts_with("\"a,b\",\"c\"\"d\",xxx") && line.ends_with("…\r\n") && line.len() < 400, "{line}");
+        let line = String::from_utf8(text(["a,b".to_owned(), "c\"d".into(), "x".repeat(10_000)].into_iter()))
+            .unwrap();
+        assert!(
+            line.starts_with("\"a,b\",\"c\"\"d\",xxx") && line.ends_with("…\r\n") && line.len() < 400,
+            "{line}"
+        );
     }
 }

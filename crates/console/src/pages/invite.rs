@@ -21,7 +21,8 @@ pub(crate) struct Asked {
 }
 
 /// How long a link may work.
-const DAYS: &[(u32, &str)] = &[(1, "1 day"), (7, "7 days"), (14, "14 days"), (30, "30 days"), (60, "60 days")];
+const DAYS: &[(u32, &str)] =
+    &[(1, "1 day"), (7, "7 days"), (14, "14 days"), (30, "30 days"), (60, "60 days")];
 const USUAL_DAYS: u32 = 7;
 
 pub(crate) async fn show(

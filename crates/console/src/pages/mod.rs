@@ -39,7 +39,7 @@ pub(crate) fn all(api: Api) -> Pages {
             "encodes what was sent, and looks nothing up",
             "POST",
             "/orders/prepare",
-            post(ordering::prepare).layer(large.clone()),
+            post(ordering::prepare).layer(large),
         )
         .open(
             "an order carries the signatures that the vault checks",

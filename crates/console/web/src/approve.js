@@ -24,6 +24,7 @@ async function submitted(event) {
   const told = (words, kind) => {
     line.textContent = words;
     line.className = `app-status app-status--${kind}`;
+    line.scrollIntoView({ block: "nearest" });
   };
   const button = event.submitter;
   button.disabled = true;

@@ -5,10 +5,12 @@ import { signAndPlace } from "./order.js";
 import { Problem } from "./server.js";
 import { refresh } from "./live.js";
 
+// A form that goes with what it ends names a line that stays (data-says).
 function status(form, words, kind) {
-  const place = form.querySelector("[data-status]");
+  const place = document.getElementById(form.dataset.says) ?? form.querySelector("[data-status]");
   place.textContent = words;
   place.className = `app-status app-status--${kind}`;
+  if (form.dataset.says && words) place.scrollIntoView({ block: "nearest" });
 }
 
 function asked(form) {

@@ -142,7 +142,7 @@ async function looked(form) {
   // A POSIX shell takes what stands in single quotes as it is.
   const quoted = (word) => (/^[A-Za-z0-9._-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
   const group = form.elements.group.value.trim();
-  command.querySelector("code").textContent =
+  command.querySelector("pre code").textContent =
     `matron invite --csv ${quoted(file.name)}${table.head.includes("group") && !group ? "" : ` --group ${quoted(group)}`}`;
   command.hidden = false;
   return told(`All ${rows.length} rows are good. Nobody is invited yet.`, "good");
