@@ -1,6 +1,6 @@
 // A second person's signature: the bytes as the server keeps them, shown in words that are read from them, signed as they
 // are. The order's answer is for whoever made it.
-import { base64, fromBase64 } from "./bytes.js";
+import { base64, fromBase64, moment } from "./bytes.js";
 import { refresh } from "./live.js";
 import { confirm } from "./order.js";
 import * as passkey from "./passkey.js";
@@ -32,7 +32,7 @@ async function submitted(event) {
     const placed = await approved(form);
     if (!placed) return told("Nothing was signed.", "none");
     const cools = placed.cools_until_ms
-      ? ` It cools off until ${new Date(placed.cools_until_ms).toLocaleString()}; until then it can be called back, below.`
+      ? ` It cools off until ${moment(placed.cools_until_ms)}; until then it can be called back, below.`
       : "";
     told(`Signed and accepted.${cools}`, "good");
     button.blur();

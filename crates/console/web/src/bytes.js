@@ -1,4 +1,4 @@
-// Bytes and their texts.
+// Bytes and times, and their texts.
 
 export const utf8 = (text) => new TextEncoder().encode(text);
 export const text = (bytes) => new TextDecoder("utf-8", { fatal: true }).decode(bytes);
@@ -22,3 +22,6 @@ export function joined(...parts) {
   }
   return all;
 }
+
+// Local time to the minute.
+export const moment = (ms) => new Date(ms).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });

@@ -1,6 +1,6 @@
 // Forms that make orders. What an order is stands in the form (data-order, JSON); what a person types goes with it: a
 // field's name says whether it is sealed (data-sealed) or part of what the order says.
-import { text } from "./bytes.js";
+import { moment, text } from "./bytes.js";
 import { signAndPlace } from "./order.js";
 import { Problem } from "./server.js";
 import { refresh } from "./live.js";
@@ -81,7 +81,7 @@ async function submitted(event) {
       return;
     }
     const cools = placed.cools_until_ms
-      ? ` It waits until ${new Date(placed.cools_until_ms).toLocaleString()}; until then it can be called back.`
+      ? ` It waits until ${moment(placed.cools_until_ms)}; until then it can be called back.`
       : "";
     status(form, `${form.dataset.done ?? "Signed and accepted."}${cools}`, "good");
     showAnswer(form, placed.answer);

@@ -2,7 +2,7 @@
 // Links and what a file says stay in this page.
 import Papa from "papaparse";
 import { encode as qr } from "uqr";
-import { hex } from "./bytes.js";
+import { hex, moment } from "./bytes.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 // As crates/matron/src/cli/invite.rs, where the rows are invited.
@@ -63,7 +63,7 @@ function invited(event) {
   if (form.id !== "invite" || !event.detail.answer) return;
   const [enrolment, secret, expires_at_ms, base] = event.detail.answer;
   const link = `${base.replace(/\/+$/, "")}/enrol/${secret}`;
-  const until = new Date(Number(expires_at_ms)).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
+  const until = moment(Number(expires_at_ms));
   const { name, email, group } = form.elements;
   show([card({ name: name.value.trim(), group: `${group.value.trim()} · ${hex(enrolment).slice(0, 8)}`, link, until })]);
   name.value = "";
