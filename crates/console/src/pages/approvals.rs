@@ -9,6 +9,7 @@ use model::{Duty, Limit, Role};
 use order::limits::{Limits, Overview, takes_one_outside};
 use order::{Order, OrderKind, SignedOrder};
 
+use super::parts::line;
 use super::phone::may;
 use crate::api::{Api, Failure, path, sentence};
 use crate::guard::Visitor;
@@ -141,15 +142,6 @@ impl People {
     }
 }
 
-pub(super) fn row(key: &str, value: Markup) -> Markup {
-    html! {
-        .nhsuk-summary-list__row.nhsuk-summary-list__row--no-actions {
-            dt.nhsuk-summary-list__key { (key) }
-            dd.nhsuk-summary-list__value { (value) }
-        }
-    }
-}
-
 /// Which phones, and that people hold them.
 pub(super) fn touches(order: &Order) -> Markup {
     let n = order.targets.len();
@@ -180,16 +172,16 @@ fn card(v: &Visitor, w: &Waiting, limits: &Limits, people: &People, now_ms: i64)
                 h3.nhsuk-card__heading.nhsuk-heading-s { (title(&w.listed, Some(&w.order))) }
                 @if erasing { p { strong.nhsuk-tag.nhsuk-tag--red { "Counts as erasing " (words::count(phones.into(), "phone")) } } }
                 dl.nhsuk-summary-list {
-                    (row("Why", html! { (shown(&w.order.reason)) }))
-                    (row("Asked by", html! { @for (n, s) in w.signed.signatures.iter().enumerate() { @if n > 0 { ", then signed by " } (people.by_key(v, &s.key)) } ", " time title=(words::time(w.order.made_at_ms)) { (words::ago(Some(w.order.made_at_ms), now_ms)) } }))
-                    (row("Touches", touches(&w.order)))
-                    @if let Some(h) = hold { (row("Why it waits", html! { (sentence(&words::limits::hold(h, false))) })) }
+                    (line("Why", html! { (shown(&w.order.reason)) }))
+                    (line("Asked by", html! { @for (n, s) in w.signed.signatures.iter().enumerate() { @if n > 0 { ", then signed by " } (people.by_key(v, &s.key)) } ", " time title=(words::time(w.order.made_at_ms)) { (words::ago(Some(w.order.made_at_ms), now_ms)) } }))
+                    (line("Touches", touches(&w.order)))
+                    @if let Some(h) = hold { (line("Why it waits", html! { (sentence(&words::limits::hold(h, false))) })) }
                     @if w.order.sealed_digest.is_some() {
-                        (row("Sealed", html! { "Something only the vault reads (a message, a profile, a name). Ask whoever made the order what it is, by another way than this page." }))
+                        (line("Sealed", html! { "Something only the vault reads (a message, a profile, a name). Ask whoever made the order what it is, by another way than this page." }))
                     }
-                    @if let Some(c) = &cools { (row("Once signed", html! { "it cools off for " (c) "; then it can't be undone" })) }
-                    (row("Runs out", html! { (words::time(w.order.expires_at_ms)) " unless it is signed" }))
-                    (row("Order", html! { code.app-break { (id) } }))
+                    @if let Some(c) = &cools { (line("Once signed", html! { "it cools off for " (c) "; then it can't be undone" })) }
+                    (line("Runs out", html! { (words::time(w.order.expires_at_ms)) " unless it is signed" }))
+                    (line("Order", html! { code.app-break { (id) } }))
                 }
                 (decide(v, w, &id, takes_one_outside(limits, duty, phones), people.is_among(v, &w.signed)))
             }
@@ -262,17 +254,17 @@ fn cools(v: &Visitor, listed: &ListedOrder, order: Option<&Order>, people: &Peop
             .nhsuk-card__content {
                 h3.nhsuk-card__heading.nhsuk-heading-s { (title(listed, order)) }
                 dl.nhsuk-summary-list {
-                    (row("Phones are told", html! {
+                    (line("Phones are told", html! {
                         (words::time(until)) ", in "
                         span data-countdown=(until) { (words::span(until - v.session.now_ms)) }
                     }))
-                    (row("Why", html! { (shown(&listed.reason)) }))
-                    (row("Asked by", html! { (people.by_id(v, listed.signer)) }))
-                    (row("Touches", match order {
+                    (line("Why", html! { (shown(&listed.reason)) }))
+                    (line("Asked by", html! { (people.by_id(v, listed.signer)) }))
+                    (line("Touches", match order {
                         Some(o) => touches(o),
                         None => html! { (words::count(listed.targets.into(), "phone")) },
                     }))
-                    (row("Order", html! { a href={ "/commands/" (id) } { code.app-break { (id) } } }))
+                    (line("Order", html! { a href={ "/commands/" (id) } { code.app-break { (id) } } }))
                 }
                 @if recalls(v, listed) {
                     (fold("recall", &id, "Call it back", "No phone has been told: nothing happens to any of them.", "recall", "Call it back", "Called back: no phone was told."))

@@ -7,7 +7,8 @@ use maud::{Markup, html};
 use model::OrderId;
 use serde::Deserialize;
 
-use super::approvals::{People, decided, fold, read, recalls, row, title, touches};
+use super::approvals::{People, decided, fold, read, recalls, title, touches};
+use super::parts::line;
 use super::phone::state_of_command;
 use crate::api::{Api, Failure, path};
 use crate::guard::Visitor;
@@ -142,15 +143,15 @@ pub(crate) async fn show(
         h1.nhsuk-heading-l { (what) }
         (decided())
         #summary data-live { dl.nhsuk-summary-list {
-            (row("State", html! { (standing(&listed)) }))
+            (line("State", html! { (standing(&listed)) }))
             @if let Some(until) = listed.cools_until_ms {
-                (row("Phones are told", html! { (words::time(until)) ", in " span data-countdown=(until) { (words::span(until - now_ms)) } }))
+                (line("Phones are told", html! { (words::time(until)) ", in " span data-countdown=(until) { (words::span(until - now_ms)) } }))
             }
-            (row("Why", html! { (shown(&listed.reason)) }))
-            (row("Asked", html! { (ago(Some(listed.made_at_ms), now_ms)) ", by " (people.by_id(&v, listed.signer)) }))
-            (row("Touches", match &order { Some(o) => touches(o), None => html! { (words::count(listed.targets.into(), "phone")) } }))
-            (row("Runs out", html! { (words::time(listed.expires_at_ms)) "; a phone that has not been heard of by then is not told" }))
-            (row("Order", html! { code.app-break { (id) } }))
+            (line("Why", html! { (shown(&listed.reason)) }))
+            (line("Asked", html! { (ago(Some(listed.made_at_ms), now_ms)) ", by " (people.by_id(&v, listed.signer)) }))
+            (line("Touches", match &order { Some(o) => touches(o), None => html! { (words::count(listed.targets.into(), "phone")) } }))
+            (line("Runs out", html! { (words::time(listed.expires_at_ms)) "; a phone that has not been heard of by then is not told" }))
+            (line("Order", html! { code.app-break { (id) } }))
         } }
         @if !ended && recalls(&v, &listed) {
             (fold("recall", &id.to_string(), "Call it back", "Phones that have not been told are not told. What a phone has done already stays done.", "recall", "Call it back", "Called back."))
