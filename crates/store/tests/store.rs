@@ -300,6 +300,39 @@ async fn pages_of_devices_meet_every_phone_once_in_each_order() {
 }
 
 #[tokio::test]
+async fn how_far_an_order_has_come_counts_each_phone_once_and_of_a_group_its_own_alone() {
+    let (_dir, store) = open();
+    store
+        .write(|tx| {
+            for n in 1..=5 {
+                let slot = invite(tx, n)?;
+                let number = tx.put_command(&warranted(7))?;
+                tx.queue(slot, number, None)?;
+                let other = tx.put_command(&warranted(8))?;
+                tx.queue(slot, other, None)?;
+                if n > 2 {
+                    tx.mark_sent(slot, number, 1)?;
+                }
+                if n > 3 {
+                    tx.finish(slot, CommandId([7; 16]), CommandState::Acknowledged, &[], 2)?;
+                }
+            }
+            Ok(())
+        })
+        .await
+        .unwrap();
+    let of = |order: u8, group: Option<&'static str>| {
+        store.read(move |v| v.order_progress(OrderId([order; 16]), group))
+    };
+    let all = of(7, None).await.unwrap();
+    let counted = [CommandState::Queued, CommandState::Sent, CommandState::Acknowledged].map(|s| all.of(s));
+    assert_eq!((counted, all.open()), ([2, 1, 2], 3));
+    let own = of(7, Some("ward-0")).await.unwrap();
+    assert_eq!((own.of(CommandState::Queued), own.of(CommandState::Acknowledged)), (1, 1));
+    assert_eq!(of(9, None).await.unwrap().open(), 0);
+}
+
+#[tokio::test]
 async fn pages_of_commands_meet_every_one_once() {
     let (_dir, store) = open();
     store
