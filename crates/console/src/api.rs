@@ -173,6 +173,12 @@ impl Api {
         read(&self.call(Method::GET, path, Some(bearer), None).await?)
     }
 
+    /// What is there, as text.
+    pub(crate) async fn get_text(&self, path: &str, bearer: &Bearer) -> Result<String, Failure> {
+        let body = self.call(Method::GET, path, Some(bearer), None).await?;
+        String::from_utf8(body.into()).map_err(|_| Failure::within("an answer is no text"))
+    }
+
     /// The same for what anyone may read.
     pub(crate) async fn get_open<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         read(&self.call(Method::GET, path, None, None).await?)

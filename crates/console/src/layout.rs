@@ -11,22 +11,33 @@ use crate::guard::Visitor;
 /// Where a page stands in the navigation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
+    Overview,
     Phones,
     Invite,
     Approvals,
     Commands,
     Health,
+    Ledger,
+    People,
     /// In none of its parts.
     Nowhere,
 }
 
 const PLACES: &[(Place, &str, &str)] = &[
+    (Place::Overview, "/", "Overview"),
     (Place::Phones, "/phones", "Phones"),
     (Place::Invite, "/invite", "Invite"),
     (Place::Approvals, "/approvals", "Approvals"),
     (Place::Commands, "/commands", "Commands"),
+    (Place::People, "/people", "People and roles"),
+    (Place::Ledger, "/ledger", "Ledger"),
     (Place::Health, "/health", "Health"),
 ];
+
+/// What tells of every group is no place for someone who is held to one; the API would say no.
+fn is_for(place: Place, visitor: &Visitor) -> bool {
+    visitor.session.group.is_none() || !matches!(place, Place::Ledger | Place::People)
+}
 
 /// A whole page.
 pub(crate) fn page(title: &str, place: Place, visitor: Option<&Visitor>, body: Markup) -> Response {
@@ -78,11 +89,11 @@ fn header(place: Place, visitor: Option<&Visitor>) -> Markup {
                     }
                 }
             }
-            @if visitor.is_some() {
+            @if let Some(v) = visitor {
                 nav.nhsuk-header__navigation aria-label="Menu" {
                     .nhsuk-header__navigation-container.nhsuk-width-container {
                         ul.nhsuk-header__navigation-list {
-                            @for (of, path, name) in PLACES {
+                            @for (of, path, name) in PLACES.iter().filter(|p| is_for(p.0, v)) {
                                 li.nhsuk-header__navigation-item.nhsuk-header__navigation-item--current[*of == place] {
                                     a.nhsuk-header__navigation-link href=(path) aria-current=[(*of == place).then_some("page")] {
                                         (name)

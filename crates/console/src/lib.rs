@@ -12,6 +12,9 @@ mod api;
 mod assets;
 mod guard;
 mod headers;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod hostile;
 mod layout;
 mod ordering;
 mod pages;

@@ -150,6 +150,14 @@ impl AccessTable {
         self.write().keys.insert(k.hash, k);
     }
 
+    /// The API keys that have not run out, the first to end first.
+    pub fn keys(&self, now_ms: TimeMs) -> Vec<ApiKeyRecord> {
+        let inner = self.read();
+        let mut keys: Vec<_> = inner.keys.values().filter(|k| now_ms < k.expires_at_ms).cloned().collect();
+        keys.sort_by_key(|k| (k.expires_at_ms, k.hash.0));
+        keys
+    }
+
     pub fn end_key(&self, hash: &Digest) {
         self.write().keys.remove(hash);
     }

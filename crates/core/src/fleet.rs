@@ -360,6 +360,16 @@ impl Fleet {
         self.lock().phones.entry(enrolment).or_insert_with(|| Phone::of(record));
     }
 
+    /// How many enrolled phones were not heard of since each of these times.
+    pub fn count_silent(&self, since_ms: [TimeMs; 2]) -> [u64; 2] {
+        let inner = self.lock();
+        let enrolled = inner.phones.values().filter(|p| p.state == EnrolmentState::Enrolled);
+        enrolled.fold([0; 2], |[a, b], p| {
+            let silent = |since| u64::from(p.last_seen_ms < since);
+            [a + silent(since_ms[0]), b + silent(since_ms[1])]
+        })
+    }
+
     /// Last-seen times that want writing.
     pub fn take_seen(&self) -> Vec<(Slot, TimeMs)> {
         let mut inner = self.lock();

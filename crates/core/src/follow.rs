@@ -20,6 +20,7 @@ use tonic::transport::Channel;
 use crate::access::compartment_bits;
 use crate::declarations;
 use crate::followed_tree::FollowedTree;
+use crate::noting;
 use crate::renewal;
 use crate::room::{Following, Room, VAULT_PATIENCE, asked};
 
@@ -200,6 +201,7 @@ async fn apply(room: &Arc<Room>, mut at: Position, items: Vec<LedgerItem>) -> Re
             let mut remembered = Vec::new();
             for item in checked {
                 tx.put_ledger_row(&item.row)?;
+                noting::note(tx, &item.row, &item.body)?;
                 renewal::project(tx, item.row.at_ms, &item.body, item.not_after_ms, &mut remembered)?;
                 declarations::project(tx, &item.row, &item.body)?;
                 project(tx, item.row.at_ms, item.body, item.rows, &item.entries, &mut remembered)?;

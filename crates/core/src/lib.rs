@@ -29,6 +29,7 @@ mod follow;
 mod followed_tree;
 mod inventory;
 mod keys;
+mod noting;
 mod queries;
 mod renewal;
 mod room;
@@ -114,6 +115,7 @@ pub async fn run_by(
     tasks.spawn(submit::take_up(room.clone()));
     tasks.spawn(submit::cooled(room.clone()));
     tasks.spawn(keys::keep(room.clone()));
+    tasks.spawn(noting::catch_up(room.clone()));
     let mut listeners = JoinSet::new();
     control.send(&ToSupervisor::Ready, &[]).map_err(Error::Supervisor)?;
     let ended = loop {

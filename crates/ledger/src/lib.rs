@@ -16,6 +16,7 @@
 //! The chain alone does not stop someone who owns the file from writing it anew from some entry on;
 //! that is what remembered heads, signed checkpoints and witnesses are for.
 
+mod about;
 mod audit;
 mod builder;
 pub mod checkpoint;
@@ -37,6 +38,7 @@ mod verify;
 pub mod witness;
 mod words;
 
+pub use about::{About, KINDS};
 pub use audit::Audit;
 pub use checkpoint::{Checkpoint, SignedCheckpoint};
 pub use disk::{Disk, FileDisk};

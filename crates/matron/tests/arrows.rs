@@ -13,9 +13,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("seal", &["model"]),
     ("ledger", &["model"]),
     ("backup", &["model"]),
-    ("words", &["model", "order"]),
+    ("words", &["ledger", "model", "order"]),
     // A client of the API: it imports no room, and core no page.
-    ("console", &["model", "order", "words"]),
+    ("console", &["ledger", "model", "order", "words"]),
     ("rpc", &["model", "order"]),
     ("sandbox", &[]),
     ("hsm", &["rpc", "sandbox"]),

@@ -28,13 +28,17 @@ pub struct LedgerRow {
     pub entry: Vec<u8>,
 }
 
-fn index(r: &Row<'_>) -> rusqlite::Result<u64> {
+pub(crate) fn index(r: &Row<'_>) -> rusqlite::Result<u64> {
     let n: i64 = r.get(0)?;
     u64::try_from(n).map_err(|_| crate::view::damaged(0))
 }
 
-fn signed(index: u64) -> i64 {
+pub(crate) fn signed(index: u64) -> i64 {
     i64::try_from(index).unwrap_or(i64::MAX)
+}
+
+pub(crate) fn ledger_row(r: &Row<'_>) -> rusqlite::Result<LedgerRow> {
+    Ok(LedgerRow { index: index(r)?, at_ms: r.get(1)?, hash: id(r, 2)?, entry: r.get(3)? })
 }
 
 impl View<'_> {
@@ -58,7 +62,7 @@ impl View<'_> {
         self.all(
             "SELECT number, at_ms, hash, entry FROM ledger_items WHERE number >= ?1 ORDER BY number LIMIT ?2",
             params![signed(from), limit],
-            |r| Ok(LedgerRow { index: index(r)?, at_ms: r.get(1)?, hash: id(r, 2)?, entry: r.get(3)? }),
+            ledger_row,
         )
     }
 

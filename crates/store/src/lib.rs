@@ -20,7 +20,9 @@ mod error;
 mod examine;
 mod inventory;
 mod ledger;
+mod ledger_filter;
 mod orders;
+mod overview;
 mod people;
 #[cfg(test)]
 mod plan;
@@ -46,7 +48,9 @@ pub use error::StoreError;
 pub use examine::{Examined, examine};
 pub use inventory::{App, FieldSource, ReportKind, SealedNote, SealedUpdate};
 pub use ledger::{LedgerRow, Position};
+pub use ledger_filter::{LedgerAbout, LedgerDay, LedgerFilter};
 pub use orders::{Decision, NewOrder, OrderRecord, OrderState};
+pub use overview::GroupPhone;
 pub use people::{ApiKeyRecord, PersonRecord, SessionRecord};
 pub use queue::{
     CommandFilter, CommandItem, CommandState, ErrorLink, Finished, NewCommand, Next, Offer, Progress,

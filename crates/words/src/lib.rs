@@ -1,7 +1,8 @@
-//! Orders, limits, times and counts in plain words, for whoever reads them.
+//! Orders, the ledger's entries, limits, times and counts in plain words, for whoever reads them.
 //!
 //! One telling for the command line and the console. Pure but for the host's time zone, which is read once.
 
+pub mod entry;
 pub mod limits;
 mod order;
 
@@ -41,6 +42,22 @@ pub fn line(text: &str) -> String {
 pub fn time(at_ms: TimeMs) -> String {
     match jiff::Timestamp::from_millisecond(at_ms) {
         Ok(t) => t.to_zoned_datetime(ZONE.clone()).strftime("%Y-%m-%d %H:%M").to_string(),
+        Err(_) => "?".to_owned(),
+    }
+}
+
+/// The moment at which a day (`2026-03-31`) begins here; `None` for any other text.
+#[must_use]
+pub fn day(text: &str) -> Option<TimeMs> {
+    let day: jiff::civil::Date = text.parse().ok().filter(|_| text.len() == 10)?;
+    Some(day.to_zoned_datetime(ZONE.clone()).ok()?.timestamp().as_millisecond())
+}
+
+/// A moment's day, `31 Mar`.
+#[must_use]
+pub fn day_of(at_ms: TimeMs) -> String {
+    match jiff::Timestamp::from_millisecond(at_ms) {
+        Ok(t) => t.to_zoned_datetime(TimeZone::UTC).strftime("%-d %b").to_string(),
         Err(_) => "?".to_owned(),
     }
 }
@@ -92,6 +109,15 @@ mod tests {
             (7 * DAY_MS, "7 days"),
         ] {
             assert_eq!(span(ms), text);
+        }
+    }
+
+    #[test]
+    fn a_day_begins_at_its_midnight_and_no_other_text_is_one() {
+        assert_eq!(time(day("2026-03-31").unwrap()), "2026-03-31 00:00");
+        assert_eq!(day("2026-04-01").unwrap() - day("2026-03-31").unwrap(), DAY_MS);
+        for text in ["", "2026-02-30", "31/03/2026", "2026-03-31T10:00", "20260331"] {
+            assert_eq!(day(text), None, "{text}");
         }
     }
 

@@ -1,7 +1,8 @@
 //! The table of limits in words: what an order counts as, whose budget, what stood in the way.
 
 use model::{Duty, Limit, Role, Whose, Window};
-use order::limits::{Hold, UNLIMITED, Why};
+use order::limits::{Asked, Hold, Limits, Overview, Signing, Spent, UNLIMITED, Weighed, Why, weigh};
+use order::{Refusal, Scheme};
 
 use crate::{count, span, time};
 
@@ -142,6 +143,68 @@ pub fn hold(h: &Hold, lifted: bool) -> String {
         Why::OutsideBrowser => format!("{what} takes a signature made outside the browser"),
     };
     if lifted { format!("{why}. Another administrator's signature lifts it") } else { why }
+}
+
+/// What the overview says was spent; of a person nothing, since whoever it is may have done nothing yet.
+struct FromOverview<'a>(&'a Overview);
+
+impl Spent for FromOverview<'_> {
+    fn spent(&self, duty: Duty, whose: Whose, window: Window) -> u32 {
+        let row = self.0.spent.iter().find(|r| r.duty == duty && r.whose == whose && r.person.is_none());
+        row.map_or(0, |r| if window == Window::Hour { r.hour } else { r.day })
+    }
+    fn refills_at_ms(&self, _: Duty, _: Whose, _: Window, _: u32, _: u32) -> Option<model::TimeMs> {
+        None
+    }
+}
+
+/// Alone, and with an administrator.
+pub type Outcomes = (Result<Weighed, (Refusal, Hold)>, Result<Weighed, (Refusal, Hold)>);
+
+/// What would come of such an order, by the budgets of roles and the house as they are spent now.
+#[must_use]
+pub fn outcome(o: &Overview, of: Role, kind: Duty, phones: u32) -> Outcomes {
+    let table = Limits::with(&o.changed);
+    let named = if unit(kind) == "phone" { phones } else { 0 };
+    let asked = Asked { duty: kind, count: phones, phones: named, two_administrators: o.two_administrators };
+    let by = |role| Signing { role, scheme: Scheme::Ed25519 };
+    let spent = FromOverview(o);
+    (
+        weigh(&table, &asked, &[by(of)], &spent),
+        weigh(&table, &asked, &[by(of), by(Role::Administrator)], &spent),
+    )
+}
+
+/// The same in words.
+#[must_use]
+pub fn preview(o: &Overview, of: Role, kind: Duty, phones: u32) -> String {
+    let table = Limits::with(&o.changed);
+    let what = format!("{} ({phones} at once)", duty(kind));
+    let day = table.get(&Limit::Budget { duty: kind, whose: Whose::Person(of), window: Window::Day });
+    if day == 0 {
+        return format!("{what}: {} may not do that at all.\n", role(of));
+    }
+    let cools = |w: &Weighed| match w.cooling_off_ms {
+        0 => String::new(),
+        ms => format!(
+            " It cools off for {} before any phone is told, and can be called back until then.",
+            span(ms)
+        ),
+    };
+    match outcome(o, of, kind, phones) {
+        (Ok(w), _) => format!("{what}: one {} does that alone.{}\n", role(of), cools(&w)),
+        (Err((Refusal::NeedsSignatures, h)), Ok(w)) => format!(
+            "{what}: it waits until another administrator signs ('matron approve'), since {}.{}\n",
+            hold(&h, false),
+            cools(&w)
+        ),
+        (Err((Refusal::NeedsSignatures, h)), Err((_, beyond))) => format!(
+            "{what}: not even two may do that now. {}. {}.\n",
+            hold(&h, false),
+            hold(&beyond, false)
+        ),
+        (Err((refusal, h)), _) => format!("{what}: refused, since {}: {refusal}.\n", hold(&h, false)),
+    }
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ pub(crate) struct SignIn {
 /// Only a path on this host: `//elsewhere` and `\elsewhere` are not.
 fn own_path(to: Option<String>) -> String {
     to.filter(|t| t.starts_with('/') && !t.starts_with("//") && !t.contains(['\\', '\r', '\n']))
-        .unwrap_or_else(|| "/phones".into())
+        .unwrap_or_else(|| "/".into())
 }
 
 /// Passkeys belong to a name: an address has none.
@@ -135,11 +135,11 @@ mod tests {
     fn after_the_sign_in_one_stays_on_this_host() {
         for (to, path) in [
             ("/phones/0011?x=1", "/phones/0011?x=1"),
-            ("//elsewhere.example", "/phones"),
-            ("https://elsewhere.example", "/phones"),
-            ("/\\elsewhere.example", "/phones"),
-            ("javascript:0", "/phones"),
-            ("", "/phones"),
+            ("//elsewhere.example", "/"),
+            ("https://elsewhere.example", "/"),
+            ("/\\elsewhere.example", "/"),
+            ("javascript:0", "/"),
+            ("", "/"),
         ] {
             assert_eq!(own_path(Some(to.into())), path, "{to}");
         }

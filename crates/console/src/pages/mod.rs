@@ -2,18 +2,21 @@
 
 mod approvals;
 mod bulk;
+mod chart;
 mod commands;
 mod door;
 mod export;
 mod health;
 mod invite;
+mod ledger;
 mod live;
+mod overview;
 mod parts;
+mod people;
 mod phone;
 mod phones;
 
 use axum::extract::DefaultBodyLimit;
-use axum::response::Redirect;
 use axum::routing::{get, post};
 
 use crate::api::Api;
@@ -25,7 +28,6 @@ const LARGEST_BODY_BYTES: usize = 12 << 20;
 pub(crate) fn all(api: Api) -> Pages {
     let large = DefaultBodyLimit::max(LARGEST_BODY_BYTES);
     Pages::new(api)
-        .open("leads to the phones, or to the sign-in", "GET", "/", get(|| async { Redirect::to("/phones") }))
         .open("nobody is signed in yet", "GET", "/sign-in", get(door::sign_in))
         .open("nobody has a role yet; the token's key signs", "GET", "/join", get(door::join))
         .open(
@@ -75,7 +77,12 @@ pub(crate) fn all(api: Api) -> Pages {
         .inside("GET", "/approvals/{order}", get(ordering::waiting))
         .inside("GET", "/commands", get(commands::list))
         .inside("GET", "/commands/{order}", get(commands::show))
+        .inside("GET", "/", get(overview::show))
+        .inside("GET", "/people", get(people::show))
         .inside("GET", "/health", get(health::show))
+        .inside("GET", "/ledger", get(ledger::list))
+        .inside("GET", "/ledger/{index}", get(ledger::show))
+        .inside("GET", "/ledger/{index}/proof", get(ledger::proof))
         .inside("POST", "/search", post(phones::search))
         .inside("GET", "/events", get(live::events))
 }

@@ -1,4 +1,4 @@
-// The pages for looking: how the house is.
+// The pages for looking: how the phones are, how the house is, what happened, who may do what.
 import { addPasskey, base, browser, check, looked, matron, picture, signIn, visitor } from "./lib.mjs";
 
 const chrome = await browser();
@@ -10,6 +10,29 @@ try {
   const kept = `${process.env.SCRATCH}/fleet`;
   await matron(["simulate", "--phones", "3", "--ca", process.env.CA, "--keep", kept, "--quiet"]).done;
 
+  await page.goto(`${base}/`);
+  const tile = (what) => page.locator(".app-tile", { hasText: what }).locator(".app-tile__number");
+  await page.getByRole("heading", { name: "Overview" }).waitFor();
+  check((await tile("enrolled").first().innerText()) === "3", "the overview counts the phones that are enrolled");
+  check((await tile("silent for 7 days").innerText()) === "0", "none of them is silent");
+  check((await page.locator(".app-chart svg").count()) === 3, "the last 30 days are drawn");
+  check((await page.locator("#chart-enrolled-told").innerText()).startsWith("3 in all"), "the chart says what it shows");
+  await page.getByText("The same as a table").click();
+  const todays = await page.locator("#overview details tbody tr").first().innerText();
+  check(/^\d+ \w+\s+0\s+3\s/.test(todays), "and the table says the same of today");
+  await page.getByText("The same as a table").click();
+  await looked(page, "overview");
+
+  await page.goto(`${base}/people`);
+  const me = await page.locator("#h-people + table tbody tr").innerText();
+  check(/administrator/.test(me) && /passkey/.test(me) && /key file/.test(me), "an administrator is shown with a key file and a passkey");
+  await page.getByLabel("If someone who is").selectOption("service_desk");
+  await page.getByLabel("Orders", { exact: true }).selectOption("erase");
+  await page.getByRole("button", { name: "Look" }).click();
+  await page.getByText("may not do that at all").waitFor();
+  check(true, "a preview says that the service desk erases nothing");
+  await looked(page, "people");
+
   await page.goto(`${base}/health`);
   const room = (name) => page.locator("#health tr", { has: page.getByText(name, { exact: true }) });
   for (const name of ["Door", "Core", "Vault", "Courier"]) {
@@ -20,6 +43,52 @@ try {
   check(/Fine/.test(ends) && /in \d+ days/.test(ends), "the phones' TLS certificate is told with its end");
   check(await page.getByText("There is no push certificate").or(page.getByText("No push certificate is configured")).first().isVisible(), "a missing push certificate is warned of");
   await looked(page, "health");
+
+  await page.goto(`${base}/ledger`);
+  await page.locator("tbody tr").first().waitFor();
+  await page.getByRole("button", { name: "Check the entries on this page" }).click();
+  await page.getByText(/All \d+ entries are in the ledger of \d+ entries/).waitFor({ timeout: 60_000 });
+  const rows = await page.locator("tbody tr").count();
+  check((await page.getByText("Proved", { exact: true }).count()) === rows, "every entry on the page is proved in the browser");
+  await looked(page, "ledger");
+  await page.getByText("Filter", { exact: true }).click();
+  await page.getByLabel("Kind").selectOption("token_updated");
+  await page.getByRole("button", { name: "Show", exact: true }).click();
+  await page.waitForURL(/kind=token_updated/);
+  check((await page.locator("tbody tr").count()) === 3, "the ledger is filtered by kind: three phones enrolled");
+  await picture(page, "ledger-filtered");
+  await page.locator("tbody tr a").first().click();
+  await page.waitForURL(/\/ledger\/\d+$/);
+  const phone = await page.locator("dd a[href^='/phones/']").getAttribute("href");
+  const download = page.waitForEvent("download");
+  await page.getByText("Download its proof").click();
+  const file = await (await download).path();
+  const outside = await matron(["ledger", "verify-proof", file]).done;
+  check(/is enrolled/.test(outside), "the proof that the page gives holds outside of it too");
+  await page.getByRole("button", { name: "Check this entry" }).click();
+  await page.getByText("The entry is in the ledger of").waitFor({ timeout: 30_000 });
+  await looked(page, "ledger-entry");
+  await page.goto(`${base}/ledger?phone=${phone.slice(-32, -20)}`);
+  const about = await page.locator("tbody tr").count();
+  check(about >= 3 && about < rows, "the ledger is filtered by phone, by its first digits");
+  const today = new Date().toISOString().slice(0, 10);
+  await page.goto(`${base}/ledger?to_day=2020-01-01`);
+  check(await page.getByText("No entry is like that").isVisible(), "and by day");
+  await page.goto(`${base}/ledger?from_day=${today}&kind=invited`);
+  check((await page.locator("tbody tr").count()) === 3, "by day and kind together");
+
+  // A proof that was tampered with: the browser is told another entry's.
+  await page.route(/\/ledger\/\d+\/proof$/, async (route) => {
+    const response = await route.fetch();
+    const text = await response.text();
+    await route.fulfill({ response, body: text.replace(/\nindex \d+\n(\S)/, (all, c) => all.slice(0, -1) + (c === "A" ? "B" : "A")) });
+  });
+  await page.goto(`${base}/ledger`);
+  await page.getByRole("button", { name: "Check the entries on this page" }).click();
+  await page.getByText("Not proved").nth(rows - 1).waitFor({ timeout: 60_000 });
+  check((await page.getByText("Proved", { exact: true }).count()) === 0, "a proof with one wrong hash proves nothing");
+  await picture(page, "ledger-wrong");
+  await page.unroute(/\/ledger\/\d+\/proof$/);
 
   const unexpected = complaints.filter((c) => !c.includes("404"));
   check(unexpected.length === 0, `no page complained${unexpected.map((c) => `\n  ${c}`).join("")}`);

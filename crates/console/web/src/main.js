@@ -5,6 +5,7 @@ import * as door from "./door.js";
 import * as forms from "./forms.js";
 import * as invite from "./invite.js";
 import * as live from "./live.js";
+import * as proof from "./proof.js";
 import * as search from "./search.js";
 import * as ticks from "./ticks.js";
 
@@ -17,3 +18,4 @@ countdown.start();
 search.start();
 ticks.start();
 live.start();
+proof.start();

@@ -8,13 +8,14 @@ use model::Digest;
 use order::Refusal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use store::LedgerRow;
+use store::{LedgerAbout, LedgerFilter, LedgerRow, StoreError, View};
 use utoipa::{IntoParams, ToSchema};
 
 use super::access::{Ledger, Permit};
+use super::devices::named;
 use super::orders::not_held_to_a_group;
 use super::problem::{Problem, ProblemBody};
-use super::shape::{Page, Params, encode, limit};
+use super::shape::{Page, Params, encode, id, limit};
 use crate::room::Room;
 
 /// An entry of the ledger.
@@ -54,6 +55,52 @@ pub(crate) struct LedgerQuery {
     limit: Option<u32>,
     /// Where the page before ended.
     cursor: Option<String>,
+    /// `oldest` first, which is the default, or `newest`.
+    sort: Option<String>,
+    /// Of this kind alone, by the word in `kind`.
+    kind: Option<String>,
+    /// About this person: they signed it, approved it, opened by it, or it is about them.
+    person: Option<String>,
+    /// About this phone: 32 digits, or the first 6 or more if no other begins so.
+    enrolment: Option<String>,
+    /// From this time on, and before that one.
+    since_ms: Option<i64>,
+    until_ms: Option<i64>,
+}
+
+impl LedgerQuery {
+    /// What entries are to be about, the rarest first.
+    async fn about(&self, permit: &Permit<Ledger>, room: &Room) -> Result<Vec<LedgerAbout>, Problem> {
+        let mut about = Vec::new();
+        if let Some(text) = &self.enrolment {
+            about.push(LedgerAbout::Enrolment(named(room, permit.actor(), text).await?.enrolment));
+        }
+        if let Some(text) = &self.person {
+            about.push(LedgerAbout::Person(id("person", text)?));
+        }
+        if let Some(word) = &self.kind {
+            let known = ::ledger::KINDS.contains(&word.as_str());
+            about.push(LedgerAbout::Kind(
+                known.then(|| word.clone()).ok_or_else(|| Problem::bad("there is no such kind of entry"))?,
+            ));
+        }
+        Ok(about)
+    }
+}
+
+/// What fits, or `None` while entries from before an upgrade are still to be noted.
+fn found(v: &View<'_>, q: &LedgerQuery, mut f: LedgerFilter) -> Result<Option<Vec<LedgerRow>>, StoreError> {
+    if !f.about.is_empty() && !v.is_all_noted()? {
+        return Ok(None);
+    }
+    if let Some(at_ms) = q.since_ms {
+        let Some(place) = v.ledger_place(at_ms)? else { return Ok(Some(Vec::new())) };
+        f.from = f.from.max(place);
+    }
+    if let Some(place) = q.until_ms.map(|at_ms| v.ledger_place(at_ms)).transpose()?.flatten() {
+        f.before = Some(f.before.map_or(place, |before| before.min(place)));
+    }
+    v.ledger_found(&f).map(Some)
 }
 
 #[utoipa::path(get, path = "/api/v1/ledger", params(LedgerQuery), responses(
@@ -67,14 +114,30 @@ pub(crate) async fn list_ledger(
 ) -> Result<Json<Page<LedgerEntry>>, Problem> {
     not_held_to_a_group(&permit)?;
     let limit = limit(q.limit)?;
-    let from = match &q.cursor {
-        Some(c) => c.parse().map_err(|_| Problem::bad("the cursor is none that this list gave"))?,
-        None => q.from.unwrap_or(0),
+    let newest_first = match q.sort.as_deref() {
+        None | Some("oldest") => false,
+        Some("newest") => true,
+        Some(_) => return Err(Problem::bad("sort is oldest or newest")),
     };
-    let mut rows = room.store.read(move |v| v.ledger_rows(from, limit + 1)).await?;
+    let cursor = q.cursor.as_ref().map(|c| c.parse::<u64>()).transpose();
+    let cursor = cursor.map_err(|_| Problem::bad("the cursor is none that this list gave"))?;
+    let about = q.about(&permit, &room).await?;
+    let mut filter = LedgerFilter { about, from: q.from.unwrap_or(0), newest_first, limit: limit + 1, before: None };
+    match cursor {
+        Some(at) if newest_first => filter.before = Some(at),
+        Some(at) => filter.from = at,
+        None => {}
+    }
+    let found = room.store.read(move |v| found(v, &q, filter)).await?;
+    let mut rows = found.ok_or_else(|| {
+        let detail = "after an upgrade the older entries are still being looked through; ask again in a minute, or \
+                      without a filter";
+        Problem::new(http::StatusCode::SERVICE_UNAVAILABLE, "not_yet_noted", detail)
+    })?;
     let more = rows.len() > limit as usize;
     rows.truncate(limit as usize);
-    let next_cursor = rows.last().filter(|_| more).map(|r| (r.index + 1).to_string());
+    let last = rows.last().filter(|_| more);
+    let next_cursor = last.map(|r| if newest_first { r.index } else { r.index + 1 }.to_string());
     Ok(Json(Page { items: rows.into_iter().map(item).collect(), next_cursor }))
 }
 

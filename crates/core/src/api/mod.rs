@@ -14,9 +14,11 @@ mod health;
 mod keys;
 mod ledger;
 mod orders;
+mod overview;
 mod passkeys;
 mod people;
 mod problem;
+mod proof;
 mod roles;
 mod search;
 mod serve;
@@ -150,15 +152,18 @@ fn all() -> Routes {
         .guarded::<InSession>(routes!(search::search))
         .guarded::<Devices>(routes!(people::list_invitations))
         .guarded::<InSession>(routes!(people::list_people))
+        .guarded::<InSession>(routes!(people::list_api_keys))
         .guarded::<Devices>(routes!(certificates::list_certificates))
         .guarded::<InSession>(routes!(certificates::list_standing))
         .guarded::<Ledger>(routes!(ledger::list_ledger))
         .guarded::<Ledger>(routes!(ledger::ledger_head))
+        .guarded::<Ledger>(routes!(proof::ledger_proof))
         .guarded::<Ledger>(routes!(tree::ledger_checkpoint))
         .guarded::<Ledger>(routes!(tree::ledger_tile))
         .guarded::<Ledger>(routes!(tree::ledger_cosigned, tree::add_cosigned))
         .guarded::<InSession>(routes!(tls_certificate::renew_tls_certificate))
         .guarded::<Metrics>(routes!(health::health))
+        .guarded::<Metrics>(routes!(overview::overview))
         .guarded::<Metrics>(routes!(health::metrics))
 }
 
@@ -202,7 +207,7 @@ mod tests {
                 "/api/v1/passkeys/find"
             ]
         );
-        assert_eq!(all.len(), 36);
+        assert_eq!(all.len(), 39);
     }
 
     #[test]

@@ -1,17 +1,20 @@
 //! Invitations that are open, and the people who sign orders. Names are sealed; here are only ids.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::{Extension, Json};
-use model::{EnrolmentId, KeyId, PersonId};
+use model::{Digest, EnrolmentId, KeyId, PersonId};
+use order::ApiScope;
 use serde::Serialize;
 use store::Slot;
 use utoipa::ToSchema;
 
 use super::access::{Devices, InSession, Permit};
-use super::orders::PageQuery;
+use super::orders::{PageQuery, not_held_to_a_group};
 use super::problem::{Problem, ProblemBody};
 use super::shape::{Page, Params, cursor_from, cursor_of, id, limit};
+use crate::access::scope_bit;
 use crate::room::Room;
 
 /// An invitation that no phone has used.
@@ -61,6 +64,9 @@ pub(crate) struct Person {
     group: Option<String>,
     #[schema(value_type = Vec<String>)]
     keys: Vec<KeyId>,
+    /// Those of them that are passkeys.
+    #[schema(value_type = Vec<String>)]
+    passkeys: Vec<KeyId>,
     joined_at_ms: i64,
     removed_at_ms: Option<i64>,
 }
@@ -76,7 +82,9 @@ pub(crate) async fn list_people(
 ) -> Result<Json<Page<Person>>, Problem> {
     let limit = limit(q.limit)?;
     let after = q.cursor.as_deref().map(|c| id::<PersonId>("person", c)).transpose()?;
-    let mut found = room.store.read(move |v| v.people(after, limit + 1)).await?;
+    let (mut found, passkeys) =
+        room.store.read(move |v| Ok((v.people(after, limit + 1)?, v.passkeys()?))).await?;
+    let passkeys: BTreeSet<KeyId> = passkeys.into_iter().map(|p| p.0).collect();
     let more = found.len() > limit as usize;
     found.truncate(limit as usize);
     let next_cursor = found.last().filter(|_| more).map(|p| p.person.to_string());
@@ -84,9 +92,44 @@ pub(crate) async fn list_people(
         person: p.person,
         role: p.role,
         group: p.group,
+        passkeys: p.keys.iter().copied().filter(|k| passkeys.contains(k)).collect(),
         keys: p.keys,
         joined_at_ms: p.joined_at_ms,
         removed_at_ms: p.removed_at_ms,
     });
     Ok(Json(Page { items: items.collect(), next_cursor }))
+}
+
+/// A program's read-only key.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ApiKey {
+    /// SHA-256 of it.
+    #[schema(value_type = String)]
+    hash: Digest,
+    /// What it is for.
+    label: String,
+    /// What it reads.
+    #[schema(value_type = Vec<String>)]
+    scopes: Vec<ApiScope>,
+    expires_at_ms: i64,
+}
+
+#[utoipa::path(get, path = "/api/v1/api-keys", responses(
+    (status = 200, body = Page<ApiKey>, description = "all that have not run out, the first to end first"),
+    (status = 403, body = ProblemBody, content_type = "application/problem+json"),
+))]
+pub(crate) async fn list_api_keys(
+    permit: Permit<InSession>,
+    Extension(room): Extension<Arc<Room>>,
+) -> Result<Json<Page<ApiKey>>, Problem> {
+    const SCOPES: [ApiScope; 4] =
+        [ApiScope::Devices, ApiScope::Commands, ApiScope::Ledger, ApiScope::Metrics];
+    not_held_to_a_group(&permit)?;
+    let items = room.access.keys(room.now_ms()).into_iter().map(|k| ApiKey {
+        hash: k.hash,
+        label: k.label,
+        scopes: SCOPES.into_iter().filter(|s| k.scopes & scope_bit(*s) != 0).collect(),
+        expires_at_ms: k.expires_at_ms,
+    });
+    Ok(Json(Page { items: items.collect(), next_cursor: None }))
 }

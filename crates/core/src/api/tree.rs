@@ -8,7 +8,7 @@ use axum::body::Bytes;
 use axum::extract::Path;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
-use ledger::Tile;
+use ledger::{SignedCheckpoint, Tile};
 use rpc::proto::TileRequest;
 
 use super::access::{Ledger, Permit};
@@ -16,9 +16,9 @@ use super::problem::{Problem, ProblemBody};
 use crate::cosigned::{self, NotKept};
 use crate::room::{Following, Room, VAULT_PATIENCE};
 
-type Text = ([(http::HeaderName, &'static str); 1], String);
+pub(super) type Text = ([(http::HeaderName, &'static str); 1], String);
 
-fn text(body: String) -> Text {
+pub(super) fn text(body: String) -> Text {
     ([(CONTENT_TYPE, "text/plain; charset=utf-8")], body)
 }
 
@@ -31,13 +31,17 @@ pub(crate) async fn ledger_checkpoint(
     _permit: Permit<Ledger>,
     Extension(room): Extension<Arc<Room>>,
 ) -> Result<Text, Problem> {
+    Ok(text(newest_checkpoint(&room)?.note().to_string()))
+}
+
+/// The newest one that core held against the entries.
+pub(super) fn newest_checkpoint(room: &Room) -> Result<Arc<SignedCheckpoint>, Problem> {
     if let Following::Refused(why) = &*room.following.borrow() {
         let detail = format!("the vault's ledger is not the one that was followed: {why}");
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "ledger_refused", detail));
     }
     let newest = room.checkpoint.borrow().clone();
-    let newest = newest.ok_or_else(Problem::vault_away)?;
-    Ok(text(newest.note().to_string()))
+    newest.ok_or_else(Problem::vault_away)
 }
 
 #[utoipa::path(get, path = "/ledger/tile/{*path}",
@@ -52,12 +56,17 @@ pub(crate) async fn ledger_tile(
     Extension(room): Extension<Arc<Room>>,
     Path(path): Path<String>,
 ) -> Result<([(http::HeaderName, &'static str); 1], Vec<u8>), Problem> {
-    let tile: Tile = path.parse().map_err(|_| Problem::not_found("tile"))?;
+    let bytes = tile(&room, path.parse().map_err(|_| Problem::not_found("tile"))?).await?;
+    Ok(([(CONTENT_TYPE, "application/octet-stream")], bytes))
+}
+
+/// A tile, from the vault.
+pub(super) async fn tile(room: &Room, tile: Tile) -> Result<Vec<u8>, Problem> {
     let path = tile.path().trim_start_matches("tile/").to_owned();
     let mut vault = room.vault_to_follow().await?;
     let asked = tokio::time::timeout(VAULT_PATIENCE, vault.tile(TileRequest { path })).await;
     match asked {
-        Ok(Ok(answer)) => Ok(([(CONTENT_TYPE, "application/octet-stream")], answer.into_inner().tile)),
+        Ok(Ok(answer)) => Ok(answer.into_inner().tile),
         Ok(Err(status)) if status.code() == tonic::Code::NotFound => Err(Problem::not_found("tile")),
         _ => Err(Problem::vault_away()),
     }

@@ -26,60 +26,6 @@ pub(crate) struct Chain {
     pub(crate) last_at_ms: Option<TimeMs>,
 }
 
-/// The word for an entry's kind.
-pub(crate) fn kind_of(body: &Body) -> &'static str {
-    match body {
-        Body::Genesis { .. } => "genesis",
-        Body::KeysStated { .. } => "keys_stated",
-        Body::OrderAccepted { effect, .. } => match effect {
-            Effect::PersonJoined { .. } => "person_joined",
-            Effect::PersonKeyAdded { .. } => "person_key_added",
-            Effect::PasskeyJoined { .. } => "passkey_joined",
-            Effect::PasskeyAdded { .. } => "passkey_added",
-            Effect::PersonRemoved { .. } => "person_removed",
-            Effect::Invited { .. } => "invited",
-            Effect::InvitationWithdrawn { .. } => "invitation_withdrawn",
-            Effect::Opened { .. } => "opened",
-            Effect::Granted { .. } => "granted",
-            Effect::Commanded { .. } => "commanded",
-            Effect::Recalled { .. } => "recalled",
-            Effect::Rejected { .. } => "rejected",
-            Effect::ApiKeyMade { .. } => "api_key_made",
-            Effect::ApiKeyRevoked { .. } => "api_key_revoked",
-            Effect::SessionEnded { .. } => "session_ended",
-            Effect::ServiceTokenSet { .. } => "service_token_set",
-            Effect::StandingMade { .. } => "standing_made",
-            Effect::StandingEnded { .. } => "standing_ended",
-            Effect::RestoreConfirmed { .. } => "restore_confirmed",
-            Effect::DeclarationsSet { .. } => "declarations_set",
-            Effect::LimitSet { .. } => "limit_set",
-            Effect::PersonErased { .. } => "person_erased",
-            Effect::KeysRotated { .. } => "keys_rotated",
-            Effect::BreachAssumed { .. } => "breach_assumed",
-            Effect::PersonKeyEnded { .. } => "person_key_ended",
-        },
-        Body::OrderRefused { .. } => "order_refused",
-        Body::OrderHeld { .. } => "order_held",
-        Body::GrantUsed { .. } => "grant_used",
-        Body::CertificateIssued { .. } => "certificate_issued",
-        Body::CertificateRefused { .. } => "certificate_refused",
-        Body::Authenticated { .. } => "authenticated",
-        Body::TokenUpdated { .. } => "token_updated",
-        Body::CheckedOut { .. } => "checked_out",
-        Body::CommandFinished { .. } => "command_finished",
-        Body::PhoneRefused { .. } => "phone_refused",
-        Body::StandingUsed { .. } => "standing_used",
-        Body::GivenBack { .. } => "given_back",
-        Body::Restored { .. } => "restored",
-        Body::Resealed { .. } => "resealed",
-        Body::KeysDestroyed { .. } => "keys_destroyed",
-        Body::ServiceTokenResealed { .. } => "service_token_resealed",
-        Body::RoomKeyTaken { .. } => "room_key_taken",
-        Body::ServerCertificateIssued { .. } => "server_certificate_issued",
-        Body::CertificateTaken { .. } => "certificate_taken",
-    }
-}
-
 impl Chain {
     /// A check from the first entry on. `remembered`: where the ledger stood at an earlier check.
     pub(crate) fn new(remembered: Option<Seen>) -> Self {
@@ -131,7 +77,7 @@ impl Chain {
             ));
         }
         self.body(n, &entry.body)?;
-        *self.kinds.entry(kind_of(&entry.body)).or_default() += 1;
+        *self.kinds.entry(entry.body.kind()).or_default() += 1;
         self.first_at_ms.get_or_insert(entry.at_ms);
         self.last_at_ms = Some(entry.at_ms);
         self.entries = n + 1;

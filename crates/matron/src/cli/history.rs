@@ -5,18 +5,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use ledger::{Audit, Body, Effect, Entry, Position, SignedCheckpoint, Witness};
+use ledger::{Audit, Entry, Position, SignedCheckpoint, Witness};
 use model::{Digest, TimeMs};
-use order::{Order, Refusal};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::chain::{Chain, kind_of};
+use super::chain::Chain;
 use super::desk::{Desk, from_base64, shaped};
 use super::failure::{CliError, Result, failed};
 use super::home::Seen;
 use super::{http, show};
-use words::limits;
 
 pub(crate) const PAGE: u64 = 200;
 /// How often a followed ledger is looked at.
@@ -138,142 +136,8 @@ pub(crate) fn entry_line(raw: &[u8]) -> String {
         return "    ?  an entry that this version can't read\n".into();
     };
     let by = if entry.witness == Witness::Core { "core" } else { "vault" };
-    let what = show::line(&body_in_words(&entry.body));
-    format!(
-        "{:>5}  {}  {by:<5}  {:<20}  {what}\n",
-        entry.index,
-        show::time(entry.at_ms),
-        kind_of(&entry.body)
-    )
-}
-
-fn short(id: &impl std::fmt::Display) -> String {
-    id.to_string().chars().take(12).collect()
-}
-
-fn refusal(code: u16) -> String {
-    Refusal::from_number(code).map_or_else(|| format!("reason {code}"), |r| r.to_string())
-}
-
-/// Who else signed, and until when it cools off.
-fn counted_in_words(c: &ledger::Counted) -> String {
-    let mut out = String::new();
-    if !c.approvals.is_empty() {
-        let people: Vec<_> = c.approvals.iter().map(|a| short(&a.person)).collect();
-        out.push_str(&format!(", signed by {} too", people.join(" and ")));
-    }
-    if let Some(at_ms) = c.not_before_ms {
-        out.push_str(&format!(", cooling off until {}", show::time(at_ms)));
-    }
-    out
-}
-
-fn body_in_words(body: &Body) -> String {
-    match body {
-        Body::Genesis { root_key, .. } => {
-            format!("the ledger begins under root key {}", short(&order::sha256(&root_key.0)))
-        }
-        Body::KeysStated { epoch, .. } => format!("the vault stated its keys, epoch {epoch}"),
-        Body::OrderAccepted { person, bytes, effect, counted, .. } => {
-            let order = order::decode::<Order>(&bytes.0).ok();
-            let what = order.as_ref().map(|o| words::what(&o.kind)).unwrap_or_default();
-            let why = order.as_ref().map(|o| format!(" (why: {})", o.reason)).unwrap_or_default();
-            let on = match effect {
-                Effect::Commanded { targets, .. } if targets.len() == 1 => {
-                    targets.first().map(|t| format!(" to {}", short(t))).unwrap_or_default()
-                }
-                Effect::Commanded { targets, .. } => {
-                    format!(" to {}", show::count(targets.len() as u64, "phone"))
-                }
-                Effect::Opened { fields } => {
-                    fields.first().map(|(e, _)| format!(" of {}", short(e))).unwrap_or_default()
-                }
-                Effect::Invited { enrolment, .. } | Effect::InvitationWithdrawn { enrolment } => {
-                    format!(", enrolment {}", short(enrolment))
-                }
-                _ => String::new(),
-            };
-            let more = counted.as_deref().map(counted_in_words).unwrap_or_default();
-            format!("{} ordered: {what}{on}{more}{why}", short(person))
-        }
-        Body::OrderHeld { order, people, duty, count, needs, .. } => {
-            let by = people.first().map(short).unwrap_or_default();
-            let so_far = people.len();
-            format!(
-                "{by} ordered more than the signatures are good for: {}, {count}; order {} waits with {so_far} of \
-                 {needs} signatures",
-                limits::duty(*duty),
-                short(order)
-            )
-        }
-        Body::OrderRefused { reason, .. } => format!("an order was refused: {}", refusal(reason.0)),
-        Body::GrantUsed { grant, opened, searches } => {
-            let mut phones: Vec<_> = opened.iter().map(|(e, _)| e).collect();
-            phones.dedup();
-            format!(
-                "grant {} opened {} and made {} searches",
-                short(grant),
-                show::count(phones.len() as u64, "record"),
-                searches
-            )
-        }
-        Body::CertificateIssued { enrolment, .. } => format!("a certificate for {}", short(enrolment)),
-        Body::CertificateRefused { enrolment, reason } => {
-            let of = enrolment.as_ref().map(|e| format!(" for {}", short(e))).unwrap_or_default();
-            format!("no certificate{of}: {}", refusal(reason.0))
-        }
-        Body::Resealed { rows } => {
-            format!(
-                "{} sealed again under newer keys; nobody learned what they say",
-                show::count((*rows).into(), "row")
-            )
-        }
-        Body::KeysDestroyed { keys, before } => {
-            let names: Vec<_> = keys.iter().map(|k| k.name()).collect();
-            format!("older keys than of epoch {before} were destroyed: {}", names.join(", "))
-        }
-        Body::ServiceTokenResealed { service, .. } => {
-            format!("the token of {} was sealed again under a newer key", show::line(service))
-        }
-        Body::RoomKeyTaken { key, epoch, .. } => {
-            let room = key.made_by().unwrap_or("vault");
-            format!("the {room}'s new key '{}' was taken, epoch {epoch}", key.name())
-        }
-        Body::Authenticated { enrolment, replaced } => {
-            let instead =
-                replaced.as_ref().map(|r| format!(", in place of {}", short(r))).unwrap_or_default();
-            format!("phone {} began to enrol{instead}", short(enrolment))
-        }
-        Body::TokenUpdated { enrolment } => format!("phone {} is enrolled", short(enrolment)),
-        Body::CheckedOut { enrolment } => format!("phone {} left", short(enrolment)),
-        Body::CommandFinished { enrolment, command, status } => {
-            let how = match status {
-                2 => "acknowledged".to_owned(),
-                4 | 5 => "answered with an error to".to_owned(),
-                n => format!("ended ({n})"),
-            };
-            format!("phone {} {how} command {command}", short(enrolment))
-        }
-        Body::PhoneRefused { enrolment, .. } => format!("phone {} was turned away", short(enrolment)),
-        Body::StandingUsed { standing, enrolment, .. } => {
-            format!(
-                "standing order {} asked phone {} to renew its certificate",
-                short(standing),
-                short(enrolment)
-            )
-        }
-        Body::GivenBack { enrolment, what } => {
-            format!("phone {} got back what is kept for it: {}", short(enrolment), show::line(what))
-        }
-        Body::Restored { made_at_ms, .. } => format!(
-            "THE HOUSE WAS RESTORED from the backup of {}: what happened between then and now is missing",
-            show::time(*made_at_ms)
-        ),
-        Body::ServerCertificateIssued { .. } => "the door's own certificate was renewed".into(),
-        Body::CertificateTaken { enrolment, .. } => {
-            format!("phone {} came with its renewed certificate", short(enrolment))
-        }
-    }
+    let what = show::line(&words::entry::told(&entry.body));
+    format!("{:>5}  {}  {by:<5}  {:<20}  {what}\n", entry.index, show::time(entry.at_ms), entry.body.kind())
 }
 
 /// What this home remembers, if it ever verified this house's ledger.

@@ -15,7 +15,7 @@ use model::Digest;
 use order::sha256;
 use serde::{Deserialize, Serialize};
 
-use super::chain::{Chain, kind_of};
+use super::chain::Chain;
 use super::desk::{Desk, from_base64, shaped, to_base64};
 use super::failure::{CliError, Result, failed, usage};
 use super::history::{self, Found, Item, PAGE, Verify, loudly};
@@ -268,7 +268,7 @@ impl Exporting {
             index,
             at_ms: entry.at_ms,
             witness: if entry.witness == Witness::Core { "core" } else { "vault" }.to_owned(),
-            kind: kind_of(&entry.body).to_owned(),
+            kind: entry.body.kind().to_owned(),
             hash,
             raw: to_base64(raw),
         };

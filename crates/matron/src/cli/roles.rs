@@ -2,8 +2,8 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 use model::{Duty, Limit, Role, Whose, Window};
-use order::limits::{Asked, Hold, Limits, Overview, Signing, Spent, UNLIMITED, Weighed, weigh};
-use order::{OrderKind, Refusal, Scheme};
+use order::limits::{Hold, Limits, Overview, UNLIMITED, Weighed};
+use order::{OrderKind, Refusal};
 use serde_json::json;
 
 use super::approve::overview;
@@ -199,22 +199,9 @@ fn in_words(table: &Limits, o: &Overview) -> String {
     out
 }
 
-/// What the overview says was spent; of a person nothing, since whoever it is may have done nothing yet.
-struct FromOverview<'a>(&'a Overview);
-
-impl Spent for FromOverview<'_> {
-    fn spent(&self, duty: Duty, whose: Whose, window: Window) -> u32 {
-        let row = self.0.spent.iter().find(|r| r.duty == duty && r.whose == whose && r.person.is_none());
-        row.map_or(0, |r| if window == Window::Hour { r.hour } else { r.day })
-    }
-    fn refills_at_ms(&self, _: Duty, _: Whose, _: Window, _: u32, _: u32) -> Option<model::TimeMs> {
-        None
-    }
-}
-
 fn preview(desk: &Desk, p: &Preview) -> Result<()> {
     let o = overview(desk)?;
-    let (alone, both) = outcome(&o, p.role, p.kind, p.phones);
+    let (alone, both) = limits::outcome(&o, p.role, p.kind, p.phones);
     if desk.reach.json {
         let told = |r: &Result<Weighed, (Refusal, Hold)>| match r {
             Ok(w) => json!({ "allowed": true, "cooling_off_ms": w.cooling_off_ms }),
@@ -224,52 +211,7 @@ fn preview(desk: &Desk, p: &Preview) -> Result<()> {
             &json!({ "alone": told(&alone), "with_another_administrator": told(&both) }),
         );
     }
-    show::print(&preview_in_words(&o, p.role, p.kind, p.phones))
-}
-
-/// Alone, and with an administrator.
-type Outcomes = (Result<Weighed, (Refusal, Hold)>, Result<Weighed, (Refusal, Hold)>);
-
-fn outcome(o: &Overview, role: Role, duty: Duty, phones: u32) -> Outcomes {
-    let table = Limits::with(&o.changed);
-    let named = if limits::unit(duty) == "phone" { phones } else { 0 };
-    let asked = Asked { duty, count: phones, phones: named, two_administrators: o.two_administrators };
-    let by = |role| Signing { role, scheme: Scheme::Ed25519 };
-    let spent = FromOverview(o);
-    (
-        weigh(&table, &asked, &[by(role)], &spent),
-        weigh(&table, &asked, &[by(role), by(Role::Administrator)], &spent),
-    )
-}
-
-fn preview_in_words(o: &Overview, role: Role, duty: Duty, phones: u32) -> String {
-    let table = Limits::with(&o.changed);
-    let what = format!("{} ({phones} at once)", limits::duty(duty));
-    let day = table.get(&Limit::Budget { duty, whose: Whose::Person(role), window: Window::Day });
-    if day == 0 {
-        return format!("{what}: {} may not do that at all.\n", limits::role(role));
-    }
-    let cools = |w: &Weighed| match w.cooling_off_ms {
-        0 => String::new(),
-        ms => format!(
-            " It cools off for {} before any phone is told, and can be called back until then.",
-            show::span(ms)
-        ),
-    };
-    match outcome(o, role, duty, phones) {
-        (Ok(w), _) => format!("{what}: one {} does that alone.{}\n", limits::role(role), cools(&w)),
-        (Err((Refusal::NeedsSignatures, h)), Ok(w)) => format!(
-            "{what}: it waits until another administrator signs ('matron approve'), since {}.{}\n",
-            limits::hold(&h, false),
-            cools(&w)
-        ),
-        (Err((Refusal::NeedsSignatures, h)), Err((_, beyond))) => format!(
-            "{what}: not even two may do that now. {}. {}.\n",
-            limits::hold(&h, false),
-            limits::hold(&beyond, false)
-        ),
-        (Err((refusal, h)), _) => format!("{what}: refused, since {}: {refusal}.\n", limits::hold(&h, false)),
-    }
+    show::print(&limits::preview(&o, p.role, p.kind, p.phones))
 }
 
 fn set(desk: &Desk, s: Set) -> Result<()> {
@@ -333,7 +275,7 @@ mod tests {
             (Role::ServiceDesk, Duty::Lock, 10),
             (Role::WardManager, Duty::Open, 61),
         ];
-        let told: Vec<_> = cases.into_iter().map(|(r, d, n)| preview_in_words(&o, r, d, n)).collect();
+        let told: Vec<_> = cases.into_iter().map(|(r, d, n)| limits::preview(&o, r, d, n)).collect();
         insta::assert_snapshot!(told.concat());
     }
 }

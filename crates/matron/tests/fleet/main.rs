@@ -19,6 +19,7 @@ mod hung;
 mod keeping;
 mod keys;
 mod limits;
+mod matrix;
 mod neighbours;
 mod orders;
 mod others;

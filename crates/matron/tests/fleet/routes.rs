@@ -56,6 +56,7 @@ async fn only_the_public_routes_answer_without_credentials() {
             .replace("{enrolment}", "00112233")
             .replace("{command}", "0")
             .replace("{id}", "0")
+            .replace("{index}", "0")
             .replace("{order}", "0")
             .replace("{*path}", "0/000");
         assert!(!path.contains('{'), "{path}");

@@ -3,8 +3,8 @@
 use model::{CommandId, Compartment, EnrolmentId, LinkHash, OrderId, SealedRow};
 
 use crate::{
-    App, CommandFilter, CommandState, DeviceFilter, DeviceSort, EnrolmentState, ErrorLink, NewCommand,
-    NewInvitation, Offer, PushState, SealedUpdate, Slot, Tx,
+    App, CommandFilter, CommandState, DeviceFilter, DeviceSort, EnrolmentState, ErrorLink, LedgerAbout,
+    LedgerFilter, NewCommand, NewInvitation, Offer, PushState, SealedUpdate, Slot, Tx,
 };
 
 fn command(n: u8, order: Option<OrderId>) -> NewCommand {
@@ -163,6 +163,14 @@ pub(super) fn lists(tx: &Tx<'_>) {
     tx.people(None, 50).unwrap();
     tx.passkeys().unwrap();
     tx.ledger_rows(0, 50).unwrap();
+    ledger(tx);
+    for group in [None, Some("ward-7")] {
+        tx.count_lost(group).unwrap();
+        tx.count_without_passcode(group).unwrap();
+        tx.count_invalid_declarations(group).unwrap();
+    }
+    tx.group_phones("ward-7").unwrap();
+    tx.person_of_key(model::KeyId([1; 16])).unwrap();
     tx.position().unwrap();
     tx.forget_history(0, 10).unwrap();
     tx.drop_unused_keys(10).unwrap();
@@ -186,4 +194,22 @@ fn devices(tx: &Tx<'_>, sort: DeviceSort, after: Option<(i64, i64)>) {
     ] {
         tx.devices(&f).unwrap();
     }
+}
+
+fn ledger(tx: &Tx<'_>) {
+    let about = [
+        LedgerAbout::Enrolment(EnrolmentId([1; 16])),
+        LedgerAbout::Person(model::PersonId([1; 16])),
+        LedgerAbout::Kind("opened".into()),
+    ];
+    for many in 0..=about.len() {
+        for newest_first in [false, true] {
+            let about = about.iter().take(many).cloned().collect();
+            tx.ledger_found(&LedgerFilter { about, newest_first, limit: 50, ..Default::default() }).unwrap();
+        }
+    }
+    tx.ledger_place(5).unwrap();
+    tx.ledger_days(5).unwrap();
+    tx.unnoted(10).unwrap();
+    tx.is_all_noted().unwrap();
 }

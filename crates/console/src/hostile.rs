@@ -1,0 +1,198 @@
+//! Text from phones and people that means harm: it is shown as text on every page, and nothing else.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::StatusCode;
+use http_body_util::BodyExt;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use super::*;
+
+const COOKIE: &str = "__Host-matron=BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc";
+const ENROLMENT: &str = "00112233445566778899aabbccddeeff";
+
+/// An entry whose order's reason is that text.
+fn entry(reason: &str) -> String {
+    use ledger::{Body, Effect, Entry, Opaque, Witness};
+    use model::{Digest, KeyId, OrderId, PersonId};
+    let order = order::Order {
+        version: order::Order::VERSION,
+        id: OrderId([1; 16]),
+        kind: order::OrderKind::SetServiceToken { service: reason.to_owned() },
+        targets: vec![],
+        reason: reason.to_owned(),
+        made_at_ms: 0,
+        expires_at_ms: 1,
+        answer_key: order::X25519Public([0; 32]),
+        sealed_digest: None,
+    };
+    let body = Body::OrderAccepted {
+        order: order.id,
+        digest: Digest([0; 32]),
+        signer: KeyId([2; 16]),
+        person: PersonId([3; 16]),
+        bytes: Opaque(order::encode(&order)),
+        signature: Opaque(vec![0; 64]),
+        effect: Effect::SessionEnded { session: Digest([0; 32]) },
+        counted: None,
+    };
+    let (version, previous) = (ledger::entry::ENTRY_VERSION, Digest([0; 32]));
+    let entry = Entry { version, index: 1, at_ms: 0, previous, witness: Witness::Vault, body, word: None };
+    STANDARD.encode(entry.encode().unwrap_or_default())
+}
+
+/// What the API would answer where phones, people and machines elsewhere say that text; what Matron says itself is from closed lists.
+fn answer(path: &str, h: &str) -> Option<Value> {
+    let device = json!({
+        "enrolment": ENROLMENT, "state": "enrolled", "group": h, "holder": h, "masks": { h: h, "PhoneNumber": h },
+        "clear": { "ModelName": h, "ProductName": h, "OSVersion": { h: [h] } }, "supervised": null, "last_seen_ms": 1,
+        "enrolled_at_ms": 1, "invited_at_ms": 1, "pending_commands": 0, "push": "ok",
+    });
+    let page = |items: Value| json!({ "items": items, "next_cursor": h });
+    let detail = || {
+        let mut whole = device.clone();
+        let more = json!({
+            "apps": [{ "identifier": h, "version": h, "short_version": "" }],
+            "managed_apps": [{ "identifier": h, "state": "failed", "reason": h, "requested_at_ms": 1, "confirmed_at_ms": null }],
+            "reports": [{ "kind": "DeviceInformation", "at_ms": 1 }],
+            "sealed_fields": [{ "name": h, "compartment": "hardware", "mask": h }], "replaced_by": ENROLMENT,
+        });
+        if let (Value::Object(whole), Value::Object(more)) = (&mut whole, more) {
+            whole.extend(more);
+        }
+        whole
+    };
+    Some(match path {
+        "/api/v1/devices" => page(json!([device])),
+        "/api/v1/overview" => json!({
+            "group": h, "enrolments": { "enrolled": 1 }, "silent_7_days": 1, "silent_30_days": 1, "lost": 1,
+            "passcode_not_compliant": 1, "declarations_invalid": 1, "certificates": { "late": 1 }, "open_commands": 1,
+            "deferred_commands": 1, "days": [],
+        }),
+        "/api/v1/roles" => {
+            json!({ "changed": [], "spent": [], "administrators": 1, "two_administrators": false })
+        }
+        "/api/v1/people" => json!({ "items": [{
+            "person": ENROLMENT, "role": "auditor", "group": h, "keys": [ENROLMENT], "passkeys": [ENROLMENT], "joined_at_ms": 1, "removed_at_ms": null,
+        }], "next_cursor": null }),
+        "/api/v1/api-keys" => {
+            page(json!([{ "hash": ENROLMENT, "label": h, "scopes": ["devices"], "expires_at_ms": 1 }]))
+        }
+        "/api/v1/ledger/head" => json!({ "entries": 2 }),
+        "/api/v1/ledger" => page(json!([{
+            "index": 1, "at_ms": 1, "witness": "vault", "kind": "commanded", "summary": { h: h, "order": { h: h } }, "hash": ENROLMENT,
+            "raw": entry(h.get(..200).unwrap_or("<i x=1>")),
+        }])),
+        "/api/v1/health" => json!({
+            "status": "degraded", "version": "1", "base_url": h, "database": h, "ledger_followed": 1, "open_commands": 1,
+            "deferred_commands": 1, "words_waiting": 1, "renewal": { "phones": { "late": 1 } }, "warnings": [h],
+            "endings": [{ "what": "key_statement", "ends_at_ms": 1, "state": "soon" }],
+            "witness": { "entries": 1, "cosigned": [{ "name": h, "at_ms": 1 }] },
+            "vault": { "answers": true, "entries": 1, "refused_orders": 1, "following": h },
+            "door": { "answers": true, "counters": { "requests_total": 1 } },
+            "courier": {
+                "answers": true, "configured": true, "topic": h, "accepted": 1, "failed": 1, "last_error": h,
+                "alarms": { "connected": false, "lost": 1, "destinations": [{
+                    "name": h, "delivered": 1, "waiting": 1, "last_delivered_at_ms": 1, "last_error": h,
+                }] },
+            },
+        }),
+        p if p.ends_with("/commands") => page(json!([{
+            "request_type": "DeviceLock", "state": "error", "created_at_ms": 1, "done_at_ms": 1, "not_now_count": 0,
+            "errors": [{ "code": 1, "domain": h }],
+        }])),
+        p if p.starts_with("/api/v1/devices/") => detail(),
+        _ => return None,
+    })
+}
+
+/// The page as the browser gets it.
+async fn shown(path: &str, hostile: &str) -> (StatusCode, String) {
+    let text = hostile.to_owned();
+    let session = json!({
+        "person": "00", "role": "administrator", "group": null, "session": "00", "compartments": ["identity"],
+        "expires_at_ms": 1, "now_ms": 2,
+    });
+    let api = Router::new().route("/api/v1/session", get(move || async move { session.to_string() })).fallback(
+        move |request: Request| async move {
+            match answer(request.uri().path(), &text) {
+                Some(value) => value.to_string().into_response(),
+                None => StatusCode::NOT_FOUND.into_response(),
+            }
+        },
+    );
+    let request = Request::get(path).header("cookie", COOKIE).body(Body::empty()).unwrap();
+    let response = front(api).oneshot(request).await.unwrap();
+    let status = response.status();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (status, String::from_utf8(body.into()).unwrap())
+}
+
+/// Every page that shows what others wrote.
+const PAGES: &[&str] = &[
+    "/",
+    "/phones",
+    "/phones?names=true&group=%3Ci%20x%3D1%3E",
+    "/phones/00112233445566778899aabbccddeeff",
+    "/ledger",
+    "/ledger?phone=%3Ci%20x%3D1%3E&kind=%22%3E%3Ci%20x%3D1%3E",
+    "/ledger/1",
+    "/people",
+    "/people?role=%3Ci%20x%3D1%3E&phones=%22%3E%3Ci%20x%3D1%3E",
+    "/health",
+];
+
+const MARKUP: &str = "<i x=1>\"'><svg/onload=x></textarea><script>x()</script>";
+
+fn is_text(path: &str, page: &str) -> Result<(), String> {
+    for raw in ["<i x=1>", "<svg/onload", "<script>x", "\"'>"] {
+        if page.contains(raw) {
+            return Err(format!("{path}: {raw} is markup"));
+        }
+    }
+    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    match page.chars().find(|c| turns(*c) || *c == '\u{7}' || *c == '\u{1b}') {
+        Some(c) => Err(format!("{path}: {} is in the page", c.escape_unicode())),
+        None => Ok(()),
+    }
+}
+
+#[tokio::test]
+async fn markup_formulas_and_marks_of_direction_are_text_on_every_page() {
+    for hostile in [
+        MARKUP.to_owned(),
+        format!("\u{202e}{MARKUP}\u{2066}\u{7}\u{1b}[31m"),
+        format!("=HYPERLINK(\"https://elsewhere.example\"){MARKUP}"),
+        format!("{MARKUP}{}", "A".repeat(10_000)),
+    ] {
+        for path in PAGES {
+            let (status, page) = shown(path, &hostile).await;
+            assert_eq!(status, StatusCode::OK, "{path}: {page}");
+            is_text(path, &page).unwrap();
+            assert!(page.contains("&lt;i x=1&gt;"), "{path}: it is shown");
+            assert!(page.len() < 150_000, "{path}: {} bytes", page.len());
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn whatever_someone_writes_no_page_takes_it_for_markup(before in any::<String>(), after in any::<String>()) {
+        let hostile = format!("{before}{MARKUP}{after}");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for path in PAGES {
+            let (status, page) = runtime.block_on(shown(path, &hostile));
+            prop_assert_eq!(status, StatusCode::OK);
+            let told = is_text(path, &page);
+            prop_assert!(told.is_ok(), "{:?}", told);
+        }
+    }
+}

@@ -1,0 +1,159 @@
+// Checks in this browser that entries are in the ledger: the inclusion proof (RFC 6962) leads from the entry's bytes to
+// the root of a checkpoint, and the house's root key signed that checkpoint (C2SP tlog-proof, tlog-checkpoint,
+// signed-note). The root key is remembered at the first check and may not change.
+import { base64, fromBase64, hex, joined, sha256, utf8 } from "./bytes.js";
+import { post } from "./server.js";
+
+const PINNED = "matron-root-key";
+const SEEN = "matron-ledger-seen";
+const same = (a, b) => a.length === b.length && a.every((byte, n) => byte === b[n]);
+
+// A proof file, taken apart.
+export function read(text) {
+  const end = text.indexOf("\n\n");
+  const [first, extra, index, ...hashes] = text.slice(0, end).split("\n");
+  const note = text.slice(end + 2);
+  const split = note.lastIndexOf("\n\n");
+  if (end < 0 || split < 0 || first !== "c2sp.org/tlog-proof@v1" || !extra?.startsWith("extra ") || !index?.startsWith("index ")) {
+    throw new Error("the server's proof has not a proof's form");
+  }
+  const signed = note.slice(0, split + 1);
+  const [origin, size, root] = signed.split("\n");
+  const lines = note.slice(split + 2).split("\n").filter(Boolean).map((line) => /^\u2014 (\S+) (\S+)$/.exec(line));
+  if (lines.some((line) => !line)) throw new Error("the checkpoint's signatures can't be read");
+  return {
+    entry: fromBase64(extra.slice(6)), index: Number(index.slice(6)), hashes: hashes.map(fromBase64),
+    signed, origin, size: Number(size), root: fromBase64(root),
+    signatures: lines.map(([, name, bytes]) => ({ name, bytes: fromBase64(bytes) })),
+  };
+}
+
+const node = (left, right) => sha256(joined(Uint8Array.of(1), left, right));
+
+// The root that the hashes lead to (RFC 9162, section 2.1.3.2).
+async function rootOf(leaf, index, size, hashes) {
+  if (!(index < size)) throw new Error("the entry's place is not in the tree");
+  let place = index;
+  let last = size - 1;
+  let now = leaf;
+  for (const hash of hashes) {
+    if (last === 0) throw new Error("the proof is too long");
+    if (place % 2 === 1 || place === last) {
+      now = await node(hash, now);
+      while (place % 2 === 0 && place !== 0) {
+        place /= 2;
+        last = Math.floor(last / 2);
+      }
+    } else now = await node(now, hash);
+    place = Math.floor(place / 2);
+    last = Math.floor(last / 2);
+  }
+  if (last !== 0) throw new Error("the proof is too short");
+  return now;
+}
+
+// Throws with what does not hold; says what was proved.
+export async function check(text, index, hash, rootKey) {
+  const proof = read(text);
+  const entryHash = await sha256(proof.entry);
+  if (proof.index !== index || hex(entryHash) !== hash) throw new Error("the proof is of another entry than the one shown");
+  const place = new Uint8Array(8);
+  new DataView(place.buffer).setBigUint64(0, BigInt(index));
+  const leaf = await sha256(joined(Uint8Array.of(0), place, entryHash));
+  if (!same(await rootOf(leaf, index, proof.size, proof.hashes), proof.root)) {
+    throw new Error("the entry is not in the tree that was signed");
+  }
+  const name = `matron/ledger/${hex(await sha256(rootKey)).slice(0, 32)}`;
+  const id = (await sha256(joined(utf8(`${name}\n`), Uint8Array.of(1), rootKey))).slice(0, 4);
+  const line = proof.signatures.find((s) => s.name === name && same(s.bytes.slice(0, 4), id));
+  if (proof.origin !== name || !line) throw new Error("the checkpoint is not of this house's root key");
+  const key = await crypto.subtle.importKey("raw", rootKey, { name: "Ed25519" }, false, ["verify"]);
+  if (!(await crypto.subtle.verify("Ed25519", key, line.bytes.slice(4), utf8(proof.signed)))) {
+    throw new Error("the checkpoint's signature does not fit");
+  }
+  return { size: proof.size, root: base64(proof.root), log: name, others: proof.signatures.length - 1 };
+}
+
+function remember(found) {
+  const seen = JSON.parse(localStorage.getItem(SEEN) ?? "null");
+  if (seen?.size === found.size && seen.root !== found.root) {
+    throw new Error("two different ledgers of one length were signed: keep this page, and tell the other administrators");
+  }
+  if (!(seen?.size > found.size)) localStorage.setItem(SEEN, JSON.stringify({ size: found.size, root: found.root }));
+}
+
+async function pinnedKey() {
+  const { root_key } = await post("/orders/key", {});
+  const pinned = localStorage.getItem(PINNED) ?? root_key;
+  if (pinned !== root_key) {
+    throw new Error("the server names another root key than the one this browser knows: don't go on, tell the other administrators");
+  }
+  localStorage.setItem(PINNED, pinned);
+  return fromBase64(pinned);
+}
+
+async function fetched(index, again = true) {
+  const response = await fetch(`/ledger/${index}/proof`);
+  if (response.ok) return response.text();
+  const problem = await response.json().catch(() => ({}));
+  if (problem.code === "not_yet_signed" && again) {
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    return fetched(index, false);
+  }
+  throw new Error(problem.detail ?? `the server answered ${response.status}`);
+}
+
+function told(place, good, text) {
+  const tag = document.createElement("strong");
+  tag.className = `nhsuk-tag ${good ? "nhsuk-tag--green" : "nhsuk-tag--red"}`;
+  tag.textContent = text;
+  place.replaceChildren(tag);
+}
+
+async function checkAll(line) {
+  const places = document.querySelectorAll("[data-entry]");
+  const rootKey = await pinnedKey();
+  let last;
+  let failed = 0;
+  for (const place of places) {
+    try {
+      const index = Number(place.dataset.entry);
+      last = await check(await fetched(index), index, place.dataset.hash, rootKey);
+      remember(last);
+      told(place, true, "Proved");
+    } catch (error) {
+      failed += 1;
+      told(place, false, "Not proved");
+      line.textContent = `Entry ${place.dataset.entry}: ${error.message}.`;
+    }
+  }
+  if (failed > 0) {
+    line.className = "app-status app-status--bad";
+    return;
+  }
+  const many = places.length === 1 ? "The entry is" : `All ${places.length} entries are`;
+  const witnesses = last.others > 0 ? " It bears other signatures too, which this browser can't check." : "";
+  line.className = "app-status app-status--good";
+  line.textContent = `${many} in the ledger of ${last.size} entries that the house's root key signed (${last.log}).${witnesses}`;
+}
+
+export function start() {
+  const place = document.querySelector("[data-check]");
+  if (!place) return;
+  place.hidden = false;
+  const button = place.querySelector("button");
+  const line = place.querySelector("[data-status]");
+  button.addEventListener("click", async () => {
+    button.disabled = true;
+    line.className = "app-status";
+    line.textContent = "Checking…";
+    try {
+      await checkAll(line);
+    } catch (error) {
+      line.className = "app-status app-status--bad";
+      line.textContent = `${error.message}.`;
+    } finally {
+      button.disabled = false;
+    }
+  });
+}

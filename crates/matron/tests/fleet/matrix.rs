@@ -1,0 +1,197 @@
+//! Every route of the API and every page of the console, asked by each role, by someone who is held to another group,
+//! and by nobody: the list is the routers' own.
+
+use super::*;
+use http_body_util::Full;
+use hyper_util::rt::TokioIo;
+use model::{Group, Role};
+use order::{JoinSecrets, sha256};
+
+const BROWSER: &str = "matrix";
+
+/// Who asks.
+struct Visitor {
+    name: &'static str,
+    /// What they are held to.
+    group: Option<&'static str>,
+    session: String,
+    cookie: String,
+}
+
+/// A status, without the body: some answers have no end.
+async fn asked(address: &str, method: &str, path: &str, headers: &[(&str, &str)]) -> (u16, String) {
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let mut request = http::Request::builder().method(method).uri(path).header("host", address);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let body = if method == "GET" { "" } else { "{}" };
+    let request = request.header("content-type", "application/json").body(Full::new(bytes::Bytes::from(body)));
+    let response = sender.send_request(request.unwrap()).await.unwrap();
+    let location = response.headers().get("location").map(|v| v.to_str().unwrap().to_owned());
+    connection.abort();
+    (response.status().as_u16(), location.unwrap_or_default())
+}
+
+impl Visitor {
+    async fn api(&self, ward: &Ward, method: &str, path: &str) -> u16 {
+        let bearer = format!("Bearer {}", self.session);
+        asked(ward.admin.address(), method, path, &[("authorization", &bearer)]).await.0
+    }
+
+    async fn page(&self, ward: &Ward, method: &str, path: &str) -> u16 {
+        let headers =
+            [("cookie", self.cookie.as_str()), ("user-agent", BROWSER), ("sec-fetch-site", "same-origin")];
+        asked(ward.admin.address(), method, path, &headers).await.0
+    }
+}
+
+async fn signs_in(person: &Admin, name: &'static str, group: Option<&'static str>) -> Visitor {
+    let secret = sha256(name.as_bytes()).0;
+    let (cookie, session) = console::of_browser(&secret, BROWSER.as_bytes());
+    let kind = OrderKind::Grant {
+        session: sha256(session.as_bytes()),
+        records: 0,
+        searches: 0,
+        compartments: vec![],
+        valid_ms: model::clock::HOUR_MS,
+    };
+    person.order(kind, vec![], None).await.unwrap();
+    Visitor { name, group, session, cookie }
+}
+
+/// The five roles, and a ward manager of another ward.
+async fn visitors(ward: &Ward) -> Vec<Visitor> {
+    let mut all = vec![signs_in(&ward.admin, "administrator", None).await];
+    for (seed, name, role, group) in [
+        (81, "engineer", Role::Engineer, None),
+        (82, "service desk", Role::ServiceDesk, None),
+        (83, "auditor", Role::Auditor, None),
+        (84, "ward manager", Role::WardManager, Some("bench")),
+        (85, "another ward's manager", Role::WardManager, Some("ward-8")),
+    ] {
+        let person = ward.admin.another(seed);
+        let kind = OrderKind::AddPerson {
+            key: person.person_key(),
+            role,
+            group: group.and_then(|g| Group::new(g).ok()),
+        };
+        let secrets = encode(&JoinSecrets { name: "Somebody Made-up".into() });
+        ward.admin.order(kind, vec![], Some(&secrets)).await.unwrap();
+        all.push(signs_in(&person, name, group).await);
+    }
+    all
+}
+
+/// What tells of every group: someone who is held to one gets 403.
+const OF_EVERY_GROUP: &[&str] = &[
+    "/api/v1/orders/pending",
+    "/api/v1/orders/{order}/signed",
+    "/api/v1/api-keys",
+    "/api/v1/ledger",
+    "/api/v1/ledger/{index}/proof",
+    "/ledger",
+    "/ledger/{index}",
+    "/ledger/{index}/proof",
+    "/people",
+];
+
+/// What is not there in this house, for whoever asks: no witness, no order that waits, no tile of that width.
+const NOT_THERE: &[&str] = &["/ledger/cosigned", "/ledger/tile/{*path}", "/api/v1/orders/{order}/signed"];
+
+/// What names one phone, one command or one order.
+fn is_of_one(path: &str) -> bool {
+    ["{enrolment}", "{command}", "{order}", "{id}"].iter().any(|part| path.contains(part))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_route_and_page_answers_each_role_as_it_should_and_another_group_finds_nothing() {
+    let ward = Ward::open(&[]).await;
+    let phone = ward.phone(0).await;
+    let said = ward.command(Command::DeviceLock, &[id(&phone)], &CommandSecrets::default()).await.unwrap();
+    let order = said["order"].as_str().unwrap().to_owned();
+    let commands = ward.admin.call("GET", &format!("/api/v1/devices/{}/commands", id(&phone)), None).await.unwrap();
+    let command = commands["items"][0]["command"].as_str().unwrap().to_owned();
+    let visitors = visitors(&ward).await;
+    let concrete = |path: &str| {
+        path.replace("{enrolment}", &id(&phone).to_string())
+            .replace("{command}", &command)
+            .replace("{order}", &order)
+            .replace("{id}", &order)
+            .replace("{index}", "1")
+            .replace("{*path}", "0/000.p/1")
+    };
+    let expected = |v: &Visitor, template: &str| match v.group {
+        Some(_) if OF_EVERY_GROUP.contains(&template) => 403,
+        _ if NOT_THERE.contains(&template) => 404,
+        Some("ward-8") if is_of_one(template) => 404,
+        _ => 200,
+    };
+    let mut wrong = Vec::new();
+    let mut asked_for = 0;
+    for route in core_room::routes() {
+        if matches!(route.access, core_room::Access::Public(_)) {
+            continue;
+        }
+        let path = concrete(&route.path);
+        assert!(!path.contains('{'), "{path}");
+        let (nobody, _) = asked(ward.admin.address(), route.method, &path, &[]).await;
+        if nobody != 401 {
+            wrong.push(format!("nobody: {} {}: {nobody}", route.method, route.path));
+        }
+        if route.method != "GET" {
+            continue;
+        }
+        for v in &visitors {
+            asked_for += 1;
+            let (got, wanted) = (v.api(&ward, "GET", &path).await, expected(v, &route.path));
+            if got != wanted {
+                wrong.push(format!("{}: {}: {got}, not {wanted}", v.name, route.path));
+            }
+        }
+    }
+    for page in console::pages().iter().filter(|p| p.access == console::Access::Inside) {
+        let path = concrete(page.path);
+        assert!(!path.contains('{'), "{path}");
+        let own = [("sec-fetch-site", "same-origin")];
+        let (nobody, to) = asked(ward.admin.address(), page.method, &path, &own).await;
+        let turned_away = if page.method == "GET" { nobody == 303 && to.starts_with("/sign-in") } else { nobody == 401 };
+        if !turned_away {
+            wrong.push(format!("nobody: {} {}: {nobody} {to}", page.method, page.path));
+        }
+        for v in &visitors {
+            asked_for += 1;
+            let got = v.page(&ward, page.method, &path).await;
+            // A change without the page's token is refused, whoever asks.
+            let wanted = if page.method == "GET" { expected(v, page.path) } else { 403 };
+            if got != wanted {
+                wrong.push(format!("{}: {} {}: {got}, not {wanted}", v.name, page.method, page.path));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(asked_for > 150, "{asked_for}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_changes_something_does_nothing_for_who_may_not_and_never_fails_within() {
+    let ward = Ward::open(&[]).await;
+    let visitors = visitors(&ward).await;
+    for route in core_room::routes() {
+        let public = matches!(route.access, core_room::Access::Public(_));
+        // Ends the session that asks; whoever has one may.
+        if public || route.method == "GET" || route.path == "/api/v1/session" {
+            continue;
+        }
+        for v in &visitors {
+            let got = v.api(&ward, route.method, &route.path).await;
+            assert!((400..500).contains(&got), "{}: {} {}: {got}", v.name, route.method, route.path);
+        }
+    }
+    for v in &visitors {
+        assert_eq!(v.api(&ward, "DELETE", "/api/v1/session").await, 204, "{}", v.name);
+        assert_eq!(v.api(&ward, "GET", "/api/v1/session").await, 401, "{}: a session that was ended", v.name);
+    }
+}

@@ -1,0 +1,251 @@
+//! The ledger looked through: by whom and what entries are about, by time, and how many a day there were.
+
+use model::clock::DAY_MS;
+use model::{EnrolmentId, OrderId, PersonId, TimeMs};
+use rusqlite::{named_params, params};
+
+use crate::ledger::{LedgerRow, ledger_row, signed};
+use crate::{StoreError, Tx, View};
+
+/// Something that entries can be about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LedgerAbout {
+    /// A kind, by its word.
+    Kind(String),
+    /// A person who signs.
+    Person(PersonId),
+    /// A phone.
+    Enrolment(EnrolmentId),
+    /// An order.
+    Order(OrderId),
+}
+
+impl LedgerAbout {
+    fn key(&self) -> Vec<u8> {
+        let (letter, rest) = match self {
+            Self::Kind(word) => (b'k', word.as_bytes()),
+            Self::Person(id) => (b'p', &id.as_bytes()[..]),
+            Self::Enrolment(id) => (b'e', &id.as_bytes()[..]),
+            Self::Order(id) => (b'o', &id.as_bytes()[..]),
+        };
+        [&[letter], rest].concat()
+    }
+}
+
+/// Which entries.
+#[derive(Debug, Clone, Default)]
+pub struct LedgerFilter {
+    /// About all of these, at most three; the rarest first, since its index is walked.
+    pub about: Vec<LedgerAbout>,
+    /// From this place on.
+    pub from: u64,
+    /// Up to this place, which is not among them.
+    pub before: Option<u64>,
+    /// The newest first.
+    pub newest_first: bool,
+    /// How many at most.
+    pub limit: u32,
+}
+
+impl LedgerFilter {
+    pub(crate) fn sql(&self) -> String {
+        let descending = if self.newest_first { "DESC" } else { "ASC" };
+        if self.about.is_empty() {
+            return format!(
+                "SELECT number, at_ms, hash, entry FROM ledger_items WHERE number >= :from AND number < :before
+                 ORDER BY number {descending} LIMIT :limit"
+            );
+        }
+        let too = |n: usize| {
+            format!(
+                "AND EXISTS (SELECT 1 FROM ledger_about b WHERE b.about = :about{n} AND b.number = a.number)"
+            )
+        };
+        let more: String = (1..self.about.len()).map(too).collect();
+        format!(
+            "SELECT i.number, i.at_ms, i.hash, i.entry FROM ledger_about a
+             CROSS JOIN ledger_items i ON i.number = a.number
+             WHERE a.about = :about0 AND a.number >= :from AND a.number < :before {more}
+             ORDER BY a.number {descending} LIMIT :limit"
+        )
+    }
+}
+
+/// How many entries of a kind a day had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerDay {
+    /// Days since 1970 (UTC).
+    pub day: i64,
+    /// The kind's word.
+    pub kind: String,
+    /// Entries.
+    pub entries: u64,
+    /// Phones or records that they speak of.
+    pub amount: u64,
+}
+
+impl View<'_> {
+    /// Entries that fit.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn ledger_found(&self, f: &LedgerFilter) -> Result<Vec<LedgerRow>, StoreError> {
+        let key = |n: usize| f.about.get(n).map(LedgerAbout::key);
+        self.named(
+            &f.sql(),
+            named_params! {
+                ":about0": key(0), ":about1": key(1), ":about2": key(2), ":from": signed(f.from),
+                ":before": f.before.map_or(i64::MAX, signed), ":limit": f.limit,
+            },
+            ledger_row,
+        )
+    }
+
+    /// The place of the first entry of that time or later; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn ledger_place(&self, at_ms: TimeMs) -> Result<Option<u64>, StoreError> {
+        self.one(
+            "SELECT number FROM ledger_items WHERE at_ms >= ?1 ORDER BY at_ms, number LIMIT 1",
+            [at_ms],
+            crate::ledger::index,
+        )
+    }
+
+    /// The first entry about that, such as the order that made a grant.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn find_ledger_row(&self, about: &LedgerAbout) -> Result<Option<LedgerRow>, StoreError> {
+        let f = LedgerFilter { about: vec![about.clone()], limit: 1, ..Default::default() };
+        Ok(self.ledger_found(&f)?.pop())
+    }
+
+    /// How many entries of each kind each day had, from that day on.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn ledger_days(&self, since_ms: TimeMs) -> Result<Vec<LedgerDay>, StoreError> {
+        self.all(
+            "SELECT day, kind, entries, amount FROM ledger_days WHERE day >= ?1 ORDER BY day, kind",
+            [since_ms.div_euclid(DAY_MS)],
+            |r| {
+                let (entries, amount): (i64, i64) = (r.get(2)?, r.get(3)?);
+                let unsigned = |n: i64| u64::try_from(n).unwrap_or(0);
+                let (day, kind) = (r.get(0)?, r.get(1)?);
+                Ok(LedgerDay { day, kind, entries: unsigned(entries), amount: unsigned(amount) })
+            },
+        )
+    }
+
+    /// Entries that are still to be noted.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn unnoted(&self, limit: u32) -> Result<Vec<LedgerRow>, StoreError> {
+        self.all(
+            "SELECT i.number, i.at_ms, i.hash, i.entry FROM ledger_unnoted u
+             CROSS JOIN ledger_items i ON i.number = u.number ORDER BY u.number LIMIT ?1",
+            [limit],
+            ledger_row,
+        )
+    }
+
+    /// Whether none is left of those.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn is_all_noted(&self) -> Result<bool, StoreError> {
+        Ok(self.one("SELECT 1 FROM ledger_unnoted LIMIT 1", [], |_| Ok(()))?.is_none())
+    }
+}
+
+impl Tx<'_> {
+    /// Notes what an entry is about, and counts it to its day.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn note_ledger(
+        &self,
+        row: &LedgerRow,
+        kind: &str,
+        about: &[LedgerAbout],
+        amount: u32,
+    ) -> Result<(), StoreError> {
+        let kind_too = LedgerAbout::Kind(kind.to_owned());
+        for one in about.iter().chain([&kind_too]) {
+            self.run(
+                "INSERT OR IGNORE INTO ledger_about (about, number) VALUES (?1, ?2)",
+                params![one.key(), signed(row.index)],
+            )?;
+        }
+        self.run(
+            "INSERT INTO ledger_days (day, kind, entries, amount) VALUES (?1, ?2, 1, ?3)
+             ON CONFLICT (day, kind) DO UPDATE SET entries = entries + 1, amount = amount + excluded.amount",
+            params![row.at_ms.div_euclid(DAY_MS), kind, amount],
+        )?;
+        self.run("DELETE FROM ledger_unnoted WHERE number = ?1", [signed(row.index)])?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use model::Digest;
+
+    fn row(index: u64, at_ms: TimeMs) -> LedgerRow {
+        LedgerRow { index, at_ms, hash: Digest([1; 32]), entry: vec![7] }
+    }
+
+    #[tokio::test]
+    async fn the_ledger_is_found_by_kind_person_phone_and_time_in_both_directions() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = crate::Store::open(&dir.path().join("core.db")).unwrap();
+        let (ada, phone) =
+            (LedgerAbout::Person(PersonId([1; 16])), LedgerAbout::Enrolment(EnrolmentId([2; 16])));
+        let (about_ada, about_both) = (vec![ada.clone()], vec![ada.clone(), phone.clone()]);
+        store
+            .write(move |tx| {
+                for n in 0..10_u64 {
+                    let r = row(n, i64::try_from(n).unwrap() * DAY_MS / 2);
+                    tx.put_ledger_row(&r)?;
+                    let kind = if n % 2 == 0 { "opened" } else { "commanded" };
+                    tx.note_ledger(&r, kind, if n < 5 { &about_ada } else { &about_both }, 3)?;
+                }
+                Ok(())
+            })
+            .await
+            .unwrap();
+        let found = |f: LedgerFilter| {
+            let store = &store;
+            async move {
+                let rows = store.read(move |v| v.ledger_found(&f)).await.unwrap();
+                rows.into_iter().map(|r| r.index).collect::<Vec<_>>()
+            }
+        };
+        let all = LedgerFilter { limit: 50, ..Default::default() };
+        let kind = LedgerAbout::Kind("opened".into());
+        assert_eq!(found(LedgerFilter { limit: 3, newest_first: true, ..all.clone() }).await, [9, 8, 7]);
+        assert_eq!(
+            found(LedgerFilter { about: vec![phone.clone()], from: 6, ..all.clone() }).await,
+            [6, 7, 8, 9]
+        );
+        let both = LedgerFilter {
+            about: vec![phone, ada, kind],
+            newest_first: true,
+            before: Some(8),
+            ..all.clone()
+        };
+        assert_eq!(found(both).await, [6]);
+        let place = |at_ms| store.read(move |v| v.ledger_place(at_ms));
+        assert_eq!(place(DAY_MS + 1).await.unwrap(), Some(3));
+        assert_eq!(place(i64::MAX).await.unwrap(), None);
+        let days = store.read(|v| v.ledger_days(4 * DAY_MS)).await.unwrap();
+        let told: Vec<_> = days.iter().map(|d| (d.day, d.kind.as_str(), d.entries, d.amount)).collect();
+        assert_eq!(told, [(4, "commanded", 1, 3), (4, "opened", 1, 3)]);
+        assert!(store.read(|v| v.is_all_noted()).await.unwrap());
+    }
+}
