@@ -99,7 +99,8 @@ fn label(name: &str) -> String {
         "SerialNumber" => "Serial number",
         "WiFiMAC" => "Wi-Fi MAC address",
         "BluetoothMAC" => "Bluetooth MAC address",
-        _ => last,
+        // A phone can name a field as it likes.
+        _ => return shown(last),
     }
     .to_owned()
 }
