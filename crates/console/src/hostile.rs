@@ -143,7 +143,7 @@ const PAGES: &[&str] = &[
     "/phones/00112233445566778899aabbccddeeff",
     "/ledger",
     "/ledger?phone=%3Ci%20x%3D1%3E&kind=%22%3E%3Ci%20x%3D1%3E",
-    "/ledger/1",
+    "/entries/1",
     "/people",
     "/people?role=%3Ci%20x%3D1%3E&phones=%22%3E%3Ci%20x%3D1%3E",
     "/health",

@@ -222,7 +222,7 @@ fn table(items: &[Item]) -> Markup {
             (heads(&["Entry", "When", "What", "Kind", "Checked"]))
             tbody.nhsuk-table__body { @for item in items {
                 tr.nhsuk-table__row role="row" {
-                    (cell("Entry", html! { a href={ "/ledger/" (item.index) } { (item.index) } }))
+                    (cell("Entry", html! { a href={ "/entries/" (item.index) } { (item.index) } }))
                     (cell("When", words::time(item.at_ms)))
                     (cell("What", html! { span.app-break { (cut(&item.told())) } }))
                     (cell("Kind", html! { (words::entry::kind_name(&item.kind)) @if item.witness == "core" { ", core's word" } }))
@@ -286,7 +286,7 @@ pub(crate) async fn show(
         }
         (checker("Check this entry"))
         p {
-            a href={ "/ledger/" (item.index) "/proof" } download={ "entry-" (item.index) ".tlog-proof" } { "Download its proof" }
+            a href={ "/entries/" (item.index) "/proof" } download={ "entry-" (item.index) ".tlog-proof" } { "Download its proof" }
             ": a file that " code { "matron ledger verify-proof" } " checks without this server."
         }
         details.nhsuk-details {

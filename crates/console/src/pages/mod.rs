@@ -81,8 +81,8 @@ pub(crate) fn all(api: Api) -> Pages {
         .inside("GET", "/people", get(people::show))
         .inside("GET", "/health", get(health::show))
         .inside("GET", "/ledger", get(ledger::list))
-        .inside("GET", "/ledger/{index}", get(ledger::show))
-        .inside("GET", "/ledger/{index}/proof", get(ledger::proof))
+        .inside("GET", "/entries/{index}", get(ledger::show))
+        .inside("GET", "/entries/{index}/proof", get(ledger::proof))
         .inside("POST", "/search", post(phones::search))
         .inside("GET", "/events", get(live::events))
 }

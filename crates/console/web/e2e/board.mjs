@@ -58,7 +58,7 @@ try {
   check((await page.locator("tbody tr").count()) === 3, "the ledger is filtered by kind: three phones enrolled");
   await picture(page, "ledger-filtered");
   await page.locator("tbody tr a").first().click();
-  await page.waitForURL(/\/ledger\/\d+$/);
+  await page.waitForURL(/\/entries\/\d+$/);
   const phone = await page.locator("dd a[href^='/phones/']").getAttribute("href");
   const download = page.waitForEvent("download");
   await page.getByText("Download its proof").click();
@@ -78,7 +78,7 @@ try {
   check((await page.locator("tbody tr").count()) === 3, "by day and kind together");
 
   // A proof that was tampered with: the browser is told another entry's.
-  await page.route(/\/ledger\/\d+\/proof$/, async (route) => {
+  await page.route(/\/entries\/\d+\/proof$/, async (route) => {
     const response = await route.fetch();
     const text = await response.text();
     await route.fulfill({ response, body: text.replace(/\nindex \d+\n(\S)/, (all, c) => all.slice(0, -1) + (c === "A" ? "B" : "A")) });
@@ -88,7 +88,7 @@ try {
   await page.getByText("Not proved").nth(rows - 1).waitFor({ timeout: 60_000 });
   check((await page.getByText("Proved", { exact: true }).count()) === 0, "a proof with one wrong hash proves nothing");
   await picture(page, "ledger-wrong");
-  await page.unroute(/\/ledger\/\d+\/proof$/);
+  await page.unroute(/\/entries\/\d+\/proof$/);
 
   const unexpected = complaints.filter((c) => !c.includes("404"));
   check(unexpected.length === 0, `no page complained${unexpected.map((c) => `\n  ${c}`).join("")}`);

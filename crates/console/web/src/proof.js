@@ -93,7 +93,7 @@ async function pinnedKey() {
 }
 
 async function fetched(index, again = true) {
-  const response = await fetch(`/ledger/${index}/proof`);
+  const response = await fetch(`/entries/${index}/proof`);
   if (response.ok) return response.text();
   const problem = await response.json().catch(() => ({}));
   if (problem.code === "not_yet_signed" && again) {

@@ -90,16 +90,17 @@ const OF_EVERY_GROUP: &[&str] = &[
     "/api/v1/orders/pending",
     "/api/v1/orders/{order}/signed",
     "/api/v1/api-keys",
+    "/approvals/{order}",
     "/api/v1/ledger",
     "/api/v1/ledger/{index}/proof",
     "/ledger",
-    "/ledger/{index}",
-    "/ledger/{index}/proof",
+    "/entries/{index}",
+    "/entries/{index}/proof",
     "/people",
 ];
 
-/// What is not there in this house, for whoever asks: no witness, no order that waits, no tile of that width.
-const NOT_THERE: &[&str] = &["/ledger/cosigned", "/ledger/tile/{*path}", "/api/v1/orders/{order}/signed"];
+/// What is not there in this house, for whoever asks: no witness, no tile of that width.
+const NOT_THERE: &[&str] = &["/ledger/cosigned", "/ledger/tile/{*path}"];
 
 /// What names one phone, one command or one order.
 fn is_of_one(path: &str) -> bool {
