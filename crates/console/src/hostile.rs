@@ -120,14 +120,14 @@ async fn shown(path: &str, hostile: &str) -> (StatusCode, String) {
         "person": "00", "role": "administrator", "group": null, "session": "00", "compartments": ["identity"],
         "expires_at_ms": 1, "now_ms": 2,
     });
-    let api = Router::new().route("/api/v1/session", get(move || async move { session.to_string() })).fallback(
-        move |request: Request| async move {
+    let api = Router::new()
+        .route("/api/v1/session", get(move || async move { session.to_string() }))
+        .fallback(move |request: Request| async move {
             match answer(request.uri().path(), &text) {
                 Some(value) => value.to_string().into_response(),
                 None => StatusCode::NOT_FOUND.into_response(),
             }
-        },
-    );
+        });
     let request = Request::get(path).header("cookie", COOKIE).body(Body::empty()).unwrap();
     let response = front(api).oneshot(request).await.unwrap();
     let status = response.status();
@@ -158,11 +158,16 @@ fn is_text(path: &str, page: &str) -> Result<(), String> {
         }
     }
     // What a form sends back is exact; nobody sees it.
-    let seen: String = page.split("value=\"").enumerate().map(|(n, part)| match part.split_once('"') {
-        Some((_, rest)) if n > 0 => rest,
-        _ => part,
-    }).collect();
-    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let seen: String = page
+        .split("value=\"")
+        .enumerate()
+        .map(|(n, part)| match part.split_once('"') {
+            Some((_, rest)) if n > 0 => rest,
+            _ => part,
+        })
+        .collect();
+    let turns =
+        |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     match seen.chars().find(|c| turns(*c) || *c == '\u{7}' || *c == '\u{1b}') {
         Some(c) => Err(format!("{path}: {} is in the page", c.escape_unicode())),
         None => Ok(()),

@@ -198,11 +198,9 @@ pub fn preview(o: &Overview, of: Role, kind: Duty, phones: u32) -> String {
             hold(&h, false),
             cools(&w)
         ),
-        (Err((Refusal::NeedsSignatures, h)), Err((_, beyond))) => format!(
-            "{what}: not even two may do that now. {}. {}.\n",
-            hold(&h, false),
-            hold(&beyond, false)
-        ),
+        (Err((Refusal::NeedsSignatures, h)), Err((_, beyond))) => {
+            format!("{what}: not even two may do that now. {}. {}.\n", hold(&h, false), hold(&beyond, false))
+        }
         (Err((refusal, h)), _) => format!("{what}: refused, since {}: {refusal}.\n", hold(&h, false)),
     }
 }

@@ -301,7 +301,9 @@ pub(crate) async fn show(
 fn about(item: &Item) -> Markup {
     const NAMED: usize = 20;
     let Some(about) = item.body().map(|b| b.about()) else { return html! {} };
-    let more = |n: usize| if n > NAMED { format!(" and {} more", number((n - NAMED) as u64)) } else { String::new() };
+    let more = |n: usize| {
+        if n > NAMED { format!(" and {} more", number((n - NAMED) as u64)) } else { String::new() }
+    };
     html! {
         @if !about.people.is_empty() {
             (line("People", html! { @for p in about.people.iter().take(NAMED) {
@@ -317,7 +319,8 @@ fn about(item: &Item) -> Markup {
 }
 
 fn fields(summary: &Value) -> Markup {
-    let flat = |name: &str, value: &Value| line(&shown(name), html! { span.app-break { (shown(&text(value))) } });
+    let flat =
+        |name: &str, value: &Value| line(&shown(name), html! { span.app-break { (shown(&text(value))) } });
     html! {
         dl.nhsuk-summary-list {
             @if let Value::Object(map) = summary {

@@ -119,7 +119,11 @@ fn budgets(o: Option<&order::limits::Overview>, v: &Visitor) -> Markup {
     let table = Limits::with(&o.changed);
     let most = |duty: Duty, whose: Whose, window| table.get(&Limit::Budget { duty, whose, window });
     let of = |n: u32, most: u32| {
-        if most == UNLIMITED { number(n.into()) } else { format!("{} of {}", number(n.into()), number(most.into())) }
+        if most == UNLIMITED {
+            number(n.into())
+        } else {
+            format!("{} of {}", number(n.into()), number(most.into()))
+        }
     };
     let told: Vec<_> = o
         .spent

@@ -259,7 +259,10 @@ fn preview(q: &Preview, o: &Overview) -> Markup {
 
 fn commands() -> Markup {
     let all = [
-        ("Add a person with a passkey; they open the link that it prints", "matron people add --name NAME --role ROLE --passkey"),
+        (
+            "Add a person with a passkey; they open the link that it prints",
+            "matron people add --name NAME --role ROLE --passkey",
+        ),
         ("A person leaves: keys, sessions and grants end", "matron people remove ID"),
         ("Another passkey, or another key, of your own", "matron admin add-key --passkey"),
         ("End a key of your own", "matron admin end-key KEY"),

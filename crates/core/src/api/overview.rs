@@ -62,9 +62,8 @@ pub(crate) struct Day {
 
 fn days(rows: &[LedgerDay], now_ms: TimeMs) -> Vec<Day> {
     let today = now_ms.div_euclid(DAY_MS);
-    let mut days: Vec<Day> = (today - DAYS + 1..=today)
-        .map(|day| Day { from_ms: day * DAY_MS, ..Day::default() })
-        .collect();
+    let mut days: Vec<Day> =
+        (today - DAYS + 1..=today).map(|day| Day { from_ms: day * DAY_MS, ..Day::default() }).collect();
     for row in rows {
         let Some(day) = days.iter_mut().find(|d| d.from_ms == row.day * DAY_MS) else { continue };
         match row.kind.as_str() {

@@ -28,7 +28,8 @@ async fn asked(address: &str, method: &str, path: &str, headers: &[(&str, &str)]
         request = request.header(*name, *value);
     }
     let body = if method == "GET" { "" } else { "{}" };
-    let request = request.header("content-type", "application/json").body(Full::new(bytes::Bytes::from(body)));
+    let request =
+        request.header("content-type", "application/json").body(Full::new(bytes::Bytes::from(body)));
     let response = sender.send_request(request.unwrap()).await.unwrap();
     let location = response.headers().get("location").map(|v| v.to_str().unwrap().to_owned());
     connection.abort();
@@ -113,7 +114,8 @@ async fn every_route_and_page_answers_each_role_as_it_should_and_another_group_f
     let phone = ward.phone(0).await;
     let said = ward.command(Command::DeviceLock, &[id(&phone)], &CommandSecrets::default()).await.unwrap();
     let order = said["order"].as_str().unwrap().to_owned();
-    let commands = ward.admin.call("GET", &format!("/api/v1/devices/{}/commands", id(&phone)), None).await.unwrap();
+    let commands =
+        ward.admin.call("GET", &format!("/api/v1/devices/{}/commands", id(&phone)), None).await.unwrap();
     let command = commands["items"][0]["command"].as_str().unwrap().to_owned();
     let visitors = visitors(&ward).await;
     let concrete = |path: &str| {
@@ -158,7 +160,8 @@ async fn every_route_and_page_answers_each_role_as_it_should_and_another_group_f
         assert!(!path.contains('{'), "{path}");
         let own = [("sec-fetch-site", "same-origin")];
         let (nobody, to) = asked(ward.admin.address(), page.method, &path, &own).await;
-        let turned_away = if page.method == "GET" { nobody == 303 && to.starts_with("/sign-in") } else { nobody == 401 };
+        let turned_away =
+            if page.method == "GET" { nobody == 303 && to.starts_with("/sign-in") } else { nobody == 401 };
         if !turned_away {
             wrong.push(format!("nobody: {} {}: {nobody} {to}", page.method, page.path));
         }
