@@ -252,8 +252,10 @@ async fn a_ward_manager_reads_neither_the_ledger_nor_another_groups_orders() {
     assert_eq!(own.call("GET", &path, None).await.unwrap()["order"], order.as_str());
     assert!(format!("{:#}", other.call("GET", &path, None).await.unwrap_err()).contains("404"));
     for (manager, sees) in [(own, true), (other, false)] {
-        let listed = manager.call("GET", "/api/v1/orders", None).await.unwrap().to_string();
-        assert_eq!(listed.contains(&order), sees, "{listed}");
+        for list in ["/api/v1/orders", "/api/v1/orders/under_way"] {
+            let listed = manager.call("GET", list, None).await.unwrap().to_string();
+            assert_eq!(listed.contains(&order), sees, "{listed}");
+        }
     }
 }
 
