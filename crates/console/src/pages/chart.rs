@@ -11,9 +11,9 @@ pub(super) struct Bar {
 }
 
 const WIDTH: u64 = 600;
-const HEIGHT: u64 = 140;
-const TOP: u64 = 22;
-const BOTTOM: u64 = 24;
+const HEIGHT: u64 = 180;
+const TOP: u64 = 28;
+const BOTTOM: u64 = 32;
 
 /// The next number of the form 1, 2 or 5 times a power of ten: what the topmost line says.
 fn ceiling(most: u64) -> u64 {
@@ -55,7 +55,7 @@ pub(super) fn chart(id: &str, title: &str, bars: &[Bar]) -> Markup {
             figcaption { strong id=(title_id) { (title) } " " span id=(told_id) { (told) } }
             svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" aria-labelledby=(title_id) aria-describedby=(told_id) {
                 line.app-chart__line x1="0" y1=(TOP) x2=(WIDTH) y2=(TOP) {}
-                text.app-chart__text x="0" y=(TOP - 6) { (number(most)) }
+                text.app-chart__text x="0" y=(TOP - 8) { (number(most)) }
                 line.app-chart__line x1="0" y1=(base) x2=(WIDTH) y2=(base) {}
                 @for (n, bar) in bars.iter().enumerate() {
                     @let tall = height(bar.value, most);
@@ -66,7 +66,7 @@ pub(super) fn chart(id: &str, title: &str, bars: &[Bar]) -> Markup {
                 @for (place, tick) in ["start", "middle", "end"].into_iter().zip(ticks) {
                     @if let Some(bar) = bars.get(tick) {
                         @let x = match place { "start" => 0, "middle" => tick as u64 * step + step / 2, _ => WIDTH };
-                        text.app-chart__text x=(x) y=(HEIGHT - 6) text-anchor=(place) { (bar.label) }
+                        text.app-chart__text x=(x) y=(HEIGHT - 8) text-anchor=(place) { (bar.label) }
                     }
                 }
             }

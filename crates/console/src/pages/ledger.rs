@@ -51,6 +51,10 @@ impl Item {
 
     fn told(&self) -> String {
         match self.body() {
+            // These begin with the id of whoever signed.
+            Some(body @ (Body::OrderAccepted { .. } | Body::OrderHeld { .. })) => {
+                format!("Person {}.", words::line(&words::entry::told(&body)))
+            }
             Some(body) => sentence(&words::line(&words::entry::told(&body))),
             None => "An entry that this version can't read.".into(),
         }
