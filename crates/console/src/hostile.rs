@@ -105,7 +105,7 @@ fn answer(path: &str, h: &str) -> Option<Value> {
             },
         }),
         p if p.ends_with("/commands") => page(json!([{
-            "request_type": "DeviceLock", "state": "error", "created_at_ms": 1, "done_at_ms": 1, "not_now_count": 0,
+            "enrolment": ENROLMENT, "expires_at_ms": 2, "request_type": "DeviceLock", "state": "error", "created_at_ms": 1, "done_at_ms": 1, "not_now_count": 0,
             "errors": [{ "code": 1, "domain": h }],
         }])),
         p if p.starts_with("/api/v1/devices/") => detail(),
