@@ -43,6 +43,9 @@ impl Visitor {
 pub(crate) async fn inside(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let page = matches!(*request.method(), Method::GET | Method::HEAD);
     let Some(bearer) = Bearer::of_cookie(request.headers()) else { return sign_in(&request, page) };
+    if is_drawn_in_by_another_site(request.headers()) {
+        return refused("another site asked for this; open it here").json();
+    }
     match api.get::<Session>("/api/v1/session", &bearer).await {
         Ok(session) => {
             if !page && !has_token(request.headers(), &bearer) {
@@ -55,6 +58,20 @@ pub(crate) async fn inside(State(api): State<Api>, mut request: Request, next: N
         Err(f) if page => f.into_response(),
         Err(f) => f.json(),
     }
+}
+
+/// Another site's page has it fetched as an image, a frame or by a script; people come by links alone. (Not by
+/// `SameSite`: the neighbours of one domain count as one site.)
+fn is_drawn_in_by_another_site(headers: &HeaderMap) -> bool {
+    let is = |name: &str, of: &[&str]| {
+        headers.get(name).is_some_and(|v| of.iter().any(|o| v.as_bytes() == o.as_bytes()))
+    };
+    is("sec-fetch-site", &["cross-site", "same-site"]) && !is("sec-fetch-mode", &["navigate"])
+}
+
+/// Whether one of our own pages leads here, or the person reloads what they came to so.
+pub(crate) fn is_asked_by_our_own_page(headers: &HeaderMap) -> bool {
+    headers.get("sec-fetch-site").is_some_and(|v| v.as_bytes() == b"same-origin")
 }
 
 fn has_token(headers: &HeaderMap, bearer: &Bearer) -> bool {

@@ -1,6 +1,8 @@
 //! What every page says to the browser.
 
-use axum::extract::Request;
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::HeaderValue;
@@ -12,6 +14,23 @@ use http::header::{
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
      form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
      trusted-types matron";
+
+/// One wide line a page: its template, never its address, a body or a header. What it asked of the API stands in lines of
+/// its own, with who asked.
+pub(crate) async fn wide_line(request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str).to_owned();
+    let response = next.run(request).await;
+    tracing::info!(
+        http.method = %method,
+        http.route = route,
+        http.status = response.status().as_u16(),
+        http.duration_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
+        "page"
+    );
+    response
+}
 
 /// Adds what is not there yet.
 pub(crate) async fn add(request: Request, next: Next) -> Response {

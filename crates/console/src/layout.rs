@@ -119,10 +119,10 @@ fn role(v: &Visitor) -> String {
 /// Shows what is about to be signed; the page's script fills it.
 fn order_dialog() -> Markup {
     html! {
-        dialog.app-dialog #order aria-labelledby="order-title" {
+        dialog.app-dialog #order aria-labelledby="order-title" aria-describedby="order-words" {
             form method="dialog" {
-                h2.nhsuk-heading-m #order-title { "You are about to sign this" }
-                dl.nhsuk-summary-list {}
+                h2.nhsuk-heading-m #order-title tabindex="-1" { "You are about to sign this" }
+                dl.nhsuk-summary-list #order-words {}
                 .nhsuk-warning-callout data-warning="" hidden {
                     h3.nhsuk-warning-callout__label { "Important" }
                     p data-warning-text="" {}

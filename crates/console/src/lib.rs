@@ -98,7 +98,8 @@ pub fn front(api: Router) -> Router {
     pages
         .router
         .layer(axum::middleware::from_fn(guard::same_origin))
-        .layer(axum::middleware::from_fn(headers::add))
+        .layer(axum::middleware::from_fn(headers::wide_line))
         .with_state(state)
         .fallback_service(api)
+        .layer(axum::middleware::from_fn(headers::add))
 }

@@ -151,10 +151,10 @@ fn encoded(wanted: Wanted) -> Result<Vec<u8>, Failure> {
 fn in_words(bytes: &[u8]) -> Result<InWords, Failure> {
     const NAMED: usize = 10;
     let order: Order = order::decode(bytes).map_err(|_| Failure::bad("the order can't be read back"))?;
-    let mut lines = vec![("What", crate::api::sentence(&words::what(&order.kind)))];
+    let mut lines = vec![("What", crate::api::sentence(&words::line(&words::what(&order.kind))))];
     if !order.targets.is_empty() {
-        let names =
-            order.targets.iter().take(NAMED).map(|t| t.to_string().chars().take(8).collect::<String>());
+        // Whole: two phones' first digits may be alike.
+        let names = order.targets.iter().take(NAMED).map(ToString::to_string);
         let more = order.targets.len().saturating_sub(NAMED);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let names = names.collect::<Vec<_>>().join(", ");
@@ -166,16 +166,20 @@ fn in_words(bytes: &[u8]) -> Result<InWords, Failure> {
         lines.push(("Sealed", "what you typed into the form, for the vault alone to read".into()));
     }
     let grave = match &order.kind {
-        OrderKind::Command { command: Command::EraseDevice { .. } } => Some(
-            "Everything on the phone is deleted, photographs and messages too. There is no way back. If it holds an \
-             eSIM that is not kept, it can't be reached by phone or by Matron until someone sets it up again.",
-        ),
+        OrderKind::Command { command: Command::EraseDevice { preserve_data_plan, .. } } => {
+            Some(if *preserve_data_plan {
+                "Everything on the phone is deleted, photographs and messages too. There is no way back, and it leaves management."
+            } else {
+                "Everything on the phone is deleted, photographs and messages too, and its eSIM. There is no way back: it can't be \
+             reached by phone or by Matron until someone sets it up again."
+            })
+        }
         OrderKind::Command { command: Command::ClearPasscode } => {
             Some("Whoever holds the phone can open it until a new passcode is set.")
         }
-        OrderKind::Command { command: Command::EnableLostMode } => {
-            Some("The person who holds the phone can do nothing with it but call the number you gave.")
-        }
+        OrderKind::Command { command: Command::EnableLostMode } => Some(
+            "The person who holds the phone can do nothing with it but read your message, and call the number if you gave one.",
+        ),
         _ => None,
     };
     Ok(InWords { lines, grave: grave.map(str::to_owned) })
@@ -301,7 +305,18 @@ async fn carried(api: &Api, peer: Peer, signed: Signed) -> Result<Value, Failure
 }
 
 /// A signed order, on to the vault.
-pub(crate) async fn submit(State(api): State<Api>, peer: Peer, body: axum::body::Bytes) -> Response {
+pub(crate) async fn submit(
+    State(api): State<Api>,
+    peer: Peer,
+    headers: http::HeaderMap,
+    body: axum::body::Bytes,
+) -> Response {
+    // Who is signed in is not held up by what others at their address try.
+    let inside = match Bearer::of_cookie(&headers) {
+        Some(bearer) => api.get::<Value>("/api/v1/session", &bearer).await.is_ok(),
+        None => false,
+    };
+    let peer = peer.filter(|_| !inside);
     let carried = async { carried(&api, peer, parsed(&body)?).await };
     answered(carried.await)
 }

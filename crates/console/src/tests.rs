@@ -102,7 +102,7 @@ async fn a_page_without_its_sessions_token_changes_nothing() {
 #[tokio::test]
 async fn every_answer_carries_the_headers_that_keep_others_out() {
     let (router, _) = house();
-    for path in ["/sign-in", "/phones", "/assets/x", "/phones/zz"] {
+    for path in ["/sign-in", "/phones", "/assets/x", "/phones/zz", "/api/v1/session", "/nowhere"] {
         let answer = ask(&router, "GET", path, &[("cookie", COOKIE)]).await;
         let policy = answer.headers()["content-security-policy"].to_str().unwrap();
         for part in
@@ -113,6 +113,28 @@ async fn every_answer_carries_the_headers_that_keep_others_out() {
         assert!(!policy.contains("unsafe"), "{path}");
         assert_eq!(answer.headers()["x-content-type-options"], "nosniff", "{path}");
         assert_eq!(answer.headers()["referrer-policy"], "no-referrer", "{path}");
+        assert_eq!(answer.headers()["x-frame-options"], "DENY", "{path}");
         assert_eq!(answer.headers()["cache-control"], "no-store", "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_page_takes_the_method_that_it_is_listed_with_and_no_other() {
+    let (router, _) = house();
+    for info in pages() {
+        let other = if info.method == "GET" { "PUT" } else { "GET" };
+        let own = [("sec-fetch-site", "same-origin"), ("cookie", COOKIE)];
+        let answer = ask(&router, other, &path(&info), &own).await;
+        assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED, "{other} {}", info.path);
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_another_site_draws_in_is_not_made() {
+    let (router, asked) = house();
+    for site in ["cross-site", "same-site"] {
+        let drawn = [("cookie", COOKIE), ("sec-fetch-site", site), ("sec-fetch-mode", "no-cors")];
+        assert_eq!(ask(&router, "GET", "/phones?names=true", &drawn).await.status(), StatusCode::FORBIDDEN);
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 0, "nothing was asked of the API");
 }

@@ -62,6 +62,11 @@ fn the_pages_for_looking_tell_how_the_house_is() {
 }
 
 #[test]
+fn the_first_administrator_joins_in_the_browser_and_the_token_works_once() {
+    run("join");
+}
+
+#[test]
 fn a_copied_passkey_a_stolen_session_another_orders_assertion_and_a_flood_are_refused_and_counted() {
     run("attacks");
 }

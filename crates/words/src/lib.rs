@@ -26,7 +26,7 @@ pub fn read_time_zone() {
 pub fn plain(text: &str) -> String {
     let steers = |c: char| {
         (c.is_control() && c != '\n')
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+            || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
     };
     text.chars().map(|c| if steers(c) { '\u{fffd}' } else { c }).collect()
 }
@@ -127,6 +127,16 @@ mod tests {
         fn no_line_steers_whoever_shows_it(text in any::<String>()) {
             let shown = line(&text);
             prop_assert!(!shown.chars().any(|c| c.is_control() || c == '\u{202e}'), "it steers");
+        }
+    }
+
+    #[test]
+    fn what_turns_the_writing_breaks_lines_or_is_not_seen_is_made_visible() {
+        for hidden in [
+            '\u{61c}', '\u{200b}', '\u{200d}', '\u{200f}', '\u{2028}', '\u{2029}', '\u{202e}', '\u{2066}',
+            '\u{feff}',
+        ] {
+            assert_eq!(line(&format!("a{hidden}b")), "a\u{fffd}b", "{hidden:?}");
         }
     }
 }

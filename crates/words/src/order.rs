@@ -44,7 +44,12 @@ pub fn what(kind: &OrderKind) -> String {
             )
         }
         OrderKind::EndApiKey { hash } => format!("end the API key with hash {hash}"),
-        OrderKind::EndSession { .. } => "end a session and its grant".into(),
+        OrderKind::EndSession { session } => {
+            format!(
+                "end the session with hash {} and its grant",
+                session.to_string().get(..16).unwrap_or_default()
+            )
+        }
         OrderKind::SetServiceToken { service } => {
             format!("the token that phones get when they ask for {}'s", line(service))
         }
@@ -142,9 +147,10 @@ fn command_in_words(command: &Command) -> String {
         }
         Command::DeviceLock => "lock the screen",
         Command::ClearPasscode => "remove the passcode",
-        Command::EraseDevice { preserve_data_plan, .. } => {
+        Command::EraseDevice { preserve_data_plan, disallow_proximity_setup } => {
             let plan = if *preserve_data_plan { ", keep the eSIM" } else { "" };
-            return format!("ERASE EVERYTHING on the phone{plan} (EraseDevice)");
+            let setup = if *disallow_proximity_setup { ", no setup by another device near it" } else { "" };
+            return format!("ERASE EVERYTHING on the phone{plan}{setup} (EraseDevice)");
         }
         Command::EnableLostMode => "lost mode on: the phone shows the message and nothing else",
         Command::DisableLostMode => "lost mode off",
@@ -162,12 +168,21 @@ fn command_in_words(command: &Command) -> String {
             let items: Vec<_> = items.iter().map(setting_in_words).collect();
             return format!("settings: {} (Settings)", items.join(", "));
         }
-        Command::InstallApplication { identifier, source, .. } => {
+        Command::InstallApplication { identifier, source, remove_with_management, no_backup, take_over } => {
             let from = match source {
                 AppSource::Manifest { url } => format!("by the manifest {}", line(url)),
                 AppSource::Store { id, .. } => format!("from the App Store, number {id}"),
             };
-            return format!("install the app {} {from} (InstallApplication)", line(identifier));
+            let how: Vec<_> = [
+                (*take_over, "take it over if the person installed it"),
+                (*remove_with_management, "remove it with the management"),
+                (*no_backup, "keep its data out of backups"),
+            ]
+            .into_iter()
+            .filter_map(|(is, what)| is.then_some(what))
+            .collect();
+            let how = if how.is_empty() { String::new() } else { format!(", {}", how.join(", ")) };
+            return format!("install the app {} {from}{how} (InstallApplication)", line(identifier));
         }
         Command::RemoveApplication { identifier } => {
             return format!("REMOVE the app {} with its data (RemoveApplication)", line(identifier));
@@ -325,7 +340,7 @@ mod tests {
             OrderKind::Command { command: Command::InstallProfile },
             OrderKind::Command { command: Command::RemoveProfile { identifier: "org.example.wifi".into() } },
             OrderKind::Command {
-                command: Command::EraseDevice { preserve_data_plan: true, disallow_proximity_setup: false },
+                command: Command::EraseDevice { preserve_data_plan: true, disallow_proximity_setup: true },
             },
             OrderKind::Command {
                 command: Command::Settings {

@@ -3,11 +3,11 @@
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use http::HeaderMap;
-use http::header::{HOST, SET_COOKIE};
+use http::header::{HOST, SET_COOKIE, USER_AGENT};
 use maud::html;
 use serde::Deserialize;
 
-use crate::api::Api;
+use crate::api::{Api, path};
 use crate::layout::{Place, page, status_line};
 use crate::session::{self, Bearer};
 
@@ -20,21 +20,28 @@ pub(crate) struct SignIn {
 
 /// Only a path on this host: `//elsewhere` and `\elsewhere` are not.
 fn own_path(to: Option<String>) -> String {
-    to.filter(|t| t.starts_with('/') && !t.starts_with("//") && !t.contains(['\\', '\r', '\n']))
-        .unwrap_or_else(|| "/".into())
+    // Browsers drop tabs and line ends from addresses.
+    to.filter(|t| {
+        t.starts_with('/') && !t.starts_with("//") && !t.contains('\\') && !t.contains(char::is_control)
+    })
+    .unwrap_or_else(|| "/".into())
 }
 
 /// Passkeys belong to a name: an address has none.
 fn by_name(headers: &HeaderMap, path: &str) -> Option<Response> {
     let host = headers.get(HOST)?.to_str().ok()?;
     let port = host.strip_prefix("127.0.0.1").or_else(|| host.strip_prefix("[::1]"))?;
-    Some(Redirect::to(&format!("http://localhost{port}{path}")).into_response())
+    let is_port = port.strip_prefix(':').is_some_and(|p| p.bytes().all(|b| b.is_ascii_digit()));
+    (port.is_empty() || is_port).then(|| Redirect::to(&format!("//localhost{port}{path}")).into_response())
 }
 
 pub(crate) async fn sign_in(headers: HeaderMap, Query(q): Query<SignIn>) -> Response {
-    if let Some(moved) = by_name(&headers, "/sign-in") {
+    let here = path("/sign-in", &[("to", q.to.clone())]);
+    if let Some(moved) = by_name(&headers, &here) {
         return moved;
     }
+    // As the server will see it again: some browsers' scripts are told another name.
+    let browser = headers.get(USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let body = html! {
         .nhsuk-grid-row { .nhsuk-grid-column-two-thirds {
             @if q.joined.is_some() {
@@ -44,7 +51,7 @@ pub(crate) async fn sign_in(headers: HeaderMap, Query(q): Query<SignIn>) -> Resp
             p { "Matron knows you by your passkey: on this device, on your phone, or on a security key." }
             noscript { p.app-status.app-status--bad { "Passkeys need JavaScript; without it you can't sign in here. "
                 "The command line can: " code { "matron signin" } "." } }
-            form data-door="sign-in" data-to=(own_path(q.to)) {
+            form method="dialog" data-door="sign-in" data-to=(own_path(q.to)) data-browser=(browser) {
                 .nhsuk-form-group {
                     .nhsuk-checkboxes data-module="nhsuk-checkboxes" {
                         .nhsuk-checkboxes__item {
@@ -81,7 +88,8 @@ pub(crate) async fn join(headers: HeaderMap) -> Response {
         .nhsuk-grid-row { .nhsuk-grid-column-two-thirds {
             h1.nhsuk-heading-l { "Become the first administrator" }
             p { "Matron printed a token at its first start. It works once: it makes your passkey the first one that may sign orders here." }
-            form data-door="join" {
+            noscript { p.app-status.app-status--bad { "Passkeys need JavaScript. " code { "matron admin join" } " does not." } }
+            form method="dialog" data-door="join" {
                 .nhsuk-form-group {
                     label.nhsuk-label for="token" { "Token" }
                     .nhsuk-hint #token-hint { "It begins with matron-join-. It stays in this browser." }
@@ -110,7 +118,8 @@ pub(crate) async fn register(headers: HeaderMap) -> Response {
             h1.nhsuk-heading-l { "Make a passkey" }
             p { "The link that brought you here comes from " code { "matron admin add-key --passkey" } " or "
                 code { "matron people add --passkey" } ". The passkey counts once the person at that terminal has signed for it." }
-            form data-door="register" {
+            noscript { p.app-status.app-status--bad { "Passkeys need JavaScript." } }
+            form method="dialog" data-door="register" {
                 (status_line())
                 button.nhsuk-button type="submit" { "Make a passkey on this device" }
             }
@@ -138,6 +147,8 @@ mod tests {
             ("//elsewhere.example", "/"),
             ("https://elsewhere.example", "/"),
             ("/\\elsewhere.example", "/"),
+            ("/\t/elsewhere.example", "/"),
+            ("/\n/elsewhere.example", "/"),
             ("javascript:0", "/"),
             ("", "/"),
         ] {

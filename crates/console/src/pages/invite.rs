@@ -155,7 +155,7 @@ fn many(v: &Visitor) -> Markup {
                 pre.app-command { code {} }
             }
             #many-wrong hidden {
-                .app-scroll tabindex="0" role="region" aria-label="Rows to mend" {
+                .app-scroll tabindex="0" data-passive="" role="region" aria-label="Rows to mend" {
                     table.nhsuk-table {
                         caption.nhsuk-table__caption { "Rows to mend" }
                         thead.nhsuk-table__head { tr { th scope="col" { "Row" } th scope="col" { "What the file says" } th scope="col" { "What is wrong" } } }

@@ -25,6 +25,9 @@ use crate::{Pages, assets, ordering, registrations};
 /// An order with a profile sealed beside it, in base64, with room for the rest.
 const LARGEST_BODY_BYTES: usize = 12 << 20;
 
+/// A passkey with its attestation is some hundred bytes.
+const LARGEST_PASSKEY_BYTES: usize = 16 << 10;
+
 pub(crate) fn all(api: Api) -> Pages {
     let large = DefaultBodyLimit::max(LARGEST_BODY_BYTES);
     Pages::new(api)
@@ -60,7 +63,7 @@ pub(crate) fn all(api: Api) -> Pages {
             "a passkey that a command line waits for, under the hash of a link that few know",
             "POST",
             "/registrations",
-            post(registrations::put),
+            post(registrations::put).layer(DefaultBodyLimit::max(LARGEST_PASSKEY_BYTES)),
         )
         .open(
             "goes to whoever knows the link, once; it is public",

@@ -131,7 +131,7 @@ impl Action<'_> {
                 summary.nhsuk-details__summary { span.nhsuk-details__summary-text { (self.title) } }
                 .nhsuk-details__text {
                     p { (self.says) }
-                    form data-order=(self.order) data-target=(target) data-ticked[target.is_empty()] data-secrets=[self.sealed.then_some("command")]
+                    form method="dialog" data-order=(self.order) data-target=(target) data-ticked[target.is_empty()] data-secrets=[self.sealed.then_some("command")]
                         data-done="Signed and accepted. The phone is told as soon as it can be reached." {
                         (self.fields)
                         .nhsuk-form-group {
@@ -262,7 +262,7 @@ fn reveal(target: &str, fields: &[SealedField]) -> Markup {
                 @if fields.is_empty() { p { "Nothing is sealed for this phone yet." } }
                 @else {
                     p { "What you open is shown here alone, counts against your budget, and stands in the ledger with your reason." }
-                    form data-order=r#"{"kind":"open"}"# data-target=(target) data-done="Opened; it is in the ledger." {
+                    form method="dialog" data-order=r#"{"kind":"open"}"# data-least="fields" data-target=(target) data-done="Opened; it is in the ledger." {
                         fieldset.nhsuk-fieldset {
                             legend.nhsuk-fieldset__legend { "What" }
                             (choices("first", &first))
@@ -324,7 +324,7 @@ fn history(commands: &[Command], now_ms: i64) -> Markup {
         return html! { p.nhsuk-hint { "Nothing yet." } };
     }
     html! {
-        .app-scroll tabindex="0" role="region" aria-label="Commands" { table.nhsuk-table {
+        .app-scroll tabindex="0" data-passive="" role="region" aria-label="Commands" { table.nhsuk-table {
             caption.nhsuk-u-visually-hidden { "Commands, newest first" }
             thead.nhsuk-table__head { tr {
                 th scope="col" { "Command" } th scope="col" { "State" } th scope="col" { "Asked" } th scope="col" { "Answered" }

@@ -3,14 +3,14 @@
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::bulk;
-use crate::api::{Api, Failure, path};
-use crate::guard::Visitor;
+use crate::api::{Api, Failure, path, sentence};
+use crate::guard::{Visitor, is_asked_by_our_own_page};
 use crate::layout::{Place, ago, page, shown, status_line};
 use crate::shapes::{Device, DeviceDetail, Found, Page};
 
@@ -60,14 +60,22 @@ impl Filter {
 pub(crate) async fn list(
     State(api): State<Api>,
     Extension(v): Extension<Visitor>,
+    headers: HeaderMap,
     Query(f): Query<Filter>,
 ) -> Result<Response, Failure> {
     if let Some(found) = given(&f.found) {
         return found_phones(&api, &v, &found).await;
     }
-    let names = f.names.is_some();
-    let asked = path("/api/v1/devices", &f.query(given(&f.cursor), names));
-    let devices: Page<Device> = api.get(&asked, &v.bearer).await?;
+    // Names cost: what other sites link to, restored tabs and the address bar show none.
+    let names = f.names.as_deref() == Some("true") && is_asked_by_our_own_page(&headers);
+    let asked = |names| path("/api/v1/devices", &f.query(given(&f.cursor), names));
+    let (devices, names, spent) = match api.get::<Page<Device>>(&asked(names), &v.bearer).await {
+        Ok(devices) => (devices, names, None),
+        Err(f) if names && f.status == StatusCode::FORBIDDEN => {
+            (api.get(&asked(false), &v.bearer).await?, false, Some(f.detail))
+        }
+        Err(f) => return Err(f),
+    };
     let next = devices.next_cursor.as_ref().map(|c| path("/phones", &f.query(Some(c.clone()), names)));
     let body = html! {
         .app-title-row {
@@ -81,7 +89,9 @@ pub(crate) async fn list(
             @for (key, value) in f.query(given(&f.cursor), false) {
                 @if let Some(value) = value { input type="hidden" name=(key) value=(value); }
             }
-            @if names {
+            @if let Some(why) = spent {
+                p.app-status.app-status--waits { "No names: " (sentence(&why)) " Sign out and in again for a new hundred." }
+            } @else if names {
                 p { "Names are shown; each page of them costs what it shows of your session's 100." }
                 button.nhsuk-button.nhsuk-button--secondary.nhsuk-button--small { "Hide names" }
             } @else if v.opens_names() {
@@ -94,7 +104,7 @@ pub(crate) async fn list(
             @if devices.items.is_empty() {
                 .nhsuk-inset-text { p {
                     @if f.is_narrow() { "No phone is like that. " a href="/phones" { "Show all phones" } }
-                    @else { "No phone has been invited yet. " code { "matron invite" } " makes a link for one." }
+                    @else { "No phone is here yet. " a href="/invite" { "Invite someone" } }
                 } }
             } @else {
                 (table(&devices.items, names, bulk::may_any(&v), v.session.now_ms))
@@ -121,7 +131,8 @@ async fn found_phones(api: &Api, v: &Visitor, found: &str) -> Result<Response, F
     for id in found.split(',').take(MOST_FOUND).filter(|id| id.bytes().all(|b| b.is_ascii_hexdigit())) {
         match api.get::<DeviceDetail>(&format!("/api/v1/devices/{id}"), &v.bearer).await {
             Ok(d) => devices.push(d.device),
-            Err(f) if f.status == StatusCode::NOT_FOUND => {}
+            // Gone, or two begin so by now.
+            Err(f) if f.status.is_client_error() => {}
             Err(f) => return Err(f),
         }
     }
@@ -129,7 +140,7 @@ async fn found_phones(api: &Api, v: &Visitor, found: &str) -> Result<Response, F
         h1.nhsuk-heading-l { "Found" }
         p { (words::count(devices.len() as u64, "phone")) " found. " a href="/phones" { "Show all phones" } }
         (search_form(v))
-        #phones data-live { (table(&devices, false, false, v.session.now_ms)) }
+        #phones { (table(&devices, false, false, v.session.now_ms)) }
     };
     Ok(page("Found", Place::Phones, Some(v), body))
 }
@@ -140,7 +151,7 @@ fn search_form(v: &Visitor) -> Markup {
     }
     html! {
         search {
-            form.app-search data-search="" data-session=(v.session.session) {
+            form.app-search method="dialog" data-search="" data-session=(v.session.session) {
                 .nhsuk-form-group {
                     label.nhsuk-label for="term" { "Find a phone" }
                     .nhsuk-hint #term-hint { "Sealed before it leaves this page; each search counts." }

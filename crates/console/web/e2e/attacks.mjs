@@ -1,4 +1,5 @@
 // What someone with a stolen session, a copied passkey or patience gets.
+import { createHash } from "node:crypto";
 import { readFileSync, readdirSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { addPasskey, base, browser, check, matron, picture, signIn, visitor } from "./lib.mjs";
@@ -37,12 +38,17 @@ try {
   // A session is nowhere on the server's disk.
   const [cookie] = await context.cookies();
   const raw = Buffer.from(cookie.value, "base64url");
-  const core = `${process.env.DATA}/rooms/core`;
+  const core = `${process.env.DATA}/rooms`;
   const files = readdirSync(core, { recursive: true, withFileTypes: true }).filter((f) => f.isFile());
   const holds = (bytes) => files.filter((f) => readFileSync(`${f.parentPath ?? f.path}/${f.name}`).includes(bytes));
   check(files.length > 1 && holds(raw).length === 0 && holds(Buffer.from(cookie.value)).length === 0, "the cookie is not in the database");
   const session = await page.locator("form[data-search]").getAttribute("data-session");
-  check(holds(Buffer.from(session, "hex")).length > 0, "its hash is, and nothing else");
+  check(holds(Buffer.from(session, "hex")).length > 0, "the hash of what stands behind it is");
+  const bearer = createHash("sha256")
+    .update(Buffer.concat([Buffer.from("matron/session/1\0"), raw, Buffer.from(await page.evaluate(() => navigator.userAgent))]))
+    .digest();
+  check(createHash("sha256").update(`ms_${bearer.toString("base64url")}`).digest("hex") === session, "that is the secret that the API takes");
+  check(holds(bearer).length === 0 && holds(Buffer.from(bearer.toString("base64url"))).length === 0, "which is not in the database either");
   const thief = await chrome.newContext({ userAgent: await page.evaluate(() => navigator.userAgent) });
   await thief.addCookies([{ ...cookie, value: Buffer.from(session, "hex").toString("base64url") }]);
   const stolen = await thief.newPage();
@@ -100,6 +106,8 @@ try {
   check(flood.filter((s) => s === 404).length <= 25 && flood.at(-1) === 429, "a flood of sign-ins is held up");
   await page.goto(`${base}/phones`);
   check(await page.getByRole("heading", { name: "Phones" }).isVisible(), "whoever is signed in goes on working");
+  const meanwhile = await ask(page, "/orders", { order: one, sealed: null, signature: { passkey } });
+  check(meanwhile.status === 200, "and signing, from the same address");
   await matron(["devices", "list"]).done;
   const session_secret = await readFile(`${process.env.MATRON_HOME}/session.json`, "utf8").catch(() => "{}");
   const { secret } = JSON.parse(session_secret);

@@ -17,7 +17,7 @@ try {
   check(true, "the passkey signs in, and the page that was asked for comes");
 
   const kept = `${process.env.SCRATCH}/fleet`;
-  await page.getByText("No phone has been invited yet").waitFor();
+  await page.getByText("No phone is here yet").waitFor();
   const enrolled = matron(["simulate", "--phones", "3", "--ca", process.env.CA, "--keep", kept, "--quiet"]).done;
   await page.locator("#phones tbody tr").first().waitFor({ timeout: 60_000 });
   check(true, "a phone that enrols appears without a reload");
@@ -31,7 +31,22 @@ try {
   const holder = await page.locator("#phones tbody tr td:nth-child(2)").first().innerText();
   check(/[A-Z][a-z]+ [A-Z]/.test(holder), "names are opened under the session's grant");
   await picture(page, "phones-names");
+  const addressed = await visitor(chrome);
+  await addressed.context.addCookies(await context.cookies());
+  await addressed.page.goto(`${base}/phones?names=true`);
+  check((await addressed.page.getByRole("columnheader", { name: "Holder" }).count()) === 0, "an address alone opens no names");
+  await addressed.context.close();
+
   await page.goto(`${base}/phones`);
+  await page.getByLabel("What you have").selectOption("name");
+  await page.getByRole("searchbox").fill(holder);
+  await page.getByRole("button", { name: "Search" }).click();
+  await page.waitForURL(/\/phones\/[0-9a-f]{32}$/);
+  check(true, "a search for a name leads to its phone");
+  await page.goto(`${base}/phones`);
+  await page.getByRole("searchbox").fill("07700 900999");
+  await page.getByRole("button", { name: "Search" }).click();
+  await page.getByText("No phone was found").waitFor();
 
   await page.locator("#phones tbody a").first().click();
   await page.waitForURL(/\/phones\/[0-9a-f]{32}$/);

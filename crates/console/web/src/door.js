@@ -14,20 +14,21 @@ function status(form, words, kind) {
 }
 
 // The session's secret is bound to this browser's name: the cookie alone is nothing in another one.
-async function bearer(secret) {
-  const name = utf8(navigator.userAgent);
+async function bearer(secret, browser) {
+  const name = utf8(browser);
   return `ms_${base64url(await sha256(joined(utf8("matron/session/1\0"), secret, name)))}`;
 }
 
 async function signIn(form) {
   const secret = random(32);
-  const session = hex(await sha256(utf8(await bearer(secret))));
+  const session = hex(await sha256(utf8(await bearer(secret, form.dataset.browser))));
   const names = form.elements.names?.checked ?? false;
   const what = { kind: "sign_in", session, names };
   const prepared = await prepare({ what, targets: [], reason: "signing in to the console" });
   const signature = { passkey: await passkey.sign(prepared.order) };
   await post("/session", { order: base64(prepared.order), signature, secret: base64url(secret) });
-  location.assign(form.dataset.to || "/phones");
+  const to = new URL(form.dataset.to || "/phones", location.origin);
+  location.assign(to.origin === location.origin ? to : "/phones");
 }
 
 // PKCS #8 of an Ed25519 seed (RFC 8410).
@@ -78,17 +79,21 @@ async function register(form) {
 
 const DOORS = { "sign-in": signIn, join, register };
 
-export function start() {
+function inWords(error, form) {
+  const isProblem = error instanceof Problem;
+  if (isProblem && error.code === "unknown_passkey") {
+    return "Nobody here has this passkey: it was removed, or belongs to another Matron.";
+  }
+  if (isProblem && error.code === "refused" && form.elements.names?.checked) {
+    return `${error.message} If your role reads masks alone, as auditors do, untick the names and try again.`;
+  }
+  return error.message;
+}
+
+export async function start() {
   const form = document.querySelector("form[data-door]");
   if (!form) return;
-  if (form.elements.token && location.hash.startsWith("#matron-join-")) {
-    form.elements.token.closest(".nhsuk-form-group").hidden = true;
-    form.elements.token.required = false;
-  }
-  if (!passkey.available()) {
-    status(form, "This browser does not offer passkeys here. They need https, or this machine's own http://localhost.", "bad");
-    return;
-  }
+  // Before anything else: a form that the browser sent by itself would carry what was typed.
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     status(form, "", "none");
@@ -96,10 +101,18 @@ export function start() {
     try {
       await DOORS[form.dataset.door](form);
     } catch (error) {
-      const unknown = error instanceof Problem && error.code === "unknown_passkey";
-      status(form, unknown ? "Nobody here has this passkey: it was removed, or belongs to another Matron." : error.message, "bad");
+      status(form, inWords(error, form), "bad");
     } finally {
       event.submitter.disabled = false;
     }
   });
+  if (form.elements.token && location.hash.startsWith("#matron-join-")) {
+    form.elements.token.closest(".nhsuk-form-group").hidden = true;
+    form.elements.token.required = false;
+  }
+  const missing = await passkey.missing();
+  if (missing) {
+    status(form, missing, "bad");
+    form.querySelector("button").disabled = true;
+  }
 }

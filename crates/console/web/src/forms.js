@@ -1,6 +1,6 @@
 // Forms that make orders. What an order is stands in the form (data-order, JSON); what a person types goes with it: a
 // field's name says whether it is sealed (data-sealed) or part of what the order says.
-import { moment, text } from "./bytes.js";
+import { base64, moment, text } from "./bytes.js";
 import { signAndPlace } from "./order.js";
 import { Problem } from "./server.js";
 import { refresh } from "./live.js";
@@ -38,6 +38,15 @@ function targets(form) {
   return Array.from(document.querySelectorAll("input[name=phone]:checked"), (box) => box.value);
 }
 
+// Most of what is opened is text; tokens are not.
+function readable(value) {
+  try {
+    return text(value);
+  } catch {
+    return `${base64(value)} (base64)`;
+  }
+}
+
 function showAnswer(form, answer) {
   const place = form.querySelector("[data-answer]");
   if (!place || !answer) return;
@@ -50,7 +59,7 @@ function showAnswer(form, answer) {
     td.className = "nhsuk-table__cell";
     th.scope = "row";
     th.textContent = form.querySelector(`[value="${CSS.escape(name)}"]`)?.dataset.label ?? name;
-    td.textContent = text(value);
+    td.textContent = readable(value);
     row.append(th, td);
     return row;
   });
@@ -69,6 +78,10 @@ async function submitted(event) {
     return;
   }
   const { what, values } = asked(form);
+  if (form.dataset.least && !what[form.dataset.least]?.length) {
+    status(form, "Tick at least one.", "bad");
+    return;
+  }
   const button = event.submitter;
   if (button) button.disabled = true;
   try {

@@ -7,35 +7,78 @@ const policy = window.trustedTypes?.createPolicy("matron", {
 });
 
 let asking = false;
+let again = false;
+let missed = false;
+
+// Someone is in it: it is replaced once they have left.
+const isUsed = (place) => place.contains(document.activeElement) && !document.activeElement.hasAttribute("data-passive");
+
+function takeOver(old, now) {
+  const ticked = new Set(Array.from(old.querySelectorAll("input:checked"), (box) => box.value));
+  for (const box of now.querySelectorAll("input[type=checkbox], input[type=radio]")) box.checked = ticked.has(box.value);
+  const opened = Array.from(old.querySelectorAll("details"), (d) => d.open);
+  now.querySelectorAll("details").forEach((d, n) => (d.open = opened[n] ?? d.open));
+  if (old.innerHTML !== now.innerHTML) old.replaceChildren(...now.childNodes);
+}
 
 export async function refresh() {
   const places = document.querySelectorAll("[data-live]");
-  if (places.length === 0 || asking) return;
+  if (places.length === 0) return;
+  again = asking;
+  if (asking) return;
   asking = true;
   try {
     const response = await fetch(location.href, { headers: { accept: "text/html" } });
-    if (response.redirected || response.status === 401) location.reload();
+    if (response.redirected || response.status === 401) {
+      connection("You are signed out: reload the page to sign in again.");
+      return;
+    }
     if (!response.ok) return;
     const page = await response.text();
     const fresh = new DOMParser().parseFromString(policy ? policy.createHTML(page) : page, "text/html");
+    missed = false;
     for (const old of places) {
       const now = fresh.getElementById(old.id);
-      // A row with the cursor in it stays as it is.
-      if (!now || old.contains(document.activeElement)) continue;
-      const ticked = new Set(Array.from(old.querySelectorAll("input:checked"), (box) => box.value));
-      for (const box of now.querySelectorAll("input[type=checkbox], input[type=radio]")) box.checked = ticked.has(box.value);
-      if (old.innerHTML !== now.innerHTML) old.replaceChildren(...now.childNodes);
+      if (now && isUsed(old)) missed = true;
+      else if (now) takeOver(old, now);
     }
   } finally {
     asking = false;
   }
+  if (again) await refresh();
 }
+
+function connection(words) {
+  const place = document.querySelector("[data-connection]");
+  if (!place) return;
+  place.textContent = words ?? "";
+  place.hidden = !words;
+}
+
+const LOST_AFTER_MS = 10_000;
 
 export function start() {
   if (!document.querySelector("[data-live]")) return;
-  const events = new EventSource("/events");
-  events.addEventListener("changed", refresh);
-  const place = document.querySelector("[data-connection]");
-  events.addEventListener("open", () => place && (place.hidden = true));
-  events.addEventListener("error", () => place && (place.hidden = false));
+  let events;
+  let lost;
+  const listen = () => {
+    events?.close();
+    events = new EventSource("/events");
+    events.addEventListener("changed", refresh);
+    events.addEventListener("open", () => {
+      clearTimeout(lost);
+      lost = undefined;
+      connection();
+      // What changed while nobody listened.
+      refresh();
+    });
+    // The server ends each stream after some minutes; the browser comes back by itself.
+    events.addEventListener("error", () => {
+      lost ??= setTimeout(() => connection("Not connected: what you see may be old."), LOST_AFTER_MS);
+    });
+  };
+  // Browsers allow few connections to one host: a tab that nobody looks at holds none.
+  document.addEventListener("visibilitychange", () => (document.hidden ? events.close() : listen()));
+  document.addEventListener("focusout", () => missed && setTimeout(refresh));
+  listen();
 }

@@ -3,7 +3,7 @@
 import { base64, fromBase64, hex, random } from "./bytes.js";
 import * as passkey from "./passkey.js";
 import { answerKey, openAnswer, publicBytes, seal } from "./seal.js";
-import { post } from "./server.js";
+import { Problem, post } from "./server.js";
 
 // `wanted`: { what, targets, reason }. `secrets`: { kind, values }, or nothing.
 export async function prepare(wanted, secrets) {
@@ -23,8 +23,25 @@ export async function prepare(wanted, secrets) {
   return { id, pair, sealed, order: fromBase64(made.order), words: made.words };
 }
 
+// The same bytes act once, so what got no answer is asked again.
+async function sent(order) {
+  const unanswered = (e) => e instanceof Problem && (e.status === 0 || e.status === 503);
+  for (const pause of [1000, 3000]) {
+    try {
+      return await post("/orders", order);
+    } catch (error) {
+      if (!unanswered(error)) throw error;
+      await new Promise((resolve) => setTimeout(resolve, pause));
+    }
+  }
+  return post("/orders", order).catch((error) => {
+    if (unanswered(error)) error.message += " It may have been done: look at what was asked of the phone before you sign it again.";
+    throw error;
+  });
+}
+
 export async function place(prepared, signature) {
-  const accepted = await post("/orders", {
+  const accepted = await sent({
     order: base64(prepared.order),
     sealed: prepared.sealed && base64(prepared.sealed),
     signature,
@@ -59,7 +76,11 @@ export function confirm(words) {
   return new Promise((resolve) => {
     dialog.addEventListener("close", () => resolve(dialog.returnValue === "sign"), { once: true });
     dialog.returnValue = "";
+    const before = document.activeElement;
+    dialog.addEventListener("close", () => before?.focus(), { once: true });
     dialog.showModal();
+    // Not on the button: whoever holds Enter down has read nothing yet.
+    dialog.querySelector("h2").focus();
   });
 }
 

@@ -1,12 +1,25 @@
 // Passkeys: registered for this site, asked to sign an order's SHA-256.
 import { base64, sha256 } from "./bytes.js";
 
-export const available = () => window.isSecureContext && typeof PublicKeyCredential === "function";
+// What this browser lacks, in words; nothing when it will do.
+export async function missing() {
+  if (!window.isSecureContext || typeof PublicKeyCredential !== "function") {
+    return "This browser does not offer passkeys here. They need https, or this machine's own http://localhost.";
+  }
+  try {
+    await crypto.subtle.generateKey("X25519", false, ["deriveBits"]);
+    return null;
+  } catch {
+    return "This browser is too old to seal what you type (X25519). Chrome and Edge 133, Firefox 130 and Safari 17 can, and newer ones.";
+  }
+}
 
 // Nothing was signed; in words for whoever sits there.
 function inWords(error) {
   if (error.name === "NotAllowedError") return new Error("The passkey was not used: cancelled, or it took too long.");
-  if (error.name === "InvalidStateError") return new Error("This device holds a passkey for this Matron already.");
+  if (error.name === "NotSupportedError") {
+    return new Error("This device can't make such a passkey (ES256 or Ed25519): use your phone or a security key instead.");
+  }
   return error;
 }
 

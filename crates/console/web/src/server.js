@@ -21,7 +21,7 @@ export async function post(path, body) {
       body: JSON.stringify(body),
     });
   } catch {
-    throw new Problem(0, { detail: "Matron does not answer. Nothing was changed by this page; try again." });
+    throw new Problem(0, { detail: "Matron does not answer." });
   }
   const answer = await response.json().catch(() => ({}));
   if (!response.ok) throw new Problem(response.status, answer);

@@ -5,6 +5,7 @@
 //! request is authenticated, then authorised, then parsed.
 
 mod access;
+mod bodies;
 mod certificates;
 mod commands;
 mod declarations;

@@ -1,6 +1,6 @@
 //! Whose passkey made an assertion: a browser tells a credential, an order's signature names a key.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::ConnectInfo;
@@ -45,8 +45,9 @@ pub(crate) async fn find_passkey(
     peer: Option<Extension<ConnectInfo<SocketAddr>>>,
     Input(asserted): Input<Asserted>,
 ) -> Result<Json<Found>, Problem> {
-    let from = peer.map_or(IpAddr::from([0, 0, 0, 0]), |Extension(ConnectInfo(peer))| peer.ip());
-    if !room.strangers.may_try(from, Instant::now()) {
+    // Without one it is the console, for someone who is signed in: they are not held up by who shares their address.
+    let from = peer.map(|Extension(ConnectInfo(peer))| peer.ip());
+    if from.is_some_and(|from| !room.strangers.may_try(from, Instant::now())) {
         room.counters.strangers_held_up.inc();
         let detail =
             "too many signatures came from your address that nobody here made; wait a minute, then try again";
@@ -68,7 +69,9 @@ pub(crate) async fn find_passkey(
         })
         .await?;
     let key = found.ok_or_else(|| {
-        room.strangers.failed(from, Instant::now());
+        if let Some(from) = from {
+            room.strangers.failed(from, Instant::now());
+        }
         room.counters.unknown_passkeys.inc();
         Problem::new(
             http::StatusCode::NOT_FOUND,

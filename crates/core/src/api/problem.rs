@@ -92,6 +92,14 @@ impl Problem {
         Self { hold, ..Self::refused(u16::try_from(number).unwrap_or(u16::MAX)) }
     }
 
+    /// As a whole answer, where nobody writes the body later.
+    pub fn written(self, request_id: &str) -> Response {
+        let mut response = (self.status, self.body(request_id)).into_response();
+        let kind = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(CONTENT_TYPE, kind);
+        response
+    }
+
     /// What is written to the caller.
     pub fn body(self, request_id: &str) -> Vec<u8> {
         let body = ProblemBody {

@@ -24,6 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 use super::access::Who;
+use super::bodies::{Bodies, read_first};
 use super::problem::Problem;
 use crate::room::Room;
 use crate::{Config, Error};
@@ -77,7 +78,8 @@ pub(crate) async fn serve(
                 return;
             }
         };
-    let router = front(super::router(room));
+    let first = axum::middleware::from_fn_with_state(Bodies::default(), read_first);
+    let router = front(super::router(room)).layer(first);
     let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {

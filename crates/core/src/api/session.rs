@@ -96,7 +96,13 @@ pub(crate) async fn changes(
     tokio::spawn(async move {
         let mut say = Bytes::from_static(b": open\n\n");
         loop {
-            if tx.send(Ok(say)).await.is_err() || Instant::now() >= ends {
+            let said = tokio::select! {
+                said = tx.send(Ok(say)) => said,
+                // Someone who does not read is not waited for.
+                () = tokio::time::sleep_until(ends) => return,
+                _ = stopping.changed() => return,
+            };
+            if said.is_err() || Instant::now() >= ends {
                 return;
             }
             tokio::time::sleep(TOLD_EVERY).await;

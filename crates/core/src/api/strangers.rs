@@ -17,6 +17,14 @@ const MOST: usize = 4096;
 #[derive(Debug, Default)]
 pub(crate) struct Strangers(Mutex<HashMap<IpAddr, (Instant, u32)>>);
 
+/// Whom an address stands for: a network has 2^64 of IPv6's.
+fn network(from: IpAddr) -> IpAddr {
+    match from.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::from((u128::from(v6) >> 64 << 64).to_be_bytes()),
+        v4 => v4,
+    }
+}
+
 fn left(since: Instant, failed: u32, now: Instant) -> u32 {
     let forgiven = now.duration_since(since).as_millis() / AGAIN.as_millis();
     failed.saturating_sub(u32::try_from(forgiven).unwrap_or(u32::MAX))
@@ -26,11 +34,12 @@ impl Strangers {
     /// Whether another try may be made from there.
     pub fn may_try(&self, from: IpAddr, now: Instant) -> bool {
         let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.get(&from).is_none_or(|(since, failed)| left(*since, *failed, now) < AT_ONCE)
+        inner.get(&network(from)).is_none_or(|(since, failed)| left(*since, *failed, now) < AT_ONCE)
     }
 
     /// One failed.
     pub fn failed(&self, from: IpAddr, now: Instant) {
+        let from = network(from);
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if inner.len() >= MOST && !inner.contains_key(&from) {
             inner.retain(|_, (since, failed)| left(*since, *failed, now) > 0);
@@ -63,6 +72,18 @@ mod tests {
         strangers.failed(flooding, now + AGAIN);
         assert!(!strangers.may_try(flooding, now + AGAIN));
         assert!(strangers.may_try(flooding, now + AGAIN * 60));
+    }
+
+    #[test]
+    fn the_addresses_of_one_network_are_one_stranger() {
+        let (strangers, now) = (Strangers::default(), Instant::now());
+        for n in 0..AT_ONCE {
+            strangers.failed(format!("2001:db8::{n:x}").parse().unwrap(), now);
+        }
+        assert!(!strangers.may_try("2001:db8::ffff".parse().unwrap(), now));
+        assert!(strangers.may_try("2001:db8:0:1::1".parse().unwrap(), now));
+        strangers.failed("::ffff:192.0.2.1".parse().unwrap(), now);
+        assert!(strangers.0.lock().unwrap().contains_key(&IpAddr::from([192, 0, 2, 1])));
     }
 
     #[test]

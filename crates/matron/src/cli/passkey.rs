@@ -33,6 +33,13 @@ fn page(server: &str) -> String {
     server.replacen("//127.0.0.1", "//localhost", 1).replacen("//[::1]", "//localhost", 1)
 }
 
+/// As a browser writes it: without the scheme's own port.
+fn origin(server: &str) -> String {
+    let server = server.trim_end_matches('/');
+    let plain = server.strip_prefix("https://").and_then(|rest| rest.strip_suffix(":443"));
+    plain.map_or_else(|| server.to_owned(), |host| format!("https://{host}"))
+}
+
 /// Prints a link, and waits until someone made a passkey with it.
 pub(crate) fn registered(desk: &Desk) -> Result<PersonKey> {
     let secret = Zeroizing::new(desk.random::<32>()?);
@@ -42,12 +49,13 @@ pub(crate) fn registered(desk: &Desk) -> Result<PersonKey> {
         "Open this link in the browser that shall hold the passkey; it works once, within 10 minutes:\n  {link}\n\
          Waiting…"
     );
+    let origin = origin(&page(desk.client.server()));
     let id = sha256(&*secret).to_string();
     let path = format!("/registrations/{id}");
     let until = Instant::now() + PATIENCE;
     loop {
         match read_answer(&desk.client.send(Method::GET, &path, None, None)?) {
-            Ok(value) => return key_of(&shaped(&value)?, &secret),
+            Ok(value) => return key_of(&shaped(&value)?, &secret, &origin),
             Err(CliError::NotFound(_)) if Instant::now() < until => std::thread::sleep(LOOKED_EVERY),
             Err(CliError::NotFound(_)) => {
                 return Err(failed("nobody made a passkey within 10 minutes; run this again for a new link"));
@@ -57,16 +65,25 @@ pub(crate) fn registered(desk: &Desk) -> Result<PersonKey> {
     }
 }
 
-fn key_of(r: &Registered, secret: &[u8; 32]) -> Result<PersonKey> {
+fn key_of(r: &Registered, secret: &[u8; 32], origin: &str) -> Result<PersonKey> {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
     let said = [r.rp_id.as_str(), &r.origin, &r.attestation].join("\0");
     hmac::verify(&key, said.as_bytes(), &from_base64("mac", &r.mac)?).map_err(|_| {
         failed("the passkey that came was not made with this link; nothing was signed. Run this again for a new link")
     })?;
+    if r.origin != origin {
+        return Err(failed(format!(
+            "the passkey that came is for another site, {}, and not for {origin}; nothing was signed",
+            super::show::line(&r.origin)
+        )));
+    }
     let cose = registered_key(&from_base64("passkey", &r.attestation)?).map_err(failed)?;
     let public = encode(&Passkey { rp_id: r.rp_id.clone(), origin: r.origin.clone(), cose });
     let passkey = Passkey::read(&public).map_err(failed)?;
-    eprintln!("A passkey came, for {}.", passkey.origin);
+    eprintln!(
+        "A passkey came, for {}. Sign only if the browser has just made it before your eyes.",
+        passkey.origin
+    );
     Ok(PersonKey { scheme: Scheme::Passkey, public })
 }
 
@@ -85,10 +102,13 @@ mod tests {
             attestation: "AA==".into(),
             mac,
         };
-        let why = key_of(&r, &[2; 32]).unwrap_err().to_string();
+        let why = key_of(&r, &[2; 32], "http://localhost").unwrap_err().to_string();
         assert!(why.contains("not made with this link"), "{why}");
         // With the link's own secret only what was registered is looked at.
-        assert!(!key_of(&r, &[1; 32]).unwrap_err().to_string().contains("link"));
+        let of = |origin| key_of(&r, &[1; 32], origin).unwrap_err().to_string();
+        assert!(!of("http://localhost").contains("link"));
+        assert!(of("https://matron.example.org").contains("another site"));
+        assert_eq!(origin("https://matron.example.org:443/"), "https://matron.example.org");
     }
 
     #[test]
