@@ -151,7 +151,9 @@ async function approvals(bea) {
 
 // One phone more than one person's budget pays for: the second administrator's passkey has it erased.
 async function erase(bea) {
-  await page.goto(`${base}/phones?state=enrolled&names=true`);
+  await page.goto(`${base}/phones?state=enrolled`);
+  await page.getByRole("button", { name: /Show the names/ }).click();
+  await page.getByRole("columnheader", { name: "Holder" }).waitFor();
   const rows = await page.locator("#phones tbody tr").evaluateAll((all) =>
     all.map((r) => ({ id: r.querySelector("input").value, name: r.children[2].lastChild.textContent.trim() })),
   );

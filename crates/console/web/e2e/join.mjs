@@ -9,7 +9,8 @@ try {
   await looked(page, "join");
   await page.getByLabel("Your name").fill("Ada Example");
   await page.getByRole("button", { name: "Make my passkey and join" }).click();
-  await page.waitForURL(/\/sign-in/);
+  await page.waitForURL(/\/sign-in\?joined/);
+  await page.waitForLoadState();
   check(!page.url().includes("matron-join"), "the token is not in the address any more");
   await signIn(page);
   check(await page.getByRole("heading", { name: "Phones" }).isVisible(), "the first administrator is in");

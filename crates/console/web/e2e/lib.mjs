@@ -99,3 +99,10 @@ export async function looked(page, name) {
   check(!wide, `${name} fits a phone's width`);
   await page.setViewportSize(size);
 }
+
+// The first holder's name in a list that shows names.
+export async function holderOf(page) {
+  const heads = await page.locator("#phones thead th").allInnerTexts();
+  const at = heads.findIndex((head) => head.trim() === "Holder") + 1;
+  return (await page.locator(`#phones tbody tr :nth-child(${at})`).first().innerText()).trim();
+}

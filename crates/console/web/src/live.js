@@ -28,7 +28,10 @@ export async function refresh() {
   if (asking) return;
   asking = true;
   try {
-    const response = await fetch(location.href, { headers: { accept: "text/html" } });
+    // Names are opened when someone asks for them, not by a page that asks for itself.
+    const here = new URL(location.href);
+    here.searchParams.delete("names");
+    const response = await fetch(here, { headers: { accept: "text/html" } });
     if (response.redirected || response.status === 401) {
       connection("You are signed out: reload the page to sign in again.");
       return;
