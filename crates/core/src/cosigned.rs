@@ -36,8 +36,11 @@ pub(crate) fn kept(room: &Room) -> Option<SignedCheckpoint> {
     open(room, &fs::read(room.config.data_dir.join(FILE)).ok()?)
 }
 
+/// Whose line, and when it says it was signed.
+pub(crate) type Lines = Vec<(String, Option<TimeMs>)>;
+
 /// How many entries were cosigned, by whom and when, as the lines say themselves.
-pub(crate) fn told(room: &Room) -> Option<(u64, Vec<(String, Option<TimeMs>)>)> {
+pub(crate) fn told(room: &Room) -> Option<(u64, Lines)> {
     let kept = kept(room)?;
     let others = kept.note().signatures.iter().filter(|s| s.name != kept.checkpoint().origin);
     Some((kept.size(), others.map(|s| (s.name.clone(), time_of(&s.signature))).collect()))

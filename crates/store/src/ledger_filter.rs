@@ -24,9 +24,9 @@ impl LedgerAbout {
     fn key(&self) -> Vec<u8> {
         let (letter, rest) = match self {
             Self::Kind(word) => (b'k', word.as_bytes()),
-            Self::Person(id) => (b'p', &id.as_bytes()[..]),
-            Self::Enrolment(id) => (b'e', &id.as_bytes()[..]),
-            Self::Order(id) => (b'o', &id.as_bytes()[..]),
+            Self::Person(id) => (b'p', id.as_bytes()),
+            Self::Enrolment(id) => (b'e', id.as_bytes()),
+            Self::Order(id) => (b'o', id.as_bytes()),
         };
         [&[letter], rest].concat()
     }

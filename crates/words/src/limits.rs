@@ -162,7 +162,6 @@ impl Spent for FromOverview<'_> {
 pub type Outcomes = (Result<Weighed, (Refusal, Hold)>, Result<Weighed, (Refusal, Hold)>);
 
 /// What would come of such an order, by the budgets of roles and the house as they are spent now.
-#[must_use]
 pub fn outcome(o: &Overview, of: Role, kind: Duty, phones: u32) -> Outcomes {
     let table = Limits::with(&o.changed);
     let named = if unit(kind) == "phone" { phones } else { 0 };
