@@ -123,7 +123,10 @@ async fn a_page_takes_the_method_that_it_is_listed_with_and_no_other() {
     let (router, _) = house();
     for info in pages() {
         let other = if info.method == "GET" { "PUT" } else { "GET" };
-        let own = [("sec-fetch-site", "same-origin"), ("cookie", COOKIE)];
+        let mut headers = http::HeaderMap::new();
+        headers.insert("cookie", COOKIE.parse().unwrap());
+        let token = session::Bearer::of_cookie(&headers).unwrap().form_token();
+        let own = [("sec-fetch-site", "same-origin"), ("cookie", COOKIE), ("x-matron-token", token.as_str())];
         let answer = ask(&router, other, &path(&info), &own).await;
         assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED, "{other} {}", info.path);
     }

@@ -79,7 +79,17 @@ impl Alone {
     pub fn is_alive(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
             && self.control.send(&ToRoom::Ping, &[]).is_ok()
-            && matches!(self.said.recv_timeout(PATIENCE), Ok(ToSupervisor::Alive))
+            && self.says_so()
+    }
+
+    /// It may have said other things before: the vault says which rooms' keys it waits for.
+    fn says_so(&self) -> bool {
+        while let Ok(said) = self.said.recv_timeout(PATIENCE) {
+            if matches!(said, ToSupervisor::Alive) {
+                return true;
+            }
+        }
+        false
     }
 
     /// The most memory it ever had, in bytes; 0 when the host does not say.

@@ -42,6 +42,7 @@ try {
   const files = readdirSync(core, { recursive: true, withFileTypes: true }).filter((f) => f.isFile());
   const holds = (bytes) => files.filter((f) => readFileSync(`${f.parentPath ?? f.path}/${f.name}`).includes(bytes));
   check(files.length > 1 && holds(raw).length === 0 && holds(Buffer.from(cookie.value)).length === 0, "the cookie is not in the database");
+  await page.goto(`${base}/phones`);
   const session = await page.locator("form[data-search]").getAttribute("data-session");
   check(holds(Buffer.from(session, "hex")).length > 0, "the hash of what stands behind it is");
   const bearer = createHash("sha256")

@@ -13,6 +13,7 @@ try {
   await page.waitForLoadState();
   check(!page.url().includes("matron-join"), "the token is not in the address any more");
   await signIn(page);
+  await page.goto(`${base}/phones`);
   check(await page.getByRole("heading", { name: "Phones" }).isVisible(), "the first administrator is in");
   await page.goto(`${base}/join#${process.env.TOKEN}`);
   await page.getByLabel("Your name").fill("Mallory Example");
