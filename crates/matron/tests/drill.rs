@@ -39,7 +39,7 @@ fn an_intruder_in_any_room_reads_no_record_and_wipes_no_phone_beyond_what_is_pro
     let dir = tempfile::tempdir().unwrap();
     let output = drill(dir.path(), &["--phones", "40"]);
     let all = said(&output);
-    assert_eq!(all["promises_kept"], true, "{all:#}");
+    assert_eq!(all["promises_kept"], true, "{all:#}\n{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.code(), Some(0));
     let rooms = all["rooms"].as_array().unwrap();
     let names: Vec<&str> = rooms.iter().map(|r| r["room"].as_str().unwrap()).collect();

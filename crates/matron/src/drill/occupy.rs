@@ -271,7 +271,7 @@ fn listen(pipe: impl Read, to: &mpsc::UnboundedSender<String>) {
     }
 }
 
-/// This process's children with their command lines.
+/// This process's children that live, with their command lines. (One that has ended and was not waited for has none.)
 pub(crate) fn processes() -> Vec<(u32, Vec<String>)> {
     let parent = std::process::id().to_string();
     let mut found = Vec::new();
@@ -280,7 +280,7 @@ pub(crate) fn processes() -> Vec<(u32, Vec<String>)> {
         let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
         let ours = stat.rsplit(')').next().and_then(|r| r.split_whitespace().nth(1)) == Some(parent.as_str());
         let Ok(line) = std::fs::read_to_string(entry.path().join("cmdline")) else { continue };
-        if ours {
+        if ours && !line.is_empty() {
             found.push((pid, line.split('\0').map(str::to_owned).collect()));
         }
     }
