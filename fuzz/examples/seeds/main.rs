@@ -283,6 +283,9 @@ fn orders() -> Done {
         vault_sender_key: X25519Public([5; 32]),
         ca_fingerprint: Digest([6; 32]),
         ra_fingerprint: Digest([7; 32]),
+        older_needed: Some(vec![model::KeyName::Delivery]),
+        older_readers: Some(vec![order::X25519Public([11; 32])]),
+        ra_certificate: Some(vec![0x30, 0]),
     };
     save("order", "statement.cbor", order::encode(&SignedStatement::sign(&statement, &key)))?;
     let name = || "Mara Beispiel".to_owned();
