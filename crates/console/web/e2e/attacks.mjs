@@ -1,5 +1,5 @@
 // What someone with a stolen session, a copied passkey or patience gets.
-import { createHash } from "node:crypto";
+import { createHash, webcrypto } from "node:crypto";
 import { readFileSync, readdirSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { addPasskey, base, browser, check, matron, picture, signIn, visitor } from "./lib.mjs";
@@ -59,7 +59,7 @@ try {
   // An assertion is good for the order it was made for.
   const prepare = (reason) =>
     ask(page, "/orders/prepare", {
-      id: Buffer.from(crypto.getRandomValues(new Uint8Array(16))).toString("hex"),
+      id: Buffer.from(webcrypto.getRandomValues(new Uint8Array(16))).toString("hex"),
       what: { kind: "sign_in", session: "00".repeat(32), names: true },
       targets: [], reason, answer_key: Buffer.alloc(32, 9).toString("base64"), sealed: null,
     });
