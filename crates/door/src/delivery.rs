@@ -87,15 +87,19 @@ impl Delivery {
         }
     }
 
-    /// Seals again to the stated key what an older one opens.
+    /// Seals again to the stated key what an older one opens. `None`: the door does not hold the stated key (it came from
+    /// an older backup); what is sealed to it now would open for nobody.
     pub(crate) fn reseal(
         &self,
         request: &DeliveryResealRequest,
         statement: &TrustedStatement,
-    ) -> DeliveryResealAnswer {
+    ) -> Option<DeliveryResealAnswer> {
         let keys = self.keys();
         let stated = PublicKey(statement.delivery_key.0);
         let (newest, older): (Vec<_>, Vec<_>) = keys.iter().cloned().partition(|k| k.public() == stated);
+        if newest.is_empty() {
+            return None;
+        }
         let mut answer = DeliveryResealAnswer::default();
         for (at, body) in (0u32..).zip(&request.bodies) {
             let digest = Digest::try_from(body.digest.as_slice()).ok();
@@ -109,7 +113,7 @@ impl Delivery {
                 None => answer.lost.push(at),
             }
         }
-        answer
+        Some(answer)
     }
 }
 
@@ -160,14 +164,14 @@ mod tests {
         let stands = sealed(first, b"made up");
         door.follow(&statement(first, false));
         let asked = DeliveryResealRequest { bodies: vec![stands.clone()] };
-        assert_eq!(door.reseal(&asked, &statement(first, false)), DeliveryResealAnswer::default());
+        assert_eq!(door.reseal(&asked, &statement(first, false)), Some(DeliveryResealAnswer::default()));
         let stated = statement(new, true);
         door.follow(&stated);
         let digest = order::sha256(b"made up");
         assert!(open(&door.keys(), &digest, &stands.sealed).is_some(), "the older one still opens");
         let foreign = sealed(KeyPairSecret::generate(&SystemRandom::new()).unwrap().public(), b"x");
         let bodies = vec![stands.clone(), sealed(new, b"y"), foreign];
-        let answer = door.reseal(&DeliveryResealRequest { bodies }, &stated);
+        let answer = door.reseal(&DeliveryResealRequest { bodies }, &stated).unwrap();
         assert_eq!((answer.bodies.len(), answer.lost), (1, vec![2]));
         let again = &answer.bodies[0];
         door.follow(&statement(new, false));
@@ -179,12 +183,15 @@ mod tests {
     }
 
     #[test]
-    fn a_statement_of_a_key_that_the_door_has_not_destroys_none() {
+    fn a_statement_of_a_key_that_the_door_has_not_destroys_none_and_seals_nothing_to_it() {
         let dir = tempfile::tempdir().unwrap();
         crate::prepare(dir.path()).unwrap();
         let door = Delivery::open(dir.path()).unwrap();
         door.make(2).unwrap();
-        door.follow(&statement(PublicKey([9; 32]), false));
+        let elsewhere = statement(PublicKey([9; 32]), false);
+        door.follow(&elsewhere);
         assert_eq!(door.keys().len(), 2);
+        let stands = sealed(door.keys()[0].public(), b"made up");
+        assert_eq!(door.reseal(&DeliveryResealRequest { bodies: vec![stands] }, &elsewhere), None);
     }
 }

@@ -176,7 +176,8 @@ impl Door for DoorService {
         let statement = statement.ok_or_else(|| Status::unavailable("no key statement is in force"))?;
         let seal = move || walls.delivery.reseal(request.get_ref(), &statement);
         let done = tokio::task::spawn_blocking(seal).await;
-        done.map(Response::new).map_err(|_| Status::internal("nothing was sealed"))
+        let answer = done.map_err(|_| Status::internal("nothing was sealed"))?;
+        answer.map(Response::new).ok_or_else(|| Status::unavailable("the stated delivery key is not here"))
     }
 
     async fn counters(&self, _: Request<CountersRequest>) -> Result<Response<CountersReply>, Status> {
