@@ -198,14 +198,15 @@ async fn apply(room: &Arc<Room>, mut at: Position, items: Vec<LedgerItem>) -> Re
     let remembered = room
         .store
         .write(move |tx| {
-            let mut remembered = Vec::new();
+            let (mut remembered, mut days) = (Vec::new(), noting::Days::default());
             for item in checked {
                 tx.put_ledger_row(&item.row)?;
-                noting::note(tx, &item.row, &item.body)?;
+                noting::note(tx, &item.row, &item.body, &mut days)?;
                 renewal::project(tx, item.row.at_ms, &item.body, item.not_after_ms, &mut remembered)?;
                 declarations::project(tx, &item.row, &item.body)?;
                 project(tx, item.row.at_ms, item.body, item.rows, &item.entries, &mut remembered)?;
             }
+            days.write(tx)?;
             Ok(remembered)
         })
         .await?;

@@ -101,16 +101,30 @@ impl View<'_> {
         )
     }
 
-    /// The place of the first entry of that time or later; `None` when there is none.
+    /// The place of the first entry of that time or later; `None` when there is none. Entries' times never go back (the
+    /// vault sees to that), so it is looked for by halves.
     ///
     /// # Errors
     /// When the database refuses.
     pub fn ledger_place(&self, at_ms: TimeMs) -> Result<Option<u64>, StoreError> {
-        self.one(
-            "SELECT number FROM ledger_items WHERE at_ms >= ?1 ORDER BY at_ms, number LIMIT 1",
-            [at_ms],
+        let end = self.one(
+            "SELECT number + 1 FROM ledger_items ORDER BY number DESC LIMIT 1",
+            [],
             crate::ledger::index,
-        )
+        )?;
+        let (mut low, mut high) = (0, end.unwrap_or(0));
+        let end = high;
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let at: Option<TimeMs> =
+                self.one("SELECT at_ms FROM ledger_items WHERE number = ?1", [signed(middle)], |r| r.get(0))?;
+            if at.is_some_and(|at| at < at_ms) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok((low < end).then_some(low))
     }
 
     /// The first entry about that, such as the order that made a grant.
@@ -162,30 +176,40 @@ impl View<'_> {
 }
 
 impl Tx<'_> {
-    /// Notes what an entry is about, and counts it to its day.
+    /// Notes what an entry is about.
     ///
     /// # Errors
     /// When the database refuses.
-    pub fn note_ledger(
-        &self,
-        row: &LedgerRow,
-        kind: &str,
-        about: &[LedgerAbout],
-        amount: u32,
-    ) -> Result<(), StoreError> {
-        let kind_too = LedgerAbout::Kind(kind.to_owned());
-        for one in about.iter().chain([&kind_too]) {
+    pub fn note_ledger(&self, number: u64, about: &[LedgerAbout]) -> Result<(), StoreError> {
+        for one in about {
             self.run(
                 "INSERT OR IGNORE INTO ledger_about (about, number) VALUES (?1, ?2)",
-                params![one.key(), signed(row.index)],
+                params![one.key(), signed(number)],
             )?;
         }
+        Ok(())
+    }
+
+    /// Counts entries to their day.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn count_ledger_day(&self, day: &LedgerDay) -> Result<(), StoreError> {
         self.run(
-            "INSERT INTO ledger_days (day, kind, entries, amount) VALUES (?1, ?2, 1, ?3)
-             ON CONFLICT (day, kind) DO UPDATE SET entries = entries + 1, amount = amount + excluded.amount",
-            params![row.at_ms.div_euclid(DAY_MS), kind, amount],
+            "INSERT INTO ledger_days (day, kind, entries, amount) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (day, kind) DO UPDATE SET entries = entries + excluded.entries,
+                 amount = amount + excluded.amount",
+            params![day.day, day.kind, signed(day.entries), signed(day.amount)],
         )?;
-        self.run("DELETE FROM ledger_unnoted WHERE number = ?1", [signed(row.index)])?;
+        Ok(())
+    }
+
+    /// Entries up to this place are noted; see [`View::unnoted`].
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn noted_up_to(&self, number: u64) -> Result<(), StoreError> {
+        self.run("DELETE FROM ledger_unnoted WHERE number <= ?1", [signed(number)])?;
         Ok(())
     }
 }
@@ -213,7 +237,10 @@ mod tests {
                     let r = row(n, i64::try_from(n).unwrap() * DAY_MS / 2);
                     tx.put_ledger_row(&r)?;
                     let kind = if n % 2 == 0 { "opened" } else { "commanded" };
-                    tx.note_ledger(&r, kind, if n < 5 { &about_ada } else { &about_both }, 3)?;
+                    let about = if n < 5 { &about_ada } else { &about_both };
+                    tx.note_ledger(n, &[&about[..], &[LedgerAbout::Kind(kind.into())]].concat())?;
+                    let day = r.at_ms.div_euclid(DAY_MS);
+                    tx.count_ledger_day(&LedgerDay { day, kind: kind.into(), entries: 1, amount: 3 })?;
                 }
                 Ok(())
             })

@@ -49,20 +49,21 @@ impl View<'_> {
     /// # Errors
     /// When the database refuses.
     pub fn count_without_passcode(&self, group: Option<&str>) -> Result<u64, StoreError> {
-        let condition = "c.name = 'PasscodeCompliant' AND c.value = 'false'";
+        let condition = "c.name = 'SecurityInfo.PasscodeCompliant' AND c.value = 'false'";
         self.count(&flagged("clear_fields_no_passcode", condition), params![group])
     }
 
-    /// Phones that say of a declaration that it is not valid.
+    /// Enrolled phones that say of a declaration that it is not valid.
     ///
     /// # Errors
     /// When the database refuses.
     pub fn count_invalid_declarations(&self, group: Option<&str>) -> Result<u64, StoreError> {
-        self.count(
+        let sql = format!(
             "SELECT COUNT(*) FROM enrolments e WHERE e.slot IN
                  (SELECT d.slot FROM declaration_states d INDEXED BY declaration_states_invalid WHERE d.valid = 1)
-             AND (?1 IS NULL OR e.home = ?1)",
-            params![group],
-        )
+             AND e.state = {} AND (?1 IS NULL OR e.home = ?1)",
+            EnrolmentState::Enrolled.number()
+        );
+        self.count(&sql, params![group])
     }
 }

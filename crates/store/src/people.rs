@@ -189,6 +189,18 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// The passkey of a key that was noted before passkeys were.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn keep_passkey(&self, key: KeyId, passkey: &[u8]) -> Result<(), StoreError> {
+        self.run(
+            "UPDATE person_keys SET passkey = ?2 WHERE key_id = ?1 AND passkey IS NULL",
+            params![key.as_bytes(), passkey],
+        )?;
+        Ok(())
+    }
+
     /// Someone leaves: their keys and sessions end.
     ///
     /// # Errors

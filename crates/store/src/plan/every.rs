@@ -209,6 +209,8 @@ fn ledger(tx: &Tx<'_>) {
         }
     }
     tx.ledger_place(5).unwrap();
+    tx.noted_up_to(5).unwrap();
+    tx.keep_passkey(model::KeyId([1; 16]), &[1]).unwrap();
     tx.ledger_days(5).unwrap();
     tx.unnoted(10).unwrap();
     tx.is_all_noted().unwrap();

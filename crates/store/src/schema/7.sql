@@ -5,7 +5,6 @@ CREATE TABLE ledger_about (
     number INTEGER NOT NULL,
     PRIMARY KEY (about, number)
 ) WITHOUT ROWID;
-CREATE INDEX ledger_items_by_time ON ledger_items (at_ms, number);
 
 -- How many entries of a kind a day (days since 1970, UTC) had, and of how many phones or records they speak.
 CREATE TABLE ledger_days (
@@ -22,6 +21,6 @@ INSERT INTO ledger_unnoted SELECT number FROM ledger_items;
 
 -- Phones that are in lost mode, and those whose passcode does not comply, by their own word.
 CREATE INDEX clear_fields_lost ON clear_fields (slot) WHERE name = 'IsMDMLostModeEnabled' AND value = 'true';
-CREATE INDEX clear_fields_no_passcode ON clear_fields (slot) WHERE name = 'PasscodeCompliant' AND value = 'false';
+CREATE INDEX clear_fields_no_passcode ON clear_fields (slot) WHERE name = 'SecurityInfo.PasscodeCompliant' AND value = 'false';
 -- Declarations that a phone says are not valid.
 CREATE INDEX declaration_states_invalid ON declaration_states (slot) WHERE valid = 1;
