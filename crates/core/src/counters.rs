@@ -73,6 +73,7 @@ pub(crate) struct Counters {
     pub requests_refused: Counter,
     pub unknown_passkeys: Counter,
     pub strangers_held_up: Counter,
+    pub bodies_refused: Counter,
 }
 
 impl Counters {
@@ -145,6 +146,7 @@ impl Counters {
             requests_refused: api("refused"),
             unknown_passkeys: api("unknown_passkey"),
             strangers_held_up: api("held_up"),
+            bodies_refused: api("body"),
             enrolments,
             registry,
         }

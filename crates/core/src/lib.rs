@@ -197,6 +197,7 @@ fn open(config: Config, clock: Arc<dyn Clock>) -> Result<Arc<Room>, Error> {
         stopping: watch::Sender::new(false),
         order_places: Semaphore::new(api::MOST_ORDERS_AT_ONCE),
         strangers: api::Strangers::default(),
+        overview: api::Counted::default(),
         cosigned: std::sync::Mutex::new(()),
         door_epoch: std::sync::atomic::AtomicU32::new(0),
         deliveries_left: std::sync::atomic::AtomicU64::new(0),

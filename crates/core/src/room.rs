@@ -80,6 +80,8 @@ pub(crate) struct Room {
     pub order_places: Semaphore,
     /// Who lately had signatures tried that nobody made.
     pub strangers: crate::api::Strangers,
+    /// The whole house at a glance, as it was counted last.
+    pub overview: crate::api::Counted,
     /// Where tasks begun from the writing thread run.
     pub tasks: tokio::runtime::Handle,
 }

@@ -4,29 +4,45 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use bytes::BytesMut;
 use http::StatusCode;
 use http_body_util::BodyExt;
+use prometheus_client::metrics::counter::Counter;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::problem::Problem;
 
 /// A body has to be there within this time.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// All bodies that are being read or worked on, in KiB.
+/// All large bodies that are being read or worked on, in KiB.
 const MOST_KIB: usize = 128 << 10;
+/// A body of this size costs nothing of that: with the most connections it is 16 MiB in all. So nobody who sends much
+/// holds up a sign-in, a lock or a recall.
+const FREE_BYTES: usize = 64 << 10;
 
 /// What is left of the budget, in KiB.
 #[derive(Clone)]
-pub(crate) struct Bodies(Arc<Semaphore>);
+pub(crate) struct Bodies {
+    kib: Arc<Semaphore>,
+    refused: Counter,
+}
 
-impl Default for Bodies {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(MOST_KIB)))
+impl Bodies {
+    /// `refused` counts the bodies that were not taken.
+    pub fn counting(refused: Counter) -> Self {
+        Self { kib: Arc::new(Semaphore::new(MOST_KIB)), refused }
+    }
+}
+
+/// The most that this route takes. Profiles come sealed beside orders; nothing else is large.
+fn most(path: &str) -> usize {
+    match path {
+        "/api/v1/orders" | "/orders" | "/orders/prepare" => super::LARGEST_ORDER_BYTES,
+        _ => super::LARGEST_BODY_BYTES,
     }
 }
 
@@ -41,8 +57,11 @@ async fn whole(
     bodies: &Bodies,
     most: usize,
 ) -> Result<(BytesMut, Vec<OwnedSemaphorePermit>), Unread> {
+    if body.size_hint().lower() > most as u64 {
+        return Err(Unread::TooLarge);
+    }
     let (mut body, mut read, mut held) = (body, BytesMut::new(), Vec::new());
-    let mut paid = 0;
+    let mut paid = FREE_BYTES.div_ceil(1024);
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| Unread::Broken)?.into_data() else { continue };
         read.extend_from_slice(&data);
@@ -51,7 +70,7 @@ async fn whole(
         }
         let due = read.len().div_ceil(1024);
         if let Some(more) = due.checked_sub(paid).and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0) {
-            held.push(bodies.0.clone().try_acquire_many_owned(more).map_err(|_| Unread::Busy)?);
+            held.push(bodies.kib.clone().try_acquire_many_owned(more).map_err(|_| Unread::Busy)?);
             paid = due;
         }
     }
@@ -61,7 +80,7 @@ async fn whole(
 /// Stands before everything on the listener.
 pub(crate) async fn read_first(State(bodies): State<Bodies>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
-    let read = tokio::time::timeout(PATIENCE, whole(body, &bodies, super::LARGEST_ORDER_BYTES)).await;
+    let read = tokio::time::timeout(PATIENCE, whole(body, &bodies, most(parts.uri.path()))).await;
     let (status, code, detail) = match read {
         Ok(Ok((body, _held))) => {
             return next.run(Request::from_parts(parts, Body::from(body.freeze()))).await;
@@ -79,6 +98,8 @@ pub(crate) async fn read_first(State(bodies): State<Bodies>, request: Request, n
             "the body did not come within 20 seconds; nothing was done",
         ),
     };
+    bodies.refused.inc();
+    tracing::info!(http.method = %parts.method, http.status = status.as_u16(), problem.code = code, "a body was not taken");
     Problem::new(status, code, detail).written("")
 }
 
@@ -92,15 +113,29 @@ mod tests {
         Body::from_stream(tokio_stream::iter(chunks.into_iter().map(|c| Ok::<_, Infallible>(Bytes::from(c)))))
     }
 
+    fn with(kib: usize) -> Bodies {
+        Bodies { kib: Arc::new(Semaphore::new(kib)), refused: Counter::default() }
+    }
+
     #[tokio::test]
-    async fn bodies_cost_what_they_hold_and_give_it_back() {
-        let bodies = Bodies(Arc::new(Semaphore::new(4)));
-        let (read, held) = whole(body(vec![vec![1; 700]; 3]), &bodies, 10_000).await.ok().unwrap();
-        assert_eq!((read.len(), bodies.0.available_permits()), (2100, 1));
-        assert!(matches!(whole(body(vec![vec![1; 1025]]), &bodies, 10_000).await, Err(Unread::Busy)));
+    async fn large_bodies_cost_what_they_hold_and_give_it_back_and_small_ones_cost_nothing() {
+        const KIB: usize = 1024;
+        let bodies = with(4);
+        let (read, held) = whole(body(vec![vec![1; 22 * KIB]; 3]), &bodies, KIB * KIB).await.ok().unwrap();
+        assert_eq!((read.len(), bodies.kib.available_permits()), (66 * KIB, 2));
+        assert!(matches!(whole(body(vec![vec![1; 67 * KIB]]), &bodies, KIB * KIB).await, Err(Unread::Busy)));
+        assert!(whole(body(vec![vec![1; FREE_BYTES]]), &bodies, KIB * KIB).await.is_ok());
         drop(held);
-        assert!(whole(body(vec![vec![1; 1025]]), &bodies, 10_000).await.is_ok());
-        assert!(matches!(whole(body(vec![vec![1; 600]; 2]), &bodies, 1000).await, Err(Unread::TooLarge)));
-        assert_eq!(bodies.0.available_permits(), 4);
+        assert!(whole(body(vec![vec![1; 67 * KIB]]), &bodies, KIB * KIB).await.is_ok());
+        assert_eq!(bodies.kib.available_permits(), 4);
+    }
+
+    #[tokio::test]
+    async fn a_body_beyond_its_routes_bound_is_refused_whether_its_length_is_said_or_not() {
+        let sent = Body::from(vec![1; 2_000]);
+        assert!(matches!(whole(sent, &with(0), 1_000).await, Err(Unread::TooLarge)));
+        let streamed = body(vec![vec![1; 600]; 2]);
+        assert!(matches!(whole(streamed, &with(0), 1_000).await, Err(Unread::TooLarge)));
+        assert!(most("/api/v1/search") < most("/api/v1/orders"));
     }
 }

@@ -45,6 +45,7 @@ use utoipa_axum::routes;
 
 use crate::room::Room;
 use access::{Commands, Devices, InSession, Ledger, Metrics, Reach, guard};
+pub(crate) use overview::Counted;
 pub(crate) use strangers::Strangers;
 
 /// The largest body in bytes, but for orders.

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::{Extension, Json};
 use model::TimeMs;
 use model::clock::DAY_MS;
 use serde::Serialize;
 use store::{EnrolmentState, LedgerDay};
+use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use super::access::{Metrics, Permit};
@@ -17,8 +19,14 @@ use crate::room::Room;
 /// So many days are told one by one.
 const DAYS: i64 = 30;
 
+/// The whole house is counted at most so often, for whoever looks: it walks all phones beside the check-ins.
+const COUNTED_EVERY: Duration = Duration::from_secs(5);
+
+/// What was counted last, and when.
+pub(crate) type Counted = tokio::sync::Mutex<Option<(Instant, Overview)>>;
+
 /// How the phones are, counted. For someone who is held to a group: that group's.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct Overview {
     /// The group that is counted; absent: all.
     group: Option<String>,
@@ -44,7 +52,7 @@ pub(crate) struct Overview {
 }
 
 /// What the ledger says of a day.
-#[derive(Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Day {
     /// Its beginning.
     from_ms: TimeMs,
@@ -87,15 +95,38 @@ pub(crate) async fn overview(
     Extension(room): Extension<Arc<Room>>,
 ) -> Result<Json<Overview>, Problem> {
     let now_ms = room.now_ms();
-    let group = permit.actor().group().map(str::to_owned);
+    let Some(group) = permit.actor().group().map(str::to_owned) else {
+        let mut counted = room.overview.lock().await;
+        if let Some((_, overview)) = counted.as_ref().filter(|(at, _)| at.elapsed() < COUNTED_EVERY) {
+            return Ok(Json(overview.clone()));
+        }
+        let mut out = flagged(&room, None, now_ms).await?;
+        whole(&room, &mut out, now_ms).await?;
+        *counted = Some((Instant::now(), out.clone()));
+        return Ok(Json(out));
+    };
+    let mut out = flagged(&room, Some(group.clone()), now_ms).await?;
+    for phone in room.store.read(move |v| v.group_phones(&group)).await? {
+        *out.enrolments.entry(phone.state.name()).or_default() += 1;
+        if phone.state == EnrolmentState::Enrolled {
+            let silent_ms = now_ms - phone.last_seen_at_ms;
+            out.silent_7_days += u64::from(silent_ms >= 7 * DAY_MS);
+            out.silent_30_days += u64::from(silent_ms >= 30 * DAY_MS);
+        }
+    }
+    Ok(Json(out))
+}
+
+/// What is counted alike for a group and for all.
+async fn flagged(room: &Room, group: Option<String>, now_ms: TimeMs) -> Result<Overview, Problem> {
     let of = group.clone();
-    let flagged = room.store.read(move |v| {
+    let read = room.store.read(move |v| {
         let g = of.as_deref();
         Ok((v.count_lost(g)?, v.count_without_passcode(g)?, v.count_invalid_declarations(g)?))
     });
-    let (lost, passcode_not_compliant, declarations_invalid) = flagged.await?;
-    let mut out = Overview {
-        group: group.clone(),
+    let (lost, passcode_not_compliant, declarations_invalid) = read.await?;
+    Ok(Overview {
+        group,
         enrolments: BTreeMap::new(),
         silent_7_days: 0,
         silent_30_days: 0,
@@ -107,21 +138,7 @@ pub(crate) async fn overview(
         deferred_commands: None,
         days: None,
         now_ms,
-    };
-    match group {
-        Some(group) => {
-            for phone in room.store.read(move |v| v.group_phones(&group)).await? {
-                *out.enrolments.entry(phone.state.name()).or_default() += 1;
-                if phone.state == EnrolmentState::Enrolled {
-                    let silent_ms = now_ms - phone.last_seen_at_ms;
-                    out.silent_7_days += u64::from(silent_ms >= 7 * DAY_MS);
-                    out.silent_30_days += u64::from(silent_ms >= 30 * DAY_MS);
-                }
-            }
-        }
-        None => whole(&room, &mut out, now_ms).await?,
-    }
-    Ok(Json(out))
+    })
 }
 
 async fn whole(room: &Room, out: &mut Overview, now_ms: TimeMs) -> Result<(), Problem> {

@@ -78,7 +78,10 @@ pub(crate) async fn serve(
                 return;
             }
         };
-    let first = axum::middleware::from_fn_with_state(Bodies::default(), read_first);
+    let first = axum::middleware::from_fn_with_state(
+        Bodies::counting(room.counters.bodies_refused.clone()),
+        read_first,
+    );
     let router = front(super::router(room)).layer(first);
     let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let mut connections = JoinSet::new();

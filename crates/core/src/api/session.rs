@@ -89,7 +89,7 @@ pub(crate) async fn changes(
     permit: Permit<InSession>,
     Extension(room): Extension<Arc<Room>>,
 ) -> Result<Response, Problem> {
-    permit.session()?;
+    let hash = permit.session()?.hash;
     let ends = Instant::now() + LONGEST_STREAM;
     let (tx, rx) = tokio::sync::mpsc::channel::<Result<Bytes, Infallible>>(1);
     let (mut commits, mut stopping) = (room.store.commits(), room.stopping.subscribe());
@@ -106,6 +106,10 @@ pub(crate) async fn changes(
                 return;
             }
             tokio::time::sleep(TOLD_EVERY).await;
+            // Whoever signed out, or was put out, is told nothing more.
+            if room.access.find(&hash, room.now_ms()).is_none() {
+                return;
+            }
             say = tokio::select! {
                 changed = commits.changed() => match changed {
                     Ok(()) => Bytes::from_static(b"event: changed\ndata:\n\n"),
