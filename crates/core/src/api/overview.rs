@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::{Extension, Json};
 use model::TimeMs;
@@ -19,10 +18,11 @@ use crate::room::Room;
 /// So many days are told one by one.
 const DAYS: i64 = 30;
 
-/// The whole house is counted at most so often, for whoever looks: it walks all phones beside the check-ins.
-const COUNTED_EVERY: Duration = Duration::from_secs(5);
+/// A count of the whole house is good for so many times what it took: it walks all phones beside the check-ins, and may
+/// take a twentieth of a reader's time, however many look. In a small house that is a few milliseconds.
+const GOOD_FOR: u32 = 20;
 
-/// What was counted last, and when.
+/// What was counted last, and until when it is good.
 pub(crate) type Counted = tokio::sync::Mutex<Option<(Instant, Overview)>>;
 
 /// How the phones are, counted. For someone who is held to a group: that group's.
@@ -97,12 +97,13 @@ pub(crate) async fn overview(
     let now_ms = room.now_ms();
     let Some(group) = permit.actor().group().map(str::to_owned) else {
         let mut counted = room.overview.lock().await;
-        if let Some((_, overview)) = counted.as_ref().filter(|(at, _)| at.elapsed() < COUNTED_EVERY) {
+        if let Some((_, overview)) = counted.as_ref().filter(|(until, _)| Instant::now() < *until) {
             return Ok(Json(overview.clone()));
         }
+        let began = Instant::now();
         let mut out = flagged(&room, None, now_ms).await?;
         whole(&room, &mut out, now_ms).await?;
-        *counted = Some((Instant::now(), out.clone()));
+        *counted = Some((Instant::now() + began.elapsed() * GOOD_FOR, out.clone()));
         return Ok(Json(out));
     };
     let mut out = flagged(&room, Some(group.clone()), now_ms).await?;
