@@ -357,8 +357,15 @@ pub fn weigh(
             (false, false) => hold(Refusal::BudgetSpent, 2, why),
         };
     }
+    Ok(Weighed { approved, cooling_off_ms: cooling_off_ms(limits, duty, phones) })
+}
+
+/// How long an accepted order of so many phones cools off; 0: not at all.
+#[must_use]
+pub fn cooling_off_ms(limits: &Limits, duty: Duty, phones: u32) -> TimeMs {
+    let many = phones > limits.get(&Limit::Alone { duty });
     let seconds = if many { limits.get(&Limit::CoolingOff { duty }) } else { 0 };
-    Ok(Weighed { approved, cooling_off_ms: TimeMs::from(seconds) * 1000 })
+    TimeMs::from(seconds) * 1000
 }
 
 /// Whether the budgets have `count` left: the signer's, their role's and the house's, or, where several signed,

@@ -211,6 +211,14 @@ impl View<'_> {
         )
     }
 
+    /// Orders that cool off, those that end first in front.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn cooling_orders(&self, limit: u32) -> Result<Vec<OrderRecord>, StoreError> {
+        self.cooled_orders(TimeMs::MAX, limit)
+    }
+
     /// When the next cooling-off ends.
     ///
     /// # Errors

@@ -10,13 +10,15 @@ use crate::{count, limits, line, span, time};
 pub fn what(kind: &OrderKind) -> String {
     match kind {
         OrderKind::JoinFirst { key } => {
-            format!("you become the first administrator, with key {}", key_id(&key.public))
+            format!("whoever signs becomes the first administrator, with key {}", key_id(&key.public))
         }
         OrderKind::AddPerson { key, role, group } => {
             let of = group.as_ref().map(|g| format!(" of {g}")).unwrap_or_default();
             format!("a person joins as {}{of}, with key {}", role.name(), key_id(&key.public))
         }
-        OrderKind::AddKey { key } => format!("you get one more key, {}", key_id(&key.public)),
+        OrderKind::AddKey { key } => {
+            format!("one more key for the person who signs: {}", key_id(&key.public))
+        }
         OrderKind::RemovePerson { person } => {
             format!("person {person} signs no more orders; their sessions and grants end")
         }
@@ -108,7 +110,7 @@ pub fn what(kind: &OrderKind) -> String {
              new certificates as they come, {} an hour",
             count((*reissues_an_hour).into(), "phone")
         ),
-        OrderKind::EndKey { key } => format!("your key {key} signs no more"),
+        OrderKind::EndKey { key } => format!("the key {key} of the person who signs, signs no more"),
         OrderKind::SetDeclarations { set } => {
             format!("replace the set of declarations '{set}': what it held before is taken away")
         }

@@ -344,21 +344,46 @@ fn under_way(
     Ok(open.then(|| UnderWay { order: o.into(), progress: progress.into() }))
 }
 
-#[utoipa::path(get, path = "/api/v1/orders/under_way", params(PageQuery), responses(
+/// The most orders that cool off that are told at once; what erases more than a few phones is ordered less often.
+const MOST_COOLING: u32 = 1_000;
+
+/// Which of those under way.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct UnderWayQuery {
+    /// 1 to 200, by default 50.
+    limit: Option<u32>,
+    /// Where the page before ended.
+    cursor: Option<String>,
+    /// Those alone that cool off, all of them, those that end first in front.
+    cooling: Option<bool>,
+}
+
+#[utoipa::path(get, path = "/api/v1/orders/under_way", params(UnderWayQuery), responses(
     (status = 200, body = Page<UnderWay>, description = "those that cool off, and those whose commands not every phone has answered, newest first"),
     (status = 401, body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn list_under_way(
     permit: Permit<Commands>,
     Extension(room): Extension<Arc<Room>>,
-    Params(q): Params<PageQuery>,
+    Params(q): Params<UnderWayQuery>,
 ) -> Result<Json<Page<UnderWay>>, Problem> {
+    let cooling = q.cooling.unwrap_or(false);
     let limit = limit(q.limit)? as usize;
     let mut before = cursor_from(q.cursor.as_deref())?.map_or(i64::MAX, |c| c.0);
     let held = Held::of(permit.actor());
     let (group, now_ms) = (permit.actor().group().map(str::to_owned), room.now_ms());
     let read = room.store.read(move |v| {
         let mut items = Vec::new();
+        let seen = |o: &OrderRecord| held.as_ref().map_or(Ok(true), |h| h.may_see(v, o));
+        if cooling {
+            for o in v.cooling_orders(MOST_COOLING)? {
+                if seen(&o)? {
+                    items.extend(under_way(v, o, group.as_deref(), now_ms)?);
+                }
+            }
+            return Ok((items, None));
+        }
         for _ in 0..LOOKED_THROUGH / 100 {
             let found = v.orders(before, 100)?;
             if found.is_empty() {
@@ -366,9 +391,7 @@ pub(crate) async fn list_under_way(
             }
             for o in found {
                 before = o.number;
-                if let Some(h) = &held
-                    && !h.may_see(v, &o)?
-                {
+                if !seen(&o)? {
                     continue;
                 }
                 items.extend(under_way(v, o, group.as_deref(), now_ms)?);

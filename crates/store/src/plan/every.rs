@@ -158,6 +158,7 @@ pub(super) fn lists(tx: &Tx<'_>) {
     tx.pending_orders(0, 50).unwrap();
     tx.pending_size(model::KeyId([1; 16])).unwrap();
     tx.cooled_orders(5, 50).unwrap();
+    tx.cooling_orders(50).unwrap();
     tx.next_cooled_ms().unwrap();
     tx.find_order(OrderId([1; 16])).unwrap();
     tx.people(None, 50).unwrap();
