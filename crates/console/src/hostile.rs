@@ -18,13 +18,13 @@ use super::*;
 const COOKIE: &str = "__Host-matron=BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc";
 const ENROLMENT: &str = "00112233445566778899aabbccddeeff";
 
-/// An entry whose order's reason is that text.
-fn entry(reason: &str) -> String {
-    use ledger::{Body, Effect, Entry, Opaque, Witness};
-    use model::{Digest, KeyId, OrderId, PersonId};
-    let order = order::Order {
+const ORDER: &str = "01010101010101010101010101010101";
+
+/// An order whose reason and argument are that text.
+fn order_of(reason: &str) -> order::Order {
+    order::Order {
         version: order::Order::VERSION,
-        id: OrderId([1; 16]),
+        id: model::OrderId([1; 16]),
         kind: order::OrderKind::SetServiceToken { service: reason.to_owned() },
         targets: vec![],
         reason: reason.to_owned(),
@@ -32,7 +32,19 @@ fn entry(reason: &str) -> String {
         expires_at_ms: 1,
         answer_key: order::X25519Public([0; 32]),
         sealed_digest: None,
-    };
+    }
+}
+
+/// So much of the text as an order carries.
+fn short(text: &str) -> &str {
+    text.get(..200).unwrap_or("<i x=1>")
+}
+
+/// An entry of that order.
+fn entry(reason: &str) -> String {
+    use ledger::{Body, Effect, Entry, Opaque, Witness};
+    use model::{Digest, KeyId, PersonId};
+    let order = order_of(reason);
     let body = Body::OrderAccepted {
         order: order.id,
         digest: Digest([0; 32]),
@@ -46,6 +58,14 @@ fn entry(reason: &str) -> String {
     let (version, previous) = (ledger::entry::ENTRY_VERSION, Digest([0; 32]));
     let entry = Entry { version, index: 1, at_ms: 0, previous, witness: Witness::Vault, body, word: None };
     STANDARD.encode(entry.encode().unwrap_or_default())
+}
+
+/// An order in a list, as the API tells it.
+fn listed(h: &str) -> Value {
+    json!({
+        "order": ORDER, "kind": h, "reason": h, "signer": null, "state": "pending", "targets": 1, "made_at_ms": 1,
+        "expires_at_ms": 9, "recalled_at_ms": null, "cools_until_ms": null, "hold": null,
+    })
 }
 
 /// What the API would answer where phones, people and machines elsewhere say that text; what Matron says itself is from closed lists.
@@ -88,7 +108,7 @@ fn answer(path: &str, h: &str) -> Option<Value> {
         "/api/v1/ledger/head" => json!({ "entries": 2 }),
         "/api/v1/ledger" => page(json!([{
             "index": 1, "at_ms": 1, "witness": "vault", "kind": "commanded", "summary": { h: h, "order": { h: h } }, "hash": ENROLMENT,
-            "raw": entry(h.get(..200).unwrap_or("<i x=1>")),
+            "raw": entry(short(h)),
         }])),
         "/api/v1/health" => json!({
             "status": "degraded", "version": "1", "base_url": h, "database": h, "ledger_followed": 1, "open_commands": 1,
@@ -104,6 +124,30 @@ fn answer(path: &str, h: &str) -> Option<Value> {
                 }] },
             },
         }),
+        "/api/v1/invitations" => page(json!([{
+            "enrolment": ENROLMENT, "group": h, "invited_at_ms": 1, "expires_at_ms": 2, "expired": false,
+        }])),
+        "/api/v1/orders/pending" => page(json!([listed(h)])),
+        "/api/v1/orders/under_way" => {
+            let mut under_way = listed(h);
+            let progress = json!({
+                "queued": 1, "sent": 1, "not_now": 1, "acknowledged": 1, "error": 1, "expired": 1, "cancelled": 1,
+            });
+            if let Value::Object(o) = &mut under_way {
+                o.insert("progress".into(), progress);
+            }
+            page(json!([under_way]))
+        }
+        p if p.ends_with("/signed") => {
+            let key = order::Ed25519Secret::from_seed([1; 32]).unwrap();
+            let signed = order::SignedOrder::sign(&order_of(short(h)), &key);
+            json!({ "signed_order": STANDARD.encode(order::encode(&signed)), "state": "pending" })
+        }
+        p if p.starts_with("/api/v1/orders/") => listed(h),
+        "/api/v1/commands" => page(json!([{
+            "enrolment": ENROLMENT, "expires_at_ms": 2, "request_type": h, "state": "error", "created_at_ms": 1, "done_at_ms": 1, "not_now_count": 0,
+            "errors": [{ "code": 1, "domain": h }],
+        }])),
         p if p.ends_with("/commands") => page(json!([{
             "enrolment": ENROLMENT, "expires_at_ms": 2, "request_type": "DeviceLock", "state": "error", "created_at_ms": 1, "done_at_ms": 1, "not_now_count": 0,
             "errors": [{ "code": 1, "domain": h }],
@@ -147,6 +191,10 @@ const PAGES: &[&str] = &[
     "/people",
     "/people?role=%3Ci%20x%3D1%3E&phones=%22%3E%3Ci%20x%3D1%3E",
     "/health",
+    "/invite",
+    "/approvals",
+    "/commands",
+    "/commands/01010101010101010101010101010101",
 ];
 
 const MARKUP: &str = "<i x=1>\"'><svg/onload=x></textarea><script>x()</script>";
@@ -186,6 +234,14 @@ async fn markup_formulas_and_marks_of_direction_are_text_on_every_page() {
             let (status, page) = shown(path, &hostile).await;
             assert_eq!(status, StatusCode::OK, "{path}: {page}");
             is_text(path, &page).unwrap();
+            let forms = page.matches("<form").count();
+            let methods = page.matches(" method=\"dialog\"").count()
+                + page.matches(" method=\"get\"").count()
+                + page.matches(" method=\"post\"").count();
+            assert_eq!(
+                forms, methods,
+                "{path}: a form without a method sends what was typed into the address"
+            );
             assert!(page.contains("&lt;i x=1&gt;"), "{path}: it is shown");
             assert!(page.len() < 150_000, "{path}: {} bytes", page.len());
         }

@@ -163,26 +163,32 @@ fn in_words(bytes: &[u8]) -> Result<InWords, Failure> {
     lines.push(("Why", words::line(&order.reason)));
     lines.push(("Until", words::time(order.expires_at_ms)));
     if order.sealed_digest.is_some() {
-        lines.push(("Sealed", "what you typed into the form, for the vault alone to read".into()));
+        lines.push(("Sealed", "what was typed by whoever made the order; the vault alone reads it".into()));
     }
+    let every = if order.targets.len() == 1 { "the phone" } else { "every one of these phones" };
     let grave = match &order.kind {
         OrderKind::Command { command: Command::EraseDevice { preserve_data_plan, .. } } => {
             Some(if *preserve_data_plan {
-                "Everything on the phone is deleted, photographs and messages too. There is no way back, and it leaves management."
+                format!(
+                    "Everything on {every} is deleted, photographs and messages too. There is no way back. An erased phone leaves \
+                     management."
+                )
             } else {
-                "Everything on the phone is deleted, photographs and messages too, and its eSIM. There is no way back: it can't be \
-             reached by phone or by Matron until someone sets it up again."
+                format!(
+                    "Everything on {every} is deleted, photographs, messages and the eSIM too. There is no way back. An erased phone \
+                     can't be reached, by call or by Matron, until someone sets it up again."
+                )
             })
         }
         OrderKind::Command { command: Command::ClearPasscode } => {
-            Some("Whoever holds the phone can open it until a new passcode is set.")
+            Some(format!("Whoever holds {every} can open it until a new passcode is set."))
         }
-        OrderKind::Command { command: Command::EnableLostMode } => Some(
-            "The person who holds the phone can do nothing with it but read your message, and call the number if you gave one.",
-        ),
+        OrderKind::Command { command: Command::EnableLostMode } => Some(format!(
+            "Whoever holds {every} can do nothing with it but read the message, and call the number if one was given.",
+        )),
         _ => None,
     };
-    Ok(InWords { lines, grave: grave.map(str::to_owned) })
+    Ok(InWords { lines, grave })
 }
 
 /// An order that waits, for another person's passkey: the very bytes, and what they say.

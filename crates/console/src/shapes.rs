@@ -208,5 +208,10 @@ pub(crate) struct SignedBytes {
 pub(crate) struct Person {
     pub person: model::PersonId,
     pub role: String,
+    pub group: Option<String>,
     pub keys: Vec<model::KeyId>,
+    /// Those of its keys that are passkeys.
+    pub passkeys: Vec<model::KeyId>,
+    pub joined_at_ms: i64,
+    pub removed_at_ms: Option<i64>,
 }

@@ -5,11 +5,12 @@ use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 use maud::{Markup, html};
-use model::{Duty, Limit, Role};
-use order::limits::{Limits, Overview, takes_one_outside};
+use model::{Duty, Role};
+use order::limits::{Limits, Overview, cooling_off_ms, takes_one_outside};
 use order::{Order, OrderKind, SignedOrder};
 
-use super::parts::line;
+use super::parts::{line, title_row};
+use super::people;
 use super::phone::may;
 use crate::api::{Api, Failure, path, sentence};
 use crate::guard::Visitor;
@@ -34,20 +35,23 @@ pub(crate) async fn show(
     let cooling = cooling(&api, &v).await?;
     let now_ms = v.session.now_ms;
     let body = html! {
-        .app-title-row {
-            h1.nhsuk-heading-l { "Approvals" }
-            p.app-connection role="status" data-connection="" hidden { "Not connected: what you see may be old." }
-        }
+        (title_row("Approvals"))
         (decided())
         section aria-labelledby="h-waiting" {
             h2.nhsuk-heading-m #h-waiting { "Waiting for another signature" }
             #waiting data-live {
                 @match &waiting {
                     None => p { "Your role reaches one group, and these tell of every group: someone else approves them." },
-                    Some((orders, _)) if orders.is_empty() => p.nhsuk-hint { "Nothing waits." },
-                    Some((orders, limits)) => {
-                        @for w in orders { (card(&v, w, limits, &people, now_ms)) }
-                        @if orders.len() >= SHOWN as usize { p { "There are more: decide these first, or see " code { "matron orders pending" } "." } }
+                    Some(w) if w.orders.is_empty() && w.unread.is_empty() => p.nhsuk-hint { "Nothing waits." },
+                    Some(found) => {
+                        @for w in &found.orders { (card(&v, w, &found.limits, &people, now_ms)) }
+                        @for (id, why) in &found.unread {
+                            .nhsuk-inset-text {
+                                p { "An order waits that this page can't show: " (sentence(why)) }
+                                pre.app-command { code { "matron approve " (id) } }
+                            }
+                        }
+                        @if found.more { p { "There are more: decide these first, or see " code { "matron orders pending" } "." } }
                     }
                 }
             }
@@ -71,28 +75,43 @@ struct Waiting {
     order: Order,
 }
 
-async fn waiting(api: &Api, v: &Visitor) -> Result<(Vec<Waiting>, Limits), Failure> {
+/// All that waits, as far as it is shown.
+struct Found {
+    orders: Vec<Waiting>,
+    /// Those that can't be shown, and why.
+    unread: Vec<(model::OrderId, String)>,
+    more: bool,
+    limits: Limits,
+}
+
+async fn waiting(api: &Api, v: &Visitor) -> Result<Found, Failure> {
     let asked = path("/api/v1/orders/pending", &[("limit", Some(SHOWN.to_string()))]);
     let pending: Page<ListedOrder> = api.get(&asked, &v.bearer).await?;
-    let mut orders = Vec::new();
+    let (mut orders, mut unread) = (Vec::new(), Vec::new());
     for listed in pending.items {
-        // One that was decided meanwhile is no longer there.
-        let Ok(signed) = ordering::signed(api, v, listed.order).await else { continue };
-        let Ok(order) = order::decode::<Order>(&signed.order) else { continue };
-        orders.push(Waiting { listed, signed, order });
-    }
-    if orders.is_empty() {
-        return Ok((orders, Limits::default()));
+        let signed = match ordering::signed(api, v, listed.order).await {
+            Ok(signed) => signed,
+            // It was decided meanwhile.
+            Err(f) if f.status == StatusCode::NOT_FOUND => continue,
+            Err(f) => {
+                unread.push((listed.order, f.detail));
+                continue;
+            }
+        };
+        match order::decode::<Order>(&signed.order) {
+            Ok(order) => orders.push(Waiting { listed, signed, order }),
+            Err(_) => unread.push((listed.order, "this version can't read it".into())),
+        }
     }
     let table: Overview = api.get("/api/v1/roles", &v.bearer).await?;
-    Ok((orders, Limits::with(&table.changed)))
+    let limits = Limits::with(&table.changed);
+    Ok(Found { orders, unread, more: pending.next_cursor.is_some(), limits })
 }
 
 async fn cooling(api: &Api, v: &Visitor) -> Result<Vec<(ListedOrder, Option<Order>)>, Failure> {
-    let asked = path("/api/v1/orders/under_way", &[("limit", Some("50".into()))]);
-    let under_way: Page<UnderWay> = api.get(&asked, &v.bearer).await?;
+    let cooling: Page<UnderWay> = api.get("/api/v1/orders/under_way?cooling=true", &v.bearer).await?;
     let mut orders = Vec::new();
-    for listed in under_way.items.into_iter().map(|u| u.order).filter(|o| o.cools_until_ms.is_some()) {
+    for listed in cooling.items.into_iter().map(|u| u.order) {
         let order = read(api, v, &listed).await;
         orders.push((listed, order));
     }
@@ -116,8 +135,7 @@ pub(super) struct People(Vec<Person>);
 
 impl People {
     pub(super) async fn all(api: &Api, v: &Visitor) -> Result<Self, Failure> {
-        let people: Page<Person> = api.get("/api/v1/people?limit=200", &v.bearer).await?;
-        Ok(Self(people.items))
+        Ok(Self(people::everyone(api, v).await?))
     }
 
     fn told(&self, v: &Visitor, found: Option<&Person>) -> String {
@@ -163,8 +181,7 @@ fn card(v: &Visitor, w: &Waiting, limits: &Limits, people: &People, now_ms: i64)
     let hold = w.listed.hold.as_ref();
     let duty = hold.map_or_else(|| order::limits::duty(&w.order.kind, false), |h| h.duty);
     let phones = u32::try_from(w.order.targets.len()).unwrap_or(u32::MAX);
-    let cools = (phones > limits.get(&Limit::Alone { duty }))
-        .then(|| words::limits::seconds(limits.get(&Limit::CoolingOff { duty })));
+    let cools_ms = cooling_off_ms(limits, duty, phones);
     let erasing = duty == Duty::Erase;
     html! {
         article.nhsuk-card.app-order.app-order--grave[erasing] id={ "order-" (id) } {
@@ -179,7 +196,7 @@ fn card(v: &Visitor, w: &Waiting, limits: &Limits, people: &People, now_ms: i64)
                     @if w.order.sealed_digest.is_some() {
                         (line("Sealed", html! { "Something only the vault reads (a message, a profile, a name). Ask whoever made the order what it is, by another way than this page." }))
                     }
-                    @if let Some(c) = &cools { (line("Once signed", html! { "it cools off for " (c) "; then it can't be undone" })) }
+                    @if cools_ms > 0 { (line("Once signed", html! { "it cools off for " (words::span(cools_ms)) "; then it can't be undone" })) }
                     (line("Runs out", html! { (words::time(w.order.expires_at_ms)) " unless it is signed" }))
                     (line("Order", html! { code.app-break { (id) } }))
                 }
@@ -202,7 +219,7 @@ fn decide(v: &Visitor, w: &Waiting, id: &str, outside: bool, signed_already: boo
                 pre.app-command { code { "matron approve " (id) } }
             }
         } @else {
-            form data-approve=(id) {
+            form method="dialog" data-approve=(id) {
                 button.nhsuk-button.nhsuk-button--small type="submit" { "Read and sign…" }
             }
         }
@@ -234,10 +251,11 @@ pub(super) fn fold(
             summary.nhsuk-details__summary { span.nhsuk-details__summary-text { (title) } }
             .nhsuk-details__text {
                 p { (says) }
-                form data-order=(order) data-done=(done) data-says="decided" {
+                form method="dialog" data-order=(order) data-done=(done) data-says="decided" {
                     .nhsuk-form-group {
                         label.nhsuk-label for=(reason) { "Why?" }
-                        input.nhsuk-input id=(reason) name="reason" required maxlength="400" autocomplete="off";
+                        .nhsuk-hint id={ (reason) "-hint" } { "Auditors read it. No names or numbers." }
+                        input.nhsuk-input aria-describedby={ (reason) "-hint" } id=(reason) name="reason" required maxlength="400" autocomplete="off";
                     }
                     button.nhsuk-button.nhsuk-button--small.nhsuk-button--secondary type="submit" { (button) }
                 }

@@ -8,7 +8,7 @@ use model::OrderId;
 use serde::Deserialize;
 
 use super::approvals::{People, decided, fold, read, recalls, title, touches};
-use super::parts::line;
+use super::parts::{line, title_row};
 use super::phone::state_of_command;
 use crate::api::{Api, Failure, path};
 use crate::guard::Visitor;
@@ -40,12 +40,10 @@ pub(crate) async fn list(
         orders.push((title(&u.order, order.as_ref()), u));
     }
     let body = html! {
-        .app-title-row {
-            h1.nhsuk-heading-l { "Commands in flight" }
-            p.app-connection role="status" data-connection="" hidden { "Not connected: what you see may be old." }
-        }
+        (title_row("Commands in flight"))
         #under-way data-live {
-            @if orders.is_empty() { p.nhsuk-hint { "Nothing is under way: every phone has answered what was asked of it." } }
+            @if orders.is_empty() && next.is_some() { p.nhsuk-hint { "Nothing newer is under way." } }
+            @else if orders.is_empty() { p.nhsuk-hint { "Nothing is under way: every phone has answered what was asked of it." } }
             @else { (table(&v, &orders, &people)) }
         }
         @if let Some(next) = next { p { a href=(next) rel="next" { "Older ones" } } }
@@ -140,9 +138,10 @@ pub(crate) async fn show(
         nav.nhsuk-breadcrumb aria-label="Breadcrumb" {
             ol.nhsuk-breadcrumb__list { li.nhsuk-breadcrumb__list-item { a.nhsuk-breadcrumb__link href="/commands" { "Commands in flight" } } }
         }
-        h1.nhsuk-heading-l { (what) }
+        (title_row(what.as_str()))
         (decided())
-        #summary data-live { dl.nhsuk-summary-list {
+        #summary data-live {
+            dl.nhsuk-summary-list {
             (line("State", html! { (standing(&listed)) }))
             @if let Some(until) = listed.cools_until_ms {
                 (line("Phones are told", html! { (words::time(until)) ", in " span data-countdown=(until) { (words::span(until - now_ms)) } }))
@@ -152,9 +151,10 @@ pub(crate) async fn show(
             (line("Touches", match &order { Some(o) => touches(o), None => html! { (words::count(listed.targets.into(), "phone")) } }))
             (line("Runs out", html! { (words::time(listed.expires_at_ms)) "; a phone that has not been heard of by then is not told" }))
             (line("Order", html! { code.app-break { (id) } }))
-        } }
-        @if !ended && recalls(&v, &listed) {
-            (fold("recall", &id.to_string(), "Call it back", "Phones that have not been told are not told. What a phone has done already stays done.", "recall", "Call it back", "Called back."))
+            }
+            @if !ended && recalls(&v, &listed) {
+                (fold("recall", &id.to_string(), "Call it back", "Phones that have not been told are not told. What a phone has done already stays done.", "recall", "Call it back", "Called back."))
+            }
         }
         section aria-labelledby="h-phones" {
             h2.nhsuk-heading-m #h-phones { "Phones" }

@@ -8,6 +8,7 @@ use model::Group;
 use order::OrderKind;
 use serde::Deserialize;
 
+use super::parts::title_row;
 use super::phone::may;
 use crate::api::{Api, Failure, path};
 use crate::guard::Visitor;
@@ -38,7 +39,7 @@ pub(crate) async fn show(
         group.is_ok_and(|group| may(role, &OrderKind::Invite { group, valid_ms: 1 }, false))
     });
     let body = html! {
-        h1.nhsuk-heading-l { "Invite" }
+        (title_row("Invite"))
         @if invites {
             (one(&v))
             (sheet())
@@ -78,7 +79,7 @@ fn one(v: &Visitor) -> Markup {
         section.app-screen-only aria-labelledby="h-one" {
             h2.nhsuk-heading-m #h-one { "One person" }
             p { "They get one link, for one phone, once. Name and email address are sealed before they leave this page." }
-            form.app-narrow #invite data-order=r#"{"kind":"invite"}"# data-secrets="invite"
+            form.app-narrow #invite method="dialog" data-order=r#"{"kind":"invite"}"# data-secrets="invite"
                 data-done="Signed and accepted. The link is below: it is shown this once, so print it or send it now." {
                 .nhsuk-form-group {
                     label.nhsuk-label for="invite-name" { "Who will hold the phone?" }
@@ -139,7 +140,7 @@ fn many(v: &Visitor) -> Markup {
                 "One touch of a passkey signs one invitation; so the command line signs those of a file. It writes their links "
                 "into a file of yours, and chosen here, that one becomes the sheet to print."
             }
-            form.app-narrow #many data-group=[v.session.group.as_deref()] {
+            form.app-narrow #many method="dialog" {
                 .nhsuk-form-group {
                     label.nhsuk-label for="many-file" { "File (CSV)" }
                     input.nhsuk-file-upload #many-file name="file" type="file" accept=".csv,text/csv";
@@ -155,7 +156,7 @@ fn many(v: &Visitor) -> Markup {
                 pre.app-command { code {} }
             }
             #many-wrong hidden {
-                .app-scroll tabindex="0" data-passive="" role="region" aria-label="Rows to mend" {
+                .app-scroll tabindex="0" role="region" aria-label="Rows to mend" {
                     table.nhsuk-table {
                         caption.nhsuk-table__caption { "Rows to mend" }
                         thead.nhsuk-table__head { tr { th scope="col" { "Row" } th scope="col" { "What the file says" } th scope="col" { "What is wrong" } } }
@@ -209,10 +210,11 @@ fn withdraw() -> Markup {
             summary.nhsuk-details__summary { span.nhsuk-details__summary-text { "Take an invitation back" } }
             .nhsuk-details__text {
                 p { "Choose it in the list. Its link stops working at once; a phone that has enrolled already is not touched." }
-                form data-order=r#"{"kind":"withdraw"}"# data-ticked="" data-nothing="Choose an invitation in the list first." data-done="Taken back; its link works no more." {
+                form method="dialog" data-order=r#"{"kind":"withdraw"}"# data-ticked="" data-nothing="Choose an invitation in the list first." data-done="Taken back; its link works no more." {
                     .nhsuk-form-group {
                         label.nhsuk-label for="withdraw-reason" { "Why?" }
-                        input.nhsuk-input #withdraw-reason name="reason" required maxlength="400" value="the invitation is no longer needed" autocomplete="off";
+                        .nhsuk-hint #withdraw-reason-hint { "Auditors read it. No names or numbers." }
+                        input.nhsuk-input #withdraw-reason aria-describedby="withdraw-reason-hint" name="reason" required maxlength="400" value="the invitation is no longer needed" autocomplete="off";
                     }
                     (status_line())
                     button.nhsuk-button.nhsuk-button--small type="submit" { "Take it back" }

@@ -14,10 +14,11 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::parts::{cell, heads, line, number};
+use super::people::everyone;
 use crate::api::{Api, Failure, path, sentence};
 use crate::guard::Visitor;
 use crate::layout::{Place, page, shown, status_line};
-use crate::shapes::{Page, text};
+use crate::shapes::{Page, Person, text};
 
 /// The most characters of an entry's telling in the list.
 const MOST_TOLD: usize = 300;
@@ -64,13 +65,6 @@ impl Item {
 #[derive(Debug, Deserialize)]
 struct Head {
     entries: u64,
-}
-
-#[derive(Debug, Deserialize)]
-struct Person {
-    person: String,
-    role: String,
-    removed_at_ms: Option<i64>,
 }
 
 fn given(value: &Option<String>) -> Option<String> {
@@ -123,13 +117,13 @@ pub(crate) async fn list(
 ) -> Result<Response, Failure> {
     let items: Page<Item> = api.get(&f.asked()?, &v.bearer).await?;
     let head: Head = api.get("/api/v1/ledger/head", &v.bearer).await?;
-    let people: Page<Person> = api.get("/api/v1/people?limit=200", &v.bearer).await?;
+    let people = everyone(&api, &v).await?;
     let next = items.next_cursor.as_ref().map(|c| path("/ledger", &f.own(Some(c.clone()))));
     let body = html! {
         h1.nhsuk-heading-l { "Ledger" }
         p { "Everything that mattered, in order and for good: " (number(head.entries)) " entries. Nobody can change or take one away "
             "without it showing." }
-        (filters(&f, &people.items))
+        (filters(&f, &people))
         @if items.items.is_empty() {
             .nhsuk-inset-text { p { "No entry is like that. " a href="/ledger" { "Show all" } } }
         } @else {
@@ -194,8 +188,9 @@ fn filters(f: &Filter, people: &[Person]) -> Markup {
                             select.nhsuk-select #f-person name="person" {
                                 option value="" { "Anyone" }
                                 @for p in people {
-                                    option value=(p.person) selected[is(&f.person, &p.person)] {
-                                        (p.person.get(..8).unwrap_or(&p.person)) ", " (p.role.replace('_', " "))
+                                    @let id = p.person.to_string();
+                                    option value=(id) selected[is(&f.person, &id)] {
+                                        (id.get(..8).unwrap_or(&id)) ", " (p.role.replace('_', " "))
                                         @if p.removed_at_ms.is_some() { ", left" }
                                     }
                                 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
+use http::StatusCode;
 use maud::{Markup, html};
 use model::{Duty, Limit, Whose, Window};
 use order::limits::{Limits, UNLIMITED};
@@ -47,7 +48,11 @@ pub(crate) async fn show(
 ) -> Result<Response, Failure> {
     let o: Overview = api.get("/api/v1/overview", &v.bearer).await?;
     // The vault's table: without the vault there is the rest.
-    let spent = api.get::<order::limits::Overview>("/api/v1/roles", &v.bearer).await.ok();
+    let spent = match api.get::<order::limits::Overview>("/api/v1/roles", &v.bearer).await {
+        Ok(spent) => Some(spent),
+        Err(f) if f.status == StatusCode::SERVICE_UNAVAILABLE => None,
+        Err(f) => return Err(f),
+    };
     let body = html! {
         (title_row("Overview"))
         #overview data-live {
@@ -82,7 +87,8 @@ fn tiles(o: &Overview) -> Markup {
             ul.app-tiles {
                 (tile(state("enrolled"), "enrolled", Some("/phones?state=enrolled"), false))
                 (tile(state("invited"), "invited, not used yet", Some("/phones?state=invited"), false))
-                (tile(state("issued") + state("authenticated"), "half way through enrolling", Some("/phones?state=authenticated"), true))
+                (tile(state("issued"), "have a certificate, not enrolled yet", Some("/phones?state=issued"), true))
+                (tile(state("authenticated"), "half way through enrolling", Some("/phones?state=authenticated"), true))
                 (tile(o.silent_7_days, "silent for 7 days", Some("/phones?state=enrolled&silent_for_days=7"), true))
                 (tile(o.silent_30_days, "silent for 30 days", Some("/phones?state=enrolled&silent_for_days=30"), true))
                 (tile(o.lost, "in lost mode", None, true))
@@ -136,7 +142,7 @@ fn budgets(o: Option<&order::limits::Overview>, v: &Visitor) -> Markup {
         section aria-labelledby="h-budgets" {
             h2.nhsuk-heading-m #h-budgets { "Spent of budgets" }
             @if told.is_empty() {
-                p { "In the last 24 hours nothing was opened, searched for or ordered." }
+                p { "In the last 24 hours nothing was spent of a budget." }
             } @else {
                 table.nhsuk-table.nhsuk-table-responsive role="table" {
                     caption.nhsuk-u-visually-hidden { "Spent of budgets, in the last hour and the last 24 hours" }

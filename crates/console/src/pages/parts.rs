@@ -52,7 +52,7 @@ pub(super) fn tag(mood: Mood, text: &str) -> Markup {
 }
 
 /// The page's title, and whether what is seen may be old.
-pub(super) fn title_row(title: &str) -> Markup {
+pub(super) fn title_row(title: impl Render) -> Markup {
     html! {
         .app-title-row {
             h1.nhsuk-heading-l { (title) }

@@ -13,18 +13,7 @@ use super::parts::{Mood, cell, heads, tag, until};
 use crate::api::{Api, Failure, path, sentence};
 use crate::guard::Visitor;
 use crate::layout::{Place, page, shown};
-use crate::shapes::Page;
-
-#[derive(Debug, Deserialize)]
-struct Person {
-    person: String,
-    role: String,
-    group: Option<String>,
-    keys: Vec<String>,
-    passkeys: Vec<String>,
-    joined_at_ms: i64,
-    removed_at_ms: Option<i64>,
-}
+use crate::shapes::{Page, Person};
 
 #[derive(Debug, Deserialize)]
 struct ApiKey {
@@ -63,7 +52,7 @@ pub(crate) async fn show(
                 details.nhsuk-details {
                     summary.nhsuk-details__summary { span.nhsuk-details__summary-text { (words::count(left.len() as u64, "person")) " left" } }
                     .nhsuk-details__text { ul.nhsuk-list { @for p in &left {
-                        li { code { (first(&p.person)) } ", " (role(&p.role)) ", left " (words::maybe_time(p.removed_at_ms)) }
+                        li { code { (first(p.person)) } ", " (role(&p.role)) ", left " (words::maybe_time(p.removed_at_ms)) }
                     } } }
                 }
             }
@@ -89,7 +78,7 @@ pub(crate) async fn show(
 }
 
 /// All of them: they are few, and the API gives 200 at once.
-async fn everyone(api: &Api, v: &Visitor) -> Result<Vec<Person>, Failure> {
+pub(super) async fn everyone(api: &Api, v: &Visitor) -> Result<Vec<Person>, Failure> {
     const MOST: usize = 2_000;
     let (mut people, mut cursor) = (Vec::new(), None);
     loop {
@@ -104,8 +93,8 @@ async fn everyone(api: &Api, v: &Visitor) -> Result<Vec<Person>, Failure> {
     }
 }
 
-fn first(id: &str) -> &str {
-    id.get(..8).unwrap_or(id)
+fn first(id: impl std::fmt::Display) -> String {
+    id.to_string().chars().take(8).collect()
 }
 
 fn role(name: &str) -> String {
@@ -120,7 +109,7 @@ fn who(people: &[&Person]) -> Markup {
             (heads(&["Person", "Role", "Group", "Joined", "Keys"]))
             tbody.nhsuk-table__body { @for p in people {
                 tr.nhsuk-table__row role="row" {
-                    (cell("Person", html! { a href=(path("/ledger", &[("person", Some(p.person.clone()))])) { code { (first(&p.person)) } } }))
+                    (cell("Person", html! { a href=(path("/ledger", &[("person", Some(p.person.to_string()))])) { code { (first(p.person)) } } }))
                     (cell("Role", role(&p.role)))
                     (cell("Group", p.group.as_deref().map_or_else(|| "all".to_owned(), shown)))
                     (cell("Joined", words::time(p.joined_at_ms)))

@@ -7,6 +7,7 @@ use maud::{Markup, html};
 use model::{Command as Ordered, Role};
 use order::{OrderKind, roles};
 
+use super::parts::{line, title_row};
 use super::phones::state_tag;
 use crate::api::{Api, Failure, path};
 use crate::guard::Visitor;
@@ -34,10 +35,7 @@ pub(crate) async fn show(
         nav.nhsuk-breadcrumb aria-label="Breadcrumb" {
             ol.nhsuk-breadcrumb__list { li.nhsuk-breadcrumb__list-item { a.nhsuk-breadcrumb__link href="/phones" { "Phones" } } }
         }
-        .app-title-row {
-            h1.nhsuk-heading-l { "Phone " code { (d.short()) } }
-            p.app-connection role="status" data-connection="" hidden { "Not connected: what you see may be old." }
-        }
+        (title_row(html! { "Phone " code { (d.short()) } }))
         #summary data-live { (summary(&phone, now_ms)) }
         (actions(&v, &phone))
         section aria-labelledby="h-commands" {
@@ -52,22 +50,15 @@ pub(crate) async fn show(
     Ok(page(&format!("Phone {}", d.short()), Place::Phones, Some(&v), body))
 }
 
-fn line(key: &str, value: Markup) -> Markup {
-    html! {
-        .nhsuk-summary-list__row.nhsuk-summary-list__row--no-actions {
-            dt.nhsuk-summary-list__key { (key) }
-            dd.nhsuk-summary-list__value { (value) }
-        }
-    }
-}
-
 fn summary(phone: &DeviceDetail, now_ms: i64) -> Markup {
     let d = &phone.device;
     let clear = |name: &str| html! { (d.clear(name).map_or_else(|| "not reported".into(), |t| shown(&t))) };
     let lost = d.clear("IsMDMLostModeEnabled").as_deref() == Some("yes");
     let push = match d.push.as_str() {
-        "ok" | "ready" => "reachable",
-        _ => d.push.as_str(),
+        "ok" => "has given its push token",
+        "none" => "no push token yet: it comes by itself",
+        "unregistered" => "Apple says its push token is gone: it comes by itself",
+        other => other,
     };
     html! {
         @if let Some(by) = &phone.replaced_by {
@@ -324,7 +315,7 @@ fn history(commands: &[Command], now_ms: i64) -> Markup {
         return html! { p.nhsuk-hint { "Nothing yet." } };
     }
     html! {
-        .app-scroll tabindex="0" data-passive="" role="region" aria-label="Commands" { table.nhsuk-table {
+        .app-scroll tabindex="0" role="region" aria-label="Commands" { table.nhsuk-table {
             caption.nhsuk-u-visually-hidden { "Commands, newest first" }
             thead.nhsuk-table__head { tr {
                 th scope="col" { "Command" } th scope="col" { "State" } th scope="col" { "Asked" } th scope="col" { "Answered" }

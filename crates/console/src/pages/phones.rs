@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::bulk;
+use super::parts::title_row;
 use crate::api::{Api, Failure, path, sentence};
 use crate::guard::{Visitor, is_asked_by_our_own_page};
 use crate::layout::{Place, ago, page, shown, status_line};
@@ -78,10 +79,7 @@ pub(crate) async fn list(
     };
     let next = devices.next_cursor.as_ref().map(|c| path("/phones", &f.query(Some(c.clone()), names)));
     let body = html! {
-        .app-title-row {
-            h1.nhsuk-heading-l { "Phones" }
-            p.app-connection role="status" data-connection="" hidden { "Not connected: what you see may be old." }
-        }
+        (title_row("Phones"))
         (search_form(&v))
         (filters(&f))
         form.app-names method="get" action="/phones" {

@@ -122,7 +122,6 @@ async function approvals(bea) {
   await card.getByRole("button", { name: "Reject", exact: true }).click();
   await sign(bea);
   await bea.getByText("Rejected.").waitFor();
-  await bea.reload();
   await bea.getByText("Nothing waits.").waitFor();
   check(true, "a second administrator rejects it");
 

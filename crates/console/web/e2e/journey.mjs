@@ -75,6 +75,16 @@ try {
   await page.getByRole("button", { name: "Lock", exact: true }).click();
   await page.getByRole("button", { name: "Sign with your passkey" }).click();
   await page.getByText("Signed and accepted").waitFor();
+  // Two orders at once: the second's words don't come under the button that signs the first.
+  await page.getByText("Make it ring").click();
+  await page.locator("#ring-reason").fill("to find it");
+  await page.evaluate(() => {
+    for (const id of ["lock", "ring"]) document.querySelector(`#${id} form`).requestSubmit(document.querySelector(`#${id} button`));
+  });
+  await page.getByText("Decide the order that is shown first").waitFor();
+  check((await page.locator("#order dl").innerText()).match(/\(\w+\)/g).length === 1, "one order is shown at a time");
+  await page.getByRole("button", { name: "Cancel" }).click();
+  await page.getByText("Nothing was signed.").waitFor();
   const locked = page.locator("#commands tr", { hasText: "DeviceLock" });
   await locked.locator(".nhsuk-tag--green").waitFor({ timeout: 30_000 });
   check(true, "a phone is locked, and its answer appears without a reload");

@@ -2,17 +2,18 @@
 // are. The order's answer is for whoever made it.
 import { base64, fromBase64, moment } from "./bytes.js";
 import { refresh } from "./live.js";
-import { confirm } from "./order.js";
+import { confirm, sent } from "./order.js";
 import * as passkey from "./passkey.js";
-import { Problem, post } from "./server.js";
+import { Problem, SIGNED_OUT, tell } from "./server.js";
 
 async function approved(form) {
   const response = await fetch(`/approvals/${form.dataset.approve}`, { headers: { accept: "application/json" } });
   const told = await response.json().catch(() => ({}));
-  if (!response.ok || response.redirected) throw new Problem(response.status, told);
+  if (response.redirected) throw new Error(SIGNED_OUT);
+  if (!response.ok) throw new Problem(response.status, told);
   if (!(await confirm(told.words))) return null;
   const order = fromBase64(told.order);
-  return post("/orders", { order: base64(order), sealed: null, signature: { passkey: await passkey.sign(order) } });
+  return sent({ order: base64(order), sealed: null, signature: { passkey: await passkey.sign(order) } });
 }
 
 async function submitted(event) {
@@ -22,8 +23,7 @@ async function submitted(event) {
   // The card goes once it is decided; what came of it stays on the page.
   const line = document.getElementById("decided");
   const told = (words, kind) => {
-    line.textContent = words;
-    line.className = `app-status app-status--${kind}`;
+    tell(line, words, kind);
     line.scrollIntoView({ block: "nearest" });
   };
   const button = event.submitter;
@@ -35,16 +35,13 @@ async function submitted(event) {
       ? ` It cools off until ${moment(placed.cools_until_ms)}; until then it can be called back, below.`
       : "";
     told(`Signed and accepted.${cools}`, "good");
-    button.blur();
-    await refresh();
   } catch (error) {
     told(error.message, error instanceof Problem && error.waits ? "waits" : "bad");
-    button.blur();
-    await refresh();
   } finally {
     button.disabled = false;
   }
-  return undefined;
+  button.blur();
+  return refresh();
 }
 
 export function start() {

@@ -8,6 +8,7 @@ export const fromHex = (digits) => Uint8Array.from(digits.match(/../g) ?? [], (p
 
 export const base64 = (bytes) => btoa(Array.from(new Uint8Array(bytes), (b) => String.fromCharCode(b)).join(""));
 export const fromBase64 = (letters) => Uint8Array.from(atob(letters), (c) => c.charCodeAt(0));
+export const fromBase64url = (letters) => fromBase64(letters.replaceAll("-", "+").replaceAll("_", "/"));
 export const base64url = (bytes) => base64(bytes).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 
 export const random = (count) => crypto.getRandomValues(new Uint8Array(count));

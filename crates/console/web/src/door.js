@@ -1,17 +1,13 @@
 // Coming in: the first administrator with the vault's one-time token, everyone else by passkey.
-import { base64, base64url, fromBase64, fromHex, hex, joined, random, sha256, utf8 } from "./bytes.js";
+import { base64, base64url, fromBase64, fromBase64url, fromHex, hex, joined, random, sha256, utf8 } from "./bytes.js";
 import { place, prepare } from "./order.js";
 import * as passkey from "./passkey.js";
-import { Problem, post } from "./server.js";
+import { Problem, post, tell } from "./server.js";
 
 const ORDER = utf8("matron/order/1\0");
 const TOKEN = /^matron-join-([0-9a-f]{64})-([0-9a-f]{16})$/;
 
-function status(form, words, kind) {
-  const line = form.querySelector("[data-status]");
-  line.textContent = words;
-  line.className = `app-status app-status--${kind}`;
-}
+const status = (form, words, kind) => tell(form.querySelector("[data-status]"), words, kind);
 
 // The session's secret is bound to this browser's name: the cookie alone is nothing in another one.
 async function bearer(secret, browser) {
@@ -39,7 +35,7 @@ async function tokenKey(seed) {
 
 async function publicOf(key) {
   const { x } = await crypto.subtle.exportKey("jwk", key);
-  return Uint8Array.from(atob(x.replaceAll("-", "+").replaceAll("_", "/")), (c) => c.charCodeAt(0));
+  return fromBase64url(x);
 }
 
 async function join(form) {
@@ -66,7 +62,7 @@ async function join(form) {
 }
 
 async function register(form) {
-  const secret = fromBase64(location.hash.slice(1).replaceAll("-", "+").replaceAll("_", "/"));
+  const secret = fromBase64url(location.hash.slice(1));
   if (secret.length !== 32) throw new Error("The link is not whole: copy all of it from the terminal.");
   const made = await passkey.register("Matron administrator");
   const key = await crypto.subtle.importKey("raw", secret, { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);

@@ -2,14 +2,13 @@
 // field's name says whether it is sealed (data-sealed) or part of what the order says.
 import { base64, moment, text } from "./bytes.js";
 import { signAndPlace } from "./order.js";
-import { Problem } from "./server.js";
+import { Problem, tell } from "./server.js";
 import { refresh } from "./live.js";
 
 // A form that goes with what it ends names a line that stays (data-says).
 function status(form, words, kind) {
   const place = document.getElementById(form.dataset.says) ?? form.querySelector("[data-status]");
-  place.textContent = words;
-  place.className = `app-status app-status--${kind}`;
+  tell(place, words, kind);
   if (form.dataset.says && words) place.scrollIntoView({ block: "nearest" });
 }
 
@@ -22,8 +21,6 @@ function asked(form) {
       if (field.dataset.list) {
         if (field.checked) (what[field.dataset.list] ??= []).push(field.value);
       } else what[field.name] = field.checked;
-    } else if (field.type === "radio") {
-      if (field.checked) what[field.name] = field.value;
     } else if (field.dataset.sealed !== undefined) values[field.name] = field.value.trim();
     else if (field.dataset.number !== undefined) what[field.name] = Number(field.value);
     else what[field.name] = field.value.trim();
@@ -99,13 +96,15 @@ async function submitted(event) {
     status(form, `${form.dataset.done ?? "Signed and accepted."}${cools}`, "good");
     showAnswer(form, placed.answer);
     form.dispatchEvent(new CustomEvent("matron:placed", { bubbles: true, detail: placed }));
-    await refresh();
   } catch (error) {
     const held = error instanceof Problem && error.waits;
     status(form, held ? `${error.message} It waits under Approvals.` : error.message, held ? "waits" : "bad");
   } finally {
     if (button) button.disabled = false;
   }
+  // What it ended goes from the page, and its button with it.
+  if (form.dataset.says) button?.blur();
+  await refresh();
 }
 
 export function start() {

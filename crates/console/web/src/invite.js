@@ -3,6 +3,7 @@
 import Papa from "papaparse";
 import { encode as qr } from "uqr";
 import { hex, moment } from "./bytes.js";
+import { tell } from "./server.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 // As crates/matron/src/cli/invite.rs, where the rows are invited.
@@ -37,8 +38,12 @@ function code(link) {
 function card({ name, group, link, until }) {
   const copy = element("button", { type: "button", class: "nhsuk-button nhsuk-button--secondary nhsuk-button--small app-screen-only" }, "Copy the link");
   copy.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(link);
-    copy.textContent = "Copied";
+    try {
+      await navigator.clipboard.writeText(link);
+      copy.textContent = "Copied";
+    } catch {
+      copy.textContent = "The browser does not allow it: copy the link by hand";
+    }
   });
   return element("li", { class: "app-card" },
     code(link),
@@ -51,9 +56,12 @@ function card({ name, group, link, until }) {
   );
 }
 
-function show(cards) {
+// Those of a file stand alone: chosen again, it is not printed twice.
+function show(cards, alone = false) {
   const sheet = document.getElementById("sheet");
-  document.getElementById("cards").prepend(...cards);
+  const place = document.getElementById("cards");
+  if (alone) place.replaceChildren(...cards);
+  else place.prepend(...cards);
   sheet.hidden = false;
   document.getElementById("h-sheet").focus();
 }
@@ -81,13 +89,13 @@ function wrong({ name, email, group }) {
 }
 
 // Rows of a file, each with its place in it: { head, rows: [{ line, cells }] }.
-export function read(text) {
+function read(text) {
   const { data } = Papa.parse(text.replace(/^\ufeff/, ""), { skipEmptyLines: "greedy" });
   const [head = [], ...rest] = data.map((row) => row.map((cell) => cell.trim()));
   return { head: head.map((h) => h.toLowerCase()), rows: rest.map((cells, n) => ({ line: n + 2, cells })) };
 }
 
-export function judged({ head, rows }, groupOfAll) {
+function judged({ head, rows }, groupOfAll) {
   const at = (name) => head.indexOf(name);
   const cell = (cells, name) => (at(name) < 0 ? "" : (cells[at(name)] ?? ""));
   return rows.map(({ line, cells }) => {
@@ -100,10 +108,7 @@ export function judged({ head, rows }, groupOfAll) {
 
 async function looked(form) {
   const line = form.querySelector("[data-status]");
-  const told = (words, kind) => {
-    line.textContent = words;
-    line.className = `app-status app-status--${kind}`;
-  };
+  const told = (words, kind) => tell(line, words, kind);
   const command = document.getElementById("many-command");
   const mend = document.getElementById("many-wrong");
   command.hidden = mend.hidden = true;
@@ -136,8 +141,11 @@ async function looked(form) {
     return undefined;
   }
   if (table.head.includes("link")) {
-    show(rows.filter((r) => /^https:\/\//.test(r.link)).map((r) => card(r)));
-    return told(`${rows.length} links, from the file. They stay in this page; print the sheet above.`, "good");
+    const cards = rows.filter((r) => /^https:\/\//.test(r.link)).map((r) => card(r));
+    show(cards, true);
+    const left = rows.length - cards.length;
+    const without = left > 0 ? ` ${left} of its rows hold no link.` : "";
+    return told(`${cards.length} links, from the file.${without} They stay in this page; print the sheet above.`, left > 0 ? "waits" : "good");
   }
   // A POSIX shell takes what stands in single quotes as it is.
   const quoted = (word) => (/^[A-Za-z0-9._-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);

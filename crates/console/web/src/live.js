@@ -10,15 +10,28 @@ let asking = false;
 let again = false;
 let missed = false;
 
-// Someone is in it: it is replaced once they have left.
-const isUsed = (place) => place.contains(document.activeElement) && !document.activeElement.hasAttribute("data-passive");
+// Someone types or chooses in it: it is replaced once they have left.
+const isUsed = (place) => place.contains(document.activeElement) && document.activeElement.matches("input, select, textarea, button");
 
 function takeOver(old, now) {
   const ticked = new Set(Array.from(old.querySelectorAll("input:checked"), (box) => box.value));
   for (const box of now.querySelectorAll("input[type=checkbox], input[type=radio]")) box.checked = ticked.has(box.value);
-  const opened = Array.from(old.querySelectorAll("details"), (d) => d.open);
-  now.querySelectorAll("details").forEach((d, n) => (d.open = opened[n] ?? d.open));
-  if (old.innerHTML !== now.innerHTML) old.replaceChildren(...now.childNodes);
+  for (const field of now.querySelectorAll("input:not([type=checkbox], [type=radio]), textarea")) {
+    const typed = field.id && old.querySelector(`#${CSS.escape(field.id)}`);
+    if (typed) field.value = typed.value;
+  }
+  // By their own name, so that what was opened at one order does not open at the next; others by their place.
+  const before = Array.from(old.querySelectorAll("details:not([id])"), (d) => d.open);
+  now.querySelectorAll("details:not([id])").forEach((d, n) => (d.open = before[n] ?? d.open));
+  for (const fold of now.querySelectorAll("details[id]")) {
+    const was = old.querySelector(`#${CSS.escape(fold.id)}`);
+    if (was) fold.open = was.open;
+  }
+  if (old.innerHTML === now.innerHTML) return;
+  const focus = old.contains(document.activeElement) ? document.activeElement.closest("[id]")?.id : null;
+  old.replaceChildren(...now.childNodes);
+  const at = focus && document.getElementById(focus);
+  (at?.matches?.("details") ? at.querySelector("summary") : at)?.focus();
 }
 
 export async function refresh() {
@@ -45,6 +58,9 @@ export async function refresh() {
       if (now && isUsed(old)) missed = true;
       else if (now) takeOver(old, now);
     }
+    document.dispatchEvent(new Event("matron:refreshed"));
+  } catch {
+    // No answer: the connection's own line says so.
   } finally {
     asking = false;
   }
@@ -64,8 +80,11 @@ export function start() {
   if (!document.querySelector("[data-live]")) return;
   let events;
   let lost;
+  const isLost = () => (lost ??= setTimeout(() => connection("Not connected: what you see may be old."), LOST_AFTER_MS));
   const listen = () => {
     events?.close();
+    // Browsers allow few connections to one host: a tab that nobody looks at holds none.
+    if (document.hidden) return;
     events = new EventSource("/events");
     events.addEventListener("changed", refresh);
     events.addEventListener("open", () => {
@@ -75,13 +94,17 @@ export function start() {
       // What changed while nobody listened.
       refresh();
     });
-    // The server ends each stream after some minutes; the browser comes back by itself.
     events.addEventListener("error", () => {
-      lost ??= setTimeout(() => connection("Not connected: what you see may be old."), LOST_AFTER_MS);
+      isLost();
+      // The server ends each stream after some minutes, and the browser comes back by itself; after another answer than a
+      // stream (signed out, a restart behind a proxy) it does not.
+      if (events.readyState === EventSource.CLOSED) {
+        refresh();
+        setTimeout(listen, LOST_AFTER_MS);
+      }
     });
   };
-  // Browsers allow few connections to one host: a tab that nobody looks at holds none.
-  document.addEventListener("visibilitychange", () => (document.hidden ? events.close() : listen()));
+  document.addEventListener("visibilitychange", listen);
   document.addEventListener("focusout", () => missed && setTimeout(refresh));
   listen();
 }

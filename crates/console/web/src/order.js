@@ -24,7 +24,7 @@ export async function prepare(wanted, secrets) {
 }
 
 // The same bytes act once, so what got no answer is asked again.
-async function sent(order) {
+export async function sent(order) {
   const unanswered = (e) => e instanceof Problem && (e.status === 0 || e.status === 503);
   for (const pause of [1000, 3000]) {
     try {
@@ -52,9 +52,11 @@ export async function place(prepared, signature) {
   return { ...accepted, answer };
 }
 
-// Shows what is about to be signed, in a dialog that the person confirms.
+// Shows what is about to be signed, in a dialog that the person confirms; one at a time.
 export function confirm(words) {
   const dialog = document.getElementById("order");
+  // Its words are those of one order: another's must not come under the button that signs that one.
+  if (dialog.open) return Promise.reject(new Error("Decide the order that is shown first; then do this again."));
   const list = dialog.querySelector("dl");
   list.replaceChildren(
     ...words.lines.map(([name, value]) => {

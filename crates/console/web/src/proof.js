@@ -9,7 +9,7 @@ const SEEN = "matron-ledger-seen";
 const same = (a, b) => a.length === b.length && a.every((byte, n) => byte === b[n]);
 
 // A proof file, taken apart.
-export function read(text) {
+function read(text) {
   const end = text.indexOf("\n\n");
   const [first, extra, index, ...hashes] = text.slice(0, end).split("\n");
   const note = text.slice(end + 2);
@@ -53,7 +53,7 @@ async function rootOf(leaf, index, size, hashes) {
 }
 
 // Throws with what does not hold; says what was proved.
-export async function check(text, index, hash, rootKey) {
+async function check(text, index, hash, rootKey) {
   const proof = read(text);
   const entryHash = await sha256(proof.entry);
   if (proof.index !== index || hex(entryHash) !== hash) throw new Error("the proof is of another entry than the one shown");
@@ -92,20 +92,26 @@ async function pinnedKey() {
   return fromBase64(pinned);
 }
 
+// It could not be looked at; that says nothing of the entry.
+class Unchecked extends Error {}
+
 async function fetched(index, again = true) {
-  const response = await fetch(`/entries/${index}/proof`);
+  const response = await fetch(`/entries/${index}/proof`).catch(() => {
+    throw new Unchecked("the server does not answer");
+  });
+  if (response.redirected) throw new Unchecked("you are signed out; reload the page");
   if (response.ok) return response.text();
   const problem = await response.json().catch(() => ({}));
   if (problem.code === "not_yet_signed" && again) {
     await new Promise((resolve) => setTimeout(resolve, 1500));
     return fetched(index, false);
   }
-  throw new Error(problem.detail ?? `the server answered ${response.status}`);
+  throw new Unchecked(problem.detail ?? `the server answered ${response.status}`);
 }
 
-function told(place, good, text) {
+function told(place, colour, text) {
   const tag = document.createElement("strong");
-  tag.className = `nhsuk-tag ${good ? "nhsuk-tag--green" : "nhsuk-tag--red"}`;
+  tag.className = `nhsuk-tag nhsuk-tag--${colour}`;
   tag.textContent = text;
   place.replaceChildren(tag);
 }
@@ -114,21 +120,27 @@ async function checkAll(line) {
   const places = document.querySelectorAll("[data-entry]");
   const rootKey = await pinnedKey();
   let last;
-  let failed = 0;
+  let [failed, unchecked] = [0, 0];
   for (const place of places) {
     try {
       const index = Number(place.dataset.entry);
       last = await check(await fetched(index), index, place.dataset.hash, rootKey);
       remember(last);
-      told(place, true, "Proved");
+      told(place, "green", "Proved");
     } catch (error) {
-      failed += 1;
-      told(place, false, "Not proved");
-      line.textContent = `Entry ${place.dataset.entry}: ${error.message}.`;
+      if (error instanceof Unchecked) {
+        unchecked += 1;
+        told(place, "grey", "Not checked");
+      } else {
+        failed += 1;
+        told(place, "red", "Not proved");
+      }
+      // What failed outweighs what could not be looked at.
+      if (failed === 0 || !(error instanceof Unchecked)) line.textContent = `Entry ${place.dataset.entry}: ${error.message}.`;
     }
   }
-  if (failed > 0) {
-    line.className = "app-status app-status--bad";
+  if (failed + unchecked > 0) {
+    line.className = `app-status app-status--${failed > 0 ? "bad" : "waits"}`;
     return;
   }
   const many = places.length === 1 ? "The entry is" : `All ${places.length} entries are`;

@@ -37,9 +37,9 @@ export async function publicBytes(pair) {
   return new Uint8Array(await suite.kem.serializePublicKey(pair.publicKey));
 }
 
-export async function seal(vaultKey, kind, values, belongsTo, info = ARGUMENTS) {
+export async function seal(vaultKey, kind, values, belongsTo) {
   const recipientPublicKey = await suite.kem.deserializePublicKey(vaultKey);
-  const sender = await suite.createSenderContext({ recipientPublicKey, info });
+  const sender = await suite.createSenderContext({ recipientPublicKey, info: ARGUMENTS });
   const sealed = new Uint8Array(await sender.seal(encoded(kind, values), belongsTo));
   return joined(Uint8Array.of(VERSION), new Uint8Array(sender.enc), sealed);
 }

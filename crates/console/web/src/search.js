@@ -1,9 +1,7 @@
 // Search: the term is sealed to the vault; the server sees which phones it finds, never what was typed.
-import { base64, fromBase64, fromHex, utf8 } from "./bytes.js";
+import { base64, fromBase64, fromHex } from "./bytes.js";
 import { seal } from "./seal.js";
-import { post } from "./server.js";
-
-const INFO = utf8("matron/order-args/1");
+import { post, tell } from "./server.js";
 
 export function start() {
   const form = document.querySelector("form[data-search]");
@@ -17,17 +15,15 @@ export function start() {
     try {
       const { order_key } = await post("/orders/key", {});
       const belongsTo = fromHex(form.dataset.session);
-      const sealed = await seal(fromBase64(order_key), "search", values, belongsTo, INFO);
+      const sealed = await seal(fromBase64(order_key), "search", values, belongsTo);
       const { found, searches_left } = await post("/search", { sealed_search: base64(sealed) });
       const left = `${searches_left} of this session's searches are left.`;
       if (found.length === 0) {
-        line.textContent = `No phone was found. ${left}`;
-        line.className = "app-status app-status--none";
+        tell(line, `No phone was found. ${left}`);
       } else if (found.length === 1) location.assign(`/phones/${found[0]}`);
       else location.assign(`/phones?found=${found.map((id) => id.slice(0, 12)).join(",")}`);
     } catch (error) {
-      line.textContent = error.message;
-      line.className = "app-status app-status--bad";
+      tell(line, error.message, "bad");
     }
   });
 }

@@ -8,8 +8,15 @@ export class Problem extends Error {
     this.status = status;
     this.code = body.code ?? "";
     this.waits = body.waits === true;
-    this.request = body.instance ?? "";
   }
+}
+
+export const SIGNED_OUT = "You are signed out. Sign in again, in another tab, then do this once more.";
+
+// The line in which a form says what came of it.
+export function tell(line, words, kind = "none") {
+  line.textContent = words;
+  line.className = `app-status app-status--${kind}`;
 }
 
 export async function post(path, body) {

@@ -11,6 +11,7 @@ function told() {
 }
 
 export function start() {
+  document.addEventListener("matron:refreshed", told);
   document.addEventListener("change", ({ target }) => {
     if (target.dataset?.tickAll !== undefined) for (const box of boxes()) box.checked = target.checked;
     told();

@@ -180,7 +180,7 @@ async fn every_route_and_page_answers_each_role_as_it_should_and_another_group_f
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_changes_something_does_nothing_for_who_may_not_and_never_fails_within() {
+async fn a_change_that_says_nothing_is_refused_to_everyone_and_never_fails_within() {
     let ward = Ward::open(&[]).await;
     let visitors = visitors(&ward).await;
     for route in core_room::routes() {
