@@ -239,6 +239,13 @@ async fn pages(admin: &Admin) -> Result<Vec<Asked>> {
         ("page: phones, last seen first", "/phones?sort=last_seen"),
         ("page: phones of one ward", "/phones?group=ward-7"),
         ("page: one phone", one.as_str()),
+        ("page: overview", "/"),
+        ("page: commands", "/commands"),
+        ("page: approvals", "/approvals"),
+        ("page: ledger", "/ledger"),
+        ("page: ledger, one kind", "/ledger?kind=token_updated"),
+        ("page: people and roles", "/people"),
+        ("page: health", "/health"),
     ] {
         out.push(asked_for(what, async || Ok(listed(&browser.page(path).await?))).await?);
     }
