@@ -56,12 +56,16 @@ function card({ name, group, link, until }) {
   );
 }
 
-// Those of a file stand alone: chosen again, it is not printed twice.
-function show(cards, alone = false) {
+// A file's cards take the place of those of the file before: chosen again, it is not printed twice. A card that was made
+// here stays, since its link is shown once.
+function show(cards, ofFile = false) {
   const sheet = document.getElementById("sheet");
   const place = document.getElementById("cards");
-  if (alone) place.replaceChildren(...cards);
-  else place.prepend(...cards);
+  if (ofFile) {
+    for (const old of place.querySelectorAll("[data-of-file]")) old.remove();
+    for (const c of cards) c.dataset.ofFile = "";
+  }
+  place.prepend(...cards);
   sheet.hidden = false;
   document.getElementById("h-sheet").focus();
 }
