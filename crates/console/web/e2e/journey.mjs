@@ -1,5 +1,5 @@
 // The main job in a real browser: a passkey, a phone that appears, a number revealed, a lock.
-import { addPasskey, base, browser, check, holderOf, looked, matron, picture, signIn, visitor } from "./lib.mjs";
+import { addPasskey, base, browser, check, holderOf, looked, matron, picture, signIn, tabTo, visitor } from "./lib.mjs";
 
 const chrome = await browser();
 const { context, page, complaints } = await visitor(chrome);
@@ -66,15 +66,34 @@ try {
   check(/^(\+44|0)7700 ?900 ?\d{3}$/.test((await answer.innerText()).replaceAll(/(?<=7700)(?=900)/g, "")), "a number is revealed to the page alone");
   await looked(page, "revealed");
 
-  await page.getByText("Lock the screen").click();
-  await page.locator("#lock-message").fill("Please call the service desk");
-  await page.locator("#lock-reason").fill("left on the bus");
-  await page.getByRole("button", { name: "Lock", exact: true }).click();
-  await page.getByRole("button", { name: "Cancel" }).click();
+  // By the keyboard alone.
+  const keys = page.keyboard;
+  const lock = page.getByRole("button", { name: "Lock", exact: true });
+  const sign = page.getByRole("button", { name: "Sign with your passkey" });
+  await tabTo(page, page.locator("summary", { hasText: "Lock the screen" }));
+  await keys.press("Enter");
+  await tabTo(page, page.locator("#lock-message"));
+  await keys.type("Please call the service desk");
+  await tabTo(page, page.locator("#lock-reason"));
+  await keys.type("left on the bus");
+  await tabTo(page, lock);
+  await keys.press("Enter");
+  await sign.waitFor();
+  const inside = () => page.evaluate(() => document.activeElement === document.body || Boolean(document.activeElement.closest("dialog")));
+  const held = [];
+  for (let n = 0; n < 6; n += 1) {
+    held.push(await inside());
+    await keys.press("Tab");
+  }
+  check(held.every(Boolean), "the dialog holds the focus");
+  await keys.press("Escape");
   await page.getByText("Nothing was signed.").waitFor();
-  await page.getByRole("button", { name: "Lock", exact: true }).click();
-  await page.getByRole("button", { name: "Sign with your passkey" }).click();
+  check(await lock.evaluate((e) => e === document.activeElement), "Escape signs nothing and gives the focus back");
+  await keys.press("Enter");
+  await tabTo(page, sign);
+  await keys.press("Enter");
   await page.getByText("Signed and accepted").waitFor();
+  check(true, "an order is made, called off and signed by the keyboard alone");
   // Two orders at once: the second's words don't come under the button that signs the first.
   await page.getByText("Make it ring").click();
   await page.locator("#ring-reason").fill("to find it");

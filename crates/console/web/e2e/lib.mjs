@@ -84,7 +84,10 @@ export async function accessible(page, name) {
   check(told.length === 0, `${name} is accessible${told.length ? `:\n  ${told.join("\n  ")}` : ""}`);
 }
 
-// The page in light and dark and at a phone's width, looked at and kept.
+// Widths in CSS pixels: 1280 enlarged to 200 % (WCAG 1.4.4) and to 400 % (1.4.10), and a phone's between them.
+const WIDTHS = [[640, "200 %"], [375, "a phone's width"], [320, "400 %"]];
+
+// The page in light and dark, enlarged, at a phone's width and by the keyboard alone, looked at and kept.
 export async function looked(page, name) {
   await accessible(page, name);
   await picture(page, name);
@@ -93,11 +96,75 @@ export async function looked(page, name) {
   await picture(page, `${name}-dark`);
   await page.emulateMedia({ colorScheme: "light" });
   const size = page.viewportSize();
-  await page.setViewportSize({ width: 375, height: 800 });
-  const wide = await page.evaluate(() => document.documentElement.scrollWidth > document.documentElement.clientWidth);
-  await picture(page, `${name}-phone`);
-  check(!wide, `${name} fits a phone's width`);
+  for (const [width, what] of WIDTHS) {
+    await page.setViewportSize({ width, height: 800 });
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth > document.documentElement.clientWidth);
+    if (width !== 320) await picture(page, `${name}-${width}`);
+    check(!wide, `${name} fits ${what}`);
+  }
   await page.setViewportSize(size);
+  await reachable(page, name);
+}
+
+// Every control is reached by Tab, in the page's order, and shows that it has the focus (WCAG 2.1.1, 2.4.3, 2.4.7).
+async function reachable(page, name) {
+  const controls = await page.evaluate(() => {
+    const look = (e) => {
+      const told = [e, e.nextElementSibling].filter(Boolean).flatMap((at) => [getComputedStyle(at), getComputedStyle(at, "::before"), getComputedStyle(at, "::after")]);
+      return told.map((s) => [s.outlineStyle, s.outlineWidth, s.outlineColor, s.boxShadow, s.backgroundColor, s.borderColor, s.borderWidth].join()).join(";");
+    };
+    const groups = new Set();
+    const shown = [...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex='0']")].filter((e) => {
+      if (e.disabled || e.type === "hidden" || !e.checkVisibility({ visibilityProperty: true })) return false;
+      // Of radios, Tab goes to one.
+      if (e.type !== "radio") return true;
+      const first = !groups.has(e.name);
+      groups.add(e.name);
+      return first;
+    });
+    document.activeElement?.blur();
+    window.e2e = { look, before: new Map(shown.map((e) => [e, look(e)])), seen: [] };
+    window.getSelection()?.removeAllRanges();
+    document.body.tabIndex = -1;
+    document.body.focus();
+    document.body.removeAttribute("tabindex");
+    return shown.length;
+  });
+  const unmarked = [];
+  for (let n = 0; n < controls + 5; n += 1) {
+    await page.keyboard.press("Tab");
+    const at = await page.evaluate(() => {
+      const { look, before, seen } = window.e2e;
+      const e = document.activeElement;
+      if (!e || e === document.body || seen.includes(e)) return null;
+      seen.push(e);
+      const key = e.type === "radio" ? [...before.keys()].find((r) => r.name === e.name) : e;
+      const told = e.outerHTML.slice(0, 100);
+      return { told, marked: !before.has(key) || before.get(key) !== look(e) };
+    });
+    if (!at) break;
+    if (!at.marked) unmarked.push(at.told);
+  }
+  const { missed, order } = await page.evaluate(() => {
+    const { before, seen } = window.e2e;
+    const same = (e) => seen.some((s) => s === e || (e.type === "radio" && s.name === e.name));
+    // A page that came anew meanwhile has other elements in its place.
+    const missed = [...before.keys()].filter((e) => e.isConnected && !same(e)).map((e) => e.outerHTML.slice(0, 100));
+    const kept = seen.filter((e) => e.isConnected);
+    const order = kept.every((e, n) => n === 0 || kept[n - 1].compareDocumentPosition(e) & Node.DOCUMENT_POSITION_FOLLOWING);
+    return { missed, order };
+  });
+  check(missed.length === 0 && order, `${name}: Tab reaches its ${controls} controls in order${missed.map((m) => `\n  not ${m}`).join("")}`);
+  check(unmarked.length === 0, `${name}: what has the focus shows it${unmarked.map((m) => `\n  not ${m}`).join("")}`);
+}
+
+// Goes on by Tab until this has the focus.
+export async function tabTo(page, locator) {
+  for (let n = 0; n < 200; n += 1) {
+    if (await locator.evaluate((e) => e === document.activeElement)) return;
+    await page.keyboard.press("Tab");
+  }
+  throw new Error(`Tab never reaches ${locator}`);
 }
 
 // The first holder's name in a list that shows names.

@@ -1,5 +1,6 @@
 // A second person's signature: the bytes as the server keeps them, shown in words that are read from them, signed as they
 // are. The order's answer is for whoever made it.
+import { once } from "./busy.js";
 import { base64, fromBase64, moment } from "./bytes.js";
 import { refresh } from "./live.js";
 import { confirm, sent } from "./order.js";
@@ -26,8 +27,12 @@ async function submitted(event) {
     tell(line, words, kind);
     line.scrollIntoView({ block: "nearest" });
   };
-  const button = event.submitter;
-  button.disabled = true;
+  await once(event.submitter, () => decided(form, told));
+  event.submitter.blur();
+  return refresh();
+}
+
+async function decided(form, told) {
   try {
     const placed = await approved(form);
     if (!placed) return told("Nothing was signed.", "none");
@@ -37,11 +42,8 @@ async function submitted(event) {
     told(`Signed and accepted.${cools}`, "good");
   } catch (error) {
     told(error.message, error instanceof Problem && error.waits ? "waits" : "bad");
-  } finally {
-    button.disabled = false;
   }
-  button.blur();
-  return refresh();
+  return undefined;
 }
 
 export function start() {

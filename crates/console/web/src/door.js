@@ -1,4 +1,5 @@
 // Coming in: the first administrator with the vault's one-time token, everyone else by passkey.
+import { once } from "./busy.js";
 import { base64, base64url, fromBase64, fromBase64url, fromHex, hex, joined, random, sha256, utf8 } from "./bytes.js";
 import { place, prepare } from "./order.js";
 import * as passkey from "./passkey.js";
@@ -93,14 +94,13 @@ export async function start() {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     status(form, "", "none");
-    event.submitter.disabled = true;
-    try {
-      await DOORS[form.dataset.door](form);
-    } catch (error) {
-      status(form, inWords(error, form), "bad");
-    } finally {
-      event.submitter.disabled = false;
-    }
+    await once(event.submitter, async () => {
+      try {
+        await DOORS[form.dataset.door](form);
+      } catch (error) {
+        status(form, inWords(error, form), "bad");
+      }
+    });
   });
   if (form.elements.token && location.hash.startsWith("#matron-join-")) {
     form.elements.token.closest(".nhsuk-form-group").hidden = true;

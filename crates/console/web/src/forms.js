@@ -1,5 +1,6 @@
 // Forms that make orders. What an order is stands in the form (data-order, JSON); what a person types goes with it: a
 // field's name says whether it is sealed (data-sealed) or part of what the order says.
+import { once } from "./busy.js";
 import { base64, moment, text } from "./bytes.js";
 import { signAndPlace } from "./order.js";
 import { Problem, tell } from "./server.js";
@@ -79,13 +80,18 @@ async function submitted(event) {
     status(form, "Tick at least one.", "bad");
     return;
   }
-  const button = event.submitter;
-  if (button) button.disabled = true;
+  await once(event.submitter, () => ordered(form, { what, targets: phones }, values));
+  // What it ended goes from the page, and its button with it.
+  if (form.dataset.says) event.submitter?.blur();
+  await refresh();
+}
+
+async function ordered(form, wanted, values) {
   try {
     const secrets = form.dataset.secrets && { kind: form.dataset.secrets, values };
     status(form, "", "none");
     const reason = form.elements.reason?.value.trim() ?? "";
-    const placed = await signAndPlace({ what, targets: phones, reason }, secrets);
+    const placed = await signAndPlace({ ...wanted, reason }, secrets);
     if (!placed) {
       status(form, "Nothing was signed.", "none");
       return;
@@ -99,12 +105,7 @@ async function submitted(event) {
   } catch (error) {
     const held = error instanceof Problem && error.waits;
     status(form, held ? `${error.message} It waits under Approvals.` : error.message, held ? "waits" : "bad");
-  } finally {
-    if (button) button.disabled = false;
   }
-  // What it ended goes from the page, and its button with it.
-  if (form.dataset.says) button?.blur();
-  await refresh();
 }
 
 export function start() {

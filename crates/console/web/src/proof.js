@@ -1,6 +1,7 @@
 // Checks in this browser that entries are in the ledger: the inclusion proof (RFC 6962) leads from the entry's bytes to
 // the root of a checkpoint, and the house's root key signed that checkpoint (C2SP tlog-proof, tlog-checkpoint,
 // signed-note). The root key is remembered at the first check and may not change.
+import { once } from "./busy.js";
 import { base64, fromBase64, hex, joined, sha256, utf8 } from "./bytes.js";
 import { post } from "./server.js";
 
@@ -155,8 +156,7 @@ export function start() {
   place.hidden = false;
   const button = place.querySelector("button");
   const line = place.querySelector("[data-status]");
-  button.addEventListener("click", async () => {
-    button.disabled = true;
+  button.addEventListener("click", () => once(button, async () => {
     line.className = "app-status";
     line.textContent = "Checking…";
     try {
@@ -164,8 +164,6 @@ export function start() {
     } catch (error) {
       line.className = "app-status app-status--bad";
       line.textContent = `${error.message}.`;
-    } finally {
-      button.disabled = false;
     }
-  });
+  }));
 }
