@@ -6,6 +6,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "proto/common.proto",
         "proto/acme.proto",
         "proto/alarm.proto",
+        "proto/oidc.proto",
         "proto/reader.proto",
         "proto/door.proto",
         "proto/vault.proto",

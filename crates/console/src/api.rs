@@ -74,7 +74,7 @@ impl Failure {
         Self::new(StatusCode::NOT_FOUND, "not_found", format!("there is no such {what}"))
     }
 
-    fn within(detail: &str) -> Self {
+    pub(crate) fn within(detail: &str) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
     }
 

@@ -19,8 +19,9 @@ pub(crate) struct Visitor {
 /// As the API tells it.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Session {
-    /// Their id.
-    pub person: String,
+    /// Their id; none of whoever signs nothing.
+    pub person: Option<String>,
+    pub signed_in_by: String,
     pub role: String,
     pub group: Option<String>,
     pub session: String,
@@ -29,8 +30,19 @@ pub(crate) struct Session {
 }
 
 impl Visitor {
+    /// As what they sign orders; none of whoever signed in with their organisation's account, who only reads.
     pub(crate) fn role(&self) -> Option<model::Role> {
+        self.reads_as().filter(|_| !self.only_reads())
+    }
+
+    /// As what they read.
+    pub(crate) fn reads_as(&self) -> Option<model::Role> {
         model::Role::ALL.into_iter().find(|r| r.name() == self.session.role)
+    }
+
+    /// They signed in by OpenID Connect.
+    pub(crate) fn only_reads(&self) -> bool {
+        self.session.signed_in_by != "grant"
     }
 
     /// Whether names may be opened on the lists.

@@ -161,7 +161,7 @@ fn answer(path: &str, h: &str) -> Option<Value> {
 async fn shown(path: &str, hostile: &str) -> (StatusCode, String) {
     let text = hostile.to_owned();
     let session = json!({
-        "person": "00", "role": "administrator", "group": null, "session": "00", "compartments": ["identity"],
+        "person": "00", "signed_in_by": "grant", "role": "administrator", "group": null, "session": "00", "compartments": ["identity"],
         "expires_at_ms": 1, "now_ms": 2,
     });
     let api = Router::new()

@@ -36,7 +36,8 @@ const PLACES: &[(Place, &str, &str)] = &[
 
 /// What tells of every group is no place for someone who is held to one; the API would say no.
 fn is_for(place: Place, visitor: &Visitor) -> bool {
-    visitor.session.group.is_none() || !matches!(place, Place::Ledger | Place::People)
+    let grouped = visitor.session.group.is_some() && matches!(place, Place::Ledger | Place::People);
+    !grouped && !(visitor.only_reads() && place == Place::Invite)
 }
 
 /// A whole page.
@@ -62,7 +63,7 @@ pub(crate) fn page(title: &str, place: Place, visitor: Option<&Visitor>, body: M
                 .nhsuk-width-container {
                     main.nhsuk-main-wrapper #maincontent role="main" { (body) }
                 }
-                @if visitor.is_some() { (order_dialog()) }
+                @if visitor.is_some_and(|v| !v.only_reads()) { (order_dialog()) }
             }
         }
     };
@@ -109,10 +110,11 @@ fn header(place: Place, visitor: Option<&Visitor>) -> Markup {
 }
 
 fn role(v: &Visitor) -> String {
-    let role = v.role().map_or("someone", words::limits::role);
+    let role = v.reads_as().map_or("someone", words::limits::role);
+    let only = if v.only_reads() { ", reading only" } else { "" };
     match &v.session.group {
-        Some(group) => format!("{role}, {group}"),
-        None => role.to_owned(),
+        Some(group) => format!("{role}, {group}{only}"),
+        None => format!("{role}{only}"),
     }
 }
 
@@ -135,6 +137,33 @@ fn order_dialog() -> Markup {
             }
         }
     }
+}
+
+/// A page that leads on by itself, at once and without a script: from a page of our own the browser sends the session's
+/// cookie along, from the provider's it does not (`SameSite=Strict`).
+pub(crate) fn moved_on(title: &str, to: &str) -> Response {
+    let to = if to.starts_with('/') { to } else { "/" };
+    let markup = html! {
+        (DOCTYPE)
+        html lang="en-GB" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                meta http-equiv="refresh" content={ "0;url=" (to) };
+                title { (title) " – Matron" }
+                link rel="stylesheet" href=(assets::style());
+                link rel="icon" href="data:,";
+            }
+            body {
+                .nhsuk-width-container { main.nhsuk-main-wrapper #maincontent role="main" {
+                    h1.nhsuk-heading-l { (title) }
+                    p { a href=(to) { "Go on" } }
+                } }
+            }
+        }
+    };
+    Html(markup.into_string()).into_response()
 }
 
 /// A page that could not be made.

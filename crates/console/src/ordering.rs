@@ -319,7 +319,11 @@ pub(crate) async fn submit(
 ) -> Response {
     // Who is signed in is not held up by what others at their address try.
     let inside = match Bearer::of_cookie(&headers) {
-        Some(bearer) => api.get::<Value>("/api/v1/session", &bearer).await.is_ok(),
+        // Whoever only reads has nothing to sign.
+        Some(bearer) => {
+            let found = api.get::<Value>("/api/v1/session", &bearer).await;
+            found.is_ok_and(|s| s.get("signed_in_by").and_then(Value::as_str) == Some("grant"))
+        }
         None => false,
     };
     let peer = peer.filter(|_| !inside);

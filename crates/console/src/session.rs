@@ -4,12 +4,15 @@
 //! (`User-Agent`). Matron knows the hash of that. So what lies in the database is no cookie, and a cookie that is
 //! carried to a browser of another name is none either. (Someone who copies both is not stopped by this.)
 
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use axum::http::HeaderMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::{COOKIE, USER_AGENT};
 use order::sha256;
 use zeroize::Zeroizing;
+
+use crate::api::Failure;
 
 /// `__Host-`: by TLS (or this machine) alone, for this very host and every path.
 const COOKIE_NAME: &str = "__Host-matron";
@@ -44,22 +47,16 @@ impl Bearer {
 
     /// Of the request's cookie, when there is one.
     pub(crate) fn of_cookie(headers: &HeaderMap) -> Option<Self> {
-        let mut found = headers
-            .get_all(COOKIE)
-            .iter()
-            .filter_map(|v| v.to_str().ok())
-            .flat_map(|v| v.split(';'))
-            .filter_map(|pair| pair.trim().strip_prefix(COOKIE_NAME)?.strip_prefix('='));
-        let value = found.next()?;
-        // Two are none.
-        if found.next().is_some() {
-            return None;
-        }
-        Some(Self::of(&secret(value)?, headers))
+        Some(Self::of(&secret(only(headers, COOKIE_NAME)?)?, headers))
     }
 
     pub(crate) fn header(&self) -> String {
         format!("Bearer {}", self.0.as_str())
+    }
+
+    /// The secret itself, to be hashed.
+    pub(crate) fn secret(&self) -> &[u8] {
+        self.0.as_bytes()
     }
 
     /// What a page's script has to send along, which no other site can know.
@@ -67,6 +64,18 @@ impl Bearer {
         let bytes = sha256(&[TOKEN_CONTEXT, self.0.as_bytes()].concat());
         URL_SAFE_NO_PAD.encode(bytes.0)
     }
+}
+
+/// The value of the one cookie of that name. Two are none.
+fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let mut found = headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|v| v.to_str().ok())
+        .flat_map(|v| v.split(';'))
+        .filter_map(|pair| pair.trim().strip_prefix(name)?.strip_prefix('='));
+    let value = found.next()?;
+    found.next().is_none().then_some(value)
 }
 
 /// The cookie's 32 bytes.
@@ -82,6 +91,39 @@ pub(crate) fn set(secret: &str) -> String {
 /// Takes it away.
 pub(crate) fn clear() -> String {
     format!("{COOKIE_NAME}=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0")
+}
+
+/// 32 bytes for a cookie that the server makes, after a sign-in without a script.
+pub(crate) fn fresh() -> Result<[u8; 32], Failure> {
+    let mut secret = [0; 32];
+    let filled = SystemRandom::new().fill(&mut secret);
+    filled.map_err(|_| Failure::within("the system gave no random bytes"))?;
+    Ok(secret)
+}
+
+/// The cookie of a sign-in by an OpenID provider that was begun: 32 bytes, and where to go then. `Lax`, since the provider's
+/// page leads back here.
+pub(crate) mod oidc {
+    use super::*;
+
+    const NAME: &str = "__Host-matron-oidc";
+    const SECONDS: u32 = 600;
+
+    pub(crate) fn set(secret: &[u8; 32], to: &str) -> String {
+        let (secret, to) = (URL_SAFE_NO_PAD.encode(secret), URL_SAFE_NO_PAD.encode(to));
+        format!("{NAME}={secret}.{to}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age={SECONDS}")
+    }
+
+    pub(crate) fn clear() -> String {
+        format!("{NAME}=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0")
+    }
+
+    /// The bytes and the path of the request's cookie, when there is one.
+    pub(crate) fn of(headers: &HeaderMap) -> Option<([u8; 32], String)> {
+        let (secret_text, to) = only(headers, NAME)?.split_once('.')?;
+        let to = String::from_utf8(URL_SAFE_NO_PAD.decode(to).ok()?).ok()?;
+        Some((secret(secret_text)?, crate::pages::own_path(Some(to))))
+    }
 }
 
 #[cfg(test)]
@@ -106,6 +148,23 @@ mod tests {
         assert_ne!(here.header(), there.header());
         assert_eq!(here.header().len(), "Bearer ".len() + 46);
         assert!(!format!("{here:?}").contains("ms_"));
+    }
+
+    #[test]
+    fn a_sign_in_that_was_begun_is_its_own_browsers_and_leads_to_a_path_of_our_own() {
+        let kept = |cookie: &str| oidc::of(&headers(cookie, "Browser/1"));
+        let pair = |to: &str| oidc::set(&[7; 32], to).split(';').next().unwrap().to_owned();
+        assert_eq!(kept(&pair("/phones?x=1")), Some(([7; 32], "/phones?x=1".into())));
+        assert_eq!(kept(&pair("//elsewhere.example")), Some(([7; 32], "/".into())));
+        for cookie in ["", "__Host-matron-oidc=", "__Host-matron-oidc=x.y", &format!("{}; {}", pair("/"), pair("/"))] {
+            assert_eq!(kept(cookie), None, "{cookie}");
+        }
+        let set = oidc::set(&[7; 32], "/");
+        for part in ["__Host-", "Path=/;", "Secure", "HttpOnly", "SameSite=Lax", "Max-Age=600"] {
+            assert!(set.contains(part), "{part}");
+        }
+        // Neither is the other's.
+        assert!(Bearer::of_cookie(&headers(&pair("/"), "Browser/1")).is_none());
     }
 
     #[test]

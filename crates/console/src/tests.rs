@@ -13,7 +13,7 @@ use tower::ServiceExt;
 use super::*;
 
 const COOKIE: &str = "__Host-matron=BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc";
-const SESSION: &str = r#"{"person":"00","role":"auditor","group":null,"session":"00","compartments":[],"expires_at_ms":1,"now_ms":0}"#;
+const SESSION: &str = r#"{"person":"00","signed_in_by":"grant","role":"auditor","group":null,"session":"00","compartments":[],"expires_at_ms":1,"now_ms":0}"#;
 
 /// The pages, and how often anything but the session was asked of the API.
 fn house() -> (Router, Arc<AtomicUsize>) {
@@ -61,6 +61,8 @@ async fn the_open_pages_are_these_and_every_other_leads_to_the_sign_in() {
             "/register",
             "/registrations",
             "/registrations/{link}",
+            "/sign-in/oidc",
+            "/sign-in/oidc/done",
             "/sign-out"
         ]
     );

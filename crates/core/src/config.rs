@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use model::{Group, Role};
 use serde::{Deserialize, Serialize};
 
 /// What the operator can set. Unknown keys are refused; everything but the folder has a default.
@@ -36,6 +37,93 @@ pub struct Config {
     /// PEM private key that belongs to it.
     #[serde(default)]
     pub admin_tls_key: Option<PathBuf>,
+    /// People of an OpenID provider sign in to read masks. None: nobody does.
+    #[serde(default)]
+    pub oidc: Option<OidcConfig>,
+}
+
+/// Core's part of signing in by OpenID Connect. Where the provider is reached, and the client's secret, are the courier's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OidcConfig {
+    /// The provider's issuer, exactly as its tokens have it.
+    pub issuer: String,
+    /// What the provider knows Matron as.
+    pub client_id: String,
+    /// Where browsers reach the console, such as `https://matron.example.org:8444`, without a path.
+    pub console_url: String,
+    /// Asked for beside `openid`; some providers give groups for one.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// Who reads as what. The first that fits counts.
+    pub roles: Vec<OidcRole>,
+}
+
+/// One line of who reads as what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OidcRole {
+    /// The claim's name (`groups`), or a path of names with dots between (`realm_access.roles`).
+    pub claim: String,
+    /// What it has to be, or one of its items has to be.
+    pub value: String,
+    /// `auditor`, `service_desk` or `ward_manager`.
+    pub role: Role,
+    /// A ward manager's group, and nobody else's.
+    #[serde(default)]
+    pub group: Option<String>,
+}
+
+impl OidcConfig {
+    /// Where the provider sends browsers back to.
+    #[must_use]
+    pub fn redirect_uri(&self) -> String {
+        format!("{}/sign-in/oidc/done", self.console_url.trim_end_matches('/'))
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |key, why| Err(ConfigError { key, why });
+        let url: http::Uri = match self.console_url.parse() {
+            Ok(url) => url,
+            Err(_) => return wrong("oidc.console_url", "give a URL such as https://matron.example.org:8444"),
+        };
+        // A browser keeps `__Host-` cookies of this machine's own plain HTTP; of no other's.
+        let secure = match url.scheme_str() {
+            Some("https") => true,
+            Some("http") => url.host() == Some("localhost"),
+            _ => false,
+        };
+        let bare = matches!(url.path(), "" | "/") && url.query().is_none();
+        if !secure || !bare || url.authority().is_none_or(|a| a.as_str().contains('@')) {
+            return wrong("oidc.console_url", "give https, a host, no path, such as https://matron.example.org:8444");
+        }
+        let is_scope = |s: &String| !s.is_empty() && s.bytes().all(|b| b.is_ascii_graphic() && !b"\"\\".contains(&b));
+        if self.scopes.len() > 10 || !self.scopes.iter().all(is_scope) {
+            return wrong("oidc.scopes", "give at most ten scopes without spaces; 'openid' is always asked for");
+        }
+        if self.roles.is_empty() {
+            return wrong("oidc.roles", "say who reads as what; without a line nobody has access");
+        }
+        for line in &self.roles {
+            if line.claim.is_empty() || line.value.is_empty() {
+                return wrong("oidc.roles", "each line takes a claim and a value");
+            }
+            let held = match line.role {
+                Role::Auditor | Role::ServiceDesk => false,
+                Role::WardManager => true,
+                Role::Administrator | Role::Engineer => {
+                    return wrong("oidc.roles", "a role is auditor, service_desk or ward_manager: who signs in so only reads");
+                }
+            };
+            if line.group.is_some() != held {
+                return wrong("oidc.roles", "a ward_manager takes a group, and no other role does");
+            }
+            if line.group.as_deref().is_some_and(|g| Group::new(g).is_err()) {
+                return wrong("oidc.roles", "a group is 1 to 64 of a-z, 0-9 and '-'");
+            }
+        }
+        Ok(())
+    }
 }
 
 fn days_30() -> u32 {
@@ -78,6 +166,7 @@ impl Config {
             push_backoff_minutes: back_off(),
             admin_tls_cert: None,
             admin_tls_key: None,
+            oidc: None,
         }
     }
 
@@ -107,7 +196,7 @@ impl Config {
         if self.admin_tls_cert.is_some() != self.admin_tls_key.is_some() {
             return wrong("admin_tls_cert", "give both admin_tls_cert and admin_tls_key, or neither");
         }
-        Ok(())
+        self.oidc.as_ref().map_or(Ok(()), OidcConfig::check)
     }
 }
 
@@ -132,5 +221,41 @@ mod tests {
         assert!(c.check().is_err());
         let c = Config { push_backoff_minutes: vec![], ..Config::at("/tmp".into()) };
         assert!(c.check().is_err());
+    }
+
+    #[test]
+    fn who_signs_in_by_oidc_reads_as_one_of_three_roles_and_no_other() {
+        let line = |role, group: Option<&str>| OidcRole {
+            claim: "groups".into(),
+            value: "x".into(),
+            role,
+            group: group.map(str::to_owned),
+        };
+        let with = |roles: Vec<OidcRole>, console_url: &str| {
+            let oidc = OidcConfig {
+                issuer: "https://id.example.org".into(),
+                client_id: "matron".into(),
+                console_url: console_url.into(),
+                scopes: vec!["groups".into()],
+                roles,
+            };
+            Config { oidc: Some(oidc), ..Config::at("/tmp".into()) }.check()
+        };
+        let desk = || vec![line(Role::ServiceDesk, None)];
+        assert!(with(desk(), "https://matron.example.org:8444").is_ok());
+        assert!(with(vec![line(Role::WardManager, Some("ward-7"))], "http://localhost:8444/").is_ok());
+        for roles in [
+            vec![],
+            vec![line(Role::Administrator, None)],
+            vec![line(Role::Engineer, None)],
+            vec![line(Role::WardManager, None)],
+            vec![line(Role::Auditor, Some("ward-7"))],
+            vec![line(Role::WardManager, Some("Ward 7"))],
+        ] {
+            assert_eq!(with(roles, "https://matron.example.org").unwrap_err().key, "oidc.roles");
+        }
+        for url in ["http://matron.example.org", "https://matron.example.org/x", "matron", "https://a@b.example.org"] {
+            assert_eq!(with(desk(), url).unwrap_err().key, "oidc.console_url", "{url}");
+        }
     }
 }

@@ -31,6 +31,11 @@ struct InState {
     state: Gauged,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CameOf {
+    outcome: &'static str,
+}
+
 /// The counters, made once so that the check-in path looks nothing up.
 pub(crate) struct Counters {
     registry: Registry,
@@ -74,6 +79,7 @@ pub(crate) struct Counters {
     pub unknown_passkeys: Counter,
     pub strangers_held_up: Counter,
     pub bodies_refused: Counter,
+    oidc: Family<CameOf, Counter>,
 }
 
 impl Counters {
@@ -96,6 +102,9 @@ impl Counters {
         let certificates = Family::<InState, Gauge>::default();
         let help = "Enrolled phones whose certificate is due for renewal, by how they stand with it";
         registry.register("certificates", help, certificates.clone());
+        let oidc = Family::<CameOf, Counter>::default();
+        let help = "Sign-ins by OpenID Connect, by what came of them";
+        registry.register("oidc_signins", help, oidc.clone());
         let mut gauge = |name: &str, help: &str| {
             let g = Gauge::default();
             registry.register(name, help, g.clone());
@@ -147,9 +156,15 @@ impl Counters {
             unknown_passkeys: api("unknown_passkey"),
             strangers_held_up: api("held_up"),
             bodies_refused: api("body"),
+            oidc,
             enrolments,
             registry,
         }
+    }
+
+    /// A sign-in by OpenID Connect came to that.
+    pub fn oidc(&self, outcome: &'static str) {
+        self.oidc.get_or_create(&CameOf { outcome }).inc();
     }
 
     pub fn set_enrolments(&self, counts: &[(store::EnrolmentState, u64)]) {

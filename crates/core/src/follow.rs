@@ -387,6 +387,7 @@ fn project_effect(
         }
         Effect::SessionEnded { session } => {
             tx.end_session(session)?;
+            tx.end_oidc_session(session)?;
             remembered.push(Remember::SessionEnded(session));
         }
         Effect::RestoreConfirmed { complete, without, .. } => {

@@ -30,6 +30,7 @@ mod followed_tree;
 mod inventory;
 mod keys;
 mod noting;
+mod oidc;
 mod queries;
 mod renewal;
 mod room;
@@ -38,7 +39,7 @@ mod tasks;
 
 pub use api::{Access, Front, RouteInfo, routes};
 pub use back_up::{BACKED_UP, back_up, find_test_row, restored};
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, OidcConfig, OidcRole};
 pub use error::Error;
 pub use store::Examined;
 
@@ -165,12 +166,13 @@ fn open(config: Config, clock: Arc<dyn Clock>) -> Result<Arc<Room>, Error> {
     let trust = Trust::open(&config.data_dir, &*clock).map_err(not_installed)?;
     let now_ms = clock.now_ms();
     let store = Store::open(&config.data_dir.join(DATABASE_FILE))?;
-    let (phones, renewed, people, sessions, keys, at) = store.read_now(|v| {
+    let (phones, renewed, people, sessions, readers, keys, at) = store.read_now(|v| {
         Ok((
             v.live_enrolments()?,
             v.renewed()?,
             v.people(None, u32::MAX)?,
             v.sessions(now_ms)?,
+            v.oidc_sessions(now_ms)?,
             v.api_keys(now_ms)?,
             v.position()?,
         ))
@@ -184,7 +186,7 @@ fn open(config: Config, clock: Arc<dyn Clock>) -> Result<Arc<Room>, Error> {
     // A statement that was kept; the vault's next one will come.
     let kept = std::fs::read(config.data_dir.join("statement.cbor")).ok();
     Ok(Arc::new(Room {
-        access: access::AccessTable::new(people, sessions, keys),
+        access: access::AccessTable::new(people, sessions, readers, keys),
         counters: counters::Counters::new(),
         random: SystemRandom::new(),
         door: PeerSlot::default(),
@@ -197,6 +199,8 @@ fn open(config: Config, clock: Arc<dyn Clock>) -> Result<Arc<Room>, Error> {
         stopping: watch::Sender::new(false),
         order_places: Semaphore::new(api::MOST_ORDERS_AT_ONCE),
         strangers: api::Strangers::default(),
+        oidc_keys: oidc::KeysKept::default(),
+        oidc_places: Semaphore::new(oidc::MOST_AT_ONCE),
         overview: api::Counted::default(),
         cosigned: std::sync::Mutex::new(()),
         door_epoch: std::sync::atomic::AtomicU32::new(0),

@@ -80,6 +80,10 @@ pub(crate) struct Room {
     pub order_places: Semaphore,
     /// Who lately had signatures tried that nobody made.
     pub strangers: crate::api::Strangers,
+    /// The OpenID provider's keys, as they were had last.
+    pub oidc_keys: crate::oidc::KeysKept,
+    /// Sign-ins that wait for it at once.
+    pub oidc_places: Semaphore,
     /// The whole house at a glance, as it was counted last.
     pub overview: crate::api::Counted,
     /// Where tasks begun from the writing thread run.

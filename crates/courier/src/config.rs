@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 use crate::acme::AcmeConfig;
 use crate::alarms::AlarmsConfig;
+use crate::oidc::OidcConfig;
 
 /// What the operator sets. Every key but the folder has a default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +43,9 @@ pub struct Config {
     /// A public TLS certificate by ACME. None: the courier speaks to no authority.
     #[serde(default)]
     pub acme: Option<AcmeConfig>,
+    /// The provider by which people sign in to read masks. None: nobody does.
+    #[serde(default)]
+    pub oidc: Option<OidcConfig>,
     /// Where alarms go. Nothing set: into the log alone.
     #[serde(default)]
     pub alarms: AlarmsConfig,
@@ -87,6 +91,7 @@ impl Config {
             at_once: at_once(),
             certificate_poll_s: certificate_poll_s(),
             acme: None,
+            oidc: None,
             alarms: AlarmsConfig::default(),
         }
     }
@@ -118,6 +123,9 @@ impl Config {
         }
         if let Some(acme) = &self.acme {
             acme.check()?;
+        }
+        if let Some(oidc) = &self.oidc {
+            oidc.check()?;
         }
         self.alarms.check()?;
         self.endpoint().map(drop)

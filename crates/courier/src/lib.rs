@@ -16,6 +16,9 @@
 //! # The public TLS certificate
 //! Where it is configured, the courier also gets the door a certificate by ACME. See [`AcmeConfig`].
 //!
+//! # Signing in by OpenID Connect
+//! Where it is configured, the courier speaks to the provider for core: [`OidcConfig`]. It judges no token.
+//!
 //! # Alarms
 //! The vault's alarms come by a pipe of their own, past core, and go where [`AlarmsConfig`] says.
 
@@ -25,8 +28,10 @@ mod apns;
 mod back_up;
 mod config;
 mod error;
+mod https;
 mod identity;
 mod keys;
+mod oidc;
 mod opening;
 mod probe;
 mod room;
@@ -37,5 +42,6 @@ pub use back_up::{BACKED_UP, PUSH_CERTIFICATE, PUSH_KEY, back_up};
 pub use config::Config;
 pub use error::Error;
 pub use keys::{install, prepare};
+pub use oidc::{OidcConfig, OidcProvider, probe_oidc};
 pub use probe::{Probe, ProbeAnswer, probe};
 pub use room::{run, run_with_clock};

@@ -25,6 +25,7 @@ use crate::acme::Acme;
 use crate::alarms::Alarms;
 use crate::apns::{Apns, Sent};
 use crate::identity::{Identities, Identity};
+use crate::oidc::Oidc;
 use crate::opening::{Opened, Opening};
 use crate::{Config, Error};
 
@@ -63,6 +64,7 @@ pub async fn run_with_clock(
         source,
     })?;
     let acme = Acme::open(&config, clock.clone())?;
+    let oidc = Oidc::open(&config, clock.clone())?;
     let alarms = Alarms::open(&config, clock.clone())?;
     let mut tasks = alarms.start();
     let keeping = acme.clone().map(|acme| tokio::spawn(acme.keep()));
@@ -70,6 +72,7 @@ pub async fn run_with_clock(
         trust,
         clock,
         acme,
+        oidc,
         alarms: alarms.clone(),
         opening: Mutex::new(Opening::new(&config.data_dir)?),
         identities: Mutex::new(Identities::new(&config)),
@@ -145,6 +148,7 @@ struct Inside {
     trust: Trust,
     clock: Arc<dyn Clock>,
     acme: Option<Arc<Acme>>,
+    oidc: Option<Oidc>,
     alarms: Arc<Alarms>,
     opening: Mutex<Opening>,
     identities: Mutex<Identities>,
@@ -189,6 +193,10 @@ impl From<Sent> for Came {
 }
 
 impl Inside {
+    fn oidc(&self) -> Result<&Oidc, Status> {
+        self.oidc.as_ref().ok_or_else(|| Status::failed_precondition("no OpenID provider is configured"))
+    }
+
     fn look_at_certificate(&self) {
         let now_ms = self.clock.now_ms();
         let mut identities = hold(&self.identities);
@@ -273,6 +281,27 @@ impl Courier for Room {
             None => "no certificate by ACME is configured".to_owned(),
         };
         Ok(Response::new(AcmeRenewed { refused }))
+    }
+
+    async fn oidc_metadata(
+        &self,
+        _: Request<proto::OidcMetadataRequest>,
+    ) -> Result<Response<proto::OidcMetadata>, Status> {
+        Ok(Response::new(self.0.oidc()?.metadata().await))
+    }
+
+    async fn oidc_redeem(
+        &self,
+        request: Request<proto::OidcRedeemRequest>,
+    ) -> Result<Response<proto::OidcRedeemed>, Status> {
+        Ok(Response::new(self.0.oidc()?.redeem(request.into_inner()).await))
+    }
+
+    async fn oidc_keys(
+        &self,
+        _: Request<proto::OidcKeysRequest>,
+    ) -> Result<Response<proto::OidcKeys>, Status> {
+        Ok(Response::new(self.0.oidc()?.keys().await))
     }
 
     async fn push(&self, request: Request<PushRequest>) -> Result<Response<PushReply>, Status> {

@@ -90,6 +90,27 @@ struct Room(Arc<Inside>);
 
 #[tonic::async_trait]
 impl Courier for Room {
+    async fn oidc_metadata(
+        &self,
+        _: Request<proto::OidcMetadataRequest>,
+    ) -> Result<Response<proto::OidcMetadata>, Status> {
+        Err(Status::failed_precondition("no OpenID provider is configured"))
+    }
+
+    async fn oidc_redeem(
+        &self,
+        _: Request<proto::OidcRedeemRequest>,
+    ) -> Result<Response<proto::OidcRedeemed>, Status> {
+        Err(Status::failed_precondition("no OpenID provider is configured"))
+    }
+
+    async fn oidc_keys(
+        &self,
+        _: Request<proto::OidcKeysRequest>,
+    ) -> Result<Response<proto::OidcKeys>, Status> {
+        Err(Status::failed_precondition("no OpenID provider is configured"))
+    }
+
     async fn push(&self, request: Request<PushRequest>) -> Result<Response<PushReply>, Status> {
         let outcomes = request.into_inner().targets.into_iter().map(|target| {
             let opened = self.0.open(&target).is_some();

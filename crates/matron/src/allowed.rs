@@ -45,11 +45,13 @@ impl Config {
                 allowed.reads = files(&[&push.certificate, &push.key, &push.trust_anchor, anchor]);
                 let alarms = self.alarms();
                 allowed.reads.extend(files(&alarms.files()));
+                allowed.reads.extend(files(&[&self.oidc.client_secret, &self.oidc.trust_anchor]));
                 allowed.reads.extend(RESOLVER_FILES.map(PathBuf::from));
                 let mut ports = vec![DNS_PORT];
                 ports.extend(port_of(&push.endpoint));
                 ports.extend(self.acme.directory.as_deref().and_then(port_of));
                 ports.extend(alarms.ports());
+                ports.extend(self.oidc().map(|oidc| oidc.ports()).unwrap_or_default());
                 allowed.connects = ports;
                 allowed.dns_over_udp = self.sandbox.dns_over_udp;
             }
@@ -75,9 +77,12 @@ mod tests {
         config.alarms.webhook_url = Some("https://hooks.example.org:8443/x".into());
         config.alarms.syslog = Some("siem.example.org".into());
         config.alarms.email_relay = Some("smtp.example.org:587".into());
+        config.oidc.issuer = Some("https://id.example.org:9443/realms/ward".into());
+        config.oidc.client_secret = Some("/oidc/secret".into());
+        config.oidc.hosts = vec!["login.example.org:9444".into()];
         for room in Room::ALL {
             let ports = config.allowed(room, Path::new("/x")).connects;
-            let wanted: &[u16] = if room == Room::Courier { &[53, 2197, 443, 8443, 6514, 587] } else { &[] };
+            let wanted: &[u16] = if room == Room::Courier { &[53, 2197, 443, 8443, 6514, 587, 9443, 9444] } else { &[] };
             assert_eq!(ports, wanted, "{}", room.name());
         }
     }

@@ -21,6 +21,7 @@ pub(crate) struct Config {
     pub(crate) administrators: Administrators,
     pub(crate) acme: Acme,
     pub(crate) alarms: Alarms,
+    pub(crate) oidc: Oidc,
     pub(crate) push: Push,
     pub(crate) enrolment: Enrolment,
     pub(crate) inventory: Inventory,
@@ -116,6 +117,26 @@ pub(crate) struct Alarms {
     pub(crate) email_user: Option<String>,
     pub(crate) email_password: Option<PathBuf>,
     pub(crate) trust_anchor: Option<PathBuf>,
+}
+
+/// Signing in by OpenID Connect, to read masks.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Oidc {
+    /// None: people sign in with what signs orders alone.
+    pub(crate) issuer: Option<String>,
+    pub(crate) client_id: String,
+    /// The file that holds the client's secret.
+    pub(crate) client_secret: Option<PathBuf>,
+    /// Where browsers reach the console, without a path.
+    pub(crate) console_url: String,
+    /// Beside the issuer's host, those that its metadata may lead to.
+    pub(crate) hosts: Vec<String>,
+    /// Beside `openid`.
+    pub(crate) scopes: Vec<String>,
+    pub(crate) trust_anchor: Option<PathBuf>,
+    /// Who reads as what; the first line that fits counts.
+    pub(crate) roles: Vec<core_room::OidcRole>,
 }
 
 /// Apple's push service.
@@ -242,6 +263,7 @@ impl Default for Config {
             administrators: Administrators::default(),
             acme: Acme::default(),
             alarms: Alarms::default(),
+            oidc: Oidc::default(),
             push: Push::default(),
             enrolment: Enrolment::default(),
             inventory: Inventory::default(),
@@ -475,6 +497,8 @@ impl Config {
             ("alarms.syslog_key", &self.alarms.syslog_key),
             ("alarms.email_password", &self.alarms.email_password),
             ("alarms.trust_anchor", &self.alarms.trust_anchor),
+            ("oidc.client_secret", &self.oidc.client_secret),
+            ("oidc.trust_anchor", &self.oidc.trust_anchor),
         ] {
             if let Some(path) = path
                 && !path.is_file()
@@ -486,6 +510,7 @@ impl Config {
             Recipients::parse(&self.backup.recipients)?;
         }
         self.check_acme()?;
+        self.check_oidc()?;
         self.alarms().check()?;
         self.core(Path::new("")).check()?;
         Ok(())
@@ -525,6 +550,31 @@ impl Config {
             }
         }
         self.courier(Path::new("")).check().context("acme")
+    }
+
+    fn check_oidc(&self) -> Result<()> {
+        let oidc = &self.oidc;
+        if oidc.issuer.is_none() {
+            if *oidc != Oidc::default() {
+                bail!("oidc.issuer: the other keys of [oidc] are set; give the provider's issuer, or take them out");
+            }
+            return Ok(());
+        }
+        if oidc.client_secret.is_none() {
+            bail!("oidc.client_secret: name the file that holds the secret that the provider gave Matron");
+        }
+        self.courier(Path::new("")).check().context("oidc")
+    }
+
+    /// The courier's part of [oidc].
+    pub(crate) fn oidc(&self) -> Option<courier::OidcConfig> {
+        Some(courier::OidcConfig {
+            issuer: self.oidc.issuer.clone()?,
+            client_id: self.oidc.client_id.clone(),
+            client_secret: self.oidc.client_secret.clone()?,
+            hosts: self.oidc.hosts.clone(),
+            trust_anchor: self.oidc.trust_anchor.clone(),
+        })
     }
 
     /// The names that the certificate by ACME is for.
@@ -610,6 +660,13 @@ impl Config {
             push_backoff_minutes: self.push.backoff_minutes.clone(),
             admin_tls_cert: self.administrators.tls_certificate.clone(),
             admin_tls_key: self.administrators.tls_key.clone(),
+            oidc: self.oidc.issuer.as_ref().map(|issuer| core_room::OidcConfig {
+                issuer: issuer.clone(),
+                client_id: self.oidc.client_id.clone(),
+                console_url: self.oidc.console_url.clone(),
+                scopes: self.oidc.scopes.clone(),
+                roles: self.oidc.roles.clone(),
+            }),
             ..core_room::Config::at(dir.join("core"))
         }
     }
@@ -666,6 +723,7 @@ impl Config {
                 trust_anchor: self.acme.trust_anchor.clone(),
             }),
             alarms: self.alarms(),
+            oidc: self.oidc(),
             ..courier::Config::new(dir.join("courier"))
         }
     }

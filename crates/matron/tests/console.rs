@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use testkit::house::House;
+use testkit::house::{House, free};
 
 fn found(name: &str) -> bool {
     let paths = std::env::var_os("PATH").unwrap_or_default();
@@ -15,6 +15,11 @@ fn found(name: &str) -> bool {
 
 /// Runs one of the scripts against a new house; every line of it that does not hold is told.
 fn run(script: &str) {
+    run_with(script, &[], &[]);
+}
+
+/// The same with these settings of the house, and these variables for the script.
+fn run_with(script: &str, settings: &[&str], variables: &[(&str, &str)]) {
     let web = Path::new(env!("CARGO_MANIFEST_DIR")).join("../console/web");
     if !found("chromium") || !found("node") || !web.join("node_modules/playwright-core").is_dir() {
         assert!(
@@ -25,10 +30,12 @@ fn run(script: &str) {
         return;
     }
     let binary = env!("CARGO_BIN_EXE_matron");
-    let house = House::start(binary, &[]).unwrap();
+    let house = House::start(binary, settings).unwrap();
     let scratch = tempfile::tempdir().unwrap();
     let pictures = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("../console-pictures").join(script);
-    let port = house.administrators().port();
+    // A setting overrules the house's own.
+    let listens = settings.iter().find_map(|s| s.strip_prefix("administrators.listen=127.0.0.1:"));
+    let port = listens.map_or(house.administrators().port(), |port| port.parse().unwrap());
     let out = Command::new("node")
         .arg(web.join("e2e").join(script).with_extension("mjs"))
         .env("MATRON", binary)
@@ -39,6 +46,7 @@ fn run(script: &str) {
         .env("DATA", house.data())
         .env("TOKEN", house.token())
         .env("MATRON_SCREENSHOTS", &pictures)
+        .envs(variables.iter().copied())
         .stdin(Stdio::null())
         .output()
         .unwrap();
@@ -74,4 +82,40 @@ fn a_copied_passkey_a_stolen_session_another_orders_assertion_and_a_flood_are_re
 #[test]
 fn two_administrators_invite_approve_reject_call_back_and_erase_in_their_browsers() {
     run("desk");
+}
+
+#[test]
+fn an_organisations_account_reads_masks_and_no_token_code_or_state_of_another_gets_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let certificate = file("provider.pem", &made.cert.pem());
+    let key = file("provider.key", &made.signing_key.serialize_pem());
+    let secret = file("secret", "made-up, with a % and a :\n");
+    let (admin, provider) = (free().unwrap().port(), free().unwrap().port());
+    let settings = [
+        format!("administrators.listen=127.0.0.1:{admin}"),
+        format!("oidc.issuer=https://localhost:{provider}"),
+        "oidc.client_id=matron".to_owned(),
+        format!("oidc.client_secret={secret}"),
+        format!("oidc.console_url=http://localhost:{admin}"),
+        format!("oidc.trust_anchor={certificate}"),
+        "oidc.roles=[{claim=\"groups\",value=\"phones-desk\",role=\"service_desk\"},\
+         {claim=\"groups\",value=\"phones-audit\",role=\"auditor\"},\
+         {claim=\"groups\",value=\"ward-bench-leads\",role=\"ward_manager\",group=\"bench\"}]"
+            .to_owned(),
+    ];
+    let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+    let port = provider.to_string();
+    let variables = [
+        ("OIDC_PORT", port.as_str()),
+        ("OIDC_KEY", &key),
+        ("OIDC_CERTIFICATE", &certificate),
+        ("OIDC_SECRET", "made-up, with a % and a :"),
+    ];
+    run_with("oidc", &settings, &variables);
 }

@@ -21,6 +21,7 @@ mod examine;
 mod inventory;
 mod ledger;
 mod ledger_filter;
+mod oidc;
 mod orders;
 mod overview;
 mod people;
@@ -51,6 +52,7 @@ pub use ledger::{LedgerRow, Position};
 pub use ledger_filter::{LedgerAbout, LedgerDay, LedgerFilter};
 pub use orders::{Decision, NewOrder, OrderRecord, OrderState};
 pub use overview::GroupPhone;
+pub use oidc::OidcSessionRecord;
 pub use people::{ApiKeyRecord, PersonRecord, SessionRecord};
 pub use queue::{
     CommandFilter, CommandItem, CommandState, ErrorLink, Finished, NewCommand, Next, Offer, Progress,

@@ -71,6 +71,7 @@ impl Tx<'_> {
         let open = self.all("SELECT enrolment FROM enrolments WHERE state = 0", [], |r| id(r, 0))?;
         self.run("UPDATE enrolments SET state = 6, ended_at_ms = ?1 WHERE state = 0", [at_ms])?;
         self.run("DELETE FROM sessions", [])?;
+        self.run("DELETE FROM oidc_sessions", [])?;
         self.run("DELETE FROM api_keys", [])?;
         self.drop_warrants()?;
         let undone = "SELECT DISTINCT o.order_id FROM queue q JOIN commands c ON c.number = q.number

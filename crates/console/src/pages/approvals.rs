@@ -142,7 +142,7 @@ impl People {
         let Some(p) = found else { return "someone who is not in the list of people".into() };
         let (id, role) = (p.person.to_string(), Role::ALL.into_iter().find(|r| r.name() == p.role));
         let role = role.map_or_else(|| p.role.clone(), |r| words::limits::role(r).to_owned());
-        let you = if id == v.session.person { " (you)" } else { "" };
+        let you = if Some(&id) == v.session.person.as_ref() { " (you)" } else { "" };
         format!("{role} {}{you}", id.get(..8).unwrap_or(&id))
     }
 
@@ -155,7 +155,7 @@ impl People {
     }
 
     fn is_among(&self, v: &Visitor, signed: &SignedOrder) -> bool {
-        let own = self.0.iter().find(|p| p.person.to_string() == v.session.person);
+        let own = self.0.iter().find(|p| Some(p.person.to_string()) == v.session.person);
         own.is_some_and(|p| signed.signatures.iter().any(|s| p.keys.contains(&s.key)))
     }
 }
@@ -211,7 +211,9 @@ fn decide(v: &Visitor, w: &Waiting, id: &str, outside: bool, signed_already: boo
     let rejects = v.role().is_some_and(|r| may(r, &OrderKind::Reject { order: w.listed.order }, false));
     let from_outside = w.signed.signatures.iter().any(|s| s.scheme.is_outside_browser());
     html! {
-        @if signed_already {
+        @if v.only_reads() {
+            p { "You signed in to read: someone with a passkey signs this." }
+        } @else if signed_already {
             p { "You have signed this: another person has to." }
         } @else if outside && !from_outside {
             .nhsuk-inset-text {

@@ -19,7 +19,7 @@ pub(crate) struct SignIn {
 }
 
 /// Only a path on this host: `//elsewhere` and `\elsewhere` are not.
-fn own_path(to: Option<String>) -> String {
+pub(crate) fn own_path(to: Option<String>) -> String {
     // Browsers drop tabs and line ends from addresses.
     to.filter(|t| {
         t.starts_with('/') && !t.starts_with("//") && !t.contains('\\') && !t.contains(char::is_control)
@@ -35,11 +35,22 @@ fn by_name(headers: &HeaderMap, path: &str) -> Option<Response> {
     (port.is_empty() || is_port).then(|| Redirect::to(&format!("//localhost{port}{path}")).into_response())
 }
 
-pub(crate) async fn sign_in(headers: HeaderMap, Query(q): Query<SignIn>) -> Response {
+#[derive(Debug, Deserialize)]
+struct Oidc {
+    configured: bool,
+}
+
+pub(crate) async fn sign_in(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    Query(q): Query<SignIn>,
+) -> Response {
     let here = path("/sign-in", &[("to", q.to.clone())]);
     if let Some(moved) = by_name(&headers, &here) {
         return moved;
     }
+    let provider = api.get_open::<Oidc>("/api/v1/oidc").await.is_ok_and(|o| o.configured);
+    let by_account = path("/sign-in/oidc", &[("to", q.to.clone())]);
     // As the server will see it again: some browsers' scripts are told another name.
     let browser = headers.get(USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let body = html! {
@@ -66,6 +77,13 @@ pub(crate) async fn sign_in(headers: HeaderMap, Query(q): Query<SignIn>) -> Resp
                 }
                 (status_line())
                 button.nhsuk-button type="submit" { "Sign in with a passkey" }
+            }
+            @if provider {
+                h2.nhsuk-heading-m { "Only to look" }
+                p #account-hint { "With your organisation's account you read what is masked. Opening a name or changing a phone takes a passkey." }
+                p { a.nhsuk-button.nhsuk-button--secondary href=(by_account) role="button" aria-describedby="account-hint" {
+                    "Sign in with your organisation's account"
+                } }
             }
             details.nhsuk-details {
                 summary.nhsuk-details__summary { span.nhsuk-details__summary-text { "I have no passkey here" } }

@@ -10,6 +10,7 @@ mod health;
 mod invite;
 mod ledger;
 mod live;
+mod oidc;
 mod overview;
 mod parts;
 mod people;
@@ -20,6 +21,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 
 use crate::api::Api;
+pub(crate) use door::own_path;
 use crate::{Pages, assets, ordering, registrations};
 
 /// An order with a profile sealed beside it, in base64, with room for the rest.
@@ -70,6 +72,13 @@ pub(crate) fn all(api: Api) -> Pages {
             "GET",
             "/registrations/{link}",
             get(registrations::take),
+        )
+        .open("nobody is signed in yet; leads to the provider", "GET", "/sign-in/oidc", get(oidc::begin))
+        .open(
+            "nobody is signed in yet; the provider's code and the browser's own cookie are looked at",
+            "GET",
+            "/sign-in/oidc/done",
+            get(oidc::done),
         )
         .open("ends the session of its own cookie", "POST", "/sign-out", post(door::sign_out))
         .inside("GET", "/phones", get(phones::list))

@@ -150,7 +150,7 @@ pub(super) fn sealed_input(id: &str, name: &str, label: &str, required: bool) ->
 }
 
 fn actions(v: &Visitor, phone: &DeviceDetail) -> Markup {
-    let Some(role) = v.role() else { return html! {} };
+    let Some(role) = v.role() else { return masks(&phone.sealed_fields) };
     let target = &phone.device.enrolment;
     let command = |command: Ordered| OrderKind::Command { command };
     let erase = Ordered::EraseDevice { preserve_data_plan: false, disallow_proximity_setup: false };
@@ -236,6 +236,20 @@ fn actions(v: &Visitor, phone: &DeviceDetail) -> Markup {
 /// What people ask for daily, in this order; the rest is folded away.
 const ASKED_FOR: &[&str] =
     &["Holder.Name", "Holder.Email", "DeviceName", "PhoneNumber", "SerialNumber", "IMEI", "UDID", "Location"];
+
+/// What whoever only reads sees of what is sealed.
+fn masks(fields: &[SealedField]) -> Markup {
+    let masked = || fields.iter().filter(|f| !f.mask.is_empty());
+    if masked().next().is_none() {
+        return html! {};
+    }
+    html! {
+        section aria-labelledby="h-masks" {
+            h2.nhsuk-heading-m #h-masks { "Sealed" }
+            dl.nhsuk-summary-list { @for f in masked() { (line(&label(&f.name), html! { span.app-mask { (shown(&f.mask)) } })) } }
+        }
+    }
+}
 
 fn reveal(target: &str, fields: &[SealedField]) -> Markup {
     let rank = |f: &SealedField| {

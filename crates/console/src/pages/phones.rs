@@ -102,7 +102,7 @@ pub(crate) async fn list(
             @if devices.items.is_empty() {
                 .nhsuk-inset-text { p {
                     @if f.is_narrow() { "No phone is like that. " a href="/phones" { "Show all phones" } }
-                    @else { "No phone is here yet. " a href="/invite" { "Invite someone" } }
+                    @else { "No phone is here yet. " @if !v.only_reads() { a href="/invite" { "Invite someone" } } }
                 } }
             } @else {
                 (table(&devices.items, names, bulk::may_any(&v), v.session.now_ms))
@@ -145,7 +145,10 @@ async fn found_phones(api: &Api, v: &Visitor, found: &str) -> Result<Response, F
 
 fn search_form(v: &Visitor) -> Markup {
     if !v.opens_names() {
-        return html! { p.nhsuk-hint { "This session reads masks: sign out and in again, with names, to search." } };
+        return html! { p.nhsuk-hint {
+            @if v.only_reads() { "You see masks. Sign in with a passkey to open names and to search." }
+            @else { "This session reads masks: sign out and in again, with names, to search." }
+        } };
     }
     html! {
         search {

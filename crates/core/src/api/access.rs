@@ -6,12 +6,14 @@ use std::sync::Arc;
 use axum::extract::{FromRequestParts, Request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use http::Method;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
+use model::Digest;
 use order::ApiScope;
 
 use super::problem::Problem;
-use crate::access::{Actor, Session};
+use crate::access::{Actor, Reader, Session};
 use crate::room::Room;
 
 /// Who may call a route.
@@ -19,10 +21,12 @@ use crate::room::Room;
 pub enum Access {
     /// Anyone; the reason why.
     Public(&'static str),
-    /// A session, or an API key with this scope.
+    /// A session, or an API key with this scope. One that was signed in by OpenID Connect reads, and changes nothing.
     Scope(ApiScope),
-    /// A session.
+    /// A session that somebody's grant made.
     Session,
+    /// The same, or to read one that was signed in by OpenID Connect.
+    SignedIn,
 }
 
 /// A route of the API.
@@ -39,6 +43,8 @@ pub struct RouteInfo {
 /// Whom a route reaches.
 pub(crate) trait Reach: Send + Sync + 'static {
     const ACCESS: Access;
+    /// Whoever may only read may change this, since it is their own.
+    const READERS_OWN: bool = false;
 }
 
 macro_rules! reach {
@@ -61,9 +67,20 @@ reach!(
     Ledger = Access::Scope(ApiScope::Ledger);
     /// Metrics and health.
     Metrics = Access::Scope(ApiScope::Metrics);
-    /// A person, not a program.
+    /// A person who may sign, not a program.
     InSession = Access::Session;
+    /// A person, not a program.
+    SignedIn = Access::SignedIn;
 );
+
+/// The caller's own session.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OwnSession;
+
+impl Reach for OwnSession {
+    const ACCESS: Access = Access::SignedIn;
+    const READERS_OWN: bool = true;
+}
 
 /// Proof that the guard of `R` let the caller in. A handler that takes one can't be reached without.
 #[derive(Debug)]
@@ -85,6 +102,7 @@ impl<R> Permit<R> {
     pub fn session(&self) -> Result<&Session, Problem> {
         match &self.0 {
             Actor::Person(s) => Ok(s),
+            Actor::Reader(_) => Err(Problem::reads_only()),
             Actor::Key { .. } => Err(Problem::forbidden("this needs a session; an API key only reads masks")),
         }
     }
@@ -114,6 +132,27 @@ fn authenticate(room: &Room, parts: &http::HeaderMap) -> Option<Actor> {
     room.access.find(&order::sha256(secret.as_bytes()), room.now_ms())
 }
 
+/// The first digits of a reader's subject, by which people and the log tell them apart.
+pub(crate) fn short(subject: Digest) -> String {
+    subject.to_string().chars().take(8).collect()
+}
+
+/// A page that asks for itself again says so: nobody is there for that.
+const UNATTENDED: &str = "x-matron-unattended";
+
+async fn keep_alive(room: &Room, reader: &Reader, headers: &http::HeaderMap) {
+    if headers.contains_key(UNATTENDED) {
+        return;
+    }
+    let hash = reader.hash();
+    if let Some(idle_until_ms) = room.access.used(reader, room.now_ms()) {
+        // Not kept, it only ends sooner after a restart.
+        if let Err(e) = room.store.write(move |tx| tx.oidc_session_used(hash, idle_until_ms)).await {
+            tracing::warn!(store.error = %e, "that a session was used could not be kept");
+        }
+    }
+}
+
 /// Stands before a route's handler and its extractors.
 pub(crate) async fn guard<R: Reach>(mut request: Request, next: Next) -> Response {
     let Some(room) = request.extensions().get::<Arc<Room>>().cloned() else {
@@ -123,10 +162,20 @@ pub(crate) async fn guard<R: Reach>(mut request: Request, next: Next) -> Respons
         room.counters.requests_refused.inc();
         return Problem::unauthorised().into_response();
     };
+    if let Actor::Reader(reader) = &actor {
+        // Deny by default, whatever the route is for: no change but of what is their own.
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        if R::ACCESS == Access::Session || !(reads || R::READERS_OWN) {
+            room.counters.requests_refused.inc();
+            return Problem::reads_only().into_response();
+        }
+        keep_alive(&room, reader, request.headers()).await;
+    }
     let allowed = match R::ACCESS {
         Access::Public(_) => true,
         Access::Scope(scope) => actor.may_read(scope),
         Access::Session => matches!(actor, Actor::Person(_)),
+        Access::SignedIn => matches!(actor, Actor::Person(_) | Actor::Reader(_)),
     };
     if !allowed {
         room.counters.requests_refused.inc();
@@ -134,6 +183,7 @@ pub(crate) async fn guard<R: Reach>(mut request: Request, next: Next) -> Respons
     }
     let who = match &actor {
         Actor::Person(s) => Who(format!("person {}", s.person)),
+        Actor::Reader(r) => Who(format!("reader {}", short(r.subject()))),
         Actor::Key { .. } => Who("api key".to_owned()),
     };
     request.extensions_mut().insert(Permit::<R>(actor, PhantomData));

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use store::CertificateState;
 use utoipa::{IntoParams, ToSchema};
 
-use super::access::{Devices, InSession, Permit};
+use super::access::{Devices, Permit, SignedIn};
 use super::problem::{Problem, ProblemBody};
 use super::shape::{Page, Params, cursor_from, cursor_of, limit};
 use crate::renewal::{in_force, window};
@@ -118,7 +118,7 @@ pub(crate) struct StandingOrder {
     (status = 401, body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn list_standing(
-    _permit: Permit<InSession>,
+    _permit: Permit<SignedIn>,
     Extension(room): Extension<Arc<Room>>,
 ) -> Result<Json<Page<StandingOrder>>, Problem> {
     let now_ms = room.now_ms();

@@ -8,7 +8,7 @@ use model::KeyName;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::access::{InSession, Permit};
+use super::access::{Permit, SignedIn};
 use super::problem::{Problem, ProblemBody};
 use crate::keys::{ask, name_of};
 use crate::room::Room;
@@ -64,7 +64,7 @@ pub(crate) struct Keys {
     (status = 503, body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn get_keys(
-    _permit: Permit<InSession>,
+    _permit: Permit<SignedIn>,
     Extension(room): Extension<Arc<Room>>,
 ) -> Result<Json<Keys>, Problem> {
     let answer = ask(&room).await?;

@@ -14,6 +14,7 @@ mod endings;
 mod health;
 mod keys;
 mod ledger;
+mod oidc;
 mod orders;
 mod overview;
 mod passkeys;
@@ -44,7 +45,7 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterE
 use utoipa_axum::routes;
 
 use crate::room::Room;
-use access::{Commands, Devices, InSession, Ledger, Metrics, Reach, guard};
+use access::{Commands, Devices, InSession, Ledger, Metrics, OwnSession, Reach, SignedIn, guard};
 pub(crate) use overview::Counted;
 pub(crate) use strangers::Strangers;
 
@@ -135,15 +136,19 @@ fn all() -> Routes {
         .public("says what the API is, nothing of what it holds", routes!(health::openapi))
         .public("an order carries the signatures that the vault checks", orders)
         .public("says whose passkey signed, to whoever has its signature", passkeys)
-        .guarded::<InSession>(routes!(session::get_session, session::end_session))
-        .guarded::<InSession>(routes!(session::changes))
+        .public("says whether people may sign in by an OpenID provider, nothing of it", routes!(oidc::get_oidc))
+        .public("says where the provider is; what it begins lies in the caller's own cookie", routes!(oidc::begin_oidc))
+        .public("the provider's signed token says who comes, and that they began here", routes!(oidc::finish_oidc))
+        .guarded::<OwnSession>(routes!(session::get_session, session::end_session))
+        .guarded::<SignedIn>(routes!(oidc::list_oidc_sessions))
+        .guarded::<SignedIn>(routes!(session::changes))
         .guarded::<Commands>(routes!(orders::list_orders))
         .guarded::<Commands>(routes!(orders::get_order))
         .guarded::<Commands>(routes!(orders::list_under_way))
-        .guarded::<InSession>(routes!(orders::list_pending))
-        .guarded::<InSession>(routes!(orders::get_signed))
-        .guarded::<InSession>(routes!(roles::get_roles))
-        .guarded::<InSession>(routes!(keys::get_keys))
+        .guarded::<SignedIn>(routes!(orders::list_pending))
+        .guarded::<SignedIn>(routes!(orders::get_signed))
+        .guarded::<SignedIn>(routes!(roles::get_roles))
+        .guarded::<SignedIn>(routes!(keys::get_keys))
         .guarded::<Devices>(routes!(devices::list_devices))
         .guarded::<Devices>(routes!(devices::get_device))
         .guarded::<Devices>(routes!(declarations::get_declarations))
@@ -153,10 +158,10 @@ fn all() -> Routes {
         .guarded::<InSession>(routes!(commands::ask))
         .guarded::<InSession>(routes!(search::search))
         .guarded::<Devices>(routes!(people::list_invitations))
-        .guarded::<InSession>(routes!(people::list_people))
-        .guarded::<InSession>(routes!(people::list_api_keys))
+        .guarded::<SignedIn>(routes!(people::list_people))
+        .guarded::<SignedIn>(routes!(people::list_api_keys))
         .guarded::<Devices>(routes!(certificates::list_certificates))
-        .guarded::<InSession>(routes!(certificates::list_standing))
+        .guarded::<SignedIn>(routes!(certificates::list_standing))
         .guarded::<Ledger>(routes!(ledger::list_ledger))
         .guarded::<Ledger>(routes!(ledger::ledger_head))
         .guarded::<Ledger>(routes!(proof::ledger_proof))
@@ -195,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_public_routes_are_these_five() {
+    fn the_public_routes_are_these_eight() {
         let all = routes();
         let public: Vec<_> =
             all.iter().filter(|r| matches!(r.access, Access::Public(_))).map(|r| r.path.as_str()).collect();
@@ -206,10 +211,13 @@ mod tests {
                 "/api/v1/statement",
                 "/api/v1/openapi.json",
                 "/api/v1/orders",
-                "/api/v1/passkeys/find"
+                "/api/v1/passkeys/find",
+                "/api/v1/oidc",
+                "/api/v1/oidc/begin",
+                "/api/v1/oidc/finish"
             ]
         );
-        assert_eq!(all.len(), 39);
+        assert_eq!(all.len(), 43);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use store::{CommandFilter, CommandState, OrderRecord, OrderState, StoreError, View};
 use utoipa::{IntoParams, ToSchema};
 
-use super::access::{Commands, InSession, Permit};
+use super::access::{Commands, Permit, SignedIn};
 use super::commands::Command;
 use super::problem::{Problem, ProblemBody};
 use super::shape::{Input, Page, Params, cursor_from, cursor_of, decode, encode, id, limit};
@@ -179,20 +179,22 @@ pub(crate) async fn list_orders(
 
 /// Someone who is held to a group sees the orders they signed, and those that reached a phone of it.
 struct Held {
-    person: PersonId,
+    /// None: they sign none.
+    person: Option<PersonId>,
     group: String,
 }
 
 impl Held {
     fn of(actor: &Actor) -> Option<Self> {
         match actor {
-            Actor::Person(s) => s.group.clone().map(|group| Self { person: s.person, group }),
+            Actor::Person(s) => s.group.clone().map(|group| Self { person: Some(s.person), group }),
+            Actor::Reader(r) => r.group().map(|group| Self { person: None, group: group.to_owned() }),
             Actor::Key { .. } => None,
         }
     }
 
     fn may_see(&self, v: &View<'_>, o: &OrderRecord) -> Result<bool, StoreError> {
-        if o.signer == Some(self.person) {
+        if self.person.is_some() && o.signer == self.person {
             return Ok(true);
         }
         let (order, group) = (Some(o.order), Some(self.group.clone()));
@@ -277,7 +279,7 @@ pub(crate) fn not_held_to_a_group<R>(permit: &Permit<R>) -> Result<(), Problem> 
     (status = 403, body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn list_pending(
-    permit: Permit<InSession>,
+    permit: Permit<SignedIn>,
     Extension(room): Extension<Arc<Room>>,
     Params(q): Params<PageQuery>,
 ) -> Result<Json<Page<Order>>, Problem> {
@@ -423,7 +425,7 @@ pub(crate) struct SignedBytes {
     (status = 404, body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn get_signed(
-    permit: Permit<InSession>,
+    permit: Permit<SignedIn>,
     Extension(room): Extension<Arc<Room>>,
     Path(order): Path<String>,
 ) -> Result<Json<SignedBytes>, Problem> {

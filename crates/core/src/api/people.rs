@@ -10,7 +10,7 @@ use serde::Serialize;
 use store::Slot;
 use utoipa::ToSchema;
 
-use super::access::{Devices, InSession, Permit};
+use super::access::{Devices, Permit, SignedIn};
 use super::orders::{PageQuery, not_held_to_a_group};
 use super::problem::{Problem, ProblemBody};
 use super::shape::{Page, Params, cursor_from, cursor_of, id, limit};
@@ -76,7 +76,7 @@ pub(crate) struct Person {
     (status = 401, body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn list_people(
-    _permit: Permit<InSession>,
+    _permit: Permit<SignedIn>,
     Extension(room): Extension<Arc<Room>>,
     Params(q): Params<PageQuery>,
 ) -> Result<Json<Page<Person>>, Problem> {
@@ -119,7 +119,7 @@ pub(crate) struct ApiKey {
     (status = 403, body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn list_api_keys(
-    permit: Permit<InSession>,
+    permit: Permit<SignedIn>,
     Extension(room): Extension<Arc<Room>>,
 ) -> Result<Json<Page<ApiKey>>, Problem> {
     const SCOPES: [ApiScope; 4] =

@@ -60,6 +60,13 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
     }
 
+    /// Whoever signed in by OpenID Connect asked for more than masks.
+    pub fn reads_only() -> Self {
+        Self::forbidden(
+            "you signed in with your organisation's account, which only reads masks; sign in with a passkey to open or change something",
+        )
+    }
+
     pub fn not_found(what: &'static str) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", format!("there is no such {what}"))
     }

@@ -6,7 +6,7 @@ use axum::{Extension, Json};
 use order::limits::Overview;
 use rpc::proto::LimitsRequest;
 
-use super::access::{InSession, Permit};
+use super::access::{Permit, SignedIn};
 use super::problem::{Problem, ProblemBody};
 use crate::checkin::ask_vault;
 use crate::room::Room;
@@ -17,7 +17,7 @@ use crate::room::Room;
     (status = 503, body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn get_roles(
-    _permit: Permit<InSession>,
+    _permit: Permit<SignedIn>,
     Extension(room): Extension<Arc<Room>>,
 ) -> Result<Json<Overview>, Problem> {
     let asked = ask_vault(&room, "limits", |mut v| async move { v.limits(LimitsRequest {}).await }).await?;

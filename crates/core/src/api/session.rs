@@ -15,8 +15,9 @@ use serde::Serialize;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use super::access::{InSession, Permit};
+use super::access::{OwnSession, Permit, SignedIn};
 use super::problem::{Problem, ProblemBody};
+use crate::access::Actor;
 use crate::room::Room;
 
 /// Changes are told of at most so often.
@@ -29,8 +30,11 @@ const LONGEST_STREAM: Duration = Duration::from_secs(300);
 /// Who calls.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Session {
-    #[schema(value_type = String)]
-    person: PersonId,
+    /// Who signs orders; null: nobody, this session only reads masks.
+    #[schema(value_type = Option<String>)]
+    person: Option<PersonId>,
+    /// `grant`: an order that was signed. `oidc`: an OpenID provider's word.
+    signed_in_by: &'static str,
     role: &'static str,
     /// The group the role is held to.
     group: Option<String>,
@@ -45,17 +49,37 @@ pub(crate) struct Session {
     now_ms: TimeMs,
 }
 
+fn hash_of<R>(permit: &Permit<R>) -> Result<Digest, Problem> {
+    match permit.actor() {
+        Actor::Reader(r) => Ok(r.hash()),
+        _ => permit.session().map(|s| s.hash),
+    }
+}
+
 #[utoipa::path(get, path = "/api/v1/session", responses(
     (status = 200, body = Session),
     (status = 401, body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn get_session(
-    permit: Permit<InSession>,
+    permit: Permit<OwnSession>,
     Extension(room): Extension<Arc<Room>>,
 ) -> Result<Json<Session>, Problem> {
+    if let Actor::Reader(r) = permit.actor() {
+        return Ok(Json(Session {
+            person: None,
+            signed_in_by: "oidc",
+            role: r.role().name(),
+            group: r.group().map(str::to_owned),
+            session: r.hash(),
+            compartments: Vec::new(),
+            expires_at_ms: r.ends_at_ms(),
+            now_ms: room.now_ms(),
+        }));
+    }
     let s = permit.session()?;
     Ok(Json(Session {
-        person: s.person,
+        person: Some(s.person),
+        signed_in_by: "grant",
         role: s.role.name(),
         group: s.group.clone(),
         session: s.hash,
@@ -70,11 +94,16 @@ pub(crate) async fn get_session(
     (status = 401, body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn end_session(
-    permit: Permit<InSession>,
+    permit: Permit<OwnSession>,
     Extension(room): Extension<Arc<Room>>,
 ) -> Result<StatusCode, Problem> {
-    let hash = permit.session()?.hash;
-    room.store.write(move |tx| tx.end_session(hash)).await?;
+    let hash = hash_of(&permit)?;
+    room.store
+        .write(move |tx| {
+            tx.end_session(hash)?;
+            tx.end_oidc_session(hash)
+        })
+        .await?;
     room.access.end_session(&hash);
     Ok(StatusCode::NO_CONTENT)
 }
@@ -86,10 +115,10 @@ pub(crate) async fn end_session(
     (status = 401, body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn changes(
-    permit: Permit<InSession>,
+    permit: Permit<SignedIn>,
     Extension(room): Extension<Arc<Room>>,
 ) -> Result<Response, Problem> {
-    let hash = permit.session()?.hash;
+    let hash = hash_of(&permit)?;
     let ends = Instant::now() + LONGEST_STREAM;
     let (tx, rx) = tokio::sync::mpsc::channel::<Result<Bytes, Infallible>>(1);
     let (mut commits, mut stopping) = (room.store.commits(), room.stopping.subscribe());

@@ -79,9 +79,20 @@ impl Door for FakeDoor {
     }
 }
 
+/// What the courier brings of an OpenID provider.
+#[derive(Default)]
+pub struct Provider {
+    pub metadata: proto::OidcMetadata,
+    pub gives: proto::OidcRedeemed,
+    pub jwks: Vec<u8>,
+    pub redeemed: Vec<proto::OidcRedeemRequest>,
+    pub keys_asked: u32,
+}
+
 /// Notes whom it was told to wake.
 #[derive(Clone, Default)]
 pub struct FakeCourier {
+    pub provider: Arc<Mutex<Provider>>,
     pub pushed: Arc<Mutex<Vec<EnrolmentId>>>,
     pub answers: Arc<Mutex<BTreeMap<EnrolmentId, proto::PushResult>>>,
 }
@@ -102,6 +113,31 @@ impl Courier for FakeCourier {
         _: Request<proto::AcmeRenewRequest>,
     ) -> Result<Response<proto::AcmeRenewed>, Status> {
         Ok(Response::new(proto::AcmeRenewed { refused: "no certificate by ACME is configured".into() }))
+    }
+
+    async fn oidc_metadata(
+        &self,
+        _: Request<proto::OidcMetadataRequest>,
+    ) -> Result<Response<proto::OidcMetadata>, Status> {
+        Ok(Response::new(self.provider.lock().unwrap().metadata.clone()))
+    }
+
+    async fn oidc_redeem(
+        &self,
+        request: Request<proto::OidcRedeemRequest>,
+    ) -> Result<Response<proto::OidcRedeemed>, Status> {
+        let mut provider = self.provider.lock().unwrap();
+        provider.redeemed.push(request.into_inner());
+        Ok(Response::new(provider.gives.clone()))
+    }
+
+    async fn oidc_keys(
+        &self,
+        _: Request<proto::OidcKeysRequest>,
+    ) -> Result<Response<proto::OidcKeys>, Status> {
+        let mut provider = self.provider.lock().unwrap();
+        provider.keys_asked += 1;
+        Ok(Response::new(proto::OidcKeys { refused: String::new(), jwks: provider.jwks.clone() }))
     }
 
     async fn push(&self, request: Request<proto::PushRequest>) -> Result<Response<proto::PushReply>, Status> {
@@ -137,6 +173,26 @@ impl Courier for FakeCourier {
         _: Request<proto::CourierHealthRequest>,
     ) -> Result<Response<proto::CourierHealth>, Status> {
         Ok(Response::new(proto::CourierHealth { configured: true, ..Default::default() }))
+    }
+}
+
+/// A provider's people read here.
+pub fn oidc() -> core_room::OidcConfig {
+    let line = |value: &str, role, group: Option<&str>| core_room::OidcRole {
+        claim: "groups".into(),
+        value: value.into(),
+        role,
+        group: group.map(str::to_owned),
+    };
+    core_room::OidcConfig {
+        issuer: "https://id.example.org/ward".into(),
+        client_id: "matron".into(),
+        console_url: "https://matron.example.org".into(),
+        scopes: vec!["groups".into()],
+        roles: vec![
+            line("audit", model::Role::Auditor, None),
+            line("ward-7-leads", model::Role::WardManager, Some("ward-7")),
+        ],
     }
 }
 
@@ -194,7 +250,7 @@ impl House {
         }
         let (control, kept) = rpc::control::pair().unwrap();
         let (events, rx) = mpsc::unbounded_channel();
-        let config = core_room::Config::at(dir.clone());
+        let config = core_room::Config { oidc: Some(oidc()), ..core_room::Config::at(dir.clone()) };
         let core = core.spawn(core_room::run_by(config, clock.clone(), control, rx, |api| api));
 
         let door = FakeDoor(Arc::new(CallStream::new(Duration::from_secs(20))));

@@ -8,46 +8,22 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{HOST, RETRY_AFTER};
-use http::{HeaderValue, Request, Response, Uri};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper_util::rt::TokioIo;
+use http::header::RETRY_AFTER;
+use http::{HeaderValue, Request, Response};
+use http_body_util::Full;
 use instant_acme::{BodyWrapper, BytesResponse, HttpClient};
 use model::{Clock, TimeMs};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
-use tokio::net::TcpStream;
+use rustls::ClientConfig;
 
 use super::AcmeConfig;
 use crate::Error;
+use crate::https::{self, Authority, authority_of};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 /// A chain is some kilobytes.
 const MOST_BYTES: usize = 256 * 1024;
 /// `Retry-After` beyond this is not believed.
 const LONGEST_WAIT_S: i64 = 7 * 24 * 3600;
-
-/// Host and port that requests go to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Authority {
-    pub(crate) host: String,
-    pub(crate) port: u16,
-}
-
-/// Where an `https` URL leads, or why it is none.
-pub(crate) fn authority_of(url: &str) -> Result<Authority, &'static str> {
-    let uri: Uri = url.parse().map_err(|_| "must be a URL such as https://acme.example.org/directory")?;
-    if uri.scheme_str() != Some("https") {
-        return Err("must begin with https://");
-    }
-    let authority = uri.authority().ok_or("must name a host")?;
-    if authority.as_str().contains('@') {
-        return Err("must have no user name");
-    }
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
-    Ok(Authority { host, port: authority.port_u16().unwrap_or(443) })
-}
 
 /// Why a request was not sent or not answered.
 #[derive(Debug, thiserror::Error)]
@@ -56,12 +32,8 @@ enum NotAnswered {
     Elsewhere(String),
     #[error("the authority's answer took longer than 30 seconds")]
     TooSlow,
-    #[error("the authority can't be reached: {0}")]
-    Connection(#[from] std::io::Error),
-    #[error("the authority's answer can't be read: {0}")]
-    Http(#[from] hyper::Error),
-    #[error("the authority's answer is larger than 256 KiB or was cut short")]
-    Body,
+    #[error("the authority: {0}")]
+    Https(#[from] https::NotAnswered),
 }
 
 struct Inside {
@@ -78,24 +50,10 @@ pub(super) struct Http(Arc<Inside>);
 
 impl Http {
     pub(super) fn new(config: &AcmeConfig, clock: Arc<dyn Clock>) -> Result<Self, Error> {
-        let mut roots = RootCertStore::empty();
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        if let Some(path) = &config.trust_anchor {
-            let bad = |why: String| Error::BadFile { path: path.clone(), why };
-            for own in CertificateDer::pem_file_iter(path).map_err(|e| bad(e.to_string()))? {
-                roots.add(own.map_err(|e| bad(e.to_string()))?).map_err(|e| bad(e.to_string()))?;
-            }
-        }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|e| Error::Keys(e.to_string()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let tls = https::client(config.trust_anchor.as_deref())?;
         let only = authority_of(&config.directory)
             .map_err(|why| Error::Config { key: "acme.directory", why: why.to_owned() })?;
-        Ok(Self(Arc::new(Inside { tls: Arc::new(tls), only, clock, wait_until_ms: AtomicI64::new(0) })))
+        Ok(Self(Arc::new(Inside { tls, only, clock, wait_until_ms: AtomicI64::new(0) })))
     }
 
     /// Until when the authority asked to wait since this was last read; 0: it did not.
@@ -104,27 +62,11 @@ impl Http {
     }
 
     async fn send(&self, request: Request<BodyWrapper<Bytes>>) -> Result<BytesResponse, NotAnswered> {
-        let (mut head, body) = request.into_parts();
-        let url = head.uri.to_string();
+        let url = request.uri().to_string();
         if authority_of(&url).as_ref() != Ok(&self.0.only) {
             return Err(NotAnswered::Elsewhere(super::trying::bounded(&url)));
         }
-        let named = head.uri.authority().map(|a| a.as_str().to_owned()).unwrap_or_default();
-        let path = head.uri.path_and_query().map_or("/", |p| p.as_str()).to_owned();
-        head.uri = path.parse().map_err(|_| NotAnswered::Elsewhere(String::new()))?;
-        head.headers.insert(HOST, HeaderValue::try_from(named).map_err(|_| NotAnswered::Body)?);
-        let tcp = TcpStream::connect((self.0.only.host.as_str(), self.0.only.port)).await?;
-        let name = ServerName::try_from(self.0.only.host.clone()).map_err(std::io::Error::other)?;
-        let tls = tokio_rustls::TlsConnector::from(self.0.tls.clone()).connect(name, tcp).await?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tls)).await?;
-        let connection = tokio::spawn(connection);
-        let answered = sender.send_request(Request::from_parts(head, body)).await;
-        let read = async {
-            let (head, body) = answered?.into_parts();
-            let body = Limited::new(body, MOST_BYTES).collect().await.map_err(|_| NotAnswered::Body)?;
-            Ok((head, body.to_bytes()))
-        };
-        let (head, body) = read.await.inspect_err(|_: &NotAnswered| connection.abort())?;
+        let (head, body) = https::send(&self.0.tls, &self.0.only, request, MOST_BYTES).await?;
         if matches!(head.status.as_u16(), 429 | 503)
             && let Some(wait_ms) = head.headers.get(RETRY_AFTER).and_then(|v| self.wait_until(v))
         {

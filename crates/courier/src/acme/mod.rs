@@ -69,7 +69,7 @@ impl AcmeConfig {
     /// # Errors
     /// [`Error::Config`] names the key.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        http::authority_of(&self.directory)
+        crate::https::authority_of(&self.directory)
             .map_err(|why| Error::Config { key: "acme.directory", why: why.to_owned() })?;
         if self.hosts.is_empty() {
             return Err(Error::Config { key: "acme.hosts", why: "must name a host".to_owned() });

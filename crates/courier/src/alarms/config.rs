@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::Error;
-use crate::acme::http::{Authority, authority_of};
+use crate::https::{Authority, authority_of};
 
 /// The shortest secret in bytes, as Standard Webhooks has it.
 const LEAST_SECRET_BYTES: usize = 24;

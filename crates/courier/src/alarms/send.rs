@@ -23,7 +23,7 @@ use tokio_rustls::client::TlsStream;
 use super::config::{AlarmsConfig, read_secret};
 use super::message::Message;
 use super::smtp::mail;
-use crate::acme::http::Authority;
+use crate::https::Authority;
 
 /// One try takes at most so long.
 const PATIENCE: Duration = Duration::from_secs(20);

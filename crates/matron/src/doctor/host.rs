@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use model::{Clock, SystemClock, TimeMs};
 
-use super::{Check, acme, files, held, keys, rooms};
+use super::{Check, acme, files, held, keys, oidc, rooms};
 use crate::Place;
 use crate::backups::{LAST_FILE, Last};
 use crate::certificate::{days_left, facts, fits, read_chain, read_file, read_key};
@@ -47,6 +47,7 @@ const CHECKS: &[fn(&Host<'_>) -> Vec<Check>] = &[
     statement,
     tls_certificate,
     acme::checks,
+    oidc::checks,
     house_certificates,
     push_certificate,
     push_service,

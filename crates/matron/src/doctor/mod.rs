@@ -8,6 +8,7 @@ mod files;
 mod held;
 mod host;
 mod keys;
+mod oidc;
 mod phone;
 mod rooms;
 
