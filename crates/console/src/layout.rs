@@ -37,7 +37,8 @@ const PLACES: &[(Place, &str, &str)] = &[
 /// What tells of every group is no place for someone who is held to one; the API would say no.
 fn is_for(place: Place, visitor: &Visitor) -> bool {
     let grouped = visitor.session.group.is_some() && matches!(place, Place::Ledger | Place::People);
-    !grouped && !(visitor.only_reads() && place == Place::Invite)
+    let nothing_to_do = visitor.only_reads() && place == Place::Invite;
+    !(grouped || nothing_to_do)
 }
 
 /// A whole page.
