@@ -156,7 +156,9 @@ mod tests {
         let pair = |to: &str| oidc::set(&[7; 32], to).split(';').next().unwrap().to_owned();
         assert_eq!(kept(&pair("/phones?x=1")), Some(([7; 32], "/phones?x=1".into())));
         assert_eq!(kept(&pair("//elsewhere.example")), Some(([7; 32], "/".into())));
-        for cookie in ["", "__Host-matron-oidc=", "__Host-matron-oidc=x.y", &format!("{}; {}", pair("/"), pair("/"))] {
+        for cookie in
+            ["", "__Host-matron-oidc=", "__Host-matron-oidc=x.y", &format!("{}; {}", pair("/"), pair("/"))]
+        {
             assert_eq!(kept(cookie), None, "{cookie}");
         }
         let set = oidc::set(&[7; 32], "/");

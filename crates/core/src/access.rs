@@ -301,9 +301,13 @@ mod tests {
 
     #[test]
     fn a_reader_of_a_role_that_signs_more_or_of_no_group_is_nobody() {
-        for (role, group) in
-            [("administrator", None), ("engineer", None), ("ward_manager", None), ("auditor", Some("ward-7")), ("x", None)]
-        {
+        for (role, group) in [
+            ("administrator", None),
+            ("engineer", None),
+            ("ward_manager", None),
+            ("auditor", Some("ward-7")),
+            ("x", None),
+        ] {
             let table = AccessTable::new(vec![], vec![], vec![reader(1, role, group)], vec![]);
             assert_eq!(table.find(&Digest([1; 32]), 0), None, "{role}");
         }

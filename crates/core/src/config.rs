@@ -95,11 +95,18 @@ impl OidcConfig {
         };
         let bare = matches!(url.path(), "" | "/") && url.query().is_none();
         if !secure || !bare || url.authority().is_none_or(|a| a.as_str().contains('@')) {
-            return wrong("oidc.console_url", "give https, a host, no path, such as https://matron.example.org:8444");
+            return wrong(
+                "oidc.console_url",
+                "give https, a host, no path, such as https://matron.example.org:8444",
+            );
         }
-        let is_scope = |s: &String| !s.is_empty() && s.bytes().all(|b| b.is_ascii_graphic() && !b"\"\\".contains(&b));
+        let is_scope =
+            |s: &String| !s.is_empty() && s.bytes().all(|b| b.is_ascii_graphic() && !b"\"\\".contains(&b));
         if self.scopes.len() > 10 || !self.scopes.iter().all(is_scope) {
-            return wrong("oidc.scopes", "give at most ten scopes without spaces; 'openid' is always asked for");
+            return wrong(
+                "oidc.scopes",
+                "give at most ten scopes without spaces; 'openid' is always asked for",
+            );
         }
         if self.roles.is_empty() {
             return wrong("oidc.roles", "say who reads as what; without a line nobody has access");
@@ -112,7 +119,10 @@ impl OidcConfig {
                 Role::Auditor | Role::ServiceDesk => false,
                 Role::WardManager => true,
                 Role::Administrator | Role::Engineer => {
-                    return wrong("oidc.roles", "a role is auditor, service_desk or ward_manager: who signs in so only reads");
+                    return wrong(
+                        "oidc.roles",
+                        "a role is auditor, service_desk or ward_manager: who signs in so only reads",
+                    );
                 }
             };
             if line.group.is_some() != held {
@@ -254,7 +264,9 @@ mod tests {
         ] {
             assert_eq!(with(roles, "https://matron.example.org").unwrap_err().key, "oidc.roles");
         }
-        for url in ["http://matron.example.org", "https://matron.example.org/x", "matron", "https://a@b.example.org"] {
+        for url in
+            ["http://matron.example.org", "https://matron.example.org/x", "matron", "https://a@b.example.org"]
+        {
             assert_eq!(with(desk(), url).unwrap_err().key, "oidc.console_url", "{url}");
         }
     }

@@ -113,7 +113,10 @@ async fn an_organisations_account_makes_a_session_that_reads_and_changes_nothing
     house.invite(30).await;
     let begun = began(&house).await;
     assert_eq!(begun.asked["redirect_uri"], "https://matron.example.org/sign-in/oidc/done");
-    assert_eq!((begun.asked["scope"].as_str(), begun.asked["response_type"].as_str()), ("openid groups", "code"));
+    assert_eq!(
+        (begun.asked["scope"].as_str(), begun.asked["response_type"].as_str()),
+        ("openid groups", "code")
+    );
     gives(&house, &signer, &claims(&house, &begun));
     let answer = ended(&house, &begun, 1, json!({})).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
@@ -134,7 +137,8 @@ async fn an_organisations_account_makes_a_session_that_reads_and_changes_nothing
         }
         let path = route.path.replace("{enrolment}", &"1e".repeat(16)).replace("{order}", &"01".repeat(16));
         let body = json!({});
-        let answer = house.http(route.method, &path, Some(&bearer(1)), (route.method != "GET").then_some(&body)).await;
+        let answer =
+            house.http(route.method, &path, Some(&bearer(1)), (route.method != "GET").then_some(&body)).await;
         if route.method == "GET" && route.access != core_room::Access::Session {
             assert!(matches!(answer.status, 200 | 404 | 400), "{} {}", route.path, answer.status);
         } else {
@@ -171,7 +175,11 @@ async fn an_answer_that_was_not_begun_here_or_is_for_another_is_refused_and_coun
     assert_eq!(code(come(json!({"state": ""})).await), refused("oidc_not_begun_here"));
     assert_eq!(code(come(json!({"secret": other.secret})).await), refused("oidc_not_begun_here"));
     assert_eq!(code(come(json!({"iss": "https://elsewhere.example.org"})).await), refused("oidc_refused"));
-    assert_eq!(code(come(json!({"iss": null})).await), refused("oidc_refused"), "the provider says that it names itself");
+    assert_eq!(
+        code(come(json!({"iss": null})).await),
+        refused("oidc_refused"),
+        "the provider says that it names itself"
+    );
     assert_eq!(code(come(json!({"error": "access_denied", "code": null})).await), refused("oidc_denied"));
     assert_eq!(code(come(json!({"code": null})).await), refused("oidc_refused"));
     // A token for the other sign-in: injected, or carried over.
@@ -203,9 +211,15 @@ async fn an_answer_that_was_not_begun_here_or_is_for_another_is_refused_and_coun
     assert_eq!(status(&house, 1).await, 401, "nobody is in");
     house.sign_in().await;
     let counted = house.get("/metrics").await.body;
-    for (outcome, n) in
-        [("not_begun_here", 3), ("issuer", 2), ("nonce", 1), ("audience", 1), ("expired", 1), ("no_role", 2), ("code", 2)]
-    {
+    for (outcome, n) in [
+        ("not_begun_here", 3),
+        ("issuer", 2),
+        ("nonce", 1),
+        ("audience", 1),
+        ("expired", 1),
+        ("no_role", 2),
+        ("code", 2),
+    ] {
         let line = format!("matron_core_oidc_signins_total{{outcome=\"{outcome}\"}} {n}");
         assert!(counted.contains(&line), "{line}\n{counted}");
     }
@@ -275,7 +289,8 @@ async fn such_a_session_ends_idle_at_its_end_by_an_order_and_by_a_breach() {
     }
     assert_eq!(status(&house, 1).await, 401, "eight hours are its end, used or not");
     signed_in(&house, &signer, 5).await;
-    let breach = Effect::BreachAssumed { epoch: 2, signers: vec![], reissues_an_hour: 1, expires_at_ms: i64::MAX };
+    let breach =
+        Effect::BreachAssumed { epoch: 2, signers: vec![], reissues_an_hour: 1, expires_at_ms: i64::MAX };
     house.vault.append(accepted(breach), vec![], vec![]);
     until("the session ended", || async { status(&house, 5).await == 401 }).await;
     house.stop().await;
@@ -304,7 +319,13 @@ async fn a_ward_manager_without_a_passkey_reads_their_own_ward_alone() {
     all["groups"] = json!(["ward-7-leads"]);
     gives(&house, &signer, &all);
     assert_eq!(ended(&house, &begun, 1, json!({})).await.json()["group"], "ward-7");
-    for (path, wanted) in [("/api/v1/devices", 200), ("/api/v1/ledger", 403), ("/api/v1/orders/pending", 403), ("/api/v1/oidc/sessions", 403), ("/api/v1/orders", 200)] {
+    for (path, wanted) in [
+        ("/api/v1/devices", 200),
+        ("/api/v1/ledger", 403),
+        ("/api/v1/orders/pending", 403),
+        ("/api/v1/oidc/sessions", 403),
+        ("/api/v1/orders", 200),
+    ] {
         assert_eq!(house.http("GET", path, Some(&bearer(1)), None).await.status, wanted, "{path}");
     }
 

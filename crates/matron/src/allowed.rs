@@ -82,7 +82,8 @@ mod tests {
         config.oidc.hosts = vec!["login.example.org:9444".into()];
         for room in Room::ALL {
             let ports = config.allowed(room, Path::new("/x")).connects;
-            let wanted: &[u16] = if room == Room::Courier { &[53, 2197, 443, 8443, 6514, 587, 9443, 9444] } else { &[] };
+            let wanted: &[u16] =
+                if room == Room::Courier { &[53, 2197, 443, 8443, 6514, 587, 9443, 9444] } else { &[] };
             assert_eq!(ports, wanted, "{}", room.name());
         }
     }

@@ -556,7 +556,9 @@ impl Config {
         let oidc = &self.oidc;
         if oidc.issuer.is_none() {
             if *oidc != Oidc::default() {
-                bail!("oidc.issuer: the other keys of [oidc] are set; give the provider's issuer, or take them out");
+                bail!(
+                    "oidc.issuer: the other keys of [oidc] are set; give the provider's issuer, or take them out"
+                );
             }
             return Ok(());
         }

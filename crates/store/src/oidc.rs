@@ -33,21 +33,17 @@ impl View<'_> {
     /// # Errors
     /// When the database refuses.
     pub fn oidc_sessions(&self, now_ms: TimeMs) -> Result<Vec<OidcSessionRecord>, StoreError> {
-        self.all(
-            &format!("SELECT {COLUMNS} FROM oidc_sessions WHERE expires_at_ms > ?1"),
-            [now_ms],
-            |r| {
-                Ok(OidcSessionRecord {
-                    hash: id(r, 0)?,
-                    subject: id(r, 1)?,
-                    role: r.get(2)?,
-                    group: r.get(3)?,
-                    began_at_ms: r.get(4)?,
-                    idle_until_ms: r.get(5)?,
-                    expires_at_ms: r.get(6)?,
-                })
-            },
-        )
+        self.all(&format!("SELECT {COLUMNS} FROM oidc_sessions WHERE expires_at_ms > ?1"), [now_ms], |r| {
+            Ok(OidcSessionRecord {
+                hash: id(r, 0)?,
+                subject: id(r, 1)?,
+                role: r.get(2)?,
+                group: r.get(3)?,
+                began_at_ms: r.get(4)?,
+                idle_until_ms: r.get(5)?,
+                expires_at_ms: r.get(6)?,
+            })
+        })
     }
 }
 
@@ -163,7 +159,16 @@ mod tests {
         assert!(store.write(|tx| tx.put_oidc_session(&session(4, 7, 9), 2)).await.is_err());
         store.write(|tx| tx.end_oidc_session(Digest([4; 32]))).await.unwrap();
         store.write(|tx| tx.oidc_session_used(Digest([3; 32]), 77)).await.unwrap();
-        assert_eq!(store.read(|v| v.oidc_sessions(0)).await.unwrap().iter().filter(|s| s.idle_until_ms == 77).count(), 1);
+        assert_eq!(
+            store
+                .read(|v| v.oidc_sessions(0))
+                .await
+                .unwrap()
+                .iter()
+                .filter(|s| s.idle_until_ms == 77)
+                .count(),
+            1
+        );
         store.write(|tx| tx.drop_expired_oidc(104)).await.unwrap();
         assert_eq!(found(0).await, [5]);
         store.write(|tx| tx.restored(6).map(drop)).await.unwrap();

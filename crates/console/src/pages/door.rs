@@ -40,11 +40,7 @@ struct Oidc {
     configured: bool,
 }
 
-pub(crate) async fn sign_in(
-    State(api): State<Api>,
-    headers: HeaderMap,
-    Query(q): Query<SignIn>,
-) -> Response {
+pub(crate) async fn sign_in(State(api): State<Api>, headers: HeaderMap, Query(q): Query<SignIn>) -> Response {
     let here = path("/sign-in", &[("to", q.to.clone())]);
     if let Some(moved) = by_name(&headers, &here) {
         return moved;

@@ -21,8 +21,8 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 
 use crate::api::Api;
-pub(crate) use door::own_path;
 use crate::{Pages, assets, ordering, registrations};
+pub(crate) use door::own_path;
 
 /// An order with a profile sealed beside it, in base64, with room for the rest.
 const LARGEST_BODY_BYTES: usize = 12 << 20;

@@ -136,9 +136,18 @@ fn all() -> Routes {
         .public("says what the API is, nothing of what it holds", routes!(health::openapi))
         .public("an order carries the signatures that the vault checks", orders)
         .public("says whose passkey signed, to whoever has its signature", passkeys)
-        .public("says whether people may sign in by an OpenID provider, nothing of it", routes!(oidc::get_oidc))
-        .public("says where the provider is; what it begins lies in the caller's own cookie", routes!(oidc::begin_oidc))
-        .public("the provider's signed token says who comes, and that they began here", routes!(oidc::finish_oidc))
+        .public(
+            "says whether people may sign in by an OpenID provider, nothing of it",
+            routes!(oidc::get_oidc),
+        )
+        .public(
+            "says where the provider is; what it begins lies in the caller's own cookie",
+            routes!(oidc::begin_oidc),
+        )
+        .public(
+            "the provider's signed token says who comes, and that they began here",
+            routes!(oidc::finish_oidc),
+        )
         .guarded::<OwnSession>(routes!(session::get_session, session::end_session))
         .guarded::<SignedIn>(routes!(oidc::list_oidc_sessions))
         .guarded::<SignedIn>(routes!(session::changes))

@@ -35,7 +35,11 @@ pub(crate) async fn get_oidc(Extension(room): Extension<Arc<Room>>) -> Json<Oidc
 
 fn configured(room: &Room) -> Result<&OidcConfig, Problem> {
     room.config.oidc.as_ref().ok_or_else(|| {
-        Problem::new(StatusCode::NOT_FOUND, "not_found", "no OpenID provider is configured here (oidc.issuer)")
+        Problem::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "no OpenID provider is configured here (oidc.issuer)",
+        )
     })
 }
 

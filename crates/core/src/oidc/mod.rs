@@ -129,7 +129,8 @@ impl KeysKept {
         {
             return Ok(keys.clone());
         }
-        let answer = async { asked("oidc_keys", PATIENCE, room.courier().await?.oidc_keys(OidcKeysRequest {})).await };
+        let answer =
+            async { asked("oidc_keys", PATIENCE, room.courier().await?.oidc_keys(OidcKeysRequest {})).await };
         let answer = answer.await.map_err(|_| NotIn::Provider)?;
         let read = Keys::read(&answer.jwks).filter(|_| answer.refused.is_empty());
         let keys = read.ok_or_else(|| {

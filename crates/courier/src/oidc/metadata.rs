@@ -163,7 +163,11 @@ mod tests {
     #[test]
     fn metadata_of_another_issuer_or_with_an_endpoint_elsewhere_is_refused() {
         assert!(with("unknown", json!(1)).is_ok());
-        for issuer in ["https://id.example.org/tenant/", "https://id.example.org/other", "https://ID.example.org/tenant"] {
+        for issuer in [
+            "https://id.example.org/tenant/",
+            "https://id.example.org/other",
+            "https://ID.example.org/tenant",
+        ] {
             assert!(with("issuer", json!(issuer)).unwrap_err().contains("calls itself"), "{issuer}");
         }
         for endpoint in ["authorization_endpoint", "token_endpoint", "jwks_uri"] {

@@ -223,7 +223,8 @@ impl Oidc {
             // RFC 6749, 2.3.1: both are form-encoded first.
             SecretGoes::InHeader => {
                 let encoded = |s: &str| form_urlencoded::byte_serialize(s.as_bytes()).collect::<String>();
-                let pair = Zeroizing::new(format!("{}:{}", encoded(&self.config.client_id), encoded(&secret)));
+                let pair =
+                    Zeroizing::new(format!("{}:{}", encoded(&self.config.client_id), encoded(&secret)));
                 let value = Zeroizing::new(format!("Basic {}", STANDARD.encode(pair.as_bytes())));
                 let value = HeaderValue::try_from(value.as_str());
                 let mut value = value.map_err(|_| "the client's secret can't be sent".to_owned())?;
@@ -251,7 +252,9 @@ impl Oidc {
         let text = std::fs::read_to_string(path).map(Zeroizing::new);
         let text = text.map_err(|e| format!("the client's secret {}: {e}", path.display()))?;
         match text.trim() {
-            secret if (1..=MOST_SECRET_BYTES).contains(&secret.len()) => Ok(Zeroizing::new(secret.to_owned())),
+            secret if (1..=MOST_SECRET_BYTES).contains(&secret.len()) => {
+                Ok(Zeroizing::new(secret.to_owned()))
+            }
             _ => Err(format!("the client's secret {} is empty or longer than 1024 bytes", path.display())),
         }
     }
@@ -336,7 +339,8 @@ mod tests {
     fn an_empty_or_absent_secret_is_told_by_its_path_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("secret");
-        let oidc = Oidc::new(OidcConfig { client_secret: path.clone(), ..part() }, Arc::new(SystemClock)).unwrap();
+        let oidc =
+            Oidc::new(OidcConfig { client_secret: path.clone(), ..part() }, Arc::new(SystemClock)).unwrap();
         assert!(oidc.secret().unwrap_err().contains("secret"));
         std::fs::write(&path, "  \n").unwrap();
         assert!(oidc.secret().unwrap_err().contains("empty"));

@@ -39,7 +39,12 @@ fn provider(part: &courier::OidcConfig) -> Check {
         Ok(Ok(Ok(said))) => match said.ahead_s {
             Some(s) if s.abs() > MOST_APART_S => Check::fail(
                 id,
-                format!("{} is {} s {} this host", part.issuer, s.abs(), if s > 0 { "ahead of" } else { "behind" }),
+                format!(
+                    "{} is {} s {} this host",
+                    part.issuer,
+                    s.abs(),
+                    if s > 0 { "ahead of" } else { "behind" }
+                ),
                 "its tokens are refused as from the future or as run out",
                 "have both keep time by NTP",
             ),

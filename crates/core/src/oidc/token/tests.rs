@@ -66,7 +66,10 @@ impl Signers {
             "ES256" => self.p256.sign(&rng, signed).unwrap().as_ref().to_vec(),
             "EdDSA" => self.ed25519.sign(signed).as_ref().to_vec(),
             "HS256" => {
-                let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, b"a secret that the client knows");
+                let key = aws_lc_rs::hmac::Key::new(
+                    aws_lc_rs::hmac::HMAC_SHA256,
+                    b"a secret that the client knows",
+                );
                 aws_lc_rs::hmac::sign(&key, signed).as_ref().to_vec()
             }
             _ => Vec::new(),
@@ -104,7 +107,9 @@ fn judged(signers: &Signers, token: &str) -> Result<Claims, Unfit> {
 #[test]
 fn a_token_by_each_allowed_algorithm_is_believed() {
     let s = Signers::new();
-    for (alg, kid) in [("RS256", "rsa"), ("PS256", "rsa"), ("PS256", "rsa-ps"), ("ES256", "p256"), ("EdDSA", "ed")] {
+    for (alg, kid) in
+        [("RS256", "rsa"), ("PS256", "rsa"), ("PS256", "rsa-ps"), ("ES256", "p256"), ("EdDSA", "ed")]
+    {
         let token = s.token(&json!({"alg": alg, "kid": kid}), &claims());
         let read = judged(&s, &token).map_err(|e| format!("{alg}: {e:?}")).unwrap();
         assert_eq!(read.subject(), "248289761001");
@@ -147,14 +152,23 @@ fn a_token_that_was_touched_or_signed_by_another_or_an_unknown_key_is_refused() 
     let (s, other) = (Signers::new(), Signers::new());
     let header = json!({"alg": "ES256", "kid": "p256"});
     assert_eq!(judged(&s, &other.token(&header, &claims())).err(), Some(Unfit::Signature));
-    assert_eq!(judged(&s, &s.token(&json!({"alg": "ES256", "kid": "new"}), &claims())).err(), Some(Unfit::UnknownKey));
+    assert_eq!(
+        judged(&s, &s.token(&json!({"alg": "ES256", "kid": "new"}), &claims())).err(),
+        Some(Unfit::UnknownKey)
+    );
     // Of several keys none is meant by a token that names none.
     assert_eq!(judged(&s, &s.token(&json!({"alg": "ES256"}), &claims())).err(), Some(Unfit::UnknownKey));
     let token = s.token(&header, &claims());
     let mut parts: Vec<String> = token.split('.').map(str::to_owned).collect();
     parts[1] = b64(with("groups", json!(["all"])).to_string().as_bytes());
     assert_eq!(judged(&s, &parts.join(".")).err(), Some(Unfit::Signature));
-    for none in [format!("{}.{}.", parts[0], parts[1]), format!("{}.{}", parts[0], parts[1]), String::new(), ".".into(), "..".into()] {
+    for none in [
+        format!("{}.{}.", parts[0], parts[1]),
+        format!("{}.{}", parts[0], parts[1]),
+        String::new(),
+        ".".into(),
+        "..".into(),
+    ] {
         assert!(judged(&s, &none).is_err(), "{none}");
     }
     assert_eq!(judged(&s, &"a".repeat(MOST_BYTES + 1)).err(), Some(Unfit::Unreadable));
@@ -169,7 +183,11 @@ fn a_token_of_another_issuer_audience_time_or_browser_is_refused() {
     assert_eq!(came(with("iss", json!("https://id.example.org/other"))), Some(Unfit::Issuer));
     assert_eq!(came(with("aud", json!("another"))), Some(Unfit::Audience));
     assert_eq!(came(with("aud", json!([]))), Some(Unfit::Audience));
-    assert_eq!(came(with("aud", json!(["matron", "another"]))), Some(Unfit::Audience), "several, and for whom it is not said");
+    assert_eq!(
+        came(with("aud", json!(["matron", "another"]))),
+        Some(Unfit::Audience),
+        "several, and for whom it is not said"
+    );
     assert_eq!(came(with("azp", json!("another"))), Some(Unfit::Audience));
     let mut several = with("aud", json!(["another", "matron"]));
     several["azp"] = json!("matron");
@@ -206,7 +224,10 @@ fn a_claim_that_is_not_there_or_of_another_type_counts_for_nothing() {
 fn keys_of_an_unknown_kind_are_passed_over_and_what_is_no_key_set_is_none() {
     let s = Signers::new();
     let mut jwks = s.jwks();
-    jwks["keys"].as_array_mut().unwrap().push(json!({"kty": "AKP", "alg": "ML-DSA-44", "kid": "pq", "pub": "AA"}));
+    jwks["keys"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"kty": "AKP", "alg": "ML-DSA-44", "kid": "pq", "pub": "AA"}));
     let keys = Keys::read(jwks.to_string().as_bytes()).unwrap();
     assert!(keys.find(Some("p256")).is_some() && keys.find(Some("oct")).is_none());
     for none in ["", "[]", "{}", "<html>"] {
