@@ -90,6 +90,38 @@ try {
   await picture(page, "ledger-wrong");
   await page.unroute(/\/entries\/\d+\/proof$/);
 
+  // One entry, by other lies.
+  const says = async (words, what) => {
+    await page.goto(`${base}/entries/1`);
+    await page.getByRole("button", { name: "Check this entry" }).click();
+    await page.getByText(words).waitFor({ timeout: 30_000 });
+    check((await page.getByText("Proved", { exact: true }).count()) === 0, what);
+  };
+  const other = (c) => (c === "A" ? "B" : "A");
+  const tampered = async (change, words, what) => {
+    await page.route(/\/entries\/1\/proof$/, async (route) => {
+      const response = await route.fetch();
+      const before = await response.text();
+      const body = change(before);
+      if (body === before) throw new Error("nothing was tampered with");
+      await route.fulfill({ response, body });
+    });
+    await says(words, what);
+    await page.unroute(/\/entries\/1\/proof$/);
+  };
+  await tampered((t) => t.replace(/(\u2014 \S+ \S{20})(\S)/, (all, start, c) => start + other(c)), "signature does not fit", "nor one whose signature was changed");
+  await tampered((t) => t.replace(/(\u2014 \S+ )(\S)/, (all, start, c) => start + other(c)), "not of this house's root key", "nor one that another key signed");
+  await tampered((t) => t.replace(/(\nmatron\S+\n\d+\n)(\S)/, (all, start, c) => start + other(c)), "not in the tree that was signed", "nor one with another tree's root");
+  await tampered((t) => t.replace(/(\nextra )(\S)/, (all, start, c) => start + other(c)), "of another entry than the one shown", "nor one of another entry");
+  const remembered = await page.evaluate(() => ({ seen: localStorage.getItem("matron-ledger-seen"), pinned: localStorage.getItem("matron-root-key") }));
+  await page.evaluate((seen) => localStorage.setItem("matron-ledger-seen", JSON.stringify({ ...JSON.parse(seen), root: "AAAA" })), remembered.seen);
+  await says("two different ledgers of one length were signed", "a ledger with two histories is found by who saw the other");
+  await page.evaluate(({ seen, pinned }) => {
+    localStorage.setItem("matron-ledger-seen", seen);
+    localStorage.setItem("matron-root-key", (pinned[0] === "A" ? "B" : "A") + pinned.slice(1));
+  }, remembered);
+  await says("names another root key than the one this browser knows", "another root key than the one that was seen is not believed");
+
   const unexpected = complaints.filter((c) => !c.includes("404"));
   check(unexpected.length === 0, `no page complained${unexpected.map((c) => `\n  ${c}`).join("")}`);
 } catch (error) {
