@@ -411,6 +411,7 @@ fn project_effect(
             }
             remembered.push(Remember::KeysRotated);
         }
+        Effect::OlderCaEnded { .. } => remembered.push(Remember::KeysRotated),
         Effect::PersonKeyEnded { key_id, .. } => tx.end_person_key(key_id)?,
         // See `renewal::project`. The signers' keys alone are left.
         Effect::BreachAssumed { signers, .. } => tx.end_person_keys_but(&signers)?,

@@ -64,7 +64,11 @@ pub(crate) fn name_of(state: &KeyState) -> Option<KeyName> {
 /// One round. Answers whether there is more to do at once.
 async fn once(room: &Arc<Room>, done: &mut Done) -> Result<bool, StoreError> {
     let Ok(answer) = ask(room).await else { return Ok(false) };
+    // Since when phones are to have other certificates: after a breach, and where there is a newer CA.
     let breach = answer.breach.as_ref().filter(|b| b.phones_left > 0).map_or(NO_BREACH, |b| b.at_ms);
+    let of_ca = |k: &&KeyState| name_of(k) == Some(KeyName::Ca) && k.phones_left > 0;
+    let newer_ca = answer.keys.iter().find(of_ca).map_or(NO_BREACH, |k| k.rotated_at_ms);
+    let breach = breach.max(newer_ca);
     if room.breach_ms.swap(breach, Ordering::Relaxed) != breach {
         room.renewal_due.notify_one();
     }
@@ -81,6 +85,13 @@ async fn once(room: &Arc<Room>, done: &mut Done) -> Result<bool, StoreError> {
             Some(compartment) => more |= reseal(room, key, compartment, state.old_before).await?,
             None if key == KeyName::Index => index_anew(room, state, done).await?,
             None if key == KeyName::Delivery => deliver(room, state, done).await?,
+            // The vault counts for itself; door and reader have to know the newest CA first.
+            None if key == KeyName::Ca
+                && state.phones_left == 0
+                && room.door_epoch.load(Ordering::Relaxed) >= state.old_before =>
+            {
+                nothing_left(room, KeyName::Ca, state.old_before).await;
+            }
             None => {}
         }
     }

@@ -123,6 +123,7 @@ impl House {
             older_needed,
             older_readers,
             ra_certificate: None,
+            authorities: None,
         };
         order::encode(&SignedStatement::sign(&statement, &self.root))
     }

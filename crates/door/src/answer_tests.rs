@@ -37,6 +37,7 @@ fn house() -> House {
         older_needed: None,
         older_readers: None,
         ra_certificate: None,
+        authorities: None,
     };
     let statement = SignedStatement::sign(&statement, &root).verify(&root.public(), 1, 0).unwrap();
     House { vault, statement, delivery }

@@ -16,6 +16,7 @@ pub const BACKED_UP: &[&str] = &[
     DELIVERY_KEY,
     "root.pub",
     "statement.cbor",
+    rpc::authorities::AUTHORITIES,
     "acme.chain.der",
     "acme.key.der",
     "acme.next.key.der",

@@ -20,7 +20,7 @@ use crate::counters::Counters;
 use crate::flow::Flow;
 use crate::proxy::{BadProxyHeader, Network, read_proxy_header};
 use crate::rest::{self, Silence};
-use crate::tls::{Who, phone_of};
+use crate::tls::{Front, Who, phone_of};
 
 /// Limits of a connection.
 #[derive(Debug, Clone, Copy)]
@@ -47,7 +47,7 @@ impl Limits {
 /// Where the phones' TLS ends.
 pub(crate) enum Ends {
     /// Here.
-    Here(TlsAcceptor),
+    Here(Front),
     /// At a load balancer, which comes over TLS of its own or over plain TCP.
     Behind(Option<TlsAcceptor>),
 }
@@ -93,6 +93,9 @@ pub(crate) async fn accept(listener: TcpListener, entrance: Arc<Entrance>, mut s
         });
     }
     drop(listener);
+    if let Ends::Here(front) = &entrance.ends {
+        front.end();
+    }
     let all = u32::try_from(limits.connections).unwrap_or(u32::MAX);
     let _ = tokio::time::timeout(Duration::from_secs(8), places.acquire_many(all)).await;
 }
@@ -124,13 +127,13 @@ async fn connection(
     entrance: &Entrance,
     places: &Semaphore,
     strangers: Arc<Semaphore>,
-    stop: watch::Receiver<bool>,
+    mut stop: watch::Receiver<bool>,
 ) {
     let _ = stream.set_nodelay(true);
     let counters = &entrance.flow.walls.counters;
     let mut client = peer.ip();
     // On the heap, so that it takes no room afterwards.
-    let beginning = Box::pin(begin(stream, peer, &mut arrival, entrance, &mut client));
+    let beginning = Box::pin(begin(stream, peer, &mut arrival, entrance, (&mut client, &mut stop)));
     let made = tokio::time::timeout(entrance.limits.handshake_timeout, beginning);
     let begun = made.await.unwrap_or(Err(NoHandshake::TooLong));
     let (mut stream, who) = match begun {
@@ -165,13 +168,13 @@ enum Begun {
 }
 
 /// What comes before the first request: whom a load balancer speaks for, and TLS. `client` becomes the address of
-/// whoever is behind it.
+/// whoever is behind it, `stop` what ends the connection.
 async fn begin(
     mut stream: TcpStream,
     peer: SocketAddr,
     arrival: &mut Arrival,
     entrance: &Entrance,
-    client: &mut IpAddr,
+    (client, stop): (&mut IpAddr, &mut watch::Receiver<bool>),
 ) -> Result<(Begun, Who), NoHandshake> {
     if let Some(balancers) = &entrance.proxy_from {
         if !balancers.iter().any(|net| net.contains(peer.ip())) {
@@ -185,7 +188,9 @@ async fn begin(
         }
     }
     match &entrance.ends {
-        Ends::Here(acceptor) => {
+        Ends::Here(front) => {
+            let (acceptor, until) = front.now();
+            *stop = until;
             let tls = acceptor.accept(stream).await?;
             // Verified by rustls against our CA during the handshake, or restored from its ticket.
             let phone = tls.get_ref().1.peer_certificates().and_then(|c| c.first()).and_then(phone_of);

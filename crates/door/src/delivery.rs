@@ -142,6 +142,7 @@ mod tests {
             older_needed: older.then(|| vec![KeyName::Delivery]),
             older_readers: None,
             ra_certificate: None,
+            authorities: None,
         };
         SignedStatement::sign(&statement, &root).verify(&root.public(), now_ms, 1).unwrap()
     }

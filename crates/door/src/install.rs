@@ -3,9 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
 use rpc::at_rest;
 use rpc::install::{DoorPublic, Installed};
 use rpc::trust::{Trust, write_file};
@@ -14,6 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::Error;
 use crate::delivery::Delivery;
+use crate::tls_keys::{self, TlsKeys};
 
 pub(crate) const TLS_KEY: &str = "tls.key.der";
 pub(crate) const TLS_CERTIFICATE: &str = "tls.cert.der";
@@ -27,22 +26,18 @@ pub(crate) const DELIVERY_KEY: &str = "delivery.key";
 pub fn prepare(dir: &Path) -> Result<DoorPublic, Error> {
     fs::create_dir_all(dir).map_err(|e| Error::files("folder", dir, e))?;
     if !dir.join(TLS_KEY).exists() {
-        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING)
-            .map_err(|_| Error::Tls("no key could be made".into()))?;
-        let pkcs8 = pair.to_pkcs8v1().map_err(|_| Error::Tls("no key could be made".into()))?;
-        write(dir, TLS_KEY, pkcs8.as_ref())?;
+        let pkcs8 = tls_keys::fresh().map_err(|e| Error::Tls(e.to_string()))?;
+        write(dir, TLS_KEY, &pkcs8)?;
     }
     if !dir.join(DELIVERY_KEY).exists() {
         let key = KeyPairSecret::generate(&SystemRandom::new())
             .map_err(|_| Error::Tls("no random numbers".into()))?;
         write(dir, DELIVERY_KEY, key.secret_bytes())?;
     }
-    let pkcs8 = read(dir, TLS_KEY)?;
-    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &pkcs8)
-        .map_err(|_| Error::files("TLS key", &dir.join(TLS_KEY), "it is no P-256 key"))?;
-    let spki = pair.public_key().as_der().map_err(|_| Error::Tls("the key has no public half".into()))?;
+    let tls_spki =
+        TlsKeys::open(dir)?.newest().map_err(|e| Error::files("TLS key", &dir.join(TLS_KEY), e))?;
     Ok(DoorPublic {
-        tls_spki: spki.as_ref().to_vec(),
+        tls_spki,
         delivery_key: Delivery::open(dir)?.keys().first().map(|k| k.public().0).unwrap_or_default(),
     })
 }

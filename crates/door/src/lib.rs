@@ -27,6 +27,7 @@ mod route;
 mod served;
 mod stall;
 mod tls;
+mod tls_keys;
 mod walls;
 
 pub use acme::{AcmeChallengeKind, AcmeConfig};

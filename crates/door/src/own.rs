@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use model::{Clock, SystemClock, TimeMs};
+use order::Authority;
 use rpc::proto::{CoreReply, CoreRequest, core_reply, core_request};
 use rpc::trust::write_file;
 use rustls::RootCertStore;
@@ -16,7 +17,8 @@ use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
 
-use crate::install::TLS_CERTIFICATE;
+use crate::Error;
+use crate::install::{TLS_CERTIFICATE, read};
 use crate::served::{Served, house_made, validity};
 use crate::walls::Walls;
 
@@ -39,75 +41,128 @@ pub(crate) enum NotOurs {
 
 /// Renews the house's certificate for as long as the door runs.
 pub(crate) async fn renew(dir: PathBuf, served: Arc<Served>, walls: Arc<Walls>) {
+    let mut changed = walls.house_changed.subscribe();
+    let mut generation = walls.authorities.generation();
     loop {
-        let now_ms = SystemClock.now_ms();
-        let wait = match house_made(&dir) {
-            Ok((chain, _)) if chain.first().is_some_and(|own| is_due(own, now_ms)) => {
-                if renew_once(&dir, &served, &walls, chain).await { LOOK } else { LOOK_AGAIN }
-            }
-            Ok(_) => LOOK,
+        let wait = match look(&dir, &served, &walls, &mut generation).await {
+            Ok(true) => LOOK,
+            Ok(false) => LOOK_AGAIN,
             Err(e) => {
                 tracing::error!(reason = %e, "the door's own certificate can't be looked at");
                 LOOK_AGAIN
             }
         };
-        tokio::time::sleep(wait).await;
+        let _ = tokio::time::timeout(wait, changed.changed()).await;
     }
 }
 
-/// A third of its life is left, or less.
-fn is_due(certificate: &[u8], now_ms: TimeMs) -> bool {
-    validity(certificate).is_none_or(|(from_ms, to_ms)| now_ms >= to_ms - (to_ms - from_ms) / 3)
-}
-
-async fn renew_once(dir: &Path, served: &Served, walls: &Walls, chain: Vec<CertificateDer<'static>>) -> bool {
-    let [own, ca] = &chain[..] else { return false };
-    let what = core_request::What::OwnCertificate(Bytes::copy_from_slice(own));
+/// Looks once, and has the certificate made anew where it is due. False: it could not be had. `generation`: of the CAs to
+/// which the chain leads that is shown.
+async fn look(dir: &Path, served: &Served, walls: &Walls, generation: &mut u64) -> Result<bool, Error> {
+    let newest_generation = walls.authorities.generation();
+    let authorities = walls.authorities.all();
+    let newest = walls.tls.newest().map_err(|e| Error::Tls(e.to_string()))?;
+    let own = read(dir, TLS_CERTIFICATE)?;
+    let ca = authorities.first().map(|ca| ca.certificate.clone()).unwrap_or_default();
+    let ca = CertificateDer::from(ca);
+    if !is_due(&own, &ca, &newest, SystemClock.now_ms()) {
+        // Killed after the certificate was written, and before.
+        destroy_older(walls, &own);
+        if *generation != newest_generation {
+            take_up(dir, served, &own, &authorities);
+            *generation = newest_generation;
+        }
+        return Ok(true);
+    }
+    let what = core_request::What::OwnCertificate(Bytes::copy_from_slice(&own));
     let make = |call| CoreRequest { call, what: Some(what), ..CoreRequest::default() };
     let Ok(CoreReply { answer: Some(core_reply::Answer::OwnCertificate(new)), .. }) =
         walls.core.call(make).await
     else {
         tracing::warn!("the door's own certificate is due and was not renewed; asking again");
-        return false;
+        return Ok(false);
     };
-    let taken = check(&new, own, ca, SystemClock.now_ms());
-    if let Err(why) = taken {
+    if let Err(why) = check(&new, &own, &ca, &newest, SystemClock.now_ms()) {
         tracing::error!(reason = %why, "alarm: what came as the door's own certificate is not taken");
-        return false;
+        return Ok(false);
     }
     if let Err(e) = write_file(dir, TLS_CERTIFICATE, &new, true) {
         tracing::error!(reason = %e, "the door's renewed certificate can't be kept");
-        return false;
+        return Ok(false);
     }
-    if !served.shows(own) {
-        // A certificate by ACME is shown; the house's own is there for when that runs out.
-        return true;
+    take_up(dir, served, &own, &authorities);
+    *generation = newest_generation;
+    // Where another certificate is shown, by ACME or from files, the house's own is there for when that one goes.
+    destroy_older(walls, &new);
+    Ok(true)
+}
+
+/// Shows what stands in the file, as at a start, where `before` is shown.
+fn take_up(dir: &Path, served: &Served, before: &[u8], authorities: &[Authority]) {
+    if !served.shows(&CertificateDer::from(before.to_vec())) {
+        return;
     }
-    // From the file, as at a start.
-    let taken = house_made(dir)
+    let taken = house_made(dir, authorities)
         .map_err(|e| e.to_string())
         .and_then(|(chain, key)| served.take_up(chain, key, SystemClock.now_ms()).map_err(|e| e.to_string()));
     match taken {
         Ok(not_after_ms) => {
             tracing::info!(tls.not_after_ms = not_after_ms, "the door's own certificate was renewed")
         }
-        Err(why) => tracing::error!(reason = %why, "the door's renewed certificate was not taken up"),
+        Err(why) => tracing::error!(reason = %why, "the door's own certificate was not taken up"),
     }
-    true
 }
 
-/// Whether `new` is `old` for another while: the same key and names, under the same CA.
-fn check(new: &[u8], old: &[u8], ca: &CertificateDer<'_>, now_ms: TimeMs) -> Result<(), NotOurs> {
+fn destroy_older(walls: &Walls, own: &[u8]) {
+    match walls.tls.destroy_before(own) {
+        Ok(0) => {}
+        Ok(gone) => tracing::info!(keys = gone, "older TLS keys were destroyed"),
+        Err(e) => tracing::warn!(error = %e, "older TLS keys can't be destroyed yet"),
+    }
+}
+
+/// A third of its life is left, or less; or there is a newer key, or a newer CA.
+fn is_due(certificate: &[u8], ca: &[u8], newest_spki: &[u8], now_ms: TimeMs) -> bool {
+    let ends = validity(certificate).is_none_or(|(from_ms, to_ms)| now_ms >= to_ms - (to_ms - from_ms) / 3);
+    let (Ok((_, own)), Ok((_, ca))) = (X509Certificate::from_der(certificate), X509Certificate::from_der(ca))
+    else {
+        return true;
+    };
+    ends || own.public_key().raw != newest_spki || !is_by(&own, &ca)
+}
+
+/// Whether a certificate of our own says that this CA issued it: all of ours have one name, and a key identifier.
+fn is_by(own: &X509Certificate<'_>, ca: &X509Certificate<'_>) -> bool {
+    let issuer = own.extensions().iter().find_map(|e| match e.parsed_extension() {
+        ParsedExtension::AuthorityKeyIdentifier(id) => id.key_identifier.as_ref().map(|id| id.0),
+        _ => None,
+    });
+    let subject = ca.extensions().iter().find_map(|e| match e.parsed_extension() {
+        ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0),
+        _ => None,
+    });
+    issuer == subject && own.issuer().as_raw() == ca.subject().as_raw()
+}
+
+/// Whether `new` is `old` for another while: the same names, the door's newest key, under the newest CA.
+fn check(
+    new: &[u8],
+    old: &[u8],
+    ca: &CertificateDer<'_>,
+    newest_spki: &[u8],
+    now_ms: TimeMs,
+) -> Result<(), NotOurs> {
     let read = |der| match X509Certificate::from_der(der) {
         Ok(([], certificate)) => Ok(certificate),
         _ => Err(NotOurs::Unreadable),
     };
     let (made, was) = (read(new)?, read(old)?);
     let names = names_of(&made);
-    if made.public_key().raw != was.public_key().raw || names.is_empty() || names != names_of(&was) {
+    if made.public_key().raw != newest_spki || names.is_empty() || names != names_of(&was) {
         return Err(NotOurs::Another);
     }
-    if made.validity().not_after <= was.validity().not_after {
+    let same = was.public_key().raw == newest_spki && is_by(&was, &read(ca)?);
+    if same && made.validity().not_after <= was.validity().not_after {
         return Err(NotOurs::NoLater);
     }
     let now = UnixTime::since_unix_epoch(Duration::from_millis(u64::try_from(now_ms).unwrap_or(0)));
@@ -152,6 +207,7 @@ mod tests {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec![]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.use_authority_key_identifier_extension = true;
         params.not_before = date_time_ymd(2020, 1, 1);
         let own = params.self_signed(&key).unwrap().der().clone();
         Ca(Issuer::new(params, key), own)
@@ -161,6 +217,7 @@ mod tests {
         let names: Vec<_> = names.iter().map(|n| (*n).to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
         params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+        params.use_authority_key_identifier_extension = true;
         params.not_before = date_time_ymd(2024, 1, 1);
         params.not_after = date_time_ymd(until_year, 1, 1);
         params.signed_by(key, &ca.0).unwrap().der().to_vec()
@@ -172,7 +229,8 @@ mod tests {
         let (key, other_key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
         let names = ["mdm.example.org", "192.0.2.7"];
         let old = server(&ours, &key, &names, 2027);
-        let check = |new: &[u8]| super::check(new, &old, &ours.1, NOW_MS);
+        let spki = rcgen::PublicKeyData::subject_public_key_info(&key);
+        let check = |new: &[u8]| super::check(new, &old, &ours.1, &spki, NOW_MS);
         assert_eq!(check(&server(&ours, &key, &names, 2029)), Ok(()));
         assert_eq!(check(&old), Err(NotOurs::NoLater));
         assert_eq!(check(&server(&ours, &key, &names, 2026)), Err(NotOurs::NoLater));
@@ -184,13 +242,32 @@ mod tests {
     }
 
     #[test]
+    fn another_key_of_the_doors_and_a_newer_ca_are_due_at_once_and_taken() {
+        let (older, newer) = (ca(), ca());
+        let (key, next) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+        let [spki, next_spki] = [&key, &next].map(rcgen::PublicKeyData::subject_public_key_info);
+        let old = server(&older, &key, &["mdm.example.org"], 2040);
+        assert!(!is_due(&old, &older.1, &spki, NOW_MS));
+        assert!(is_due(&old, &older.1, &next_spki, NOW_MS) && is_due(&old, &newer.1, &spki, NOW_MS));
+        let new = server(&newer, &next, &["mdm.example.org"], 2030);
+        assert_eq!(
+            super::check(&new, &old, &newer.1, &next_spki, NOW_MS),
+            Ok(()),
+            "also where it ends sooner"
+        );
+        assert_eq!(super::check(&new, &old, &newer.1, &spki, NOW_MS), Err(NotOurs::Another));
+        assert_eq!(super::check(&new, &old, &older.1, &next_spki, NOW_MS), Err(NotOurs::NotSigned));
+    }
+
+    #[test]
     fn a_certificate_is_due_in_the_last_third_of_its_life() {
         let (ours, key) = (ca(), KeyPair::generate().unwrap());
         let certificate = server(&ours, &key, &["mdm.example.org"], 2027);
         let (from_ms, to_ms) = validity(&certificate).unwrap();
+        let spki = rcgen::PublicKeyData::subject_public_key_info(&key);
         let third = (to_ms - from_ms) / 3;
-        assert!(!is_due(&certificate, to_ms - third - 1));
-        assert!(is_due(&certificate, to_ms - third));
-        assert!(is_due(&certificate, to_ms + 1));
+        assert!(!is_due(&certificate, &ours.1, &spki, to_ms - third - 1));
+        assert!(is_due(&certificate, &ours.1, &spki, to_ms - third));
+        assert!(is_due(&certificate, &ours.1, &spki, to_ms + 1));
     }
 }

@@ -23,8 +23,9 @@ use crate::flow::{Flow, Places};
 use crate::own;
 use crate::proxy::Network;
 use crate::served::{self, PemFiles};
-use crate::tls::{balancer_config, server_config};
-use crate::walls::{DoorService, Walls};
+use crate::tls::{Front, authorities_of, balancer_config};
+use crate::tls_keys::TlsKeys;
+use crate::walls::{DoorService, Held, Walls};
 
 /// The door's part of the configuration.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -80,7 +81,12 @@ pub async fn run(
     let clock = SteadyClock::new(SystemClock);
     let trust = Trust::open(&config.data_dir, &clock)
         .map_err(|e| Error::files("pinned root key", &config.data_dir, e))?;
-    let served = served::open(&config)?;
+    let authorities = Arc::new(authorities_of(&config)?);
+    if let Some(statement) = trust.current(clock.now_ms()) {
+        // Believed before a crash, and perhaps not kept.
+        authorities.follow(&statement);
+    }
+    let served = served::open(&config, &authorities.all())?;
     let acme = match config.acme.clone() {
         Some(part) => Some(Acme::open(part, config.data_dir.clone(), served.clone())?),
         None => None,
@@ -88,7 +94,7 @@ pub async fn run(
     let answers = acme.as_ref().map(|a| a.answers.clone());
     let shown = Shown { served: served.clone(), answers: answers.clone() };
     let ends = match &config.tls_ends {
-        TlsEnds::Here => Ends::Here(TlsAcceptor::from(server_config(&config, shown)?)),
+        TlsEnds::Here => Ends::Here(Front::new(&config, shown, authorities.clone())?),
         TlsEnds::LoadBalancer { ca: Some(ca) } => {
             Ends::Behind(Some(TlsAcceptor::from(balancer_config(ca, served.clone())?)))
         }
@@ -98,15 +104,19 @@ pub async fn run(
     if let Some(statement) = trust.current(clock.now_ms()) {
         delivery.follow(&statement);
     }
-    let walls = Walls::new(trust, delivery, clock, Duration::from_secs(10), served.clone(), acme);
-    let renewing = match PemFiles::of(&config) {
+    let own = TlsKeys::open(&config.data_dir)?;
+    let rooms = Held { trust, delivery, authorities, tls: own, clock };
+    let walls = Walls::new(rooms, Duration::from_secs(10), served.clone(), acme);
+    // Beside the operator's files too: the house's own is there for whoever takes them out again.
+    let renewing = tokio::spawn(own::renew(config.data_dir.clone(), served.clone(), walls.clone()));
+    let watching = match PemFiles::of(&config) {
         Some(files) => {
             let period = Duration::from_millis(config.tls_reload_ms);
             let counted = walls.clone();
             let refused = move || Counters::add(&counted.counters.certificates_refused);
-            tokio::spawn(served::watch(served, files, period, refused))
+            Some(tokio::spawn(served::watch(served, files, period, refused)))
         }
-        None => tokio::spawn(own::renew(config.data_dir.clone(), served, walls.clone())),
+        None => None,
     };
     let flow = Arc::new(Flow {
         walls: walls.clone(),
@@ -120,6 +130,7 @@ pub async fn run(
         idle_timeout: Duration::from_millis(config.idle_timeout_ms),
     };
     let entrance = Arc::new(Entrance { ends, proxy_from: config.proxy_from.clone(), flow, limits });
+    let following = tokio::spawn(follow_authorities(entrance.clone(), walls.clone()));
     let (core, incoming) = pair::PeerIncoming::new();
     let service = DoorServer::new(DoorService(walls.clone()))
         .max_decoding_message_size(pair::LARGEST_MESSAGE_BYTES)
@@ -162,6 +173,14 @@ pub async fn run(
                 }
                 Err(e) => tracing::error!(error = %e, "a delivery key can't be made; it is asked for again"),
             },
+            Some(RoomEvent::MakeKey(KeyName::Tls, number)) => match walls.tls.make(number) {
+                Ok(public) => {
+                    let made = rpc::control::key_made(KeyName::Tls, number, &public);
+                    let _ = control.send(&made, &[]);
+                    walls.house_changed.send_modify(|n| *n += 1);
+                }
+                Err(e) => tracing::error!(error = %e, "a TLS key can't be made; it is asked for again"),
+            },
             Some(RoomEvent::MakeKey(key, _) | RoomEvent::KeyMade(key, ..)) => {
                 tracing::warn!(key = key.name(), "that key is not the door's to make");
             }
@@ -174,6 +193,25 @@ pub async fn run(
     }
     reading.abort();
     renewing.abort();
+    following.abort();
+    if let Some(watching) = watching {
+        watching.abort();
+    }
     serving.abort();
     Ok(())
+}
+
+/// The phones' listener goes by the CAs that count.
+async fn follow_authorities(entrance: Arc<Entrance>, walls: Arc<Walls>) {
+    let mut changed = walls.house_changed.subscribe();
+    loop {
+        if let Ends::Here(front) = &entrance.ends
+            && let Err(e) = front.follow()
+        {
+            tracing::error!(error = %e, "the CAs that count can't be taken; those before go on being taken");
+        }
+        if changed.changed().await.is_err() {
+            return;
+        }
+    }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use model::{Clock, Digest, SystemClock, TimeMs};
+use order::Authority;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -14,8 +15,9 @@ use rustls::sign::CertifiedKey;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::Error;
-use crate::install::{CA_CERTIFICATE, TLS_CERTIFICATE, TLS_KEY, read};
+use crate::install::{TLS_CERTIFICATE, read};
 use crate::room::Config;
+use crate::tls_keys::TlsKeys;
 
 /// A chain with its key, checked to belong together and to be valid.
 struct Current {
@@ -161,7 +163,7 @@ impl PemFiles {
 }
 
 /// What is shown from the start on: the operator's certificate, or the one that our CA made.
-pub(crate) fn open(config: &Config) -> Result<Arc<Served>, Error> {
+pub(crate) fn open(config: &Config, authorities: &[Authority]) -> Result<Arc<Served>, Error> {
     let now_ms = SystemClock.now_ms();
     if let Some(files) = PemFiles::of(config) {
         let (chain, key) = files.read()?;
@@ -180,20 +182,35 @@ pub(crate) fn open(config: &Config) -> Result<Arc<Served>, Error> {
             }
         }
     }
-    let (chain, key) = house_made(&config.data_dir)?;
+    let (chain, key) = house_made(&config.data_dir, authorities)?;
     Served::new(chain, key, now_ms)
         .map_err(|e| Error::files("own TLS certificate", &config.data_dir.join(TLS_CERTIFICATE), e))
 }
 
-/// The certificate that our CA made, and its key.
+/// The certificate that our CA made, and its key. While an older CA counts the chain leads to it too, for phones that know
+/// that one alone.
 pub(crate) fn house_made(
     dir: &Path,
+    authorities: &[Authority],
 ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Error> {
     let own = CertificateDer::from(read(dir, TLS_CERTIFICATE)?.to_vec());
-    let ca = CertificateDer::from(read(dir, CA_CERTIFICATE)?.to_vec());
-    let key = read(dir, TLS_KEY)?;
+    let key = TlsKeys::open(dir)?.of(&own);
+    let key = key.ok_or_else(|| {
+        Error::files(
+            "own TLS certificate",
+            &dir.join(TLS_CERTIFICATE),
+            "it is for another key than the door's",
+        )
+    })?;
     let key = PrivateKeyDer::try_from(key.to_vec()).map_err(|e| Error::Tls(e.to_owned()))?;
-    Ok((vec![own, ca], key))
+    let successors = authorities.iter().filter_map(|ca| ca.successor.as_ref());
+    let newest = authorities.first().map(|ca| &ca.certificate);
+    let mut chain: Vec<_> = successors.map(|der| CertificateDer::from(der.clone())).collect();
+    if chain.is_empty() {
+        chain.extend(newest.map(|der| CertificateDer::from(der.clone())));
+    }
+    chain.insert(0, own);
+    Ok((chain, key))
 }
 
 /// Looks at the operator's files again and again, and takes up what changed in them. Bad ones are

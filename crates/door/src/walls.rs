@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use model::{Clock, SteadyClock, SystemClock};
 use rpc::CallStream;
+use rpc::authorities::Authorities;
 use rpc::pair::{self, PeerSlot};
 use rpc::proto::door_server::Door;
 use rpc::proto::reader_client::ReaderClient;
@@ -15,7 +16,7 @@ use rpc::proto::{
     DeliveryResealAnswer, DeliveryResealRequest, ReadReply, ReadRequest, Statement,
 };
 use rpc::trust::Trust;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -24,6 +25,7 @@ use crate::acme::Acme;
 use crate::counters::Counters;
 use crate::delivery::Delivery;
 use crate::served::Served;
+use crate::tls_keys::TlsKeys;
 
 /// How many calls wait on a stream before callers have to.
 const IN_FLIGHT: usize = 1024;
@@ -35,6 +37,12 @@ pub(crate) struct Walls {
     pub(crate) reader_slot: PeerSlot,
     pub(crate) trust: Trust,
     pub(crate) delivery: Delivery,
+    /// The CAs that count.
+    pub(crate) authorities: Arc<Authorities>,
+    /// The keys of the certificate that the house makes for the door.
+    pub(crate) tls: TlsKeys,
+    /// A CA came or went, or there is another key for the door's own certificate.
+    pub(crate) house_changed: watch::Sender<u64>,
     /// By which warrants and statements run out: setting the host's clock back prolongs none.
     pub(crate) clock: SteadyClock<SystemClock>,
     pub(crate) counters: Counters,
@@ -43,11 +51,18 @@ pub(crate) struct Walls {
     statement: Mutex<Option<Statement>>,
 }
 
+/// What the door holds.
+pub(crate) struct Held {
+    pub(crate) trust: Trust,
+    pub(crate) delivery: Delivery,
+    pub(crate) authorities: Arc<Authorities>,
+    pub(crate) tls: TlsKeys,
+    pub(crate) clock: SteadyClock<SystemClock>,
+}
+
 impl Walls {
     pub(crate) fn new(
-        trust: Trust,
-        delivery: Delivery,
-        clock: SteadyClock<SystemClock>,
+        Held { trust, delivery, authorities, tls, clock }: Held,
         patience: Duration,
         served: Arc<Served>,
         acme: Option<Acme>,
@@ -58,6 +73,9 @@ impl Walls {
             reader_slot: PeerSlot::default(),
             trust,
             delivery,
+            authorities,
+            tls,
+            house_changed: watch::channel(0).0,
             clock,
             counters: Counters::default(),
             served,
@@ -115,6 +133,9 @@ impl Walls {
         }
         if let Some(statement) = self.trust.current(self.clock.now_ms()) {
             self.delivery.follow(&statement);
+            self.authorities.follow(&statement);
+            // Each new statement: the vault may know a key now that the door waits to have certified.
+            self.house_changed.send_modify(|n| *n += 1);
         }
         let held = self.statement.lock();
         *held.unwrap_or_else(std::sync::PoisonError::into_inner) = Some(statement.clone());

@@ -160,6 +160,12 @@ fn serve(token: &Token, keys: &Keys, jobs: &Receiver<Job>, control: &ControlEnd)
                     Ask::Publics => Ok(Answer::Publics(keys.publics().clone())),
                     Ask::SignRoot(message) => token.sign_root(keys, &message).map(Answer::Signature),
                     Ask::SignCa(message) => token.sign_ca(keys, &message).map(Answer::Signature),
+                    Ask::LaterCa(number) => token.later_ca(number, false).map(|(_, ca)| Answer::Ca(ca)),
+                    Ask::MakeLaterCa(number) => token.later_ca(number, true).map(|(_, ca)| Answer::Ca(ca)),
+                    Ask::SignLaterCa(number, message) => token
+                        .later_ca(number, false)
+                        .and_then(|(ca, _)| token.sign_later_ca(ca, &message))
+                        .map(Answer::Signature),
                 };
                 match signed {
                     Ok(answer) => drop(to.send(answer)),

@@ -10,7 +10,7 @@ use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHan
 use cryptoki::session::{Session, UserType};
 use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
-use rpc::hsm::{Publics, Start};
+use rpc::hsm::{CaPublic, Publics, Start};
 use zeroize::Zeroizing;
 
 /// Beside the CA's key of a house without a token.
@@ -264,6 +264,28 @@ impl Token {
         self.sign(&Mechanism::Sha256RsaPkcs, keys.ca, message, "signing a certificate")
     }
 
+    /// Finds a later CA's key; `make`: makes it first if it is not there. One of that number can only be this house's:
+    /// it is asked for again where the vault was killed before it had noted it.
+    ///
+    /// # Errors
+    /// [`TokenError`]: it is not there, or can't be made, or is not such as can't leave the token.
+    pub fn later_ca(&self, number: u32, make: bool) -> Result<(ObjectHandle, CaPublic), TokenError> {
+        let name = format!("{}-ca-{number}", self.keys);
+        if make && self.find_any(&name)?.is_none() {
+            self.make_ca(&name)?;
+        }
+        let handle = self.secret(&name, ObjectClass::PRIVATE_KEY, KeyType::RSA)?;
+        Ok((handle, self.ca_public(&name)?))
+    }
+
+    /// Signs with a later CA's key.
+    ///
+    /// # Errors
+    /// When the token does not.
+    pub fn sign_later_ca(&self, ca: ObjectHandle, message: &[u8]) -> Result<Vec<u8>, TokenError> {
+        self.sign(&Mechanism::Sha256RsaPkcs, ca, message, "signing a certificate")
+    }
+
     /// What a room's files are wrapped under: 32 bytes.
     ///
     /// # Errors
@@ -343,26 +365,6 @@ impl Token {
     /// When the token does not.
     pub fn make_missing(&self) -> Result<(), TokenError> {
         let failed = |what| move |e: Error| call(&self.label, what, &e);
-        let held = |name: &str| {
-            vec![
-                Attribute::Token(true),
-                Attribute::Private(true),
-                Attribute::Sensitive(true),
-                Attribute::Extractable(false),
-                Attribute::Sign(true),
-                Attribute::Label(name.into()),
-                Attribute::Id(name.into()),
-            ]
-        };
-        let public = |name: &str| {
-            vec![
-                Attribute::Token(true),
-                Attribute::Private(false),
-                Attribute::Verify(true),
-                Attribute::Label(name.into()),
-                Attribute::Id(name.into()),
-            ]
-        };
         let [root, ca, at_rest] = &self.names();
         if self.find_any(root)?.is_none() {
             let with = |curve: &[u8]| {
@@ -374,11 +376,7 @@ impl Token {
             with(by_number).or_else(|_| with(by_name)).map_err(failed("making the root key"))?;
         }
         if self.find_any(ca)?.is_none() {
-            let mut template = public(ca);
-            template.push(Attribute::ModulusBits(CA_BITS.into()));
-            template.push(Attribute::PublicExponent(vec![1, 0, 1]));
-            let made = self.session.generate_key_pair(&Mechanism::RsaPkcsKeyPairGen, &template, &held(ca));
-            made.map_err(failed("making the CA's key"))?;
+            self.make_ca(ca)?;
         }
         if self.find_any(at_rest)?.is_none() {
             let mut template = held(at_rest);
@@ -390,33 +388,52 @@ impl Token {
         Ok(())
     }
 
+    fn make_ca(&self, name: &str) -> Result<(), TokenError> {
+        let mut template = public(name);
+        template.push(Attribute::ModulusBits(CA_BITS.into()));
+        template.push(Attribute::PublicExponent(vec![1, 0, 1]));
+        let made = self.session.generate_key_pair(&Mechanism::RsaPkcsKeyPairGen, &template, &held(name));
+        made.map(drop).map_err(|e| call(&self.label, "making the CA's key", &e))
+    }
+
+    fn ca_public(&self, name: &str) -> Result<CaPublic, TokenError> {
+        let template = [
+            Attribute::Token(true),
+            Attribute::Class(ObjectClass::PUBLIC_KEY),
+            Attribute::Label(name.into()),
+        ];
+        let none = || TokenError::NoKey { label: self.label.clone(), key: format!("{name} (public)") };
+        let key = self.find(&template)?.first().copied().ok_or_else(none)?;
+        let said = self.session.get_attributes(key, &[AttributeType::Modulus, AttributeType::PublicExponent]);
+        let mut out = CaPublic { modulus: Vec::new(), exponent: Vec::new() };
+        for attribute in said.map_err(|e| call(&self.label, "reading a public key", &e))? {
+            match attribute {
+                Attribute::Modulus(modulus) => out.modulus = magnitude(modulus),
+                Attribute::PublicExponent(exponent) => out.exponent = magnitude(exponent),
+                _ => {}
+            }
+        }
+        Ok(out)
+    }
+
     fn publics(&self, root: &str, ca: &str) -> Result<Publics, TokenError> {
-        let mut out = Publics { root: [0; 32], ca_modulus: Vec::new(), ca_exponent: Vec::new() };
-        for (name, wanted) in [
-            (root, vec![AttributeType::EcPoint]),
-            (ca, vec![AttributeType::Modulus, AttributeType::PublicExponent]),
-        ] {
-            let template = [
-                Attribute::Token(true),
-                Attribute::Class(ObjectClass::PUBLIC_KEY),
-                Attribute::Label(name.into()),
-            ];
-            let none = || TokenError::NoKey { label: self.label.clone(), key: format!("{name} (public)") };
-            let key = self.find(&template)?.first().copied().ok_or_else(none)?;
-            let said = self.session.get_attributes(key, &wanted);
-            for attribute in said.map_err(|e| call(&self.label, "reading a public key", &e))? {
-                match attribute {
-                    Attribute::EcPoint(point) => {
-                        out.root = point_of(&point).ok_or_else(|| TokenError::Unfit {
-                            label: self.label.clone(),
-                            key: name.to_owned(),
-                            why: "is no Ed25519 key",
-                        })?;
-                    }
-                    Attribute::Modulus(modulus) => out.ca_modulus = magnitude(modulus),
-                    Attribute::PublicExponent(exponent) => out.ca_exponent = magnitude(exponent),
-                    _ => {}
-                }
+        let CaPublic { modulus: ca_modulus, exponent: ca_exponent } = self.ca_public(ca)?;
+        let mut out = Publics { root: [0; 32], ca_modulus, ca_exponent };
+        let template = [
+            Attribute::Token(true),
+            Attribute::Class(ObjectClass::PUBLIC_KEY),
+            Attribute::Label(root.into()),
+        ];
+        let none = || TokenError::NoKey { label: self.label.clone(), key: format!("{root} (public)") };
+        let key = self.find(&template)?.first().copied().ok_or_else(none)?;
+        let said = self.session.get_attributes(key, &[AttributeType::EcPoint]);
+        for attribute in said.map_err(|e| call(&self.label, "reading a public key", &e))? {
+            if let Attribute::EcPoint(point) = attribute {
+                out.root = point_of(&point).ok_or_else(|| TokenError::Unfit {
+                    label: self.label.clone(),
+                    key: root.to_owned(),
+                    why: "is no Ed25519 key",
+                })?;
             }
         }
         Ok(out)
@@ -429,6 +446,29 @@ impl Keys {
     pub fn publics(&self) -> &Publics {
         &self.publics
     }
+}
+
+/// What a key that signs is made with: it stays on the token.
+fn held(name: &str) -> Vec<Attribute> {
+    vec![
+        Attribute::Token(true),
+        Attribute::Private(true),
+        Attribute::Sensitive(true),
+        Attribute::Extractable(false),
+        Attribute::Sign(true),
+        Attribute::Label(name.into()),
+        Attribute::Id(name.into()),
+    ]
+}
+
+fn public(name: &str) -> Vec<Attribute> {
+    vec![
+        Attribute::Token(true),
+        Attribute::Private(false),
+        Attribute::Verify(true),
+        Attribute::Label(name.into()),
+        Attribute::Id(name.into()),
+    ]
 }
 
 fn call(label: &str, what: &'static str, e: &Error) -> TokenError {

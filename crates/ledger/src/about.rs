@@ -51,6 +51,7 @@ pub const KINDS: &[&str] = &[
     "keys_rotated",
     "breach_assumed",
     "person_key_ended",
+    "older_ca_ended",
     "order_refused",
     "order_held",
     "grant_used",
@@ -100,6 +101,7 @@ impl Effect {
             Self::KeysRotated { .. } => "keys_rotated",
             Self::BreachAssumed { .. } => "breach_assumed",
             Self::PersonKeyEnded { .. } => "person_key_ended",
+            Self::OlderCaEnded { .. } => "older_ca_ended",
         }
     }
 

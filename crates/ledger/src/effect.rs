@@ -320,6 +320,17 @@ pub enum Effect {
         /// Until when.
         #[n(3)]
         expires_at_ms: TimeMs,
+        /// Which keys are made anew. The first ones have none: it was every key that there was then
+        /// ([`KeyName::of_first_breaches`]).
+        #[n(4)]
+        keys: Option<Vec<KeyName>>,
+    },
+    /// The CAs before this epoch's ended, whoever had a certificate of theirs.
+    #[n(163)]
+    OlderCaEnded {
+        /// The epoch that began with the newest.
+        #[n(0)]
+        before: u32,
     },
     /// A person's key signs no more.
     #[n(92)]

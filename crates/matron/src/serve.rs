@@ -485,8 +485,8 @@ impl Supervisor {
                         answered_ms.store(since(started), Ordering::Relaxed)
                     }
                     // The newest word alone counts, so it is no use to say much.
-                    Ok(Some((ToSupervisor::KeysWanted { keys }, _))) if wanted.is_some() => {
-                        wanted.iter().for_each(|w| w.put(&keys));
+                    Ok(Some((ToSupervisor::KeysWanted { keys, authorities }, _))) if wanted.is_some() => {
+                        wanted.iter().for_each(|w| w.put(&keys, authorities.clone()));
                     }
                     Ok(Some((other, _))) => {
                         said += 1;

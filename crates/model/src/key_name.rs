@@ -43,6 +43,11 @@ named!(
         ReaderSender = 26, "reader_sender";
         /// Phones' certificate requests are sealed to it, and answers signed with it; the reader makes it.
         ScepRa = 27, "scep_ra";
+        /// The certificate authority's: it signs phones' certificates. Rotated by its own name alone, since every phone
+        /// then gets a new certificate.
+        Ca = 28, "ca";
+        /// The one that the house makes for its phones' listener, where no other is configured; the door makes it.
+        Tls = 29, "tls";
     }
 );
 
@@ -68,7 +73,7 @@ impl KeyName {
     pub fn made_by(self) -> Option<&'static str> {
         match self {
             Self::Push => Some("courier"),
-            Self::Delivery => Some("door"),
+            Self::Delivery | Self::Tls => Some("door"),
             Self::ReaderSender | Self::ScepRa => Some("reader"),
             _ => None,
         }
@@ -94,6 +99,8 @@ impl KeyName {
             Self::Delivery => 25,
             Self::ReaderSender => 26,
             Self::ScepRa => 27,
+            Self::Ca => 28,
+            Self::Tls => 29,
         }
     }
 
@@ -109,9 +116,14 @@ impl KeyName {
         Self::ALL.iter().copied().find(|k| k.compartment() == Some(compartment))
     }
 
-    /// What an order may rotate by itself.
+    /// What 'all' means in an order: what is made anew without any phone having to do something.
     pub fn rotatable() -> impl Iterator<Item = Self> {
-        Self::ALL.iter().copied().filter(|k| *k != Self::Links)
+        Self::ALL.iter().copied().filter(|k| !matches!(k, Self::Links | Self::Ca))
+    }
+
+    /// What a breach that was assumed made anew in ledgers that don't say it: the keys that there were then.
+    pub fn of_first_breaches() -> impl Iterator<Item = Self> {
+        Self::ALL.iter().copied().filter(|k| k.number() <= Self::ScepRa.number())
     }
 }
 

@@ -305,6 +305,10 @@ pub enum OrderKind {
         #[n(0)]
         reissues_an_hour: u32,
     },
+    /// The CAs before the newest one end now, whoever still has a certificate of theirs: the door lets it in no more, and that
+    /// phone has to be invited again.
+    #[n(141)]
+    EndOlderCa,
     /// A key of one's own signs no more, once there is another.
     #[n(92)]
     EndKey {
@@ -343,6 +347,7 @@ impl OrderKind {
             Self::RotateKeys { .. } => "rotate_keys",
             Self::AssumeBreach { .. } => "assume_breach",
             Self::EndKey { .. } => "end_key",
+            Self::EndOlderCa => "end_older_ca",
         }
     }
 

@@ -42,5 +42,7 @@ pub use refusal::Refusal;
 pub use signature::{
     Ed25519Secret, OrderSignature, Scheme, SignatureError, SignedOrder, VerifiedOrder, key_id, sha256,
 };
-pub use statement::{KeyStatement, SignedStatement, StatementError, TrustedStatement, X25519Public};
+pub use statement::{
+    Authority, KeyStatement, SignedStatement, StatementError, TrustedStatement, X25519Public,
+};
 pub use warrant::{AnswerClass, SignedWarrant, Subject, Warrant, WarrantError, WarrantedAnswer};

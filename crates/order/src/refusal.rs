@@ -144,11 +144,15 @@ pub enum Refusal {
         "the passkey's own count of its signatures went back, as that of a copy does; remove it, and find out where the copy is"
     )]
     PasskeyCopied = 130,
+    #[error(
+        "there is no older CA to end: 'matron keys show' has one only while its successor takes its place"
+    )]
+    NoOlderCa = 151,
 }
 
 impl Refusal {
     /// Every refusal, in the order of its number.
-    pub const ALL: [Refusal; 63] = [
+    pub const ALL: [Refusal; 64] = [
         Self::Unreadable,
         Self::BadSignature,
         Self::UnknownSigner,
@@ -212,6 +216,7 @@ impl Refusal {
         Self::OldKeyStillNeeded,
         Self::KeyStays,
         Self::PasskeyCopied,
+        Self::NoOlderCa,
     ];
 
     /// Its number in the ledger and on the wire.

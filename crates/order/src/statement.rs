@@ -65,6 +65,23 @@ pub struct KeyStatement {
     #[n(14)]
     #[cbor(with = "minicbor::bytes")]
     pub ra_certificate: Option<Vec<u8>>,
+    /// The CAs whose certificates count, the newest first, once there was another than the installation's.
+    #[n(15)]
+    pub authorities: Option<Vec<Authority>>,
+}
+
+/// A CA whose certificates count.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Authority {
+    /// Its own certificate (DER).
+    #[n(0)]
+    #[cbor(with = "minicbor::bytes")]
+    pub certificate: Vec<u8>,
+    /// The key of the CA after it, certified by it (DER), by which whoever trusts this one alone comes to that one.
+    /// `None`: it is the newest.
+    #[n(1)]
+    #[cbor(with = "minicbor::bytes")]
+    pub successor: Option<Vec<u8>>,
 }
 
 impl KeyStatement {
@@ -190,6 +207,7 @@ mod tests {
             older_needed: None,
             older_readers: None,
             ra_certificate: None,
+            authorities: None,
         }
     }
 

@@ -7,8 +7,17 @@ use backup::{BackupError, Made, Request};
 use crate::Config;
 
 /// The files of the reader's folder that a backup holds.
-pub const BACKED_UP: &[&str] =
-    &["ra.key", "sender.key", "change.key", "ra.der", "ra.older.der", "ca.der", "root.pub", "statement.cbor"];
+pub const BACKED_UP: &[&str] = &[
+    "ra.key",
+    "sender.key",
+    "change.key",
+    "ra.der",
+    "ra.older.der",
+    "ca.der",
+    "root.pub",
+    "statement.cbor",
+    rpc::authorities::AUTHORITIES,
+];
 
 /// Writes the reader's part.
 ///

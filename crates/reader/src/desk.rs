@@ -76,9 +76,11 @@ impl Desk {
     /// Answers one request.
     #[must_use]
     pub fn answer(&self, request: &ReadRequest) -> ReadReply {
+        let authorities = self.keys.authorities.all();
+        let ca_certificate = authorities.first().map(|ca| ca.certificate.as_slice()).unwrap_or_default();
         let asked = || scep::Asked {
             keys: self.keys.current(),
-            ca_certificate: &self.keys.ca_certificate,
+            ca_certificate,
             statement: self.statement(),
             admit: self.admit,
             rng: &self.rng,
@@ -167,8 +169,8 @@ impl Desk {
             return Err(Refusal::too_large("too_large"));
         }
         let enrolment = if enrolment.is_empty() && !device.signature.is_empty() {
-            let (ca, now_ms) = (&self.keys.ca_certificate, self.clock.now_ms());
-            let found = signed::signer(&device.signature, &device.body, ca, now_ms, self.admit)?;
+            let (cas, now_ms) = (self.keys.authorities.all(), self.clock.now_ms());
+            let found = signed::signer(&device.signature, &device.body, &cas, now_ms, self.admit)?;
             signer.insert(found).enrolment
         } else {
             rpc::enrolment_id(enrolment).map_err(|_| Refusal::bad("no_enrolment"))?

@@ -6,6 +6,7 @@
 //! | `sender.key` | X25519, 32 bytes: the reader proves itself by it when it seals |
 //! | `change.key` | 32 bytes: change tags and the tag of a phone |
 //! | `ra.der`, `ca.der` | the RA's and the CA's certificate |
+//! | `authorities.cbor` | the CAs that count, since there was another: see [`rpc::authorities`] |
 //! | `ra.older.der` | the RA's certificate before, since the first rotation |
 //! | `root.pub`, `statement.cbor` | see [`rpc::trust`] |
 //!
@@ -21,6 +22,7 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use model::{Clock, KeyName};
 use order::TrustedStatement;
 use rpc::at_rest;
+use rpc::authorities::{AUTHORITIES, Authorities};
 use rpc::install::{Installed, ReaderPublic};
 use rpc::key_ring::KeyRing;
 use rpc::trust::{Trust, write_file};
@@ -41,7 +43,7 @@ pub(crate) struct Keys {
     dir: PathBuf,
     rings: Mutex<Rings>,
     current: RwLock<Arc<Current>>,
-    pub ca_certificate: Vec<u8>,
+    pub authorities: Authorities,
     pub tags: ChangeTagKey,
     pub trust: Trust,
 }
@@ -126,8 +128,14 @@ impl Keys {
     pub fn open(dir: &Path, clock: &dyn Clock) -> Result<Self, Error> {
         let rings = Rings { ra: ring(dir, RA_KEY)?, sender: ring(dir, SENDER_KEY)? };
         let current = rings.current(dir)?;
-        let ca_certificate = read(dir, CA_CERTIFICATE)?;
-        apple::x509::Certificate::parse(&ca_certificate).map_err(|e| bad(dir, CA_CERTIFICATE, e))?;
+        let authorities = Authorities::open(dir, CA_CERTIFICATE).map_err(|source| Error::File {
+            path: dir.join(AUTHORITIES),
+            verb: "read",
+            source,
+        })?;
+        for ca in authorities.all().iter() {
+            apple::x509::Certificate::parse(&ca.certificate).map_err(|e| bad(dir, CA_CERTIFICATE, e))?;
+        }
         let trust = Trust::open(dir, clock).map_err(|source| Error::File {
             path: dir.join("root.pub"),
             verb: "read",
@@ -137,7 +145,7 @@ impl Keys {
             dir: dir.to_owned(),
             rings: Mutex::new(rings),
             current: RwLock::new(Arc::new(current)),
-            ca_certificate,
+            authorities,
             tags: ChangeTagKey::from_bytes(*key_bytes(dir, CHANGE_KEY)?),
             trust,
         };
@@ -186,6 +194,7 @@ impl Keys {
 
     /// Goes by the keys that a statement names; destroys those before, unless it says that they are needed.
     pub fn follow(&self, statement: &TrustedStatement) {
+        self.authorities.follow(statement);
         let mut rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
         let done = rings.follow_ra(&self.dir, statement).and_then(|()| {
             rings.follow_sender(&self.dir, statement)?;

@@ -10,6 +10,7 @@ use apple::x509::{Algorithms, Certificate};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use model::{Digest, EnrolmentId, TimeMs};
+use order::Authority;
 
 use crate::reason::Refusal;
 
@@ -26,11 +27,11 @@ pub(crate) struct Signer {
     pub certificate: Digest,
 }
 
-/// Verifies the header over the body, and its certificate under our CA.
+/// Verifies the header over the body, and its certificate under one of our CAs that count.
 pub(crate) fn signer(
     header: &[u8],
     body: &[u8],
-    ca_certificate: &[u8],
+    authorities: &[Authority],
     now_ms: TimeMs,
     admit: Algorithms,
 ) -> Result<Signer, Refusal> {
@@ -44,8 +45,10 @@ pub(crate) fn signer(
         _ => Refusal::bad("signature_wrong"),
     })?;
     let certificate = Certificate::parse(&found.certificate_der).map_err(|_| unreadable)?;
-    let ca = Certificate::parse(ca_certificate).map_err(|_| Refusal::later("no_statement"))?;
-    let ours = certificate.issuer_der() == ca.subject_der() && certificate.is_signed_by(ca.spki_der());
+    let issued = |ca: &Certificate<'_>| {
+        certificate.issuer_der() == ca.subject_der() && certificate.is_signed_by(ca.spki_der())
+    };
+    let ours = authorities.iter().any(|ca| Certificate::parse(&ca.certificate).is_ok_and(|ca| issued(&ca)));
     // Our CA certifies others too: the door, the RA, the profiles' signer.
     let of_a_phone = certificate.organization() == Some("Matron device");
     let enrolment = certificate.common_name().filter(|_| ours && of_a_phone).and_then(|n| n.parse().ok());
@@ -92,6 +95,20 @@ mod tests {
         House { ca, ca_der, phone, certificate }
     }
 
+    fn authority(h: &House) -> Authority {
+        Authority { certificate: h.ca_der.clone(), successor: None }
+    }
+
+    #[test]
+    fn a_phone_of_an_older_ca_is_one_while_that_ca_counts_and_then_a_stranger() {
+        let newer = house();
+        let good = header(&HOUSE, BODY, None);
+        let by =
+            |cas: &[Authority]| signer(&good, BODY, cas, NOW_MS, Algorithms::Strong).map_err(|r| r.reason);
+        assert!(by(&[authority(&newer), authority(&HOUSE)]).is_ok());
+        assert_eq!(by(&[authority(&newer)]), Err("signature_of_a_stranger"));
+    }
+
     static HOUSE: LazyLock<House> = LazyLock::new(house);
 
     fn header(h: &House, body: &[u8], at_ms: Option<TimeMs>) -> Vec<u8> {
@@ -99,7 +116,7 @@ mod tests {
     }
 
     fn read(header: &[u8], body: &[u8], now_ms: TimeMs) -> Result<Signer, &'static str> {
-        signer(header, body, &HOUSE.ca_der, now_ms, Algorithms::Strong).map_err(|r| {
+        signer(header, body, &[authority(&HOUSE)], now_ms, Algorithms::Strong).map_err(|r| {
             assert_eq!(r.status, 400);
             r.reason
         })

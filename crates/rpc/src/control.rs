@@ -96,6 +96,9 @@ pub enum ToSupervisor {
     KeysWanted {
         /// Which, and for which number.
         keys: Vec<(KeyName, u32)>,
+        /// The certificates (DER) of the CAs that count, the newest first: for people and scripts the supervisor puts them
+        /// where they are found. Public.
+        authorities: Vec<Vec<u8>>,
     },
     /// The answer to [`ToRoom::MakeKey`]: it is in the room's folder.
     KeyMade {

@@ -2,7 +2,7 @@
 //!
 //! Two ways lead to it. The supervisor's control pair ([`ToHsm`], [`ToSupervisor`]): by it each room's secret for
 //! [`crate::at_rest`] goes from the token into a pipe of which the supervisor has given the other end to the room, so
-//! that it passes nobody else. And the vault's stream: a closed set of three questions ([`Ask`]), each frame a length (4
+//! that it passes nobody else. And the vault's stream: a closed set of questions ([`Ask`]), each frame a length (4
 //! bytes, big endian) and CBOR. The vault believes no signature that it has not verified.
 
 use std::io::{self, Read, Write};
@@ -104,6 +104,15 @@ pub enum Ask {
     /// A signature with the CA's key.
     #[n(2)]
     SignCa(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
+    /// The public half of a later CA's key, by its number.
+    #[n(3)]
+    LaterCa(#[n(0)] u32),
+    /// The same, made first if it is not there.
+    #[n(4)]
+    MakeLaterCa(#[n(0)] u32),
+    /// A signature with a later CA's key.
+    #[n(5)]
+    SignLaterCa(#[n(0)] u32, #[cbor(n(1), with = "minicbor::bytes")] Vec<u8>),
 }
 
 /// What is answered.
@@ -112,12 +121,28 @@ pub enum Answer {
     /// To [`Ask::Publics`].
     #[n(0)]
     Publics(#[n(0)] Publics),
-    /// To the other two.
+    /// To what asks for a signature.
     #[n(1)]
     Signature(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
     /// The token did not do it; the process ends after this.
     #[n(2)]
     Failed(#[n(0)] String),
+    /// To [`Ask::LaterCa`] and [`Ask::MakeLaterCa`].
+    #[n(3)]
+    Ca(#[n(0)] CaPublic),
+}
+
+/// The public half of a CA's key on the token.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct CaPublic {
+    /// The RSA modulus, big endian, without leading zeros.
+    #[n(0)]
+    #[cbor(with = "minicbor::bytes")]
+    pub modulus: Vec<u8>,
+    /// The exponent, the same.
+    #[n(1)]
+    #[cbor(with = "minicbor::bytes")]
+    pub exponent: Vec<u8>,
 }
 
 /// The public halves of what signs on the token.
@@ -238,6 +263,29 @@ impl Hsm {
     pub fn sign_ca(&self, message: &[u8]) -> io::Result<Vec<u8>> {
         let signature = self.signature(&Ask::SignCa(message.to_vec()))?;
         let key = RsaPublicKeyComponents { n: &self.publics.ca_modulus, e: &self.publics.ca_exponent };
+        let fits = key.verify(&RSA_PKCS1_2048_8192_SHA256, message, &signature).is_ok();
+        self.believed(signature, fits)
+    }
+
+    /// The public half of a later CA's key; `make`: it is made first if it is not there.
+    ///
+    /// # Errors
+    /// When the token has it not, or does not make it.
+    pub fn later_ca(&self, number: u32, make: bool) -> io::Result<CaPublic> {
+        let ask = if make { Ask::MakeLaterCa(number) } else { Ask::LaterCa(number) };
+        match self.ask(&ask)? {
+            Answer::Ca(public) => Ok(public),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// A later CA's signature, verified with `public`.
+    ///
+    /// # Errors
+    /// As [`Hsm::sign_root`].
+    pub fn sign_later_ca(&self, number: u32, public: &CaPublic, message: &[u8]) -> io::Result<Vec<u8>> {
+        let signature = self.signature(&Ask::SignLaterCa(number, message.to_vec()))?;
+        let key = RsaPublicKeyComponents { n: &public.modulus, e: &public.exponent };
         let fits = key.verify(&RSA_PKCS1_2048_8192_SHA256, message, &signature).is_ok();
         self.believed(signature, fits)
     }

@@ -9,6 +9,7 @@
 
 pub mod alarm;
 pub mod at_rest;
+pub mod authorities;
 mod calls;
 pub mod control;
 mod convert;

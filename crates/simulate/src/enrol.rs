@@ -135,10 +135,13 @@ impl Phone {
             .map_err(|_| Fault::Own("a thread that makes keys died"))
             .and_then(|made| made)
             .map_err(|f| f.at(Step::Key))?;
+        // The profile may bring another root.
+        let network = network.and_trusting(&read.roots_der).map_err(|f| f.at(Step::Profile))?;
         let mut line = Line { network, open: None };
         let scep_url = https(&read.scep_url).map_err(|f| f.at(Step::Profile))?;
         let certificate = self.get_certificate(&mut line, &scep_url, &read, &key, clock).await?;
         let identity = self.identity()?;
+        identity.network = line.network;
         identity.key = key;
         identity.certificate = certificate.into();
         // Tickets of the old certificate would bring it back.

@@ -140,11 +140,13 @@ pub(crate) const DUE: &str = "SELECT c.slot, e.enrolment FROM certificates c IND
         WHERE q.slot = c.slot AND q.state < 3 AND m.order_id = :standing)
     ORDER BY c.not_after_ms, c.slot LIMIT :limit";
 
-/// The same after a breach that was assumed: whose newest certificate is from before.
+/// The same after a breach that was assumed, and while there is an older CA: whose newest certificate is from before, or was
+/// given since and never taken into use.
 pub(crate) const DUE_AFTER_BREACH: &str =
     "SELECT c.slot, e.enrolment FROM certificates c INDEXED BY certificates_by_end
     JOIN enrolments e ON e.slot = c.slot
-    WHERE c.not_after_ms > :now AND c.newest_at_ms <= :breach AND e.state = 3
+    WHERE c.not_after_ms > :now AND e.state = 3
+    AND (c.newest_at_ms <= :breach OR (c.newest <> c.used AND c.newest_at_ms < :retry))
     AND COALESCE(c.asked_at_ms, 0) < :retry
     AND NOT EXISTS (SELECT 1 FROM queue q INDEXED BY queue_open JOIN commands m ON m.number = q.number
         WHERE q.slot = c.slot AND q.state < 3 AND m.order_id = :standing)

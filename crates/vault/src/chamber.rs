@@ -129,8 +129,20 @@ pub(crate) struct Chamber {
     awaited: watch::Sender<Awaited>,
 }
 
-/// Keys that rooms are to make, with their numbers.
-pub(crate) type Awaited = Vec<(model::KeyName, u32)>;
+/// What the supervisor is told of keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Awaited {
+    /// Keys that rooms are to make, with their numbers.
+    pub(crate) keys: Vec<(model::KeyName, u32)>,
+    /// The certificates of the CAs that count.
+    pub(crate) authorities: Vec<Vec<u8>>,
+}
+
+impl Awaited {
+    fn of(keys: &Keys, state: &State) -> Self {
+        Self { keys: state.rotations.awaited(), authorities: keys.ca_certificates() }
+    }
+}
 
 type Release = Box<dyn FnOnce(bool) + Send>;
 type Job = Box<dyn FnOnce(&mut Chamber) -> Release + Send>;
@@ -198,7 +210,7 @@ impl Chamber {
         let (clock_ms, ticked_ms) = (clock.now_ms(), clock.passed_ms());
         let mut state = state;
         let now_ms = state.time_ms(clock_ms, clock_ms);
-        let (awaited, _) = watch::channel(state.rotations.awaited());
+        let (awaited, _) = watch::channel(Awaited::of(&keys, &state));
         if state.unconfirmed.is_some() {
             alarms.raise(alarm(AlarmKind::RestoredUnconfirmed, now_ms));
         }
@@ -258,8 +270,13 @@ impl Chamber {
             self.erasing.push(*subject);
         }
         let effect = if let Body::OrderAccepted { effect, .. } = &body { Some(effect) } else { None };
-        self.keys_due |= matches!(body, Body::KeysDestroyed { .. } | Body::RoomKeyTaken { .. })
-            || matches!(effect, Some(Effect::KeysRotated { .. } | Effect::BreachAssumed { .. }));
+        self.keys_due |= matches!(
+            body,
+            Body::KeysDestroyed { .. } | Body::RoomKeyTaken { .. } | Body::ServerCertificateIssued { .. }
+        ) || matches!(
+            effect,
+            Some(Effect::KeysRotated { .. } | Effect::BreachAssumed { .. } | Effect::OlderCaEnded { .. })
+        );
         self.pending.push((body, word));
         index
     }
@@ -384,7 +401,7 @@ impl Chamber {
             }
             // It says which older keys of the rooms are needed, too.
             self.statement = None;
-            self.awaited.send_replace(self.state.rotations.awaited());
+            self.awaited.send_replace(Awaited::of(&self.keys, &self.state));
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ use seal::{CompartmentSecret, IndexKey, KeyPairSecret, PublicKey};
 use zeroize::Zeroizing;
 
 use crate::Error;
+use crate::authority::{CA_LIFE_MS, CA_NAME};
 use crate::derive::DeriveKey;
 use crate::keys::{KEY_FILE, KeyFile, Keys, ON_TOKEN, random};
 use crate::on_token::CaOnToken;
@@ -20,9 +21,6 @@ use crate::rotation::Rotations;
 use crate::server::TLS_LIFE_MS;
 use crate::state::open_ledger;
 use crate::statement::state_keys;
-
-/// The CA lives 20 years; a phone's certificate is renewed long before it would outlive it.
-const CA_LIFE_MS: TimeMs = 20 * 365 * DAY_MS;
 
 /// Makes the vault's keys, the CA, the other rooms' certificates, the first key statement, and the
 /// ledger with its first entries. The answer carries the one-time token of the first administrator,
@@ -116,7 +114,7 @@ fn make_keys(wants: &VaultWants, now_ms: TimeMs, rng: &SystemRandom) -> Result<K
     let ca = ca.as_ref();
     let profile_signer = P256Signer::generate()?;
     let long = Window { not_before_ms: now_ms - DAY_MS, not_after_ms: now_ms + CA_LIFE_MS };
-    let ca_certificate = x509::ca_certificate(ca, "Matron CA", random(rng)?, long)?;
+    let ca_certificate = x509::ca_certificate(ca, CA_NAME, random(rng)?, long)?;
     let under = Window { not_before_ms: now_ms - DAY_MS, not_after_ms: now_ms + CA_LIFE_MS - DAY_MS };
     let ra_certificate =
         x509::ra_certificate(&ca_certificate, ca, &wants.reader.ra_spki, random(rng)?, under)?;
@@ -151,5 +149,10 @@ fn make_keys(wants: &VaultWants, now_ms: TimeMs, rng: &SystemRandom) -> Result<K
         delivery_key: PublicKey(wants.door.delivery_key),
         push_key: PublicKey(wants.courier.push_key),
         retired: None,
+        older_cas: None,
+        former_cas: None,
+        ca_on_token: None,
+        tls_spki: Some(wants.door.tls_spki.clone()),
+        later_profile_signers: None,
     })
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use apple::x509::{self, Certificate, P256Signer, Signer, Window, signer_from_pkcs8};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use ledger::{PersonCover, PersonKeys};
+use ledger::{Opaque, PersonCover, PersonKeys};
 use minicbor::{Decode, Encode};
 use model::clock::DAY_MS;
 use model::{Compartment, KeyName, TimeMs};
@@ -77,6 +77,38 @@ pub(crate) struct KeyFile {
     /// in `compartments`, each with the epoch from which it served.
     #[n(17)]
     pub(crate) retired: Option<Retired>,
+    /// CAs before the newest whose certificates still count, the oldest first. Their keys are gone.
+    #[n(18)]
+    pub(crate) older_cas: Option<Vec<OlderCa>>,
+    /// The certificates of all CAs before the newest, those that ended too, the oldest first.
+    #[n(19)]
+    pub(crate) former_cas: Option<Vec<Opaque>>,
+    /// Where the CA's key is on a token: its number there, if it is not the installation's.
+    #[n(20)]
+    pub(crate) ca_on_token: Option<u32>,
+    /// The public half (SubjectPublicKeyInfo) of the door's own TLS key; houses of before learn it at its first rotation.
+    #[n(21)]
+    #[cbor(with = "minicbor::bytes")]
+    pub(crate) tls_spki: Option<Vec<u8>>,
+    /// Certificates of the profiles' signer by later CAs, by the epochs that began with them, ascending.
+    #[n(22)]
+    pub(crate) later_profile_signers: Option<Vec<(u32, Opaque, Opaque)>>,
+}
+
+/// A CA before the newest.
+#[derive(Encode, Decode)]
+pub(crate) struct OlderCa {
+    /// The epoch that began without it.
+    #[n(0)]
+    pub(crate) until: u32,
+    /// Its certificate (DER).
+    #[n(1)]
+    #[cbor(with = "minicbor::bytes")]
+    pub(crate) certificate: Vec<u8>,
+    /// The next CA's key, certified by it (DER).
+    #[n(2)]
+    #[cbor(with = "minicbor::bytes")]
+    pub(crate) successor: Vec<u8>,
 }
 
 /// Older keys that are still needed, each with the epoch that began without it.
@@ -127,7 +159,7 @@ impl Keys {
                 let root = RootKey::InFile(Ed25519Secret::from_seed(file.root_seed).ok_or_else(unreadable)?);
                 (root, signer_from_pkcs8(&file.ca_pkcs8)?)
             }
-            (ON_TOKEN, Some(hsm)) => on_token(hsm, &file.ca_certificate)?,
+            (ON_TOKEN, Some(hsm)) => on_token(hsm, &file)?,
             (1..=ROTATED, Some(_)) => return Err(Error::NotOnToken),
             (ON_TOKEN, None) => return Err(Error::NoToken),
             _ => return Err(unreadable()),
@@ -220,7 +252,9 @@ impl Keys {
         let mut changed = false;
         for (epoch, made) in said.after(self.file.epoch) {
             match made {
-                Made::Own(keys) => keys.iter().try_for_each(|key| self.make_anew(*key, epoch, rng))?,
+                Made::Own(keys, at_ms) => {
+                    keys.iter().try_for_each(|key| self.make_anew(*key, epoch, *at_ms, rng))?;
+                }
                 Made::Room(key, public, at_ms) => self.take(*key, public, epoch, *at_ms, rng)?,
             }
             self.file.epoch = epoch;
@@ -236,12 +270,21 @@ impl Keys {
         Ok(changed)
     }
 
-    fn make_anew(&mut self, key: KeyName, epoch: u32, rng: &SystemRandom) -> Result<(), Error> {
-        let file = &mut self.file;
+    fn make_anew(
+        &mut self,
+        key: KeyName,
+        epoch: u32,
+        at_ms: TimeMs,
+        rng: &SystemRandom,
+    ) -> Result<(), Error> {
         // A room's own comes later.
         if key.made_by().is_some() {
             return Ok(());
         }
+        if key == KeyName::Ca {
+            return self.make_ca_anew(epoch, at_ms, rng);
+        }
+        let file = &mut self.file;
         if let Some(compartment) = key.compartment() {
             file.compartments.push(CompartmentSecret::generate(compartment, epoch, rng)?);
         }
@@ -282,6 +325,15 @@ impl Keys {
                     _ => Err("it is no RSA key of 2048 bits or more"),
                 };
             }
+            KeyName::Tls => {
+                return match x509::PublicKey::from_spki(public) {
+                    Ok(x509::PublicKey::P256) if self.file.tls_spki.as_deref() == Some(public) => {
+                        Err("it is the one before")
+                    }
+                    Ok(x509::PublicKey::P256) => Ok(()),
+                    _ => Err("it is no P-256 key"),
+                };
+            }
             _ => return Err("it is the vault's own"),
         };
         match <[u8; 32]>::try_from(public) {
@@ -306,6 +358,10 @@ impl Keys {
             let window = Window { not_before_ms: at_ms - DAY_MS, not_after_ms: ca_ends_ms - DAY_MS };
             let (ca, serial) = (&file.ca_certificate, random(rng)?);
             file.ra_certificate = x509::ra_certificate(ca, self.ca.as_ref(), public, serial, window)?;
+            return Ok(());
+        }
+        if key == KeyName::Tls {
+            file.tls_spki = Some(public.to_vec());
             return Ok(());
         }
         let new = <[u8; 32]>::try_from(public).map(PublicKey);
@@ -344,6 +400,11 @@ impl Keys {
             });
             changed |= self.file.compartments.len() != before;
         }
+        if let Some(older) = &mut self.file.older_cas {
+            let before = older.len();
+            older.retain(|ca| !gone(KeyName::Ca, ca.until));
+            changed |= older.len() != before;
+        }
         if let Some(retired) = &mut self.file.retired {
             let before = retired.senders.len() + retired.orders.len();
             retired
@@ -364,9 +425,12 @@ impl Keys {
 
 /// Root key and CA of a house that has them on a token; the CA's key has to be its certificate's. The root key is the
 /// ledger's, which is looked at where the ledger is.
-fn on_token(hsm: &'static Hsm, ca_certificate: &[u8]) -> Result<(RootKey, Box<dyn Signer>), Error> {
-    let ca = CaOnToken::of(hsm);
-    if Certificate::parse(ca_certificate)?.spki_der() != ca.spki_der() {
+fn on_token(hsm: &'static Hsm, file: &KeyFile) -> Result<(RootKey, Box<dyn Signer>), Error> {
+    let ca = match file.ca_on_token {
+        None => CaOnToken::of(hsm),
+        Some(number) => CaOnToken::later(hsm, number, false)?,
+    };
+    if Certificate::parse(&file.ca_certificate)?.spki_der() != ca.spki_der() {
         return Err(Error::OtherToken);
     }
     Ok((RootKey::OnToken(hsm), Box::new(ca)))

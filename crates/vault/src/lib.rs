@@ -9,6 +9,7 @@
 //! sent but what the reader sealed (a certificate request), and can't be reached from outside.
 
 mod alarms;
+mod authority;
 mod back_up;
 mod budget;
 mod certificate;

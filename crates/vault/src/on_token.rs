@@ -3,7 +3,7 @@
 
 use apple::x509::{SignatureAlgorithm, Signer, X509Error, rsa_spki};
 use order::Ed25519Secret;
-use rpc::hsm::{Hsm, of_this_process};
+use rpc::hsm::{CaPublic, Hsm, of_this_process};
 
 use crate::Error;
 
@@ -49,16 +49,26 @@ impl RootKey {
     }
 }
 
-/// The CA's key on the token.
+/// A CA's key on the token.
 pub(crate) struct CaOnToken {
     hsm: &'static Hsm,
+    /// Of a later CA: its number, by which the token finds the key, and the public half.
+    later: Option<(u32, CaPublic)>,
     spki_der: Vec<u8>,
 }
 
 impl CaOnToken {
+    /// The installation's.
     pub(crate) fn of(hsm: &'static Hsm) -> Self {
         let of = hsm.publics();
-        Self { hsm, spki_der: rsa_spki(&of.ca_modulus, &of.ca_exponent) }
+        Self { hsm, later: None, spki_der: rsa_spki(&of.ca_modulus, &of.ca_exponent) }
+    }
+
+    /// A later one; `make`: made first if it is not there.
+    pub(crate) fn later(hsm: &'static Hsm, number: u32, make: bool) -> Result<Self, Error> {
+        let public = hsm.later_ca(number, make).map_err(Error::Token)?;
+        let spki_der = rsa_spki(&public.modulus, &public.exponent);
+        Ok(Self { hsm, later: Some((number, public)), spki_der })
     }
 
     /// Of this process's token, if it has one.
@@ -77,7 +87,11 @@ impl Signer for CaOnToken {
     }
 
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, X509Error> {
-        self.hsm.sign_ca(message).map_err(|e| {
+        let signed = match &self.later {
+            None => self.hsm.sign_ca(message),
+            Some((number, public)) => self.hsm.sign_later_ca(*number, public, message),
+        };
+        signed.map_err(|e| {
             tracing::error!(error = %e, "the CA's key did not sign");
             X509Error::Signing
         })

@@ -236,6 +236,7 @@ impl Chamber {
             }
             OrderKind::RotateKeys { keys } => self.rotate_keys(order, keys),
             OrderKind::AssumeBreach { reissues_an_hour } => self.assume_breach(order, *reissues_an_hour),
+            OrderKind::EndOlderCa => self.end_older_ca(order),
             OrderKind::EndKey { key } => self.end_key(signer, key),
             OrderKind::ErasePerson { subject, despite_enrolled } => {
                 self.erase_person(order, *subject, *despite_enrolled)
@@ -261,6 +262,7 @@ impl Chamber {
             | OrderKind::SetLimit { .. }
             | OrderKind::RotateKeys { .. }
             | OrderKind::AssumeBreach { .. }
+            | OrderKind::EndOlderCa
             | OrderKind::EndKey { .. }
             | OrderKind::Grant { .. } => {
                 self.consequence(order, signer, arguments_bytes, &[], erasing, true).map(drop)

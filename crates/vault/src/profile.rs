@@ -3,7 +3,7 @@
 
 use apple::cms;
 use apple::profile::{EnrolmentProfile, Root};
-use model::{EnrolmentId, LinkHash};
+use model::{EnrolmentId, KeyName, LinkHash};
 use order::{AnswerClass, Refusal, SignedWarrant, Subject, Warrant, sha256};
 use zeroize::Zeroizing;
 
@@ -67,7 +67,9 @@ impl Chamber {
         if self.config.unsigned_profiles {
             return Ok(plain);
         }
-        let chain: [&[u8]; 2] = [&self.keys.file.profile_signer_certificate, &self.keys.file.ca_certificate];
+        let first = self.state.enrolments.get(enrolment).and_then(|e| e.first_ca_epoch);
+        let chain =
+            self.keys.profile_chain(first.unwrap_or_else(|| self.state.rotations.made_in(KeyName::Ca)));
         let signed = cms::sign_attached(&plain, &self.keys.profile_signer, &chain, self.now_ms);
         Ok(Zeroizing::new(signed.map_err(|e| {
             tracing::error!(reason = %e, "the enrolment profile could not be signed");

@@ -20,7 +20,7 @@ use tonic::{Request, Response, Status};
 
 use crate::Error;
 use crate::alarms::{Alarms, alarm};
-use crate::chamber::{Chamber, Door, NotDurable, start};
+use crate::chamber::{Awaited, Chamber, Door, NotDurable, start};
 use crate::command::PreparedCommand;
 use crate::declarations::PhoneDeclarations;
 use crate::give_back::Asked;
@@ -85,8 +85,8 @@ pub async fn run(
         tokio::select! {
             _ = every_second.tick() => alarms.tick(),
             Ok(()) = awaited.changed() => {
-                let keys = awaited.borrow_and_update().clone();
-                if let Err(e) = control.send(&ToSupervisor::KeysWanted { keys }, &[]) {
+                let Awaited { keys, authorities } = awaited.borrow_and_update().clone();
+                if let Err(e) = control.send(&ToSupervisor::KeysWanted { keys, authorities }, &[]) {
                     tracing::warn!(error = %e, "the supervisor could not be asked for rooms' new keys");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     awaited.mark_changed();

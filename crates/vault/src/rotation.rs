@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use apple::x509::Certificate;
 use ledger::{Body, Effect, Opaque};
 use model::clock::HOUR_MS;
 use model::{EnrolmentId, KeyId, KeyName, SealedRow, StandingTemplate, TimeMs};
@@ -42,8 +43,8 @@ pub(crate) struct Old {
 /// What was made anew with an epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Made {
-    /// The vault's own of these.
-    Own(Vec<KeyName>),
+    /// The vault's own of these, and when.
+    Own(Vec<KeyName>, TimeMs),
     /// A room's, with its public half, and when.
     Room(KeyName, Vec<u8>, TimeMs),
 }
@@ -66,7 +67,7 @@ pub(crate) struct Rotations {
 
 impl Rotations {
     pub(crate) fn rotate(&mut self, keys: &[KeyName], epoch: u32, at_ms: TimeMs) {
-        self.done.push((epoch, Made::Own(keys.to_vec())));
+        self.done.push((epoch, Made::Own(keys.to_vec(), at_ms)));
         for key in keys {
             match key.made_by() {
                 Some(_) => drop(self.awaited.insert(*key, epoch)),
@@ -123,6 +124,20 @@ impl Rotations {
 
     pub(crate) fn destroyed(&mut self, keys: &[KeyName], before: u32) {
         self.old.retain(|k, old| !keys.contains(k) || old.before > before);
+    }
+
+    /// The door's own TLS key has its certificate: the one before is shown no more, and the door destroys its key.
+    pub(crate) fn door_certified(&mut self, certificate: &[u8]) {
+        let Ok(certificate) = Certificate::parse(certificate) else { return };
+        let newest = self.done.iter().rev().find_map(|(epoch, made)| match made {
+            Made::Room(KeyName::Tls, public, _) => Some((*epoch, public)),
+            _ => None,
+        });
+        if let Some((epoch, public)) = newest
+            && certificate.spki_der() == *public
+        {
+            self.destroyed(&[KeyName::Tls], epoch);
+        }
     }
 
     pub(crate) fn resealed(&mut self, rows: u32, at_ms: TimeMs) {
@@ -187,8 +202,10 @@ impl State {
     pub(crate) fn rotated(&mut self, order: model::OrderId, position: u64, at_ms: TimeMs, effect: &Effect) {
         match effect {
             Effect::KeysRotated { keys, epoch } => self.rotations.rotate(keys, *epoch, at_ms),
-            Effect::BreachAssumed { epoch, signers, reissues_an_hour, expires_at_ms } => {
-                self.rotations.rotate(KeyName::ALL, *epoch, at_ms);
+            Effect::OlderCaEnded { before } => self.rotations.destroyed(&[KeyName::Ca], *before),
+            Effect::BreachAssumed { epoch, signers, reissues_an_hour, expires_at_ms, keys } => {
+                let keys = keys.clone().unwrap_or_else(|| KeyName::of_first_breaches().collect());
+                self.rotations.rotate(&keys, *epoch, at_ms);
                 self.end_what_was_before(signers);
                 let before_ms = StandingTemplate::USUAL_BEFORE_MS;
                 let template = StandingTemplate::RenewCertificates { before_ms };
@@ -229,7 +246,7 @@ impl State {
 
 /// Keys whose older ones go by time and not by core's word.
 fn by_itself(key: KeyName) -> bool {
-    matches!(key, KeyName::Orders | KeyName::ScepRa)
+    matches!(key, KeyName::Orders | KeyName::ScepRa | KeyName::Tls)
 }
 
 impl Chamber {
@@ -255,6 +272,7 @@ impl Chamber {
             signers: Vec::new(),
             reissues_an_hour,
             expires_at_ms: self.now_ms + REISSUES_MS,
+            keys: Some(KeyName::ALL.to_vec()),
         }))
     }
 
@@ -325,7 +343,9 @@ impl Chamber {
     pub(crate) fn nothing_left(&mut self, key: KeyName, before: u32) -> Result<(), Refusal> {
         let old = self.state.rotations.old(key).filter(|o| o.before == before && !by_itself(key));
         let old = old.ok_or(Refusal::BadArgument)?;
-        if self.now_ms < old.since_ms + SETTLED_MS {
+        // The vault sees for itself whether a phone is left that uses an older CA's certificate.
+        let needed = key == KeyName::Ca && self.state.phones_of_older_ca(self.now_ms) > 0;
+        if needed || self.now_ms < old.since_ms + SETTLED_MS {
             return Err(Refusal::OldKeyStillNeeded);
         }
         tracing::info!(
@@ -415,6 +435,10 @@ impl Chamber {
                 old_before: old.map_or(0, |o| o.before),
                 rotated_at_ms: old.map_or(0, |o| o.since_ms),
                 awaited: rotations.awaited.contains_key(name),
+                phones_left: match (name, old) {
+                    (KeyName::Ca, Some(_)) => self.state.phones_of_older_ca(self.now_ms),
+                    _ => 0,
+                },
             }
         };
         let breach = self.state.breach.as_ref().map(|b| proto::BreachState {

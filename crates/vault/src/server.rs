@@ -1,7 +1,7 @@
 //! The door's own TLS certificate, where the house makes it: issued anew in time.
 //!
-//! Who asks is core, and nobody needs to be believed: the vault certifies again what it has certified
-//! before, the same key for the same names, for a new while. So core can gain no certificate for a key of
+//! Who asks is core, and nobody needs to be believed: the vault certifies the door's key, which it knows, for the names that
+//! it has certified before, for a new while. So core can gain no certificate for a key of
 //! its own, and at most withhold the door's.
 
 use apple::x509::{self, Certificate, Window};
@@ -21,26 +21,32 @@ impl Chamber {
     pub(crate) fn renew_server(&mut self, current: &[u8]) -> Result<Vec<u8>, Refusal> {
         let ca = Certificate::parse(&self.keys.file.ca_certificate).map_err(|_| Refusal::CannotOpen)?;
         let old = Certificate::parse(current).map_err(|_| Refusal::BadCertificateRequest)?;
-        let ours = old.issuer_der() == ca.subject_der() && old.is_signed_by(ca.spki_der());
+        // The names alone are taken from it where the vault knows the door's key: a former CA's key was perhaps stolen.
+        let known = self.keys.file.tls_spki.clone();
+        let of_newest = old.issuer_der() == ca.subject_der() && old.is_signed_by(ca.spki_der());
+        let ours = of_newest || (known.is_some() && self.keys.is_of_house(&old));
         let names = old.server_names().filter(|_| ours).ok_or(Refusal::BadCertificateRequest)?;
-        if self.now_ms < old.not_after_ms() - TLS_RENEW_BEFORE_MS {
+        let spki = known.unwrap_or_else(|| old.spki_der().to_vec());
+        // One of an older CA, or for an older key, is due at once.
+        let stands = of_newest && old.spki_der() == spki;
+        if stands && self.now_ms < old.not_after_ms() - TLS_RENEW_BEFORE_MS {
             return Err(Refusal::CertificateNotDue);
         }
         let window = Window {
             not_before_ms: self.now_ms - DAY_MS,
             not_after_ms: (self.now_ms + TLS_LIFE_MS).min(ca.not_after_ms()),
         };
-        let spki = old.spki_der();
         let asked_for = sha256(current);
-        // The same question again gets the same certificate, for as long as it was the last one.
+        // The same question again gets the same certificate, for as long as it was the last one and nothing was made anew.
         if let Some((of, made)) = &self.server_renewed
             && *of == asked_for
+            && Certificate::parse(made).is_ok_and(|c| c.spki_der() == spki && c.is_signed_by(ca.spki_der()))
         {
             return Ok(made.clone());
         }
         let serial = self.serial()?;
         let ca_der = &self.keys.file.ca_certificate;
-        let made = x509::server_certificate(ca_der, self.keys.ca.as_ref(), spki, &names, serial, window);
+        let made = x509::server_certificate(ca_der, self.keys.ca.as_ref(), &spki, &names, serial, window);
         let made = made.map_err(|e| {
             tracing::warn!(reason = %e, "the door's certificate could not be issued anew");
             self.not_issued(&e)

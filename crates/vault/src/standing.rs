@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use ledger::{Body, Effect};
 use model::clock::HOUR_MS;
-use model::{CommandId, Digest, EnrolmentId, OrderId, StandingTemplate, TimeMs};
+use model::{CommandId, Digest, EnrolmentId, KeyName, OrderId, StandingTemplate, TimeMs};
 use order::{Order, Refusal, SignedWarrant, sha256};
 use rpc::alarm::AlarmKind;
 use zeroize::Zeroizing;
@@ -19,7 +19,7 @@ use crate::submit::Consequence;
 
 /// A phone that took a certificate and did not come to use it (its installation failed half-way) is
 /// asked anew after so long.
-const ASKED_ANEW_AFTER_MS: TimeMs = 6 * HOUR_MS;
+pub(crate) const ASKED_ANEW_AFTER_MS: TimeMs = 6 * HOUR_MS;
 
 /// A standing order with what was done under it.
 #[derive(Debug, Clone)]
@@ -118,13 +118,19 @@ impl Standing {
 }
 
 /// Whether the phone may be asked to renew now.
-/// `breach_ms`: when a breach was assumed; what was issued before is due at once.
-fn due(e: &Enrolment, before_ms: TimeMs, breach_ms: Option<TimeMs>, now_ms: TimeMs) -> Result<(), Refusal> {
+/// `breach_ms`: when a breach was assumed; what was issued before is due at once. So is what a CA before that of
+/// `ca_epoch` issued.
+fn due(
+    e: &Enrolment,
+    before_ms: TimeMs,
+    (breach_ms, ca_epoch): (Option<TimeMs>, u32),
+    now_ms: TimeMs,
+) -> Result<(), Refusal> {
     let newest = e.issued.as_ref().filter(|_| !e.withdrawn).ok_or(Refusal::UnknownEnrolment)?;
     if now_ms > newest.not_after_ms {
         return Err(Refusal::CertificateRunOut);
     }
-    if breach_ms.is_some_and(|at_ms| newest.at_ms <= at_ms) {
+    if breach_ms.is_some_and(|at_ms| newest.at_ms <= at_ms) || e.is_to_change_ca(ca_epoch, now_ms) {
         return Ok(());
     }
     let near_its_end = |not_after_ms: TimeMs| now_ms >= not_after_ms - before_ms;
@@ -169,7 +175,8 @@ impl Chamber {
         let s = s.ok_or(Refusal::NoSuchStanding)?;
         let StandingTemplate::RenewCertificates { before_ms } = s.template;
         let e = self.state.enrolments.get(enrolment).ok_or(Refusal::UnknownEnrolment)?;
-        due(e, before_ms, self.state.breach.as_ref().map(|b| b.at_ms), self.now_ms)?;
+        let since = (self.state.breach.as_ref().map(|b| b.at_ms), self.state.rotations.made_in(KeyName::Ca));
+        due(e, before_ms, since, self.now_ms)?;
         if s.left(self.now_ms) == 0 {
             self.tell_of_cap(*standing);
             return Err(Refusal::StandingCapReached);

@@ -7,8 +7,8 @@ use std::path::Path;
 use apple::x509::Certificate;
 use ledger::{Body, Effect, FileLedger, Opaque, PersonalSealed, Publisher, SigningPublicKey};
 use model::{
-    CommandId, CommandKind, Compartment, DataSubject, Digest, Duty, EnrolmentId, Group, KeyId, LinkHash,
-    OrderId, PersonId, Role, TimeMs,
+    CommandId, CommandKind, Compartment, DataSubject, Digest, Duty, EnrolmentId, Group, KeyId, KeyName,
+    LinkHash, OrderId, PersonId, Role, TimeMs,
 };
 
 use order::{Assertion, PersonKey, Scheme};
@@ -55,6 +55,10 @@ pub(crate) struct Enrolment {
     pub(crate) issued: Option<Issued>,
     /// When the certificate before that one ends.
     pub(crate) not_after_before_ms: Option<TimeMs>,
+    /// The epoch of the CA that signed its first certificate.
+    pub(crate) first_ca_epoch: Option<u32>,
+    /// The epoch of the CA whose certificate the phone uses: its first one's, until core says that it came with a later one.
+    pub(crate) used_ca_epoch: Option<u32>,
     /// How many were issued.
     pub(crate) certificates: u32,
     /// It was asked to renew.
@@ -81,13 +85,15 @@ pub(crate) struct Issued {
     pub(crate) certificate: Vec<u8>,
     pub(crate) at_ms: TimeMs,
     pub(crate) not_after_ms: TimeMs,
+    /// The epoch of the CA that signed it.
+    pub(crate) ca_epoch: u32,
 }
 
 impl Issued {
-    fn new(key_digest: Digest, certificate: Vec<u8>, at_ms: TimeMs) -> Self {
+    fn new(key_digest: Digest, certificate: Vec<u8>, at_ms: TimeMs, ca_epoch: u32) -> Self {
         // One of ours is always readable; were it not, it would count as ended.
         let not_after_ms = Certificate::parse(&certificate).map_or(0, |c| c.not_after_ms());
-        Self { key_digest, certificate, at_ms, not_after_ms }
+        Self { key_digest, certificate, at_ms, not_after_ms, ca_epoch }
     }
 }
 
@@ -363,9 +369,13 @@ impl State {
                 self.held.insert(*order, HeldOrder { digest: *digest, expires_at_ms: *expires_at_ms });
             }
             Body::CertificateIssued { enrolment, key_digest, certificate } => {
+                let ca_epoch = self.rotations.made_in(KeyName::Ca);
                 if let Some(e) = self.enrolments.get_mut(enrolment) {
                     e.not_after_before_ms = e.issued.take().map(|i| i.not_after_ms);
-                    e.issued = Some(Issued::new(*key_digest, certificate.0.clone(), at_ms));
+                    let issued = Issued::new(*key_digest, certificate.0.clone(), at_ms, ca_epoch);
+                    e.first_ca_epoch.get_or_insert(ca_epoch);
+                    e.used_ca_epoch.get_or_insert(ca_epoch);
+                    e.issued = Some(issued);
                     e.certificates = e.certificates.saturating_add(1);
                 }
             }
@@ -394,6 +404,17 @@ impl State {
                     e.left = true;
                 }
             }
+            Body::CertificateTaken { enrolment, certificate } => {
+                if let Some(e) = self.enrolments.get_mut(enrolment)
+                    && let Some(issued) = &e.issued
+                    && order::sha256(&issued.certificate) == *certificate
+                {
+                    e.used_ca_epoch = Some(issued.ca_epoch);
+                }
+            }
+            Body::ServerCertificateIssued { certificate } => {
+                self.rotations.door_certified(&certificate.0);
+            }
             Body::Resealed { rows } => self.rotations.resealed(*rows, at_ms),
             Body::KeysDestroyed { keys, before } => self.rotations.destroyed(keys, *before),
             Body::RoomKeyTaken { key, number, epoch, public } => {
@@ -407,9 +428,7 @@ impl State {
             | Body::Authenticated { replaced: None, .. }
             | Body::TokenUpdated { .. }
             | Body::CommandFinished { .. }
-            | Body::PhoneRefused { .. }
-            | Body::CertificateTaken { .. }
-            | Body::ServerCertificateIssued { .. } => {}
+            | Body::PhoneRefused { .. } => {}
         }
     }
 
@@ -450,6 +469,8 @@ impl State {
                     withdrawn: false,
                     issued: None,
                     not_after_before_ms: None,
+                    first_ca_epoch: None,
+                    used_ca_epoch: None,
                     certificates: 0,
                     renewal: None,
                     refused_requests: 0,
@@ -541,7 +562,7 @@ impl State {
                 self.keys.remove(key_id);
             }
             // See `State::rotated`.
-            Effect::KeysRotated { .. } | Effect::BreachAssumed { .. } => {}
+            Effect::KeysRotated { .. } | Effect::BreachAssumed { .. } | Effect::OlderCaEnded { .. } => {}
             // The set itself is taken in by `DeclaredState`; this is the command that has phones look.
             Effect::DeclarationsSet { command, answer_digest, erasing, targets, expires_at_ms, .. } => {
                 let mut targets = targets.clone();

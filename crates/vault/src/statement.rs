@@ -36,7 +36,11 @@ pub(crate) fn state_keys(keys: &Keys, said: &Rotations, now_ms: TimeMs) -> Resul
         ra_fingerprint: sha256(&keys.file.ra_certificate),
         older_needed: (!older.is_empty()).then_some(older),
         older_readers: (!older_readers.is_empty()).then_some(older_readers),
-        ra_certificate: (said.made_in(KeyName::ScepRa) > 1).then(|| keys.file.ra_certificate.clone()),
+        ra_certificate: [KeyName::ScepRa, KeyName::Ca]
+            .iter()
+            .any(|key| said.made_in(*key) > 1)
+            .then(|| keys.file.ra_certificate.clone()),
+        authorities: keys.authorities(said),
     };
     SignedStatement::sign_with(&statement, |message| keys.root.sign(message))
 }

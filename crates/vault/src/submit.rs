@@ -376,7 +376,9 @@ impl Chamber {
             }
             Effect::LimitSet { .. } => (AlarmKind::LimitChanged, signer.person),
             Effect::ApiKeyMade { .. } => (AlarmKind::ApiKeyMade, signer.person),
-            Effect::KeysRotated { .. } => (AlarmKind::KeysRotated, signer.person),
+            Effect::KeysRotated { .. } | Effect::OlderCaEnded { .. } => {
+                (AlarmKind::KeysRotated, signer.person)
+            }
             Effect::BreachAssumed { .. } => (AlarmKind::BreachAssumed, signer.person),
             Effect::RestoreConfirmed { .. } => (AlarmKind::RestoreConfirmed, signer.person),
             _ if consequence.erasing && order.targets.len() > 1 => (AlarmKind::ErasingOrder, signer.person),

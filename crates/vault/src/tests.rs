@@ -2,6 +2,7 @@
 //! restart finds.
 
 mod alarms;
+mod authority;
 mod clock;
 mod declarations;
 mod erase;

@@ -167,6 +167,7 @@ pub fn kind_name(kind: &str) -> &str {
         "keys_rotated" => "Keys rotated",
         "breach_assumed" => "Breach assumed",
         "person_key_ended" => "Key ended",
+        "older_ca_ended" => "Older CA ended",
         "order_refused" => "Order refused",
         "order_held" => "Order waits",
         "grant_used" => "Records opened in a session",

@@ -110,6 +110,9 @@ pub fn what(kind: &OrderKind) -> String {
              new certificates as they come, {} an hour",
             count((*reissues_an_hour).into(), "phone")
         ),
+        OrderKind::EndOlderCa => "END the older CA: a phone that has not changed to a certificate of the newest one is let in no more and \
+                                  has to be invited again"
+            .into(),
         OrderKind::EndKey { key } => format!("the key {key} of the person who signs, signs no more"),
         OrderKind::SetDeclarations { set } => {
             format!("replace the set of declarations '{set}': what it held before is taken away")
@@ -315,6 +318,7 @@ mod tests {
             OrderKind::RotateKeys { keys: vec![model::KeyName::Contact, model::KeyName::Index] },
             OrderKind::AssumeBreach { reissues_an_hour: 500 },
             OrderKind::EndKey { key: model::KeyId([8; 16]) },
+            OrderKind::EndOlderCa,
             OrderKind::ErasePerson {
                 subject: DataSubject::Holder(model::EnrolmentId([7; 16])),
                 despite_enrolled: true,

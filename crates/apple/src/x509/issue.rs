@@ -2,7 +2,7 @@
 //!
 //! | template | key usage | extended key usage | subject |
 //! |---|---|---|---|
-//! | CA | keyCertSign, cRLSign | none | CN as given |
+//! | CA, and its successor's key | keyCertSign, cRLSign | none | CN as given |
 //! | device | digitalSignature, and keyEncipherment for RSA | clientAuth | O = `Matron device`, CN = enrolment id |
 //! | server | digitalSignature, and keyEncipherment for RSA | serverAuth | O = `Matron`, CN = `Matron server` |
 //! | RA | digitalSignature, keyEncipherment | none | O = `Matron`, CN = `Matron SCEP RA` |
@@ -69,6 +69,25 @@ pub fn ca_certificate(
         extension(oid::AUTHORITY_KEY_ID, false, &seq(&[&tlv(tag::context(0), &[&skid])])),
     ];
     certificate(signer, &subject, &subject, signer.spki_der(), serial, window, &extensions)
+}
+
+/// Certifies the key of the CA that comes after this one, under the same name: who trusts this CA alone can then follow
+/// a chain to what the next one issues ("new with old", RFC 9810, section 4.4; RFC 5280 counts a certificate whose issuer
+/// is its subject in no path length).
+///
+/// # Errors
+/// As [`device_certificate`].
+pub fn successor_certificate(
+    ca_der: &[u8],
+    ca_signer: &dyn Signer,
+    spki_der: &[u8],
+    serial: [u8; 16],
+    window: Window,
+) -> Result<Vec<u8>, X509Error> {
+    let ca = Certificate::parse(ca_der)?;
+    let constraints = extension(oid::BASIC_CONSTRAINTS, true, &seq(&[&[tag::BOOLEAN, 1, 0xff]]));
+    let usage = key_usage(CERT_SIGN | CRL_SIGN);
+    under(ca_der, ca_signer, spki_der, ca.subject_der(), serial, window, vec![constraints, usage])
 }
 
 /// Issues a phone's certificate. The subject is the enrolment id, which says nothing of the person.
@@ -195,6 +214,21 @@ fn leaf(
     window: Window,
     own: &[Vec<u8>],
 ) -> Result<Vec<u8>, X509Error> {
+    let mut extensions = vec![extension(oid::BASIC_CONSTRAINTS, true, &seq(&[]))];
+    extensions.extend_from_slice(own);
+    under(ca_der, ca_signer, spki_der, subject, serial, window, extensions)
+}
+
+/// A certificate under the CA, with these extensions and the key identifiers.
+fn under(
+    ca_der: &[u8],
+    ca_signer: &dyn Signer,
+    spki_der: &[u8],
+    subject: &[u8],
+    serial: [u8; 16],
+    window: Window,
+    mut extensions: Vec<Vec<u8>>,
+) -> Result<Vec<u8>, X509Error> {
     let ca = Certificate::parse(ca_der)?;
     if !ca.is_ca() || ca.spki_der() != ca_signer.spki_der() {
         return Err(X509Error::NotIssued("the CA's certificate and key don't belong together"));
@@ -204,8 +238,6 @@ fn leaf(
     }
     PublicKey::from_spki(spki_der)?;
     let issuer_id = ca.subject_key_id().ok_or(X509Error::NotIssued("the CA has no key identifier"))?;
-    let mut extensions = vec![extension(oid::BASIC_CONSTRAINTS, true, &seq(&[]))];
-    extensions.extend_from_slice(own);
     extensions.push(extension(oid::SUBJECT_KEY_ID, false, &der::octets(&key_id(spki_der)?)));
     extensions.push(extension(oid::AUTHORITY_KEY_ID, false, &seq(&[&tlv(tag::context(0), &[issuer_id])])));
     certificate(ca_signer, ca.subject_der(), subject, spki_der, serial, window, &extensions)
@@ -392,6 +424,18 @@ mod tests {
         let phone = device_certificate(&ca_der, &key, key.spki_der(), &EnrolmentId([1; 16]), [1; 16], YEAR);
         assert_eq!(Certificate::parse(&phone.unwrap()).unwrap().server_names(), None);
         assert_eq!(Certificate::parse(&ca_der).unwrap().server_names(), None);
+    }
+
+    #[test]
+    fn the_next_cas_key_is_certified_by_the_one_before_under_the_same_name() {
+        let (old, old_der) = ca();
+        let new = P256Signer::generate().unwrap();
+        let der = successor_certificate(&old_der, &old, new.spki_der(), [1; 16], YEAR).unwrap();
+        let (cert, ca) = (Certificate::parse(&der).unwrap(), Certificate::parse(&old_der).unwrap());
+        assert!(cert.is_ca() && cert.is_signed_by(old.spki_der()));
+        assert_eq!((cert.subject_der(), cert.issuer_der()), (ca.subject_der(), ca.subject_der()));
+        assert_eq!(cert.spki_der(), new.spki_der());
+        assert!(successor_certificate(&old_der, &new, new.spki_der(), [1; 16], YEAR).is_err());
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub(crate) mod verify;
 pub use der::Malformed;
 pub use issue::{
     ServerName, Window, ca_certificate, device_certificate, profile_signer_certificate, ra_certificate,
-    self_signed_request_certificate, server_certificate,
+    self_signed_request_certificate, server_certificate, successor_certificate,
 };
 pub(crate) use issue::{name, signature_algorithm};
 pub use key::{P256Signer, RsaSigner, rsa_spki, signer_from_pkcs8};

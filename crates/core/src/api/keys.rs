@@ -24,9 +24,10 @@ pub(crate) struct Key {
     /// When it was made; absent: at the installation.
     made_at_ms: Option<i64>,
     /// `in_force`; `resealing`: rows or search entries are still under an older one; `kept`: an older one is kept until
-    /// what was sealed to it has run out; `awaited`: the room that holds it has not made the new one yet.
+    /// what was sealed to it has run out; `reissuing`: phones still use a certificate of an older CA; `certifying`: the door
+    /// shows the older one until the newest is certified; `awaited`: the room that holds it has not made the new one yet.
     state: &'static str,
-    /// How many rows, entries or waiting bodies are left under older ones.
+    /// How many rows, entries, waiting bodies or phones are left under older ones.
     left: u64,
 }
 
@@ -77,6 +78,7 @@ pub(crate) async fn get_keys(
             (_, Some(c)) => room.store.read(move |v| v.count_stale(c, before)).await?,
             (_, None) if name == KeyName::Index => room.store.read(|v| v.count_index_due()).await?,
             (_, None) if name == KeyName::Delivery => room.deliveries_left.load(Ordering::Relaxed),
+            (_, None) if name == KeyName::Ca => state.phones_left,
             _ => 0,
         };
         keys.push(Key {
@@ -88,12 +90,14 @@ pub(crate) async fn get_keys(
                 _ if state.awaited => "awaited",
                 (0, _) => "in_force",
                 (_, KeyName::Orders | KeyName::ScepRa) => "kept",
+                (_, KeyName::Ca) => "reissuing",
+                (_, KeyName::Tls) => "certifying",
                 _ => "resealing",
             },
             left,
         });
     }
-    let rows = keys.iter().map(|k| k.left).sum();
+    let rows = keys.iter().filter(|k| k.name != KeyName::Ca.name()).map(|k| k.left).sum();
     let resealed = keys.iter().all(|k| k.state == "in_force");
     let rooms_follow = room.door_epoch.load(Ordering::Relaxed) >= answer.epoch;
     let breach = answer.breach.map(|b| BreachLeft {

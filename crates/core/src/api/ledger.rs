@@ -318,11 +318,12 @@ fn effect_summary(effect: &Effect) -> (&'static str, Value) {
             json!({ "template": template, "cap_an_hour": cap_an_hour, "expires_at_ms": expires_at_ms }),
         ),
         Effect::KeysRotated { keys, epoch } => ("keys_rotated", json!({ "keys": keys, "epoch": epoch })),
-        Effect::BreachAssumed { epoch, signers, reissues_an_hour, expires_at_ms } => (
+        Effect::BreachAssumed { epoch, signers, reissues_an_hour, expires_at_ms, keys } => (
             "breach_assumed",
             json!({ "epoch": epoch, "signers": signers, "reissues_an_hour": reissues_an_hour,
-                    "expires_at_ms": expires_at_ms }),
+                    "expires_at_ms": expires_at_ms, "keys": keys }),
         ),
+        Effect::OlderCaEnded { before } => ("older_ca_ended", json!({ "before": before })),
         Effect::PersonKeyEnded { person, key_id } => {
             ("person_key_ended", json!({ "person": person, "key": key_id }))
         }

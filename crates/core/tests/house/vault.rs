@@ -141,6 +141,7 @@ impl FakeVault {
             older_needed: None,
             older_readers: None,
             ra_certificate: None,
+            authorities: None,
         };
         order::encode(&SignedStatement::sign(&s, &super::root()))
     }

@@ -129,6 +129,7 @@ fn validation_certificate(host: &str, key_authorization: &str) -> Result<Certifi
 }
 
 /// Which certificate a handshake is answered with.
+#[derive(Clone)]
 pub(crate) struct Shown {
     pub(crate) served: Arc<Served>,
     pub(crate) answers: Option<Arc<Answers>>,

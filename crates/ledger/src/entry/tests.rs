@@ -295,6 +295,7 @@ fn key_bodies() -> Vec<Body> {
             signers: vec![KeyId([12; 16])],
             reissues_an_hour: 500,
             expires_at_ms: 1_800_000_000_000,
+            keys: None,
         }),
         accepted(Effect::PersonKeyEnded { person: PersonId([13; 16]), key_id: KeyId([12; 16]) }),
         Body::Resealed { rows: 500 },

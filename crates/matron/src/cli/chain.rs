@@ -296,8 +296,13 @@ mod tests {
         let person = PersonId([1; 16]);
         let session = Digest([6; 32]);
         assert!(signed_after(|_| Effect::SessionEnded { session }).is_ok());
-        let breach =
-            |signers| Effect::BreachAssumed { epoch: 2, signers, reissues_an_hour: 1, expires_at_ms: 9 };
+        let breach = |signers| Effect::BreachAssumed {
+            epoch: 2,
+            signers,
+            reissues_an_hour: 1,
+            expires_at_ms: 9,
+            keys: None,
+        };
         assert!(signed_after(|other| breach(vec![signing(2).id(), other.id()])).is_ok());
         for ended in [
             signed_after(|other| Effect::PersonKeyEnded { person, key_id: other.id() }),

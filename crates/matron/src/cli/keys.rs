@@ -17,11 +17,25 @@ pub(crate) enum KeysCommand {
     Show,
     /// Make keys anew, by their names or 'all'. It takes two administrators, where there are two.
     Rotate(Rotate),
+    /// End the older CA now, though phones are left that use its certificates: they have to be invited again. It takes two
+    /// administrators, where there are two.
+    EndOld(EndOld),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EndOld {
+    /// Why.
+    #[arg(long)]
+    reason: Option<String>,
+    /// Don't ask.
+    #[arg(long, short)]
+    yes: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Rotate {
-    /// Names as 'matron keys show' has them, or 'all'.
+    /// Names as 'matron keys show' has them, or 'all' (but the CA: name it by itself, since every phone then gets a new
+    /// certificate).
     #[arg(required = true, value_name = "KEY")]
     keys: Vec<String>,
     /// Why.
@@ -56,8 +70,7 @@ pub(crate) enum BreachCommand {
 /// What Matron's command does not reach, and who does it.
 const BEYOND: &str = "\
 Not done by this, do it yourself where the intruder may have been (docs/operations.md, \"Keys\"):
-  root key, CA           taken with the vault alone; there is no rotation: make a new house and invite the phones
-  door's TLS key         not rotated in this release
+  root key               taken with the vault alone; there is no rotation: make a new house and invite the phones
   reader's change tags   not rotated in this release: by them it knows which phone is which
   TLS key from files     a new one from whoever certifies it (phones.tls_key); by ACME: a new account
   push certificate       revoke it in Apple's portal and ask for a new one ('matron push')
@@ -98,16 +111,16 @@ pub(crate) fn run(desk: &Desk, command: KeysCommand) -> Result<()> {
     match command {
         KeysCommand::Show => show_keys(desk),
         KeysCommand::Rotate(r) => rotate(desk, r),
+        KeysCommand::EndOld(e) => end_old(desk, e),
     }
 }
 
 /// Held elsewhere than in the vault, or not rotated yet.
-const ELSEWHERE: [(&str, &str); 7] = [
+const ELSEWHERE: [(&str, &str); 6] = [
     ("root", "vault; not rotated in this release: make a new house"),
-    ("ca", "vault; not rotated in this release: make a new house"),
     ("links", "vault; made anew by 'matron assume-breach' alone"),
     ("change_tags", "reader; not rotated in this release: by it a phone is known again"),
-    ("tls", "door; its certificate is renewed by itself, or by ACME, or from your files"),
+    ("another TLS key", "door makes it for ACME, or reads it from your files (phones.tls_key)"),
     ("push certificate", "courier reads it; 'matron push' renews it"),
     ("backup recipients", "kept offline; set by backup.recipients"),
 ];
@@ -122,6 +135,12 @@ fn show_keys(desk: &Desk) -> Result<()> {
         let state = match k.state.as_str() {
             "in_force" => "in force".to_owned(),
             "awaited" => format!("the {} makes a new one; the older one serves on", k.held_by),
+            "reissuing" if k.left > 0 => format!(
+                "in force; {} left with a certificate of the older one, which counts until then",
+                show::count(k.left, "phone")
+            ),
+            "reissuing" => "in force; the older one is about to end".into(),
+            "certifying" => "in force once it is certified; the door shows the older one until then".into(),
             "kept" => "in force; the older one is kept until what was sealed to it has run out".into(),
             _ if k.left == 0 => "in force; the older one is about to be destroyed".into(),
             _ if k.name == KeyName::Delivery.name() => {
@@ -146,10 +165,14 @@ fn named(given: &[String]) -> Result<Vec<KeyName>> {
     let mut keys = Vec::new();
     for name in given {
         let key = KeyName::from_name(name).filter(|k| *k != KeyName::Links).ok_or_else(|| {
-            let all: Vec<_> = KeyName::rotatable().map(KeyName::name).collect();
+            let all: Vec<_> = KeyName::rotatable().chain([KeyName::Ca]).map(KeyName::name).collect();
             usage(format!("'{name}' is no key that an order rotates; one of {}, or all", all.join(", ")))
         })?;
         keys.push(key);
+        // The door's certificate is made anew under the newest CA in any case.
+        if key == KeyName::Ca {
+            keys.push(KeyName::Tls);
+        }
     }
     keys.sort_unstable();
     keys.dedup();
@@ -159,11 +182,41 @@ fn named(given: &[String]) -> Result<Vec<KeyName>> {
 fn rotate(desk: &Desk, r: Rotate) -> Result<()> {
     let keys = named(&r.keys)?;
     let reason = place::reason(r.reason)?;
-    let placed = Draft::new(OrderKind::RotateKeys { keys }, &reason).place(desk, r.yes)?;
+    let with_ca = keys.contains(&KeyName::Ca);
+    let beside = match with_ca {
+        true => Beside { warnings: vec![NEW_CA.into()], ..Beside::default() },
+        false => Beside::default(),
+    };
+    let placed = Draft::new(OrderKind::RotateKeys { keys }, &reason).beside(beside).place(desk, r.yes)?;
     if desk.reach.json {
         return show::print_json(&json!({ "order": placed.order, "position": placed.position }));
     }
     show::print("The keys are made anew. 'matron keys show' says what is still under the older ones.\n")
+}
+
+/// Said before a CA is made anew.
+const NEW_CA: &str = "Every phone gets a certificate of the new CA when it comes, under the standing order that renews certificates \
+                      ('matron standing'): without one none does. The older CA counts until the last phone has changed, or until \
+                      'matron keys end-old'";
+
+fn end_old(desk: &Desk, e: EndOld) -> Result<()> {
+    let all: Keys = shaped(&desk.get("/api/v1/keys")?)?;
+    let ca = all.keys.iter().find(|k| k.name == KeyName::Ca.name());
+    let left = ca.filter(|k| k.state == "reissuing").map(|k| k.left);
+    let Some(left) = left else { return Err(failed("there is no older CA: nothing to end")) };
+    let warning = format!(
+        "{} can't connect any more then, and each has to be invited again",
+        show::count(left, "phone")
+    );
+    let beside = Beside { warnings: if left > 0 { vec![warning] } else { vec![] }, ..Beside::default() };
+    let reason = place::reason(e.reason)?;
+    let placed = Draft::new(OrderKind::EndOlderCa, &reason).beside(beside).place(desk, e.yes)?;
+    if desk.reach.json {
+        return show::print_json(
+            &json!({ "order": placed.order, "position": placed.position, "phones": left }),
+        );
+    }
+    show::print("The older CA has ended: the door takes its certificates no more.\n")
 }
 
 pub(crate) fn assume_breach(desk: &Desk, b: AssumeBreach) -> Result<()> {

@@ -8,6 +8,7 @@ mod acme;
 mod admin;
 mod alarms;
 mod apps;
+mod authority;
 mod backup;
 mod balancer;
 mod bodies;

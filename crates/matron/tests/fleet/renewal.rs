@@ -19,7 +19,7 @@ async fn of_kind(ward: &Ward, kind: &str) -> usize {
 }
 
 /// Makes certificates due some seconds after they were issued.
-async fn let_renew(ward: &Ward, cap_an_hour: u32) {
+pub(super) async fn let_renew(ward: &Ward, cap_an_hour: u32) {
     let template = StandingTemplate::RenewCertificates { before_ms: DAY_MS - 2_000 };
     let expires_at_ms = SystemClock.now_ms() + 100 * DAY_MS;
     let kind = OrderKind::MakeStanding { template, cap_an_hour, expires_at_ms };

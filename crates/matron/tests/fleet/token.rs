@@ -22,7 +22,7 @@ fn house_on(token: &SoftHsm, more: &[&str]) -> House {
     House::start_at(env!("CARGO_BIN_EXE_matron"), testkit::house::free().unwrap(), &all).unwrap()
 }
 
-async fn ward_on(token: &SoftHsm, more: &[&str]) -> Ward {
+pub(super) async fn ward_on(token: &SoftHsm, more: &[&str]) -> Ward {
     let house = house_on(token, more);
     let admin = Admin::join(&house.administrators().to_string(), house.token()).await.unwrap();
     let network = Network::trusting(&std::fs::read(house.ca_pem()).unwrap()).unwrap();

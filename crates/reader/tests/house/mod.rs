@@ -128,6 +128,7 @@ impl House {
             older_needed: None,
             older_readers: None,
             ra_certificate: None,
+            authorities: None,
         };
         change(&mut statement);
         order::encode(&SignedStatement::sign(&statement, &self.root))

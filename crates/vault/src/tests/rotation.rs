@@ -7,10 +7,10 @@ use model::{Clock as _, KeyName, StandingTemplate};
 use order::ServiceTokenSecrets;
 use rpc::proto::ResealAnswer;
 
-const LATER_MS: i64 = MINUTE_MS;
+pub(super) const LATER_MS: i64 = MINUTE_MS;
 
 impl House {
-    fn now_order(&mut self, key: &Ed25519Secret, kind: OrderKind) -> (SignedOrder, Vec<u8>) {
+    pub(super) fn now_order(&mut self, key: &Ed25519Secret, kind: OrderKind) -> (SignedOrder, Vec<u8>) {
         let now_ms = self.clock.now_ms();
         self.order_with(key, kind, vec![], None, |o| {
             o.made_at_ms = now_ms;
@@ -18,13 +18,13 @@ impl House {
         })
     }
 
-    fn rotate(&mut self, key: &Ed25519Secret, keys: &[KeyName]) -> Outcome {
+    pub(super) fn rotate(&mut self, key: &Ed25519Secret, keys: &[KeyName]) -> Outcome {
         let kind = OrderKind::RotateKeys { keys: keys.to_vec() };
         let (signed, sealed) = self.now_order(key, kind);
         self.submit(&signed, &sealed, vec![])
     }
 
-    fn assume_breach(&mut self, key: &Ed25519Secret) -> Outcome {
+    pub(super) fn assume_breach(&mut self, key: &Ed25519Secret) -> Outcome {
         let (signed, sealed) = self.now_order(key, OrderKind::AssumeBreach { reissues_an_hour: 100 });
         self.submit(&signed, &sealed, vec![])
     }
@@ -34,7 +34,7 @@ impl House {
         self.durable(|c| c.reseal(&rows))
     }
 
-    fn nothing_left(&mut self, key: KeyName) -> Result<(), Refusal> {
+    pub(super) fn nothing_left(&mut self, key: KeyName) -> Result<(), Refusal> {
         let before = self.chamber.state.rotations.old(key).unwrap().before;
         self.durable(|c| c.nothing_left(key, before))
     }
@@ -52,7 +52,7 @@ impl House {
 
 impl House {
     /// What a room would answer when it is asked for its new key.
-    fn room_makes(&mut self, key: KeyName, public: impl Into<Vec<u8>>) -> u32 {
+    pub(super) fn room_makes(&mut self, key: KeyName, public: impl Into<Vec<u8>>) -> u32 {
         let public: Vec<u8> = public.into();
         let awaited = self.chamber.state.rotations.awaited();
         let number = awaited.iter().find(|(k, _)| *k == key).unwrap().1;
@@ -60,7 +60,7 @@ impl House {
         number
     }
 
-    fn statement(&mut self) -> order::TrustedStatement {
+    pub(super) fn statement(&mut self) -> order::TrustedStatement {
         let signed = self.durable(Chamber::statement);
         let root = self.chamber.keys.root.public();
         signed.verify(&root, self.clock.now_ms(), 0).unwrap()
@@ -455,6 +455,7 @@ fn a_breach_is_not_over_while_a_room_has_not_made_its_new_key() {
     house.room_makes(KeyName::ReaderSender, [10; 32]);
     let ra = RsaSigner::generate().unwrap();
     house.room_makes(KeyName::ScepRa, ra.spki_der());
+    house.room_makes(KeyName::Tls, P256Signer::generate().unwrap().spki_der());
     assert_eq!(awaited(&mut house), []);
     // The RA of before goes at once, as the key of orders does.
     house.durable(Chamber::keep_keys);
