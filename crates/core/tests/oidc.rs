@@ -289,8 +289,13 @@ async fn such_a_session_ends_idle_at_its_end_by_an_order_and_by_a_breach() {
     }
     assert_eq!(status(&house, 1).await, 401, "eight hours are its end, used or not");
     signed_in(&house, &signer, 5).await;
-    let breach =
-        Effect::BreachAssumed { epoch: 2, signers: vec![], reissues_an_hour: 1, expires_at_ms: i64::MAX };
+    let breach = Effect::BreachAssumed {
+        epoch: 2,
+        signers: vec![],
+        reissues_an_hour: 1,
+        expires_at_ms: i64::MAX,
+        keys: None,
+    };
     house.vault.append(accepted(breach), vec![], vec![]);
     until("the session ended", || async { status(&house, 5).await == 401 }).await;
     house.stop().await;
