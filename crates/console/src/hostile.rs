@@ -68,6 +68,14 @@ fn listed(h: &str) -> Value {
     })
 }
 
+/// A device group of that name, over models of that name.
+fn device_group(h: &str) -> Value {
+    json!({
+        "device_group": ORDER, "name": h, "kind": "rule", "phones": 1, "listed": 2, "order": ORDER, "saved_by": ORDER, "saved_at_ms": 1,
+        "definition": { "rule": { "join": "all", "conditions": [{ "models": [h, h] }, { "lost": true }] } },
+    })
+}
+
 /// What the API would answer where phones, people and machines elsewhere say that text; what Matron says itself is from closed lists.
 fn answer(path: &str, h: &str) -> Option<Value> {
     let device = json!({
@@ -91,6 +99,11 @@ fn answer(path: &str, h: &str) -> Option<Value> {
     };
     Some(match path {
         "/api/v1/devices" => page(json!([device])),
+        "/api/v1/device-groups" => page(json!([device_group(h)])),
+        "/api/v1/device-groups/preview" => {
+            json!({ "definition": device_group(h)["definition"], "phones": 1, "items": [device] })
+        }
+        p if p.starts_with("/api/v1/device-groups/") => device_group(h),
         "/api/v1/overview" => json!({
             "group": h, "enrolments": { "enrolled": 1 }, "silent_7_days": 1, "silent_30_days": 1, "lost": 1,
             "passcode_not_compliant": 1, "declarations_invalid": 1, "certificates": { "late": 1 }, "open_commands": 1,
@@ -185,6 +198,11 @@ const PAGES: &[&str] = &[
     "/phones",
     "/phones?names=true&group=%3Ci%20x%3D1%3E",
     "/phones/00112233445566778899aabbccddeeff",
+    "/device-groups",
+    "/device-groups/new?os_below=%3Ci%20x%3D1%3E",
+    "/device-groups/new?home_group=ward-7",
+    "/device-groups/01010101010101010101010101010101",
+    "/device-groups/01010101010101010101010101010101/edit",
     "/ledger",
     "/ledger?phone=%3Ci%20x%3D1%3E&kind=%22%3E%3Ci%20x%3D1%3E",
     "/entries/1",

@@ -13,6 +13,7 @@ use crate::guard::Visitor;
 pub(crate) enum Place {
     Overview,
     Phones,
+    DeviceGroups,
     Invite,
     Approvals,
     Commands,
@@ -26,6 +27,7 @@ pub(crate) enum Place {
 const PLACES: &[(Place, &str, &str)] = &[
     (Place::Overview, "/", "Overview"),
     (Place::Phones, "/phones", "Phones"),
+    (Place::DeviceGroups, "/device-groups", "Device groups"),
     (Place::Invite, "/invite", "Invite"),
     (Place::Approvals, "/approvals", "Approvals"),
     (Place::Commands, "/commands", "Commands"),

@@ -9,7 +9,10 @@ use axum::{Extension, Json};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use model::clock::{DAY_MS, HOUR_MS};
-use model::{Clock, Command, Compartment, Digest, EnrolmentId, Group, OrderId, SystemClock, TimeMs};
+use model::{
+    Clock, Command, Compartment, DeviceGroupDefinition, DeviceGroupId, DeviceGroupName, Digest, EnrolmentId,
+    Group, OrderId, SystemClock, TimeMs,
+};
 use order::{
     Order, OrderKind, OrderSignature, Passkey, PersonKey, Scheme, SignedOrder, SignedStatement, X25519Public,
     key_id, registered_key, sha256,
@@ -34,21 +37,50 @@ const COMMAND_LIFE_MS: TimeMs = 7 * DAY_MS;
 #[derive(Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 enum What {
-    JoinFirst { rp_id: String, origin: String, attestation: String },
-    SignIn { session: Digest, names: bool },
-    Open { fields: Vec<String> },
+    JoinFirst {
+        rp_id: String,
+        origin: String,
+        attestation: String,
+    },
+    SignIn {
+        session: Digest,
+        names: bool,
+    },
+    Open {
+        fields: Vec<String>,
+    },
     Lock,
     LostMode,
     LostModeOff,
     Ring,
     Locate,
     ClearPasscode,
-    Restart { ask: bool },
-    Erase { keep_esim: bool },
-    Invite { group: String, days: u32 },
+    Restart {
+        ask: bool,
+    },
+    Erase {
+        keep_esim: bool,
+    },
+    Invite {
+        group: String,
+        days: u32,
+    },
     Withdraw,
-    Recall { order: OrderId },
-    Reject { order: OrderId },
+    Recall {
+        order: OrderId,
+    },
+    Reject {
+        order: OrderId,
+    },
+    SaveDeviceGroup {
+        group: DeviceGroupId,
+        replaces: Option<OrderId>,
+        name: String,
+        definition: DeviceGroupDefinition,
+    },
+    EndDeviceGroup {
+        group: DeviceGroupId,
+    },
 }
 
 /// What a form asks for, with all that an order says.
@@ -109,6 +141,11 @@ fn kind(what: What) -> Result<(OrderKind, TimeMs), Failure> {
         What::Withdraw => at_once(OrderKind::WithdrawInvitation),
         What::Recall { order } => at_once(OrderKind::Recall { order }),
         What::Reject { order } => at_once(OrderKind::Reject { order }),
+        What::SaveDeviceGroup { group, replaces, name, definition } => {
+            let name = DeviceGroupName::new(name.trim()).map_err(|e| Failure::bad(e.to_string()))?;
+            at_once(OrderKind::SaveDeviceGroup { group, replaces, name, definition })
+        }
+        What::EndDeviceGroup { group } => at_once(OrderKind::EndDeviceGroup { group }),
     })
 }
 
@@ -158,7 +195,8 @@ fn in_words(bytes: &[u8]) -> Result<InWords, Failure> {
         let more = order.targets.len().saturating_sub(NAMED);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let names = names.collect::<Vec<_>>().join(", ");
-        lines.push(("To", format!("{}: {names}{more}", words::count(order.targets.len() as u64, "phone"))));
+        let to = if matches!(order.kind, OrderKind::SaveDeviceGroup { .. }) { "Lists" } else { "To" };
+        lines.push((to, format!("{}: {names}{more}", words::count(order.targets.len() as u64, "phone"))));
     }
     lines.push(("Why", words::line(&order.reason)));
     lines.push(("Until", words::time(order.expires_at_ms)));

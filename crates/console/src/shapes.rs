@@ -96,6 +96,27 @@ pub(crate) struct SealedField {
     pub mask: String,
 }
 
+/// A device group.
+#[derive(Debug, Deserialize)]
+pub(crate) struct DeviceGroup {
+    pub device_group: model::DeviceGroupId,
+    pub name: String,
+    pub definition: model::DeviceGroupDefinition,
+    pub phones: Option<u64>,
+    pub listed: Option<u32>,
+    pub order: model::OrderId,
+    pub saved_by: model::PersonId,
+    pub saved_at_ms: i64,
+}
+
+/// Whom a rule would hold.
+#[derive(Debug, Deserialize)]
+pub(crate) struct GroupPreview {
+    pub definition: model::DeviceGroupDefinition,
+    pub phones: u64,
+    pub items: Vec<Device>,
+}
+
 /// A command to one phone.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Command {

@@ -42,6 +42,7 @@ fn path(info: &PageInfo) -> String {
         .replace("{index}", "1")
         .replace("{link}", "x")
         .replace("{order}", "0")
+        .replace("{device_group}", "0")
 }
 
 #[tokio::test]

@@ -11,8 +11,8 @@ use rpc::proto::vault_client::VaultClient;
 use rpc::proto::{CheckpointsRequest, FollowRequest, IndexRow, LedgerItem, PhoneRow, VaultHealthRequest};
 use seal::SearchField;
 use store::{
-    ApiKeyRecord, EnrolmentState, LedgerRow, NewInvitation, Position, RenewedRecord, SealedUpdate,
-    SessionRecord, Slot, StoreError, Tx,
+    ApiKeyRecord, EnrolmentState, LedgerRow, NewInvitation, Position, RenewedRecord, SavedDeviceGroup,
+    SealedUpdate, SessionRecord, Slot, StoreError, Tx,
 };
 use tokio::sync::mpsc;
 use tonic::transport::Channel;
@@ -413,6 +413,15 @@ fn project_effect(
         }
         Effect::OlderCaEnded { .. } => remembered.push(Remember::KeysRotated),
         Effect::PersonKeyEnded { key_id, .. } => tx.end_person_key(key_id)?,
+        Effect::DeviceGroupSaved { group, name, definition, phones } => {
+            let mut slots = Vec::with_capacity(phones.len());
+            for phone in phones {
+                slots.extend(tx.find_enrolment(phone)?.map(|e| e.slot));
+            }
+            let saved = SavedDeviceGroup { group, name, definition, order, person, saved_at_ms: at_ms };
+            tx.save_device_group(&saved, &slots)?;
+        }
+        Effect::DeviceGroupEnded { group } => tx.end_device_group(group)?,
         // See `renewal::project`. The signers' keys alone are left.
         Effect::BreachAssumed { signers, .. } => tx.end_person_keys_but(&signers)?,
         // The vault's own table; it is asked for it.

@@ -201,6 +201,7 @@ fn open(config: Config, clock: Arc<dyn Clock>) -> Result<Arc<Room>, Error> {
         strangers: api::Strangers::default(),
         oidc_keys: oidc::KeysKept::default(),
         oidc_places: Semaphore::new(oidc::MOST_AT_ONCE),
+        group_counts: api::GroupCounts::default(),
         overview: api::Counted::default(),
         cosigned: std::sync::Mutex::new(()),
         door_epoch: std::sync::atomic::AtomicU32::new(0),

@@ -86,6 +86,8 @@ pub(crate) struct Room {
     pub oidc_places: Semaphore,
     /// The whole house at a glance, as it was counted last.
     pub overview: crate::api::Counted,
+    /// How many phones device groups hold, as they were counted last.
+    pub group_counts: crate::api::GroupCounts,
     /// Where tasks begun from the writing thread run.
     pub tasks: tokio::runtime::Handle,
 }

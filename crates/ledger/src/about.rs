@@ -52,6 +52,8 @@ pub const KINDS: &[&str] = &[
     "breach_assumed",
     "person_key_ended",
     "older_ca_ended",
+    "device_group_saved",
+    "device_group_ended",
     "order_refused",
     "order_held",
     "grant_used",
@@ -102,6 +104,8 @@ impl Effect {
             Self::BreachAssumed { .. } => "breach_assumed",
             Self::PersonKeyEnded { .. } => "person_key_ended",
             Self::OlderCaEnded { .. } => "older_ca_ended",
+            Self::DeviceGroupSaved { .. } => "device_group_saved",
+            Self::DeviceGroupEnded { .. } => "device_group_ended",
         }
     }
 

@@ -2,8 +2,9 @@
 
 use minicbor::{Decode, Encode};
 use model::{
-    CommandId, CommandKind, Compartment, DataSubject, DeclarationId, DeclarationKind, Digest, EnrolmentId,
-    Group, KeyId, KeyName, Limit, LinkHash, OrderId, PersonId, Role, SetName, StandingTemplate, TimeMs,
+    CommandId, CommandKind, Compartment, DataSubject, DeclarationId, DeclarationKind, DeviceGroupDefinition,
+    DeviceGroupId, DeviceGroupName, Digest, EnrolmentId, Group, KeyId, KeyName, Limit, LinkHash, OrderId,
+    PersonId, Role, SetName, StandingTemplate, TimeMs,
 };
 
 use crate::words::{Opaque, PersonalSealed, SigningPublicKey};
@@ -341,6 +342,29 @@ pub enum Effect {
         /// The key's id.
         #[n(1)]
         key_id: KeyId,
+    },
+    /// A device group is this one from here on.
+    #[n(150)]
+    DeviceGroupSaved {
+        /// Which.
+        #[n(0)]
+        group: DeviceGroupId,
+        /// What it is called.
+        #[n(1)]
+        name: DeviceGroupName,
+        /// Which phones it holds.
+        #[n(2)]
+        definition: DeviceGroupDefinition,
+        /// Of a list: its phones.
+        #[n(3)]
+        phones: Vec<EnrolmentId>,
+    },
+    /// A device group is no more.
+    #[n(151)]
+    DeviceGroupEnded {
+        /// Which.
+        #[n(0)]
+        group: DeviceGroupId,
     },
 }
 

@@ -119,3 +119,8 @@ fn an_organisations_account_reads_masks_and_no_token_code_or_state_of_another_ge
     ];
     run_with("oidc", &settings, &variables);
 }
+
+#[test]
+fn a_device_group_is_tried_signed_changed_used_and_ended_in_the_browser() {
+    run("groups");
+}

@@ -124,7 +124,12 @@ id!(
     CommandId, 16, "a command id"
 );
 
-hex_display!(EnrolmentId, OrderId, PersonId, KeyId, LinkHash, Digest);
+id!(
+    /// A device group, minted at random by whoever saves it first. 32 hexadecimal digits.
+    DeviceGroupId, 16, "a device group's id"
+);
+
+hex_display!(EnrolmentId, OrderId, PersonId, KeyId, LinkHash, Digest, DeviceGroupId);
 
 impl fmt::Display for CommandId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

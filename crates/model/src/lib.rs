@@ -9,6 +9,7 @@ pub mod app;
 pub mod clock;
 pub mod command;
 pub mod declaration;
+pub mod device_group;
 pub mod duty;
 pub mod field;
 pub mod id;
@@ -20,9 +21,15 @@ pub use app::{AppAttributes, AppSource, is_app_identifier};
 pub use clock::{Clock, SteadyClock, SystemClock, TimeMs};
 pub use command::{Command, CommandKind, CommandSecrets, Setting};
 pub use declaration::{DeclarationId, DeclarationIdError, DeclarationKind, SetName, SetNameError};
+pub use device_group::{
+    Condition, DeviceGroupDefinition, DeviceGroupName, DeviceGroupNameError, DeviceGroupRule, Join,
+    OsVersion, RuleError, RuleForm,
+};
 pub use duty::{Duty, Limit, Whose, Window};
 pub use field::{Compartment, FieldClass, SealedRow, classify, classify_status};
-pub use id::{CommandId, Digest, EnrolmentId, KeyId, LinkHash, OrderId, ParseIdError, PersonId};
+pub use id::{
+    CommandId, DeviceGroupId, Digest, EnrolmentId, KeyId, LinkHash, OrderId, ParseIdError, PersonId,
+};
 pub use key_name::KeyName;
 pub use person::{DataSubject, Group, GroupError, Role};
 pub use standing::StandingTemplate;

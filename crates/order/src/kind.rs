@@ -2,8 +2,8 @@
 
 use minicbor::{Decode, Encode};
 use model::{
-    Command, Compartment, DataSubject, Digest, EnrolmentId, Group, KeyId, KeyName, Limit, OrderId, PersonId,
-    Role, SetName, StandingTemplate, TimeMs,
+    Command, Compartment, DataSubject, DeviceGroupDefinition, DeviceGroupId, DeviceGroupName, Digest,
+    EnrolmentId, Group, KeyId, KeyName, Limit, OrderId, PersonId, Role, SetName, StandingTemplate, TimeMs,
 };
 use serde::{Deserialize, Serialize};
 
@@ -316,6 +316,29 @@ pub enum OrderKind {
         #[n(0)]
         key: KeyId,
     },
+    /// A device group is this one from here on. Of a list, `targets` are its phones; of a rule there are none.
+    #[n(131)]
+    SaveDeviceGroup {
+        /// Minted at random for a new one.
+        #[n(0)]
+        group: DeviceGroupId,
+        /// The order that saved what this was made from, so that nobody's change is lost unseen; none: it is new.
+        #[n(1)]
+        replaces: Option<OrderId>,
+        /// What it is called.
+        #[n(2)]
+        name: DeviceGroupName,
+        /// Which phones it holds.
+        #[n(3)]
+        definition: DeviceGroupDefinition,
+    },
+    /// A device group is no more. Its phones stay as they are.
+    #[n(132)]
+    EndDeviceGroup {
+        /// Which.
+        #[n(0)]
+        group: DeviceGroupId,
+    },
 }
 
 impl OrderKind {
@@ -348,6 +371,8 @@ impl OrderKind {
             Self::AssumeBreach { .. } => "assume_breach",
             Self::EndKey { .. } => "end_key",
             Self::EndOlderCa => "end_older_ca",
+            Self::SaveDeviceGroup { .. } => "save_device_group",
+            Self::EndDeviceGroup { .. } => "end_device_group",
         }
     }
 

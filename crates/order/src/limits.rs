@@ -43,11 +43,12 @@ pub fn duty(kind: &OrderKind, erasing: bool) -> Duty {
         | OrderKind::EndApiKey { .. }
         | OrderKind::EndKey { .. }
         | OrderKind::EndSession { .. }
+        | OrderKind::EndDeviceGroup { .. }
         | OrderKind::EndStanding { .. } => Duty::End,
         // It counts by its own rule: as many administrators as there were, up to two, an order each.
         OrderKind::ConfirmRestore { .. } => Duty::End,
         OrderKind::SetDeclarations { .. } if erasing => Duty::Erase,
-        OrderKind::SetDeclarations { .. } => Duty::Configure,
+        OrderKind::SetDeclarations { .. } | OrderKind::SaveDeviceGroup { .. } => Duty::Configure,
         OrderKind::Command { .. } if erasing => Duty::Erase,
         OrderKind::Command { command } => command_duty(command),
     }

@@ -148,11 +148,19 @@ pub enum Refusal {
         "there is no older CA to end: 'matron keys show' has one only while its successor takes its place"
     )]
     NoOlderCa = 151,
+    #[error("there is no such device group, or it has ended; 'matron device-groups list' shows those there are")]
+    NoSuchDeviceGroup = 139,
+    #[error("somebody else saved this device group meanwhile; look at it again, then make your change anew")]
+    DeviceGroupChanged = 140,
+    #[error("a device group of this name is there already; choose another name, or change that one")]
+    DeviceGroupNameTaken = 141,
+    #[error("there are as many device groups as there may be (200); end one first")]
+    TooManyDeviceGroups = 142,
 }
 
 impl Refusal {
     /// Every refusal, in the order of its number.
-    pub const ALL: [Refusal; 64] = [
+    pub const ALL: [Refusal; 68] = [
         Self::Unreadable,
         Self::BadSignature,
         Self::UnknownSigner,
@@ -217,6 +225,10 @@ impl Refusal {
         Self::KeyStays,
         Self::PasskeyCopied,
         Self::NoOlderCa,
+        Self::NoSuchDeviceGroup,
+        Self::DeviceGroupChanged,
+        Self::DeviceGroupNameTaken,
+        Self::TooManyDeviceGroups,
     ];
 
     /// Its number in the ledger and on the wire.

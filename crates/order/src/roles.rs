@@ -70,6 +70,11 @@ pub fn rule(role: Role, kind: &OrderKind, erasing: bool) -> Option<Rule> {
             WardManager => Some(OWN_GROUP),
             Auditor => None,
         },
+        // It reaches no phone, but people choose by it.
+        OrderKind::SaveDeviceGroup { .. } | OrderKind::EndDeviceGroup { .. } => match role {
+            Administrator | Engineer => Some(EVERYWHERE),
+            ServiceDesk | WardManager | Auditor => None,
+        },
         // What is taken away with a set counts as erasure (the vault's judgement), one phone at a time.
         OrderKind::SetDeclarations { .. } => match role {
             Administrator | Engineer if erasing => Some(Rule { most_targets: 1, ..EVERYWHERE }),
@@ -162,6 +167,23 @@ mod tests {
             let most = |erasing| rule(role, &kind, erasing).map(|r| r.most_targets);
             assert_eq!(most(true), may.then_some(1), "{role:?}");
             assert_eq!(most(false), may.then_some(crate::Order::MOST_TARGETS), "{role:?}");
+        }
+    }
+
+    #[test]
+    fn only_administrators_and_engineers_save_and_end_device_groups() {
+        let group = model::DeviceGroupId([1; 16]);
+        let save = OrderKind::SaveDeviceGroup {
+            group,
+            replaces: None,
+            name: model::DeviceGroupName::new("theatres").unwrap(),
+            definition: model::DeviceGroupDefinition::List,
+        };
+        for kind in [save, OrderKind::EndDeviceGroup { group }] {
+            for role in Role::ALL {
+                let may = matches!(role, Role::Administrator | Role::Engineer);
+                assert_eq!(rule(role, &kind, false).is_some(), may, "{role:?}");
+            }
         }
     }
 

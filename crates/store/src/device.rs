@@ -1,8 +1,10 @@
 //! The list of phones.
 
 use model::{EnrolmentId, TimeMs};
+use rusqlite::types::Value;
 use rusqlite::{Row, named_params};
 
+use crate::device_group::{Members, named};
 use crate::view::{coded, id, optional_id};
 use crate::{EnrolmentState, PushState, Slot, StoreError, View};
 
@@ -21,7 +23,7 @@ pub enum DeviceSort {
 /// Which phones the list shows.
 #[derive(Debug, Clone, Default)]
 pub struct DeviceFilter {
-    /// Of this group.
+    /// Of this home group.
     pub group: Option<String>,
     /// In this state.
     pub state: Option<EnrolmentState>,
@@ -35,6 +37,8 @@ pub struct DeviceFilter {
     pub silent_since_ms: Option<TimeMs>,
     /// With, or without, open commands.
     pub pending: Option<bool>,
+    /// In this device group.
+    pub device_group: Option<Members>,
     /// The order.
     pub sort: DeviceSort,
     /// Go on behind this place.
@@ -102,9 +106,15 @@ fn device(r: &Row<'_>, sort: DeviceSort) -> rusqlite::Result<DeviceItem> {
 }
 
 impl DeviceFilter {
-    /// The statement; it names only the filters in use, so that each finds its index.
-    pub(crate) fn sql(&self) -> String {
+    /// The statement; it names only the filters in use, so that each finds its index. What a device group binds is
+    /// added to `values`.
+    pub(crate) fn sql(&self, values: &mut Vec<(String, Value)>) -> String {
         let mut wheres: Vec<&str> = Vec::new();
+        let members = self.device_group.as_ref().map(|g| {
+            let members = g.sql(self.sort == DeviceSort::Invited, values);
+            format!("+e.state = {} AND {members}", EnrolmentState::Enrolled.number())
+        });
+        wheres.extend(members.as_deref());
         if self.group.is_some() {
             wheres.push("e.home = :home");
         }
@@ -157,15 +167,16 @@ impl View<'_> {
     pub fn devices(&self, f: &DeviceFilter) -> Result<Vec<DeviceItem>, StoreError> {
         let state = f.state.map(EnrolmentState::number);
         let (value, slot) = (f.after.map(|a| a.0), f.after.map(|a| a.1));
-        self.named(
-            &f.sql(),
-            named_params! {
-                ":home": f.group, ":state": state, ":supervised": f.supervised, ":os": f.os_version,
-                ":model": f.model, ":silent": f.silent_since_ms, ":value": value, ":slot": slot,
-                ":limit": f.limit,
-            },
-            |r| device(r, f.sort),
-        )
+        let mut members = Vec::new();
+        let sql = f.sql(&mut members);
+        let mut params = named_params! {
+            ":home": f.group, ":state": state, ":supervised": f.supervised, ":os": f.os_version,
+            ":model": f.model, ":silent": f.silent_since_ms, ":value": value, ":slot": slot,
+            ":limit": f.limit,
+        }
+        .to_vec();
+        params.extend(named(&members));
+        self.named(&sql, &params, |r| device(r, f.sort))
     }
 
     /// One phone as the list shows it.

@@ -1,6 +1,6 @@
 //! Enrolments: from the invitation to the end.
 
-use model::{EnrolmentId, LinkHash, TimeMs};
+use model::{EnrolmentId, LinkHash, OsVersion, TimeMs};
 use rusqlite::{Row, named_params, params};
 use serde::{Deserialize, Serialize};
 
@@ -411,10 +411,11 @@ impl Tx<'_> {
         os_version: Option<&str>,
         model: Option<&str>,
     ) -> Result<(), StoreError> {
+        let os_number = os_version.and_then(OsVersion::reported).map(OsVersion::number);
         self.run(
-            "UPDATE enrolments SET supervised = COALESCE(?2, supervised),
-             os_version = COALESCE(?3, os_version), model = COALESCE(?4, model) WHERE slot = ?1",
-            params![slot.0, supervised, os_version, model],
+            "UPDATE enrolments SET supervised = COALESCE(?2, supervised), os_version = COALESCE(?3, os_version),
+             os_number = CASE WHEN ?3 IS NULL THEN os_number ELSE ?5 END, model = COALESCE(?4, model) WHERE slot = ?1",
+            params![slot.0, supervised, os_version, model, os_number],
         )?;
         Ok(())
     }

@@ -15,6 +15,7 @@ mod certificate;
 mod declarations;
 mod deliveries;
 mod device;
+mod device_group;
 mod enrolment;
 mod error;
 mod examine;
@@ -44,6 +45,7 @@ pub use certificate::{
 pub use declarations::{DeclarationState, DeclarationsKept, NewSet, SetItem, StatusError, WantedDeclaration};
 pub use deliveries::{DeliveryPlace, SealedDelivery};
 pub use device::{DeviceFilter, DeviceItem, DeviceSort};
+pub use device_group::{DeviceGroupRecord, Members, SavedDeviceGroup};
 pub use enrolment::{EnrolmentRecord, EnrolmentState, Invitation, NewInvitation, PushState, Slot};
 pub use error::StoreError;
 pub use examine::{Examined, examine};

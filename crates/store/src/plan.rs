@@ -129,7 +129,7 @@ fn apps_that_are_to_be_looked_after_are_found_by_their_time() {
 
 #[test]
 fn the_list_of_phones_walks_an_index_in_its_order() {
-    let by = |f: DeviceFilter| searches(&f.sql());
+    let by = |f: DeviceFilter| searches(&f.sql(&mut Vec::new()));
     assert!(
         by(DeviceFilter { sort: DeviceSort::LastSeen, after: Some((1, 1)), ..Default::default() })
             .contains("enrolments_by_last_seen")

@@ -21,6 +21,7 @@ const VERSIONS: &[&str] = &[
     include_str!("schema/6.sql"),
     include_str!("schema/7.sql"),
     include_str!("schema/8.sql"),
+    include_str!("schema/9.sql"),
 ];
 
 /// The newest version that this build knows.
@@ -135,6 +136,30 @@ mod tests {
         let copy = dir.path().join("core.db.schema-1");
         assert_eq!((version(&copy), outbox(&copy)), (1, 2));
         assert_eq!(std::fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn versions_that_phones_reported_before_an_upgrade_have_the_numbers_that_they_would_get_now() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("core.db");
+        let mut c = Connection::open(&path).unwrap();
+        migrate_to(&VERSIONS[..8], &mut c, &path).unwrap();
+        let texts = ["17", "17.5", "17.5.1", "16.4.1 (a)", "18.1.1.2", "99999.5", "17.", "9.3", "x17", ""];
+        for (n, text) in (1u8..).zip(texts) {
+            c.execute(
+                "INSERT INTO enrolments (enrolment, state, home, link, link_expires_at_ms, invited_at_ms, os_version)
+                 VALUES (?1, 3, 'ward-7', x'00', 1, 1, ?2)",
+                (vec![n; 16], text),
+            )
+            .unwrap();
+        }
+        migrate_to(&VERSIONS[..9], &mut c, &path).unwrap();
+        for text in texts {
+            let number: Option<i64> = c
+                .query_row("SELECT os_number FROM enrolments WHERE os_version = ?1", [text], |r| r.get(0))
+                .unwrap();
+            assert_eq!(number, model::OsVersion::reported(text).map(|v| v.number()), "{text:?}");
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod command;
 mod declarations;
 mod declared;
 mod derive;
+mod device_groups;
 mod erase;
 mod error;
 mod give_back;

@@ -238,6 +238,10 @@ impl Chamber {
             OrderKind::AssumeBreach { reissues_an_hour } => self.assume_breach(order, *reissues_an_hour),
             OrderKind::EndOlderCa => self.end_older_ca(order),
             OrderKind::EndKey { key } => self.end_key(signer, key),
+            OrderKind::SaveDeviceGroup { group, replaces, name, definition } => {
+                self.save_device_group(order, *group, *replaces, name, definition)
+            }
+            OrderKind::EndDeviceGroup { group } => self.end_device_group(order, *group),
             OrderKind::ErasePerson { subject, despite_enrolled } => {
                 self.erase_person(order, *subject, *despite_enrolled)
             }
@@ -264,6 +268,7 @@ impl Chamber {
             | OrderKind::AssumeBreach { .. }
             | OrderKind::EndOlderCa
             | OrderKind::EndKey { .. }
+            | OrderKind::SaveDeviceGroup { .. }
             | OrderKind::Grant { .. } => {
                 self.consequence(order, signer, arguments_bytes, &[], erasing, true).map(drop)
             }

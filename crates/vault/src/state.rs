@@ -7,7 +7,7 @@ use std::path::Path;
 use apple::x509::Certificate;
 use ledger::{Body, Effect, FileLedger, Opaque, PersonalSealed, Publisher, SigningPublicKey};
 use model::{
-    CommandId, CommandKind, Compartment, DataSubject, Digest, Duty, EnrolmentId, Group, KeyId, KeyName,
+    CommandId, CommandKind, Compartment, DataSubject, DeviceGroupId, Digest, Duty, EnrolmentId, Group, KeyId, KeyName,
     LinkHash, OrderId, PersonId, Role, TimeMs,
 };
 
@@ -16,6 +16,7 @@ use order::{Assertion, PersonKey, Scheme};
 use crate::Error;
 use crate::budget::Budgets;
 use crate::declared::DeclaredState;
+use crate::device_groups::DeviceGroup;
 use crate::give_back::Given;
 use crate::restored::Unconfirmed;
 use crate::rotation::{Breach, Rotations};
@@ -178,6 +179,7 @@ pub(crate) struct State {
     pub(crate) commanded: HashMap<OrderId, Commanded>,
     pub(crate) declared: DeclaredState,
     pub(crate) api_keys: HashMap<Digest, TimeMs>,
+    pub(crate) device_groups: HashMap<DeviceGroupId, DeviceGroup>,
     pub(crate) standing: HashMap<OrderId, Standing>,
     /// What phones get when they ask for a service's token, sealed to the vault itself.
     pub(crate) service_tokens: HashMap<String, Opaque>,
@@ -560,6 +562,12 @@ impl State {
             }
             Effect::PersonKeyEnded { key_id, .. } => {
                 self.keys.remove(key_id);
+            }
+            Effect::DeviceGroupSaved { group, name, .. } => {
+                self.device_groups.insert(*group, DeviceGroup { saved_by: order, name: name.clone() });
+            }
+            Effect::DeviceGroupEnded { group } => {
+                self.device_groups.remove(group);
             }
             // See `State::rotated`.
             Effect::KeysRotated { .. } | Effect::BreachAssumed { .. } | Effect::OlderCaEnded { .. } => {}

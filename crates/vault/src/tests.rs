@@ -5,6 +5,7 @@ mod alarms;
 mod authority;
 mod clock;
 mod declarations;
+mod device_groups;
 mod erase;
 mod faults;
 mod give_back;

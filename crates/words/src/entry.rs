@@ -51,6 +51,9 @@ pub fn told(body: &Body) -> String {
                 Effect::Invited { enrolment, .. } | Effect::InvitationWithdrawn { enrolment } => {
                     format!(", enrolment {}", short(enrolment))
                 }
+                Effect::DeviceGroupSaved { phones, .. } if !phones.is_empty() => {
+                    format!(" ({})", count(phones.len() as u64, "phone"))
+                }
                 _ => String::new(),
             };
             let more = counted.as_deref().map(counted_in_words).unwrap_or_default();
@@ -168,6 +171,8 @@ pub fn kind_name(kind: &str) -> &str {
         "breach_assumed" => "Breach assumed",
         "person_key_ended" => "Key ended",
         "older_ca_ended" => "Older CA ended",
+        "device_group_saved" => "Device group saved",
+        "device_group_ended" => "Device group ended",
         "order_refused" => "Order refused",
         "order_held" => "Order waits",
         "grant_used" => "Records opened in a session",

@@ -2,6 +2,7 @@
 //!
 //! One telling for the command line and the console. Pure but for the host's time zone, which is read once.
 
+pub mod device_group;
 pub mod entry;
 pub mod limits;
 mod order;

@@ -3,7 +3,7 @@
 use model::{AppSource, Command, CommandKind, Compartment, DataSubject, Setting, StandingTemplate};
 use order::{ApiScope, OrderKind, key_id};
 
-use crate::{count, limits, line, span, time};
+use crate::{count, device_group, limits, line, span, time};
 
 /// What an order does, in a sentence.
 #[must_use]
@@ -114,6 +114,18 @@ pub fn what(kind: &OrderKind) -> String {
                                   has to be invited again"
             .into(),
         OrderKind::EndKey { key } => format!("the key {key} of the person who signs, signs no more"),
+        OrderKind::SaveDeviceGroup { group, replaces, name, definition } => {
+            let how = if replaces.is_some() { "change" } else { "make" };
+            format!(
+                "{how} the device group '{}' ({}): {}. No phone is told anything",
+                line(name.as_str()),
+                group.to_string().get(..12).unwrap_or_default(),
+                device_group::definition(definition)
+            )
+        }
+        OrderKind::EndDeviceGroup { group } => {
+            format!("end the device group {group}; its phones stay as they are")
+        }
         OrderKind::SetDeclarations { set } => {
             format!("replace the set of declarations '{set}': what it held before is taken away")
         }
@@ -319,6 +331,19 @@ mod tests {
             OrderKind::AssumeBreach { reissues_an_hour: 500 },
             OrderKind::EndKey { key: model::KeyId([8; 16]) },
             OrderKind::EndOlderCa,
+            OrderKind::SaveDeviceGroup {
+                group: model::DeviceGroupId([9; 16]),
+                replaces: None,
+                name: model::DeviceGroupName::new("Old systems").unwrap(),
+                definition: model::DeviceGroupDefinition::Rule(device_group::tests::every_condition()),
+            },
+            OrderKind::SaveDeviceGroup {
+                group: model::DeviceGroupId([9; 16]),
+                replaces: Some(OrderId([5; 16])),
+                name: model::DeviceGroupName::new("Theatre 4").unwrap(),
+                definition: model::DeviceGroupDefinition::List,
+            },
+            OrderKind::EndDeviceGroup { group: model::DeviceGroupId([9; 16]) },
             OrderKind::ErasePerson {
                 subject: DataSubject::Holder(model::EnrolmentId([7; 16])),
                 despite_enrolled: true,

@@ -4,6 +4,7 @@ mod approvals;
 mod bulk;
 mod chart;
 mod commands;
+mod device_groups;
 mod door;
 mod export;
 mod health;
@@ -84,6 +85,11 @@ pub(crate) fn all(api: Api) -> Pages {
         .inside("GET", "/phones", get(phones::list))
         .inside("GET", "/phones/{enrolment}", get(phone::show))
         .inside("GET", "/phones.csv", get(export::phones))
+        .inside("GET", "/device-groups", get(device_groups::list))
+        .inside("GET", "/device-groups/new", get(device_groups::new))
+        .inside("GET", "/device-groups/{device_group}", get(device_groups::show))
+        .inside("GET", "/device-groups/{device_group}/edit", get(device_groups::edit))
+        .inside("GET", "/device-groups/{device_group}/phones", get(device_groups::phones))
         .inside("GET", "/invite", get(invite::show))
         .inside("GET", "/approvals", get(approvals::show))
         .inside("GET", "/approvals/{order}", get(ordering::waiting))

@@ -116,13 +116,23 @@ pub(super) struct Action<'a> {
 impl Action<'_> {
     /// For one phone, or, where `target` is empty, for those that are ticked in the list.
     pub(super) fn markup(&self, target: &str) -> Markup {
+        self.form(target, None)
+    }
+
+    /// For all phones that this path tells when it is signed.
+    pub(super) fn for_all(&self, phones: &str) -> Markup {
+        self.form("", Some(phones))
+    }
+
+    fn form(&self, target: &str, all: Option<&str>) -> Markup {
+        let ticked = target.is_empty() && all.is_none();
         let reason = format!("{}-reason", self.id);
         html! {
             details.nhsuk-details.app-action id=(self.id) {
                 summary.nhsuk-details__summary { span.nhsuk-details__summary-text { (self.title) } }
                 .nhsuk-details__text {
                     p { (self.says) }
-                    form method="dialog" data-order=(self.order) data-target=(target) data-ticked[target.is_empty()] data-secrets=[self.sealed.then_some("command")]
+                    form method="dialog" data-order=(self.order) data-target=(target) data-all=[all] data-ticked[ticked] data-secrets=[self.sealed.then_some("command")]
                         data-done="Signed and accepted. The phone is told as soon as it can be reached." {
                         (self.fields)
                         .nhsuk-form-group {

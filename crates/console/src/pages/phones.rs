@@ -8,12 +8,12 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::bulk;
 use super::parts::title_row;
+use super::{bulk, device_groups};
 use crate::api::{Api, Failure, path, sentence};
 use crate::guard::{Visitor, is_asked_by_our_own_page};
 use crate::layout::{Place, ago, page, shown, status_line};
-use crate::shapes::{Device, DeviceDetail, Found, Page};
+use crate::shapes::{Device, DeviceDetail, DeviceGroup, Found, Page};
 
 /// The most phones that a search leads to at once.
 const MOST_FOUND: usize = 50;
@@ -22,6 +22,7 @@ const MOST_FOUND: usize = 50;
 #[derive(Debug, Default, Clone, Deserialize)]
 pub(crate) struct Filter {
     group: Option<String>,
+    device_group: Option<String>,
     state: Option<String>,
     os_version: Option<String>,
     model: Option<String>,
@@ -42,6 +43,7 @@ impl Filter {
     pub(super) fn query(&self, cursor: Option<String>, names: bool) -> Vec<(&'static str, Option<String>)> {
         vec![
             ("group", given(&self.group)),
+            ("device_group", given(&self.device_group)),
             ("state", given(&self.state)),
             ("os_version", given(&self.os_version)),
             ("model", given(&self.model)),
@@ -77,11 +79,12 @@ pub(crate) async fn list(
         }
         Err(f) => return Err(f),
     };
+    let groups = device_groups::all(&api, &v, false).await?;
     let next = devices.next_cursor.as_ref().map(|c| path("/phones", &f.query(Some(c.clone()), names)));
     let body = html! {
         (title_row("Phones"))
         (search_form(&v))
-        (filters(&f))
+        (filters(&f, &groups))
         form.app-names method="get" action="/phones" {
             p { a href=(path("/phones.csv", &f.query(None, false))) download="phones.csv" { "Download as CSV" } " (masks alone)" }
             @for (key, value) in f.query(given(&f.cursor), false) {
@@ -184,7 +187,7 @@ const STATES: &[(&str, &str)] = &[
     ("withdrawn", "Withdrawn"),
 ];
 
-fn filters(f: &Filter) -> Markup {
+fn filters(f: &Filter, groups: &[DeviceGroup]) -> Markup {
     let value = |v: &Option<String>| v.clone().unwrap_or_default();
     let is = |v: &Option<String>, of: &str| v.as_deref() == Some(of);
     html! {
@@ -193,7 +196,19 @@ fn filters(f: &Filter) -> Markup {
             .nhsuk-details__text {
                 form method="get" action="/phones" {
                     .app-fields {
-                        (field("group", "Group or ward", &value(&f.group)))
+                        (field("group", "Home group or ward", &value(&f.group)))
+                        @if !groups.is_empty() {
+                            .nhsuk-form-group {
+                                label.nhsuk-label for="f-device_group" { "Device group" }
+                                select.nhsuk-select #f-device_group name="device_group" {
+                                    option value="" { "Any" }
+                                    @for g in groups {
+                                        @let id = g.device_group.to_string();
+                                        option value=(id) selected[is(&f.device_group, &id)] { (shown(&g.name)) }
+                                    }
+                                }
+                            }
+                        }
                         .nhsuk-form-group {
                             label.nhsuk-label for="f-state" { "State" }
                             select.nhsuk-select #f-state name="state" {
@@ -254,7 +269,7 @@ pub(crate) fn state_tag(state: &str) -> Markup {
     html! { strong class={ "nhsuk-tag " (colour) } { (name) } }
 }
 
-fn table(devices: &[Device], names: bool, ticks: bool, now_ms: i64) -> Markup {
+pub(super) fn table(devices: &[Device], names: bool, ticks: bool, now_ms: i64) -> Markup {
     html! {
         table.nhsuk-table.nhsuk-table-responsive role="table" {
             caption.nhsuk-u-visually-hidden { "Phones" }
@@ -263,7 +278,7 @@ fn table(devices: &[Device], names: bool, ticks: bool, now_ms: i64) -> Markup {
                     @if ticks { th role="columnheader" scope="col" { input.app-tick type="checkbox" data-tick-all="" aria-label="Tick all phones on this page"; } }
                     th role="columnheader" scope="col" { "Phone" }
                     @if names { th role="columnheader" scope="col" { "Holder" } }
-                    th role="columnheader" scope="col" { "Group" }
+                    th role="columnheader" scope="col" { "Home group" }
                     th role="columnheader" scope="col" { "State" }
                     th role="columnheader" scope="col" { "Model" }
                     th role="columnheader" scope="col" { "OS" }
@@ -294,7 +309,7 @@ fn row(d: &Device, names: bool, ticks: bool, now_ms: i64) -> Markup {
             @if names {
                 td.nhsuk-table__cell role="cell" { (label("Holder")) (d.holder.as_deref().map(shown).unwrap_or_default()) }
             }
-            td.nhsuk-table__cell role="cell" { (label("Group")) (shown(&d.group)) }
+            td.nhsuk-table__cell role="cell" { (label("Home group")) (shown(&d.group)) }
             td.nhsuk-table__cell role="cell" { (label("State")) (state_tag(&d.state)) }
             td.nhsuk-table__cell role="cell" { (label("Model")) (clear("ProductName")) }
             td.nhsuk-table__cell role="cell" { (label("OS")) (clear("OSVersion")) }

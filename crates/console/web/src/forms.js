@@ -1,9 +1,9 @@
 // Forms that make orders. What an order is stands in the form (data-order, JSON); what a person types goes with it: a
 // field's name says whether it is sealed (data-sealed) or part of what the order says.
 import { once } from "./busy.js";
-import { base64, moment, text } from "./bytes.js";
+import { base64, hex, moment, random, text } from "./bytes.js";
 import { signAndPlace } from "./order.js";
-import { Problem, tell } from "./server.js";
+import { Problem, get, tell } from "./server.js";
 import { refresh } from "./live.js";
 
 // A form that goes with what it ends names a line that stays (data-says).
@@ -29,9 +29,10 @@ function asked(form) {
   return { what, values };
 }
 
-// Phones that are ticked in the list, or the one that the form is about.
-function targets(form) {
+// Phones that are ticked in the list, or the one that the form is about, or all of a device group's at this moment.
+async function targets(form) {
   if (form.dataset.target) return [form.dataset.target];
+  if (form.dataset.all) return (await get(form.dataset.all)).phones;
   if (form.dataset.ticked === undefined) return [];
   return Array.from(document.querySelectorAll("input[name=phone]:checked"), (box) => box.value);
 }
@@ -70,12 +71,24 @@ async function submitted(event) {
   const form = event.target;
   if (!form.dataset.order) return;
   event.preventDefault();
-  const phones = targets(form);
+  let phones;
+  try {
+    phones = await targets(form);
+  } catch (error) {
+    status(form, error.message, "bad");
+    return;
+  }
   if (form.dataset.ticked !== undefined && phones.length === 0) {
     status(form, form.dataset.nothing ?? "Tick at least one phone in the list first.", "bad");
     return;
   }
+  if (form.dataset.all !== undefined && phones.length === 0) {
+    status(form, "No phone is in it now.", "bad");
+    return;
+  }
   const { what, values } = asked(form);
+  // The same for the same form: what got no answer is saved once.
+  if (form.dataset.mints) what[form.dataset.mints] = form.dataset.minted ??= hex(random(16));
   if (form.dataset.least && !what[form.dataset.least]?.length) {
     status(form, "Tick at least one.", "bad");
     return;
@@ -102,6 +115,10 @@ async function ordered(form, wanted, values) {
     status(form, `${form.dataset.done ?? "Signed and accepted."}${cools}`, "good");
     showAnswer(form, placed.answer);
     form.dispatchEvent(new CustomEvent("matron:placed", { bubbles: true, detail: placed }));
+    if (form.dataset.then) {
+      location.assign(form.dataset.then.replace("{group}", wanted.what.group));
+      return;
+    }
   } catch (error) {
     const held = error instanceof Problem && error.waits;
     status(form, held ? `${error.message} It waits under Approvals.` : error.message, held ? "waits" : "bad");

@@ -19,17 +19,28 @@ export function tell(line, words, kind = "none") {
   line.className = `app-status app-status--${kind}`;
 }
 
-export async function post(path, body) {
+export function post(path, body) {
+  return ask(path, {
+    method: "POST",
+    headers: { "content-type": "application/json", "x-matron-token": token() },
+    body: JSON.stringify(body),
+  });
+}
+
+// JSON of one of our own paths.
+export function get(path) {
+  return ask(path, { headers: { accept: "application/json" } });
+}
+
+async function ask(path, options) {
   let response;
   try {
-    response = await fetch(path, {
-      method: "POST",
-      headers: { "content-type": "application/json", "x-matron-token": token() },
-      body: JSON.stringify(body),
-    });
+    response = await fetch(path, options);
   } catch {
     throw new Problem(0, { detail: "Matron does not answer." });
   }
+  // Who is signed out is led to the sign-in.
+  if (response.redirected) throw new Problem(401, { detail: SIGNED_OUT });
   const answer = await response.json().catch(() => ({}));
   if (!response.ok) throw new Problem(response.status, answer);
   return answer;

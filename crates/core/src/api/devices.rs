@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::Path;
 use axum::{Extension, Json};
-use model::{Compartment, EnrolmentId, SealedRow};
+use model::{Compartment, DeviceGroupId, EnrolmentId, SealedRow};
 use rpc::proto::{GrantUse, PhoneRow};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -16,8 +16,9 @@ use store::{
 use utoipa::{IntoParams, ToSchema};
 
 use super::access::{Devices, Permit};
+use super::device_groups;
 use super::problem::{Problem, ProblemBody};
-use super::shape::{Page, Params, cursor_from, cursor_of, limit};
+use super::shape::{Page, Params, cursor_from, cursor_of, id, limit};
 use crate::access::{Actor, Session};
 use crate::checkin::ask_vault;
 use crate::room::Room;
@@ -30,8 +31,10 @@ const HOLDER: &str = "Holder.Name";
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct DevicesQuery {
-    /// Of this group.
+    /// Of this home group.
     group: Option<String>,
+    /// In this device group, by its id.
+    device_group: Option<String>,
     /// invited, issued, authenticated, enrolled, checked_out, replaced or withdrawn.
     state: Option<String>,
     /// Supervised or not.
@@ -218,14 +221,18 @@ pub(crate) async fn list_devices(
         Some(own) => Some(own.to_owned()),
         None => q.group,
     };
-    let filter = DeviceFilter {
+    let device_group: Option<DeviceGroupId> =
+        q.device_group.as_deref().map(|g| id("device group", g)).transpose()?;
+    let now_ms = room.now_ms();
+    let mut filter = DeviceFilter {
         group,
         state: word("state", q.state.as_deref(), EnrolmentState::from_name)?,
         supervised: q.supervised,
         os_version: q.os_version,
         model: q.model,
-        silent_since_ms: q.silent_for_days.map(|d| room.now_ms() - i64::from(d) * model::clock::DAY_MS),
+        silent_since_ms: q.silent_for_days.map(|d| now_ms - i64::from(d) * model::clock::DAY_MS),
         pending: q.pending,
+        device_group: None,
         sort: word("sort", q.sort.as_deref(), |s| match s {
             "last_seen" => Some(DeviceSort::LastSeen),
             "enrolled" => Some(DeviceSort::Enrolled),
@@ -235,8 +242,14 @@ pub(crate) async fn list_devices(
         after: cursor_from(q.cursor.as_deref())?,
         limit: limit + 1,
     };
-    let with_names = names.is_some();
+    let (with_names, home) = (names.is_some(), permit.actor().group().map(str::to_owned));
     let read = room.store.read(move |v| {
+        if let Some(group) = device_group {
+            let Some((found, _)) = device_groups::find_for(v, group, home.as_deref(), now_ms)? else {
+                return Ok(None);
+            };
+            filter.device_group = Some(found.members(now_ms));
+        }
         let mut items = v.devices(&filter)?;
         let more = items.len() > limit as usize;
         items.truncate(limit as usize);
@@ -244,9 +257,9 @@ pub(crate) async fn list_devices(
         let devices = items.iter().map(|i| device(v, i)).collect::<Result<Vec<_>, _>>()?;
         let rows =
             if with_names { holder_rows(v, items.iter().map(|i| (i.enrolment, i.slot)))? } else { vec![] };
-        Ok((devices, rows, next))
+        Ok(Some((devices, rows, next)))
     });
-    let (mut items, rows, next_cursor) = read.await?;
+    let (mut items, rows, next_cursor) = read.await?.ok_or_else(|| Problem::not_found("device group"))?;
     freshen(&room, &mut items);
     if let Some(session) = names {
         let mut found = open_names(&room, &session, rows).await?;

@@ -327,6 +327,11 @@ fn effect_summary(effect: &Effect) -> (&'static str, Value) {
         Effect::PersonKeyEnded { person, key_id } => {
             ("person_key_ended", json!({ "person": person, "key": key_id }))
         }
+        Effect::DeviceGroupSaved { group, name, definition, phones } => (
+            "device_group_saved",
+            json!({ "device_group": group, "name": name, "definition": definition, "phones": phones }),
+        ),
+        Effect::DeviceGroupEnded { group } => ("device_group_ended", json!({ "device_group": group })),
         Effect::PersonErased { subject } => ("person_erased", json!({ "subject": subject })),
         Effect::StandingEnded { order } => ("standing_ended", json!({ "order": order })),
         Effect::RestoreConfirmed { restored, without, complete } => {

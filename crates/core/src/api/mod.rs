@@ -9,6 +9,7 @@ mod bodies;
 mod certificates;
 mod commands;
 mod declarations;
+mod device_groups;
 mod devices;
 mod endings;
 mod health;
@@ -46,6 +47,7 @@ use utoipa_axum::routes;
 
 use crate::room::Room;
 use access::{Commands, Devices, InSession, Ledger, Metrics, OwnSession, Reach, SignedIn, guard};
+pub(crate) use device_groups::GroupCounts;
 pub(crate) use overview::Counted;
 pub(crate) use strangers::Strangers;
 
@@ -160,6 +162,10 @@ fn all() -> Routes {
         .guarded::<SignedIn>(routes!(keys::get_keys))
         .guarded::<Devices>(routes!(devices::list_devices))
         .guarded::<Devices>(routes!(devices::get_device))
+        .guarded::<Devices>(routes!(device_groups::list_device_groups))
+        .guarded::<Devices>(routes!(device_groups::preview_device_group))
+        .guarded::<Devices>(routes!(device_groups::get_device_group))
+        .guarded::<Devices>(routes!(device_groups::device_group_phones))
         .guarded::<Devices>(routes!(declarations::get_declarations))
         .guarded::<Commands>(routes!(commands::list_device_commands))
         .guarded::<Commands>(routes!(commands::list_commands))

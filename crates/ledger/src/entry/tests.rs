@@ -1,6 +1,9 @@
 use super::*;
 use model::Group;
-use model::{CommandKind, Compartment, DeclarationId, DeclarationKind, LinkHash, Role, SetName};
+use model::{
+    CommandKind, Compartment, Condition, DeclarationId, DeclarationKind, DeviceGroupDefinition,
+    DeviceGroupId, DeviceGroupName, DeviceGroupRule, Join, LinkHash, OsVersion, Role, SetName,
+};
 use proptest::prelude::*;
 
 fn key(n: u8) -> SigningPublicKey {
@@ -322,6 +325,57 @@ fn room_key_bodies() -> Vec<Body> {
     ]
 }
 
+/// What device groups brought.
+fn device_group_bodies() -> Vec<Body> {
+    let conditions = vec![
+        Condition::OsBelow(OsVersion { major: 17, minor: 5, patch: 1 }),
+        Condition::OsAtLeast(OsVersion { major: 16, minor: 0, patch: 0 }),
+        Condition::Models(vec!["iPhone12,8".into(), "iPhone14,5".into()]),
+        Condition::HomeGroups(vec![Group::new("ward-7").unwrap()]),
+        Condition::SilentForDays(30),
+        Condition::Supervised(true),
+        Condition::PasscodeCompliant(false),
+        Condition::Lost(true),
+        Condition::DataProtected(false),
+    ];
+    let saved = |name, definition, phones| {
+        accepted(Effect::DeviceGroupSaved {
+            group: DeviceGroupId([20; 16]),
+            name: DeviceGroupName::new(name).unwrap(),
+            definition,
+            phones,
+        })
+    };
+    let rule = |join| DeviceGroupDefinition::Rule(DeviceGroupRule { join, conditions: conditions.clone() });
+    vec![
+        saved("Old systems", rule(Join::All), vec![]),
+        saved("Any of these", rule(Join::Any), vec![]),
+        saved("Theatre 4", DeviceGroupDefinition::List, vec![EnrolmentId([1; 16]), EnrolmentId([2; 16])]),
+        accepted(Effect::DeviceGroupEnded { group: DeviceGroupId([20; 16]) }),
+    ]
+}
+
+fn accepted(effect: Effect) -> Body {
+    Body::OrderAccepted {
+        order: OrderId([10; 16]),
+        digest: Digest([11; 32]),
+        signer: KeyId([12; 16]),
+        person: PersonId([13; 16]),
+        bytes: Opaque(vec![14; 3]),
+        signature: Opaque(vec![15; 64]),
+        effect,
+        counted: None,
+    }
+}
+
+#[test]
+fn the_encoding_of_entries_about_device_groups_stays_what_it_is() {
+    let all: Vec<u8> = device_group_bodies().into_iter().flat_map(|b| entry(b).encode().unwrap()).collect();
+    assert_eq!(crate::frame::sha256(&all).to_string(), GOLDEN_DEVICE_GROUPS);
+}
+
+const GOLDEN_DEVICE_GROUPS: &str = "2b91dc1af6db4b175f2d3adffc418a595def548b393c833c79f608dc1ff0187b";
+
 #[test]
 fn the_encoding_of_entries_about_rooms_keys_stays_what_it_is() {
     let all: Vec<u8> = room_key_bodies().into_iter().flat_map(|b| entry(b).encode().unwrap()).collect();
@@ -346,7 +400,8 @@ fn every_kind_of_entry_reads_back_as_it_was_written() {
         .chain(limit_bodies())
         .chain([rejected_body()])
         .chain(key_bodies())
-        .chain(room_key_bodies());
+        .chain(room_key_bodies())
+        .chain(device_group_bodies());
     for body in bodies().into_iter().chain(later) {
         let entry = entry(body);
         let bytes = entry.encode().unwrap();

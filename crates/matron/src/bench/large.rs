@@ -15,7 +15,10 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use core_room::bulk::Written;
 use ledger::{Body, Disk, Effect, FileDisk, FileLedger, Opaque, PersonKeys, Subject};
 use model::clock::DAY_MS;
-use model::{Clock, Digest, EnrolmentId, Group, KeyId, LinkHash, PersonId, SystemClock};
+use model::{
+    Clock, Condition, DeviceGroupDefinition, DeviceGroupId, DeviceGroupName, DeviceGroupRule, Digest,
+    EnrolmentId, Group, Join, KeyId, LinkHash, PersonId, SystemClock,
+};
 use order::{InviteSecrets, OrderKind, encode, sha256};
 use serde::Serialize;
 use serde_json::Value;
@@ -249,7 +252,42 @@ async fn pages(admin: &Admin) -> Result<Vec<Asked>> {
     ] {
         out.push(asked_for(what, async || Ok(listed(&browser.page(path).await?))).await?);
     }
+    for (what, path) in device_groups(admin).await? {
+        out.push(asked_for(what, async || Ok(listed(&browser.page(&path).await?))).await?);
+    }
     Ok(out)
+}
+
+/// Saves a device group of each sort, and gives the pages about them: a column's condition, one that looks up two fields of
+/// each phone, and one that nearly no phone fits.
+async fn device_groups(admin: &Admin) -> Result<Vec<(&'static str, String)>> {
+    let rules = [
+        ("Older than 17", vec![Condition::OsBelow("17".parse()?)]),
+        ("All is well", vec![Condition::Lost(false), Condition::PasscodeCompliant(true)]),
+        ("Unprotected", vec![Condition::DataProtected(false)]),
+    ];
+    let mut ids = Vec::new();
+    for (name, conditions) in rules {
+        let group = DeviceGroupId(random(&SystemRandom::new())?);
+        let definition = DeviceGroupDefinition::Rule(DeviceGroupRule { join: Join::All, conditions });
+        let name = DeviceGroupName::new(name)?;
+        let kind = OrderKind::SaveDeviceGroup { group, replaces: None, name, definition };
+        admin.order(kind, vec![], None).await?;
+        ids.push(group.to_string());
+    }
+    let [old, well, unprotected] = ids.as_slice() else { bail!("three device groups") };
+    Ok(vec![
+        ("page: device groups", "/device-groups".into()),
+        ("page: device group, older than 17", format!("/device-groups/{old}")),
+        ("page: device group, two fields looked up", format!("/device-groups/{well}")),
+        ("page: device group, nearly nobody", format!("/device-groups/{unprotected}")),
+        ("page: device group tried, older than 17", "/device-groups/new?os_below=17".into()),
+        (
+            "page: device group tried, two fields looked up",
+            "/device-groups/new?lost=false&passcode_compliant=true".into(),
+        ),
+        ("page: phones of a device group", format!("/phones?device_group={old}")),
+    ])
 }
 
 async fn asked(what: &'static str, ask: impl AsyncFn() -> Result<Value>) -> Result<Asked> {

@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use super::act::{self, How};
 use super::desk::{Desk, shaped};
+use super::device_groups;
 use super::devices::{self, Device};
 use super::failure::{Result, failed, usage};
 use super::place::{self, Draft};
@@ -47,9 +48,12 @@ pub(crate) struct Whom {
     /// An enrolment id, or its first 6 digits or more; may be given again.
     #[arg(long, value_name = "ID")]
     phone: Vec<String>,
-    /// Every enrolled phone of this group.
+    /// Every enrolled phone of this home group.
     #[arg(long, value_name = "GROUP")]
     all_of: Option<String>,
+    /// Every phone that is in this device group now: its name, or its id.
+    #[arg(long, value_name = "NAME")]
+    device_group: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -273,20 +277,27 @@ fn check(dir: &Path) -> Result<()> {
 }
 
 fn whom(desk: &Desk, whom: &Whom) -> Result<Vec<Device>> {
-    let Some(group) = &whom.all_of else { return devices::find_all(desk, &whom.phone) };
+    let (of, query) = match (&whom.all_of, &whom.device_group) {
+        (Some(group), _) => (format!("home group {group}"), ("group", Some(group.clone()))),
+        (None, Some(named)) => {
+            let id = device_groups::find(desk, named)?.device_group.to_string();
+            (format!("device group {named}"), ("device_group", Some(id)))
+        }
+        (None, None) => return devices::find_all(desk, &whom.phone),
+    };
     #[derive(Deserialize)]
     struct Page {
         items: Vec<Device>,
         next_cursor: Option<String>,
     }
-    let query = [("group", Some(group.clone())), ("state", Some("enrolled".to_owned()))];
+    let query = [query, ("state", Some("enrolled".to_owned()))];
     let most = u32::try_from(order::Order::MOST_TARGETS).unwrap_or(u32::MAX);
     let page: Page = shaped(&desk.list("/api/v1/devices", &query, most, None)?)?;
     if page.next_cursor.is_some() {
-        return Err(usage(format!("group {group} has more than {most} phones; make several orders")));
+        return Err(usage(format!("{} has more than {most} phones; make several orders", show::line(&of))));
     }
     if page.items.is_empty() {
-        return Err(usage(format!("group {} has no enrolled phone", show::line(group))));
+        return Err(usage(format!("{} has no enrolled phone", show::line(&of))));
     }
     Ok(page.items)
 }

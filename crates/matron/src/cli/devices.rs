@@ -15,7 +15,7 @@ use super::apps::{self, AppCommand};
 use super::desk::{Desk, shaped, to_base64};
 use super::failure::{CliError, Result, failed, usage};
 use super::place::{self, Beside, Draft, opened};
-use super::{records, show};
+use super::{device_groups, records, show};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DevicesCommand {
@@ -39,9 +39,12 @@ pub(crate) enum DevicesCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct List {
-    /// Of this group.
+    /// Of this home group.
     #[arg(long)]
     group: Option<String>,
+    /// In this device group: its name, or its id ('matron device-groups list').
+    #[arg(long, value_name = "NAME")]
+    device_group: Option<String>,
     /// invited, issued, authenticated, enrolled, checked_out, replaced or withdrawn.
     #[arg(long)]
     state: Option<String>,
@@ -192,8 +195,8 @@ struct Detail {
 }
 
 #[derive(Deserialize)]
-struct Devices {
-    items: Vec<Device>,
+pub(crate) struct Devices {
+    pub(crate) items: Vec<Device>,
     next_cursor: Option<String>,
 }
 
@@ -267,7 +270,7 @@ pub(crate) fn tell_more(cursor: Option<&str>) {
     }
 }
 
-fn print_devices(desk: &Desk, items: &[Device], names: bool) -> Result<()> {
+pub(crate) fn print_devices(desk: &Desk, items: &[Device], names: bool) -> Result<()> {
     let mut head = vec!["ID", "GROUP", "STATE", "MODEL", "OS", "PHONE", "SEEN", "OPEN", "PUSH"];
     if names {
         head.insert(1, "HOLDER");
@@ -307,8 +310,10 @@ pub(crate) fn run(desk: &Desk, command: DevicesCommand) -> Result<()> {
 }
 
 fn list(desk: &Desk, l: List) -> Result<()> {
+    let device_group = l.device_group.map(|g| device_groups::find(desk, &g)).transpose()?;
     let query = [
         ("group", l.group),
+        ("device_group", device_group.map(|g| g.device_group.to_string())),
         ("state", l.state),
         ("silent_for_days", l.silent_days.map(|d| d.to_string())),
         ("os_version", l.os),

@@ -1,6 +1,6 @@
 //! An order in words, decoded from the very bytes that are signed.
 
-use order::{BytesError, Order, SignedOrder};
+use order::{BytesError, Order, OrderKind, SignedOrder};
 use words::what;
 
 use super::place::Beside;
@@ -16,7 +16,8 @@ pub(crate) fn order_in_words(signed: &SignedOrder, beside: &Beside) -> Result<St
     let mut say = |key: &str, value: &str| out.push_str(&format!("  {key:<9}{}\n", line(value)));
     say("what", &what(&order.kind));
     if !order.targets.is_empty() {
-        say("to", &count(order.targets.len() as u64, "phone"));
+        let to = if matches!(order.kind, OrderKind::SaveDeviceGroup { .. }) { "lists" } else { "to" };
+        say(to, &count(order.targets.len() as u64, "phone"));
         for t in order.targets.iter().take(NAMED_PHONES) {
             let label = beside.labels.get(t).map(|l| format!("  {l}")).unwrap_or_default();
             say("", &format!("{t}{label}"));
@@ -43,7 +44,7 @@ pub(crate) fn order_in_words(signed: &SignedOrder, beside: &Beside) -> Result<St
 mod tests {
     use super::*;
     use model::{Command, EnrolmentId, OrderId};
-    use order::{Ed25519Secret, OrderKind, X25519Public};
+    use order::{Ed25519Secret, X25519Public};
 
     fn signed(kind: OrderKind, targets: usize) -> SignedOrder {
         let key = Ed25519Secret::from_seed([1; 32]).unwrap();

@@ -13,6 +13,7 @@ mod chain;
 mod confirm_restore;
 mod declarations;
 mod desk;
+mod device_groups;
 mod devices;
 pub(crate) mod failure;
 mod follow;
@@ -97,6 +98,8 @@ pub(crate) enum CliCommand {
     Invitations(Of<invite::InvitationsCommand>),
     /// Phones: list, show, ask, open, lock, erase, find.
     Devices(Of<devices::DevicesCommand>),
+    /// Device groups: selections of phones, by a rule or as a list (a phone's home group is another thing).
+    DeviceGroups(Of<device_groups::DeviceGroupsCommand>),
     /// The phones' certificates, the first to end first: who is late with renewing.
     Certificates(At<standing::Certificates>),
     /// Standing orders: what the vault may do by itself, such as renewing certificates.
@@ -145,6 +148,7 @@ pub(crate) fn run(command: CliCommand) -> ExitCode {
         CliCommand::Invite(c) => (json(&c.reach), at(c.reach, |d| invite::run(d, c.command))),
         CliCommand::Invitations(c) => (json(&c.reach), at(c.reach, |d| invite::invitations(d, c.command))),
         CliCommand::Devices(c) => (json(&c.reach), at(c.reach, |d| devices::run(d, c.command))),
+        CliCommand::DeviceGroups(c) => (json(&c.reach), at(c.reach, |d| device_groups::run(d, c.command))),
         CliCommand::Certificates(c) => {
             (json(&c.reach), at(c.reach, |d| standing::certificates(d, c.command)))
         }

@@ -5,6 +5,7 @@
 
 mod commands;
 mod declarations;
+mod device_groups;
 mod limits;
 mod proxy;
 

@@ -14,6 +14,7 @@ mod balancer;
 mod bodies;
 mod clocks;
 mod declared;
+mod device_groups;
 mod disks;
 mod floods;
 mod hung;

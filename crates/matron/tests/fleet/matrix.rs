@@ -103,9 +103,9 @@ const OF_EVERY_GROUP: &[&str] = &[
 /// What is not there in this house, for whoever asks: no witness, no tile of that width.
 const NOT_THERE: &[&str] = &["/ledger/cosigned", "/ledger/tile/{*path}"];
 
-/// What names one phone, one command or one order.
+/// What names one phone, one device group, one command or one order.
 fn is_of_one(path: &str) -> bool {
-    ["{enrolment}", "{command}", "{order}", "{id}"].iter().any(|part| path.contains(part))
+    ["{enrolment}", "{device_group}", "{command}", "{order}", "{id}"].iter().any(|part| path.contains(part))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -117,10 +117,19 @@ async fn every_route_and_page_answers_each_role_as_it_should_and_another_group_f
     let commands =
         ward.admin.call("GET", &format!("/api/v1/devices/{}/commands", id(&phone)), None).await.unwrap();
     let command = commands["items"][0]["command"].as_str().unwrap().to_owned();
+    let group = model::DeviceGroupId([7; 16]);
+    let kind = OrderKind::SaveDeviceGroup {
+        group,
+        replaces: None,
+        name: model::DeviceGroupName::new("The bench").unwrap(),
+        definition: model::DeviceGroupDefinition::List,
+    };
+    ward.admin.order(kind, vec![id(&phone)], None).await.unwrap();
     let visitors = visitors(&ward).await;
     let concrete = |path: &str| {
         path.replace("{enrolment}", &id(&phone).to_string())
             .replace("{command}", &command)
+            .replace("{device_group}", &group.to_string())
             .replace("{order}", &order)
             .replace("{id}", &order)
             .replace("{index}", "1")

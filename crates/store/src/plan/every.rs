@@ -1,10 +1,14 @@
 //! Calls everything that a check-in or a list may ask of the store.
 
-use model::{CommandId, Compartment, EnrolmentId, LinkHash, OrderId, SealedRow};
+use model::{
+    CommandId, Compartment, Condition, DeviceGroupDefinition, DeviceGroupId, DeviceGroupName,
+    DeviceGroupRule, EnrolmentId, Group, Join, LinkHash, OrderId, OsVersion, SealedRow,
+};
 
 use crate::{
-    App, CommandFilter, CommandState, DeviceFilter, DeviceSort, EnrolmentState, ErrorLink, LedgerAbout,
-    LedgerFilter, NewCommand, NewInvitation, Offer, PushState, SealedUpdate, Slot, Tx,
+    App, CommandFilter, CommandState, DeviceFilter, DeviceGroupRecord, DeviceSort, EnrolmentState, ErrorLink,
+    LedgerAbout, LedgerFilter, Members, NewCommand, NewInvitation, Offer, PushState, SavedDeviceGroup,
+    SealedUpdate, Slot, Tx,
 };
 
 fn command(n: u8, order: Option<OrderId>) -> NewCommand {
@@ -171,6 +175,7 @@ pub(super) fn lists(tx: &Tx<'_>) {
         tx.count_invalid_declarations(group).unwrap();
     }
     tx.group_phones("ward-7").unwrap();
+    device_groups(tx);
     tx.person_of_key(model::KeyId([1; 16])).unwrap();
     tx.position().unwrap();
     tx.forget_history(0, 10).unwrap();
@@ -182,6 +187,11 @@ fn devices(tx: &Tx<'_>, sort: DeviceSort, after: Option<(i64, i64)>) {
     // A sort of its own takes its index; a group is then looked at phone by phone.
     let group = matches!(sort, DeviceSort::Invited).then(|| "ward-7".to_owned());
     let state = matches!(sort, DeviceSort::Invited).then_some(EnrolmentState::Enrolled);
+    for of in members() {
+        tx.devices(&DeviceFilter { device_group: Some(of.clone()), group: group.clone(), ..all.clone() })
+            .unwrap();
+        tx.devices(&DeviceFilter { device_group: Some(of), ..all.clone() }).unwrap();
+    }
     for f in [
         all.clone(),
         DeviceFilter { group: group.clone(), ..all.clone() },
@@ -195,6 +205,60 @@ fn devices(tx: &Tx<'_>, sort: DeviceSort, after: Option<(i64, i64)>) {
     ] {
         tx.devices(&f).unwrap();
     }
+}
+
+/// Every condition by itself, all of them together both ways, and a list.
+fn members() -> Vec<Members> {
+    let version = OsVersion { major: 17, minor: 0, patch: 0 };
+    let mut conditions = vec![
+        Condition::OsBelow(version),
+        Condition::OsAtLeast(version),
+        Condition::Models(vec!["iPhone14,6".into(), "iPhone12,8".into()]),
+        Condition::HomeGroups(vec![Group::new("ward-7").unwrap(), Group::new("ward-8").unwrap()]),
+        Condition::SilentForDays(7),
+    ];
+    for is in [true, false] {
+        conditions.push(Condition::Supervised(is));
+        conditions.push(Condition::PasscodeCompliant(is));
+        conditions.push(Condition::Lost(is));
+        conditions.push(Condition::DataProtected(is));
+    }
+    let rule = |join, conditions| Members::of_rule(DeviceGroupRule { join, conditions }, 5);
+    let mut all: Vec<Members> = conditions.iter().map(|c| rule(Join::All, vec![c.clone()])).collect();
+    all.push(rule(Join::All, conditions.clone()));
+    all.push(rule(Join::Any, conditions));
+    let saved = SavedDeviceGroup {
+        group: DeviceGroupId([1; 16]),
+        name: DeviceGroupName::new("a list").unwrap(),
+        definition: DeviceGroupDefinition::List,
+        order: OrderId([1; 16]),
+        person: model::PersonId([1; 16]),
+        saved_at_ms: 1,
+    };
+    all.push(DeviceGroupRecord { number: 1, saved, listed: 1 }.members(5));
+    all
+}
+
+fn device_groups(tx: &Tx<'_>) {
+    for of in members() {
+        for home in [None, Some("ward-7")] {
+            tx.count_members(&of, home).unwrap();
+            tx.members(&of, home, 50).unwrap();
+        }
+    }
+    let group = DeviceGroupId([1; 16]);
+    let saved = SavedDeviceGroup {
+        group,
+        name: DeviceGroupName::new("a list").unwrap(),
+        definition: DeviceGroupDefinition::List,
+        order: OrderId([1; 16]),
+        person: model::PersonId([1; 16]),
+        saved_at_ms: 1,
+    };
+    tx.save_device_group(&saved, &[Slot(1), Slot(2)]).unwrap();
+    tx.device_groups(0, 50).unwrap();
+    tx.find_device_group(group).unwrap();
+    tx.end_device_group(group).unwrap();
 }
 
 fn ledger(tx: &Tx<'_>) {
