@@ -232,7 +232,7 @@ mod tests {
                 "/api/v1/oidc/finish"
             ]
         );
-        assert_eq!(all.len(), 43);
+        assert_eq!(all.len(), 47);
     }
 
     #[test]
