@@ -134,6 +134,7 @@ async fn every_route_and_page_answers_each_role_as_it_should_and_another_group_f
             .replace("{id}", &order)
             .replace("{index}", "1")
             .replace("{*path}", "0/000.p/1")
+            .replace("/device-groups/preview", "/device-groups/preview?lost=true")
     };
     let expected = |v: &Visitor, template: &str| match v.group {
         Some(_) if OF_EVERY_GROUP.contains(&template) => 403,
