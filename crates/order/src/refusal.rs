@@ -148,7 +148,9 @@ pub enum Refusal {
         "there is no older CA to end: 'matron keys show' has one only while its successor takes its place"
     )]
     NoOlderCa = 151,
-    #[error("there is no such device group, or it has ended; 'matron device-groups list' shows those there are")]
+    #[error(
+        "there is no such device group, or it has ended; 'matron device-groups list' shows those there are"
+    )]
     NoSuchDeviceGroup = 139,
     #[error("somebody else saved this device group meanwhile; look at it again, then make your change anew")]
     DeviceGroupChanged = 140,

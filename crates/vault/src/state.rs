@@ -7,8 +7,8 @@ use std::path::Path;
 use apple::x509::Certificate;
 use ledger::{Body, Effect, FileLedger, Opaque, PersonalSealed, Publisher, SigningPublicKey};
 use model::{
-    CommandId, CommandKind, Compartment, DataSubject, DeviceGroupId, Digest, Duty, EnrolmentId, Group, KeyId, KeyName,
-    LinkHash, OrderId, PersonId, Role, TimeMs,
+    CommandId, CommandKind, Compartment, DataSubject, DeviceGroupId, Digest, Duty, EnrolmentId, Group, KeyId,
+    KeyName, LinkHash, OrderId, PersonId, Role, TimeMs,
 };
 
 use order::{Assertion, PersonKey, Scheme};
