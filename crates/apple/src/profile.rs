@@ -5,6 +5,7 @@
 //! `com.apple.security.scep.yaml`, `com.apple.security.root.yaml`.
 
 mod enrolment;
+pub mod schema;
 
 pub use enrolment::{ENROLMENT_IDENTIFIER, EnrolmentProfile, ReadEnrolment, Root, format_uuid, parse};
 
@@ -39,6 +40,30 @@ pub struct PayloadSummary {
     pub display_name: Option<String>,
     /// The payload's own keys (not its values), sorted.
     pub keys: Vec<String>,
+}
+
+/// A profile without the envelope that it may have come in.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Unwrapped {
+    /// The profile.
+    pub profile: Vec<u8>,
+    /// The name in the certificate whose key signed it, where it was signed. Nobody has vouched for the certificate.
+    pub signed_by: Option<String>,
+}
+
+/// Takes a signed profile (CMS) out of its envelope, once the signature was verified; any other is given back as it is.
+///
+/// # Errors
+/// [`CmsError`](crate::cms::CmsError) when the envelope is broken, or its signature is.
+pub fn unwrapped(bytes: &[u8]) -> Result<Unwrapped, crate::cms::CmsError> {
+    if bytes.first() != Some(&0x30) {
+        return Ok(Unwrapped { profile: bytes.to_vec(), signed_by: None });
+    }
+    let signed = crate::cms::unwrap_signed_by(bytes)?;
+    let certificate = crate::x509::Certificate::parse(&signed.certificate_der)?;
+    let name =
+        certificate.common_name().or(certificate.organization()).unwrap_or("a certificate without a name");
+    Ok(Unwrapped { signed_by: Some(name.to_owned()), profile: signed.content })
 }
 
 /// Reads what a profile is made of: types, identifiers and keys, no value of a payload.

@@ -21,6 +21,7 @@ use crate::access::compartment_bits;
 use crate::declarations;
 use crate::followed_tree::FollowedTree;
 use crate::noting;
+use crate::profiles;
 use crate::renewal;
 use crate::room::{Following, Room, VAULT_PATIENCE, asked};
 
@@ -204,6 +205,7 @@ async fn apply(room: &Arc<Room>, mut at: Position, items: Vec<LedgerItem>) -> Re
                 noting::note(tx, &item.row, &item.body, &mut days)?;
                 renewal::project(tx, item.row.at_ms, &item.body, item.not_after_ms, &mut remembered)?;
                 declarations::project(tx, &item.row, &item.body)?;
+                profiles::project(tx, &item.row, &item.body)?;
                 project(tx, item.row.at_ms, item.body, item.rows, &item.entries, &mut remembered)?;
             }
             days.write(tx)?;
@@ -428,6 +430,8 @@ fn project_effect(
         Effect::LimitSet { .. } => {}
         // See `renewal::project`.
         Effect::StandingMade { .. } | Effect::StandingEnded { .. } => {}
+        // Taken in by `profiles::project`.
+        Effect::ProfileSaved { .. } => {}
         // Taken in by `declarations::project`; its bytes come with the order's outcome.
         Effect::DeclarationsSet { .. } => {}
     }

@@ -159,6 +159,12 @@ async fn reseal(
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
+    if compartment == Compartment::Secret {
+        match reseal_profiles(room, before).await? {
+            Some(n) => resealed += n,
+            None => return Ok(false),
+        }
+    }
     if resealed > 0 {
         tracing::info!(key = key.name(), rows = resealed, "rows were sealed again");
         return Ok(true);
@@ -167,6 +173,35 @@ async fn reseal(
         nothing_left(room, key, before).await;
     }
     Ok(false)
+}
+
+/// The library's versions, one at a time: each may be as large as a message. Answers how many were sealed again; nothing
+/// when the vault does no more for now.
+async fn reseal_profiles(room: &Arc<Room>, before: u32) -> Result<Option<usize>, StoreError> {
+    let (mut behind, mut resealed) = (0, 0);
+    while let Some(was) = room.store.read(move |v| v.stale_profile(before, behind)).await? {
+        behind = was.number;
+        let row = PhoneRow {
+            enrolment: order::profile_place(&was.profile).0.to_vec(),
+            row: Some(rpc::row_to(was.row.clone())),
+        };
+        let request = ResealRequest { rows: vec![row] };
+        let Ok(answer) = ask_to_reseal(room, KeyName::Secret, request).await else { return Ok(None) };
+        if answer.refusal != 0 {
+            return Ok(None);
+        }
+        let is = answer.rows.into_iter().next().and_then(|r| rpc::row_from(r.row?).ok());
+        match is.filter(|is| is.name == was.row.name && is.compartment == was.row.compartment) {
+            Some(is) => {
+                room.store.write(move |tx| tx.put_resealed_profile(&was, &is)).await?;
+                resealed += 1;
+            }
+            None => {
+                tracing::warn!(profile.id = %was.profile, field = was.row.name, "a saved version opens with no key of the vault's");
+            }
+        }
+    }
+    Ok(Some(resealed))
 }
 
 /// The room that has the key of these rows seals them again.

@@ -31,6 +31,7 @@ mod inventory;
 mod keys;
 mod noting;
 mod oidc;
+mod profiles;
 mod queries;
 mod renewal;
 mod room;

@@ -12,6 +12,7 @@ use store::{Decision, NewCommand, NewOrder, OrderRecord, OrderState, StoreError,
 
 use crate::apps;
 use crate::checkin::{ask_vault, warrant_expiry};
+use crate::profiles;
 use crate::room::Room;
 
 /// How long an answer waits until the ledger was followed up to the order.
@@ -25,6 +26,9 @@ const MOST_UNDECIDED_BYTES: u64 = 64 * 1024 * 1024;
 const MOST_PENDING: u64 = 500;
 const MOST_PENDING_OF_ONE: u64 = 50;
 const MOST_PENDING_BYTES: u64 = 64 * 1024 * 1024;
+
+/// The longest word of the vault's about what does not fit.
+const LONGEST_DETAIL_BYTES: usize = 4096;
 
 /// A command that an order made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -51,6 +55,9 @@ pub(crate) struct Decided {
     /// What stood in the way, where it was a limit.
     #[serde(default)]
     pub hold: Option<Hold>,
+    /// Where and why the content does not fit.
+    #[serde(default)]
+    pub detail: Option<String>,
 }
 
 /// Why there is no decision.
@@ -147,6 +154,7 @@ fn refused(order: OrderId, refusal: Refusal) -> Decided {
         erasing: false,
         cools_until_ms: None,
         hold: None,
+        detail: None,
     }
 }
 
@@ -201,6 +209,18 @@ async fn rows_for(room: &Room, order: &Order) -> Result<Vec<PhoneRow>> {
     Ok(read.await?)
 }
 
+/// The saved version that the vault needs for the order.
+async fn profile_for(room: &Room, order: &Order) -> Result<Option<rpc::proto::SealedRow>> {
+    let kind = order.kind.clone();
+    let read = room.store.read(move |v| match kind {
+        OrderKind::InstallSaved { profile, version } => v.find_profile_content(profile, version),
+        // With which it is compared.
+        OrderKind::SaveProfile { profile } => v.newest_profile_content(profile),
+        _ => Ok(None),
+    });
+    Ok(read.await?.map(rpc::row_to))
+}
+
 async fn decide(
     room: &Arc<Room>,
     order: &Order,
@@ -209,7 +229,8 @@ async fn decide(
     sealed_arguments: Vec<u8>,
 ) -> Result<(Decided, Vec<u8>)> {
     let rows = rows_for(room, order).await?;
-    let submission = Submission { signed_order, sealed_arguments, rows };
+    let profile = profile_for(room, order).await?;
+    let submission = Submission { signed_order, sealed_arguments, rows, profile };
     let signed = submission.signed_order.clone();
     let asked = ask_vault(room, "submit", |mut v| async move { v.submit(submission).await }).await;
     let Ok(outcome) = asked else { return Err(NotDecided::VaultAway) };
@@ -297,6 +318,7 @@ async fn carry_out(
         erasing: outcome.erasing,
         cools_until_ms,
         hold: order::decode(&outcome.hold).ok(),
+        detail: (!outcome.detail.is_empty()).then(|| clipped(&outcome.detail, LONGEST_DETAIL_BYTES)),
     };
     let json = serde_json::to_string(&decided).map_err(|e| StoreError::Refused(e.to_string()))?;
     let decision = Decision {
@@ -317,6 +339,7 @@ async fn carry_out(
     let (id, expires_at_ms) = (order.id, order.expires_at_ms);
     let request_type = match &order.kind {
         OrderKind::Command { command } => command.request_type().to_owned(),
+        OrderKind::InstallSaved { .. } => model::CommandKind::InstallProfile.request_type().to_owned(),
         OrderKind::SetDeclarations { .. } => {
             model::CommandKind::DeclarativeManagement.request_type().to_owned()
         }
@@ -326,6 +349,8 @@ async fn carry_out(
         OrderKind::Command { command } => apps::wanted(command).map(|(app, there)| (app.to_owned(), there)),
         _ => None,
     };
+    let kind = order.kind.clone();
+    let content = outcome.profile.filter(|_| accepted).and_then(|row| rpc::row_from(row).ok());
     let bodies = if accepted { outcome.declarations } else { Vec::new() };
     let made = if accepted { outcome.commands } else { Vec::new() };
     let reached = room
@@ -337,6 +362,10 @@ async fn carry_out(
                     tx.put_declaration_body(&digest, &body.sealed_body, now_ms)?;
                 }
             }
+            if let Some(content) = &content {
+                tx.put_profile_content(id, content)?;
+            }
+            let about = About { app: app.clone(), profiles: profiles::wanted(tx, &kind)? };
             // An order that was called back before we had its commands is not carried out.
             if tx.find_order(id)?.is_some_and(|o| o.recalled_at_ms.is_some()) {
                 return Ok(Vec::new());
@@ -353,7 +382,7 @@ async fn carry_out(
                     created_at_ms: now_ms,
                     expires_at_ms,
                 };
-                insert(tx, &c, new, app.as_ref(), &mut reached)?;
+                insert(tx, &c, new, &about, &mut reached)?;
             }
             Ok(reached)
         })
@@ -367,11 +396,18 @@ async fn carry_out(
     Ok((decided, outcome.sealed_answer))
 }
 
+/// What a phone's answer to a command will say something of.
+struct About {
+    app: Option<(String, bool)>,
+    /// Versions to hold; 0: to be without.
+    profiles: Vec<(model::ProfileId, u32)>,
+}
+
 fn insert(
     tx: &Tx<'_>,
     c: &CommandBytes,
     new: impl FnOnce(CommandId) -> NewCommand,
-    app: Option<&(String, bool)>,
+    about: &About,
     reached: &mut Vec<EnrolmentId>,
 ) -> std::result::Result<(), StoreError> {
     let Ok(command) = rpc::command_id(&c.command) else { return Ok(()) };
@@ -384,8 +420,11 @@ fn insert(
         };
         let Some(e) = tx.find_enrolment(enrolment)?.filter(|e| !e.state.is_over()) else { continue };
         if tx.queue(e.slot, number, Some((&w.warrant, expiry)))? {
-            if let Some((identifier, there)) = app {
+            if let Some((identifier, there)) = &about.app {
                 tx.request_app(e.slot, identifier, *there, number, new.created_at_ms)?;
+            }
+            for (profile, version) in &about.profiles {
+                tx.ask_profile(e.slot, *profile, *version, number, new.created_at_ms)?;
             }
             reached.push(enrolment);
         }

@@ -54,6 +54,7 @@ pub const KINDS: &[&str] = &[
     "older_ca_ended",
     "device_group_saved",
     "device_group_ended",
+    "profile_saved",
     "order_refused",
     "order_held",
     "grant_used",
@@ -106,6 +107,7 @@ impl Effect {
             Self::OlderCaEnded { .. } => "older_ca_ended",
             Self::DeviceGroupSaved { .. } => "device_group_saved",
             Self::DeviceGroupEnded { .. } => "device_group_ended",
+            Self::ProfileSaved { .. } => "profile_saved",
         }
     }
 

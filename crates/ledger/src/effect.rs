@@ -4,7 +4,7 @@ use minicbor::{Decode, Encode};
 use model::{
     CommandId, CommandKind, Compartment, DataSubject, DeclarationId, DeclarationKind, DeviceGroupDefinition,
     DeviceGroupId, DeviceGroupName, Digest, EnrolmentId, Group, KeyId, KeyName, Limit, LinkHash, OrderId,
-    PersonId, Role, SetName, StandingTemplate, TimeMs,
+    Outline, PersonId, ProfileId, Role, SetName, StandingTemplate, TimeMs,
 };
 
 use crate::words::{Opaque, PersonalSealed, SigningPublicKey};
@@ -366,6 +366,43 @@ pub enum Effect {
         #[n(0)]
         group: DeviceGroupId,
     },
+    /// A version of a profile was saved. Its bytes are with core, sealed.
+    #[n(155)]
+    ProfileSaved {
+        /// Of which profile.
+        #[n(0)]
+        profile: ProfileId,
+        /// 1, 2, … of each profile.
+        #[n(1)]
+        version: u32,
+        /// What of it may stand in the clear.
+        #[n(2)]
+        outline: Box<Outline>,
+        /// SHA-256 of `matron/profile/1\0`, the profile's id, the version (big endian), 32 bytes that are sealed with the
+        /// content, and the content. It binds the version; without those bytes nobody can try a guess at it.
+        #[n(3)]
+        commitment: Digest,
+        /// It came signed, and the signature fitted; the certificate is nobody's in particular.
+        #[n(4)]
+        signed: bool,
+        /// It counts as erasure.
+        #[n(5)]
+        erasing: bool,
+        /// Because of these, the first of them.
+        #[n(6)]
+        because: Vec<ErasingKey>,
+    },
+}
+
+/// Why a saved profile counts as erasure.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct ErasingKey {
+    /// The payload's type; `Configuration` for the profile itself.
+    #[n(0)]
+    pub payload_type: String,
+    /// A key of Apple's schema; empty when the whole payload is meant, `*` for a key that the schema has not.
+    #[n(1)]
+    pub key: String,
 }
 
 /// One declaration of a set, without its content.

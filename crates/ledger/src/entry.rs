@@ -7,7 +7,7 @@
 use minicbor::{Decode, Encode};
 use model::{CommandId, Digest, Duty, EnrolmentId, KeyId, KeyName, OrderId, PersonId, TimeMs};
 
-pub use crate::effect::{Declared, Effect};
+pub use crate::effect::{Declared, Effect, ErasingKey};
 use crate::error::EntryError;
 pub use crate::words::{Opaque, PersonalSealed, ReasonKey, RefusalCode, SigningPublicKey};
 

@@ -43,8 +43,8 @@ pub use audit::Audit;
 pub use checkpoint::{Checkpoint, SignedCheckpoint};
 pub use disk::{Disk, FileDisk};
 pub use entry::{
-    Approval, Body, Counted, Declared, Effect, Entry, Opaque, PersonalSealed, ReasonKey, RefusalCode,
-    SigningPublicKey, Witness,
+    Approval, Body, Counted, Declared, Effect, Entry, ErasingKey, Opaque, PersonalSealed, ReasonKey,
+    RefusalCode, SigningPublicKey, Witness,
 };
 pub use error::{Damage, EntryError, LedgerError};
 pub use frame::{FILE_NAME, Position, Record};

@@ -104,6 +104,11 @@ id!(
     OrderId, 16, "an order id"
 );
 id!(
+    /// A profile of the library, whatever its version: minted at random by whoever saves the first one. 32
+    /// hexadecimal digits.
+    ProfileId, 16, "a profile id"
+);
+id!(
     /// A person who administers Matron. 32 hexadecimal digits.
     PersonId, 16, "a person id"
 );
@@ -129,7 +134,7 @@ id!(
     DeviceGroupId, 16, "a device group's id"
 );
 
-hex_display!(EnrolmentId, OrderId, PersonId, KeyId, LinkHash, Digest, DeviceGroupId);
+hex_display!(EnrolmentId, OrderId, PersonId, KeyId, LinkHash, Digest, DeviceGroupId, ProfileId);
 
 impl fmt::Display for CommandId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

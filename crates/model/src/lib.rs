@@ -14,6 +14,7 @@ pub mod duty;
 pub mod field;
 pub mod id;
 pub mod key_name;
+pub mod outline;
 pub mod person;
 pub mod standing;
 
@@ -29,7 +30,9 @@ pub use duty::{Duty, Limit, Whose, Window};
 pub use field::{Compartment, FieldClass, SealedRow, classify, classify_status};
 pub use id::{
     CommandId, DeviceGroupId, Digest, EnrolmentId, KeyId, LinkHash, OrderId, ParseIdError, PersonId,
+    ProfileId,
 };
 pub use key_name::KeyName;
+pub use outline::{Change, Outline, OutlinedKey, OutlinedPayload, OutlinedValue, Since};
 pub use person::{DataSubject, Group, GroupError, Role};
 pub use standing::StandingTemplate;

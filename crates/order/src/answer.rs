@@ -1,7 +1,7 @@
 //! The sealed halves of orders, and the answers that are sealed to an order's key.
 
 use minicbor::{Decode, Encode};
-use model::{EnrolmentId, TimeMs};
+use model::{EnrolmentId, Outline, ProfileId, TimeMs};
 
 macro_rules! sealed_debug {
     ($($t:ident),*) => {$(
@@ -13,7 +13,7 @@ macro_rules! sealed_debug {
     )*};
 }
 sealed_debug!(InviteSecrets, JoinSecrets, SearchSecrets, ServiceTokenSecrets, InviteAnswer, OpenedField);
-sealed_debug!(DeclarationSecrets);
+sealed_debug!(DeclarationSecrets, SaveSecrets, SavedText, SavedAnswer);
 
 /// Whom an invitation is for. Sealed to the vault.
 #[derive(Clone, PartialEq, Eq, Encode, Decode)]
@@ -104,4 +104,67 @@ pub struct DeclarationSecrets {
     /// When the order counts as erasure: the holder's name as the person typed it.
     #[n(1)]
     pub holder_name: Option<String>,
+}
+
+/// A version of a profile. Sealed to the vault.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+pub struct SaveSecrets {
+    /// The `.mobileconfig` as the person gave it, signed or not.
+    #[n(0)]
+    #[cbor(with = "minicbor::bytes")]
+    pub profile: Vec<u8>,
+    /// 32 random bytes, kept sealed beside it: the ledger binds the version by a digest that nobody can guess at
+    /// without them.
+    #[n(1)]
+    #[cbor(with = "minicbor::bytes")]
+    pub salt: Vec<u8>,
+}
+
+/// What a saved version says, for whoever saved it.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+pub struct SavedAnswer {
+    /// Of which profile.
+    #[n(0)]
+    pub profile: ProfileId,
+    /// Which version it became.
+    #[n(1)]
+    pub version: u32,
+    /// What stands in the ledger.
+    #[n(2)]
+    pub outline: Outline,
+    /// Texts that are no secrets by their key's name; nothing of passwords and data.
+    #[n(3)]
+    pub texts: Vec<SavedText>,
+    /// It was signed, by a certificate with this name; nobody has vouched for the certificate. Empty: not signed.
+    #[n(4)]
+    pub signed_by: String,
+    /// What whoever saved it should know: of unknown keys and types.
+    #[n(5)]
+    pub remarks: Vec<String>,
+    /// Why installing it counts as erasure; empty: it does not.
+    #[n(6)]
+    pub because: Vec<String>,
+}
+
+/// One text of a saved version.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+pub struct SavedText {
+    /// In which payload, from 0; nothing: the profile's own.
+    #[n(0)]
+    pub payload: Option<u32>,
+    /// The key's path.
+    #[n(1)]
+    pub path: String,
+    /// The text, cut.
+    #[n(2)]
+    pub text: String,
+}
+
+/// What stands in a phone's place where versions of this profile are sealed: no phone's id is the hash of a profile's.
+#[must_use]
+pub fn profile_place(profile: &ProfileId) -> EnrolmentId {
+    let hash = crate::sha256(&[b"matron/profile/1\0".as_slice(), profile.as_bytes()].concat());
+    let mut out = [0; 16];
+    out.iter_mut().zip(hash.0).for_each(|(to, from)| *to = from);
+    EnrolmentId(out)
 }

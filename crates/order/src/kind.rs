@@ -3,7 +3,8 @@
 use minicbor::{Decode, Encode};
 use model::{
     Command, Compartment, DataSubject, DeviceGroupDefinition, DeviceGroupId, DeviceGroupName, Digest,
-    EnrolmentId, Group, KeyId, KeyName, Limit, OrderId, PersonId, Role, SetName, StandingTemplate, TimeMs,
+    EnrolmentId, Group, KeyId, KeyName, Limit, OrderId, PersonId, ProfileId, Role, SetName, StandingTemplate,
+    TimeMs,
 };
 use serde::{Deserialize, Serialize};
 
@@ -339,6 +340,25 @@ pub enum OrderKind {
         #[n(0)]
         group: DeviceGroupId,
     },
+    /// The next version of a profile of the library, or a new profile's first. Sealed: [`crate::SaveSecrets`]. The answer
+    /// is [`crate::SavedAnswer`].
+    #[n(135)]
+    SaveProfile {
+        /// Which; a new profile's id is minted at random by whoever makes the order.
+        #[n(0)]
+        profile: ProfileId,
+    },
+    /// Installs a saved version on every target, as [`Command::InstallProfile`] would. Core attaches the sealed version.
+    /// Sealed, when it counts as erasure: [`model::CommandSecrets`] with the holder's name.
+    #[n(136)]
+    InstallSaved {
+        /// Which profile.
+        #[n(0)]
+        profile: ProfileId,
+        /// Which of its versions: 1, 2, …
+        #[n(1)]
+        version: u32,
+    },
 }
 
 impl OrderKind {
@@ -373,6 +393,8 @@ impl OrderKind {
             Self::EndOlderCa => "end_older_ca",
             Self::SaveDeviceGroup { .. } => "save_device_group",
             Self::EndDeviceGroup { .. } => "end_device_group",
+            Self::SaveProfile { .. } => "save_profile",
+            Self::InstallSaved { .. } => "install_saved",
         }
     }
 

@@ -27,8 +27,8 @@ mod statement;
 mod warrant;
 
 pub use answer::{
-    DeclarationSecrets, InviteAnswer, InviteSecrets, JoinSecrets, OpenAnswer, OpenedField, SearchSecrets,
-    ServiceTokenSecrets,
+    DeclarationSecrets, InviteAnswer, InviteSecrets, JoinSecrets, OpenAnswer, OpenedField, SaveSecrets,
+    SavedAnswer, SavedText, SearchSecrets, ServiceTokenSecrets, profile_place,
 };
 pub use bytes::{BytesError, decode, encode};
 pub use declarations::{

@@ -49,6 +49,9 @@ pub fn duty(kind: &OrderKind, erasing: bool) -> Duty {
         OrderKind::ConfirmRestore { .. } => Duty::End,
         OrderKind::SetDeclarations { .. } if erasing => Duty::Erase,
         OrderKind::SetDeclarations { .. } | OrderKind::SaveDeviceGroup { .. } => Duty::Configure,
+        OrderKind::SaveProfile { .. } => Duty::Configure,
+        OrderKind::InstallSaved { .. } if erasing => Duty::Erase,
+        OrderKind::InstallSaved { .. } => Duty::Configure,
         OrderKind::Command { .. } if erasing => Duty::Erase,
         OrderKind::Command { command } => command_duty(command),
     }

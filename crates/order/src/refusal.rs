@@ -158,11 +158,27 @@ pub enum Refusal {
     DeviceGroupNameTaken = 141,
     #[error("there are as many device groups as there may be (200); end one first")]
     TooManyDeviceGroups = 142,
+    #[error(
+        "there is no such profile in the library, or no such version of it; 'matron profiles list' has them"
+    )]
+    UnknownProfile = 143,
+    #[error("the profile does not fit Apple's schema")]
+    ProfileMisfit = 144,
+    #[error("the profile's signature is broken, or by an algorithm that is not accepted; nothing was saved")]
+    BadProfileSignature = 145,
+    #[error(
+        "the library is full (500 profiles, 200 versions of one); save it as a version of another profile"
+    )]
+    LibraryFull = 146,
+    #[error(
+        "what was saved as this version is missing, or is not what was saved; save it again and install that"
+    )]
+    SavedProfileLost = 147,
 }
 
 impl Refusal {
     /// Every refusal, in the order of its number.
-    pub const ALL: [Refusal; 68] = [
+    pub const ALL: [Refusal; 73] = [
         Self::Unreadable,
         Self::BadSignature,
         Self::UnknownSigner,
@@ -231,6 +247,11 @@ impl Refusal {
         Self::DeviceGroupChanged,
         Self::DeviceGroupNameTaken,
         Self::TooManyDeviceGroups,
+        Self::UnknownProfile,
+        Self::ProfileMisfit,
+        Self::BadProfileSignature,
+        Self::LibraryFull,
+        Self::SavedProfileLost,
     ];
 
     /// Its number in the ledger and on the wire.

@@ -81,6 +81,11 @@ pub fn rule(role: Role, kind: &OrderKind, erasing: bool) -> Option<Rule> {
             Administrator | Engineer => Some(EVERYWHERE),
             ServiceDesk | WardManager | Auditor => None,
         },
+        OrderKind::SaveProfile { .. } => matches!(role, Administrator | Engineer).then_some(EVERYWHERE),
+        // What is installed is the same, wherever it comes from.
+        OrderKind::InstallSaved { .. } => {
+            rule(role, &OrderKind::Command { command: Command::InstallProfile }, erasing)
+        }
         OrderKind::Command { command } => match role {
             // By several people, and after a cooling-off (`limits`).
             Administrator | Engineer if erasing => Some(Rule { most_targets: ERASED_TARGETS, ..EVERYWHERE }),
@@ -192,6 +197,20 @@ mod tests {
         let install = OrderKind::Command { command: Command::InstallProfile };
         assert!(rule(Role::ServiceDesk, &install, false).is_some());
         assert!(rule(Role::ServiceDesk, &install, true).is_none());
+    }
+
+    #[test]
+    fn the_library_is_administrators_and_engineers_to_change_and_a_saved_profile_installs_like_any_other() {
+        let save = OrderKind::SaveProfile { profile: model::ProfileId([1; 16]) };
+        let saved = OrderKind::InstallSaved { profile: model::ProfileId([1; 16]), version: 1 };
+        let given = OrderKind::Command { command: Command::InstallProfile };
+        for role in Role::ALL {
+            let may = matches!(role, Role::Administrator | Role::Engineer);
+            assert_eq!(rule(role, &save, false).is_some(), may, "{role:?}");
+            for erasing in [false, true] {
+                assert_eq!(rule(role, &saved, erasing), rule(role, &given, erasing), "{role:?}");
+            }
+        }
     }
 
     #[test]

@@ -324,6 +324,7 @@ impl Tx<'_> {
     pub fn authenticate(&self, slot: Slot, tag: &[u8], at_ms: TimeMs) -> Result<(), StoreError> {
         self.cancel_open(slot, at_ms)?;
         self.run("DELETE FROM reports WHERE slot = ?1", [slot.0])?;
+        self.forget_profiles(slot)?;
         self.run(
             "UPDATE enrolments SET state = 2, udid_tag = ?2, push = 0, inventory_due_at_ms = NULL,
              last_seen_at_ms = ?3 WHERE slot = ?1",
@@ -351,6 +352,7 @@ impl Tx<'_> {
     /// When the database refuses.
     pub fn end(&self, slot: Slot, by: Option<EnrolmentId>, at_ms: TimeMs) -> Result<(), StoreError> {
         self.cancel_open(slot, at_ms)?;
+        self.forget_profiles(slot)?;
         let state = if by.is_some() { EnrolmentState::Replaced } else { EnrolmentState::CheckedOut };
         self.run(
             "UPDATE enrolments SET state = :state, replaced_by = :by, ended_at_ms = :at, push = 0,

@@ -28,6 +28,7 @@ mod overview;
 mod people;
 #[cfg(test)]
 mod plan;
+mod profiles;
 mod queue;
 mod reseal;
 mod restore;
@@ -56,6 +57,7 @@ pub use oidc::OidcSessionRecord;
 pub use orders::{Decision, NewOrder, OrderRecord, OrderState};
 pub use overview::GroupPhone;
 pub use people::{ApiKeyRecord, PersonRecord, SessionRecord};
+pub use profiles::{PhoneProfile, PhoneProfileState, ProfileVersion, StaleProfile, VersionPhones};
 pub use queue::{
     CommandFilter, CommandItem, CommandState, ErrorLink, Finished, NewCommand, Next, Offer, Progress,
     WarrantDue,

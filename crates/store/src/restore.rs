@@ -75,7 +75,7 @@ impl Tx<'_> {
         self.run("DELETE FROM api_keys", [])?;
         self.drop_warrants()?;
         let undone = "SELECT DISTINCT o.order_id FROM queue q JOIN commands c ON c.number = q.number
-             JOIN orders o ON o.order_id = c.order_id WHERE q.state < 3 AND o.kind = 'command'
+             JOIN orders o ON o.order_id = c.order_id WHERE q.state < 3 AND o.kind IN ('command', 'install_saved')
              UNION SELECT order_id FROM orders WHERE state = 4";
         for order in self.all(undone, [], |r| id(r, 0))? {
             self.recall_order(order, at_ms)?;

@@ -55,8 +55,11 @@ impl House {
         };
         let mut signed = SignedOrder::sign(&order, keys[0]);
         keys[1..].iter().for_each(|key| signed.add_signature(key));
-        let submission =
-            proto::Submission { signed_order: encode(&signed), sealed_arguments: sealed, rows: vec![] };
+        let submission = proto::Submission {
+            signed_order: encode(&signed),
+            sealed_arguments: sealed,
+            ..Default::default()
+        };
         let outcome = self.client.submit(submission).await.unwrap().into_inner();
         assert_eq!(outcome.refusal, 0);
         if outcome.sealed_answer.is_empty() {

@@ -38,6 +38,9 @@ fn size_of_entry(body: &Body) -> usize {
             let declared = match effect {
                 Effect::DeclarationsSet { declarations, .. } => declarations.len() * 256,
                 Effect::ServiceTokenSet { sealed, .. } => sealed.0.len(),
+                Effect::ProfileSaved { outline, .. } => {
+                    outline.payloads.iter().map(|p| 300 + p.keys.len() * 160).sum()
+                }
                 _ => 0,
             };
             bytes.0.len() * 7 + declared
@@ -99,6 +102,8 @@ pub(crate) struct Chamber {
     pub(crate) now_ms: TimeMs,
     /// The last certificate that the door was given anew, and the one that it follows.
     pub(crate) server_renewed: Option<(Digest, Vec<u8>)>,
+    /// Where and why what was just refused does not fit, in words of Apple's schema; for whoever ordered it.
+    pub(crate) detail: Option<String>,
     clock: Arc<dyn Clock>,
     /// The log says once that the clock is behind.
     clock_told: bool,
@@ -224,6 +229,7 @@ impl Chamber {
             rng: SystemRandom::new(),
             now_ms,
             server_renewed: None,
+            detail: None,
             clock,
             clock_told: false,
             ticked_ms,

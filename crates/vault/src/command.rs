@@ -60,6 +60,8 @@ impl Chamber {
     pub(crate) fn judge(&self, order: &Order, arguments_bytes: &[u8]) -> Result<bool, Refusal> {
         let command = match &order.kind {
             OrderKind::Command { command } => command,
+            // Its arguments hold the profile by now.
+            OrderKind::InstallSaved { .. } => &Command::InstallProfile,
             OrderKind::SetDeclarations { set } => {
                 return self.judge_declarations(order, set, arguments_bytes);
             }

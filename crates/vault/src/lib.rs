@@ -25,6 +25,7 @@ mod give_back;
 mod grant;
 mod install;
 mod keys;
+mod library;
 mod limits;
 mod on_token;
 mod order_kinds;

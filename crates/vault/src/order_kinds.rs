@@ -2,7 +2,7 @@
 
 use ledger::{Effect, Opaque, SigningPublicKey, Subject};
 use minicbor::Decode;
-use model::{Compartment, EnrolmentId, KeyId, Role, SealedRow, TimeMs};
+use model::{Command, Compartment, EnrolmentId, KeyId, Role, SealedRow, TimeMs};
 use order::{
     ApiScope, InviteAnswer, InviteSecrets, JoinSecrets, OpenAnswer, OpenedField, Order, OrderKind, Passkey,
     PersonKey, Refusal, Scheme, VerifiedOrder, encode, key_id,
@@ -112,10 +112,11 @@ impl Chamber {
         order: &Order,
         signer: &Signer,
         arguments_bytes: &[u8],
-        rows: &[(EnrolmentId, SealedRow)],
+        with: &Submitted,
         erasing: bool,
         cools: bool,
     ) -> Result<Consequence, Refusal> {
+        let rows = with.rows.as_slice();
         match &order.kind {
             OrderKind::JoinFirst { .. } => Err(Refusal::BadArgument),
             OrderKind::AddPerson { key, role, group } => {
@@ -174,6 +175,12 @@ impl Chamber {
             }
             OrderKind::Command { command } => {
                 self.command(order, command, arguments_bytes, rows, (erasing, cools))
+            }
+            OrderKind::InstallSaved { .. } => {
+                self.command(order, &Command::InstallProfile, arguments_bytes, rows, (erasing, cools))
+            }
+            OrderKind::SaveProfile { profile } => {
+                self.save_profile(order, profile, arguments_bytes, with.profile.as_ref())
             }
             OrderKind::SetDeclarations { set } => self.set_declarations(order, set, arguments_bytes, erasing),
             OrderKind::Recall { order } => match self.state.commanded.get(order) {
@@ -257,7 +264,9 @@ impl Chamber {
         erasing: bool,
     ) -> Result<(), Refusal> {
         match &order.kind {
-            OrderKind::Command { .. } => self.check_command(order, arguments_bytes, erasing),
+            OrderKind::Command { .. } | OrderKind::InstallSaved { .. } => {
+                self.check_command(order, arguments_bytes, erasing)
+            }
             OrderKind::AddPerson { key, .. } | OrderKind::AddKey { key } => self.new_key(key).map(drop),
             OrderKind::RemovePerson { .. }
             | OrderKind::ErasePerson { .. }
@@ -270,7 +279,8 @@ impl Chamber {
             | OrderKind::EndKey { .. }
             | OrderKind::SaveDeviceGroup { .. }
             | OrderKind::Grant { .. } => {
-                self.consequence(order, signer, arguments_bytes, &[], erasing, true).map(drop)
+                let nothing = Submitted::default();
+                self.consequence(order, signer, arguments_bytes, &nothing, erasing, true).map(drop)
             }
             _ => Ok(()),
         }
@@ -388,6 +398,17 @@ impl Chamber {
             OrderKind::Command { command } => {
                 let arguments_bytes = self.open_arguments(order, &submitted.sealed_arguments)?;
                 let c = self.command_again(order, command, &arguments_bytes, &submitted.rows)?;
+                Ok(Consequence { effect: nothing().effect, ..c })
+            }
+            OrderKind::InstallSaved { .. } => {
+                let arguments_bytes = self.open_arguments(order, &submitted.sealed_arguments)?;
+                let arguments_bytes = self.with_saved(order, arguments_bytes, submitted.profile.as_ref())?;
+                let c = self.command_again(order, &Command::InstallProfile, &arguments_bytes, &[])?;
+                Ok(Consequence { effect: nothing().effect, ..c })
+            }
+            OrderKind::SaveProfile { .. } => {
+                let arguments_bytes = self.open_arguments(order, &submitted.sealed_arguments)?;
+                let c = self.save_again(order, &arguments_bytes, submitted.profile.as_ref())?;
                 Ok(Consequence { effect: nothing().effect, ..c })
             }
             OrderKind::SetDeclarations { .. } => {

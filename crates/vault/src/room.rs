@@ -170,6 +170,7 @@ impl Vault for Room {
             signed: r.signed_order,
             sealed_arguments: r.sealed_arguments,
             rows: rows_from(r.rows)?,
+            profile: r.profile.map(|row| rpc::row_from(row).map_err(invalid)).transpose()?,
         };
         let o = self.door.decide(move |c| c.submit(&submitted)).await.map_err(not_durable)?;
         let commands = o.commands.into_iter().map(command_to);
@@ -182,6 +183,8 @@ impl Vault for Room {
             erasing: o.erasing,
             hold: o.hold.map(|h| encode(&h)).unwrap_or_default(),
             cools_until_ms: o.cools_until_ms.unwrap_or(0),
+            profile: o.profile.map(rpc::row_to),
+            detail: o.detail.unwrap_or_default(),
             declarations: o
                 .declarations
                 .into_iter()

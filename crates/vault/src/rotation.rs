@@ -318,7 +318,8 @@ impl Chamber {
             if seal::epoch_of(&row.wrapped_key).is_some_and(|epoch| epoch >= old.before) {
                 continue;
             }
-            let known = self.state.enrolments.contains_key(enrolment);
+            let known =
+                self.state.enrolments.contains_key(enrolment) || self.state.library.has_place(enrolment);
             match self.sealed_again(enrolment, row).filter(|_| known) {
                 Some(row) => answer.rows.push(proto::ResealedRow { at, row: Some(rpc::row_to(row)) }),
                 None => answer.lost.push(at),

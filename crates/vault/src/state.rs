@@ -18,6 +18,7 @@ use crate::budget::Budgets;
 use crate::declared::DeclaredState;
 use crate::device_groups::DeviceGroup;
 use crate::give_back::Given;
+use crate::library::Library;
 use crate::restored::Unconfirmed;
 use crate::rotation::{Breach, Rotations};
 use crate::standing::{Renewal, Standing};
@@ -178,6 +179,7 @@ pub(crate) struct State {
     granted: HashMap<OrderId, Digest>,
     pub(crate) commanded: HashMap<OrderId, Commanded>,
     pub(crate) declared: DeclaredState,
+    pub(crate) library: Library,
     pub(crate) api_keys: HashMap<Digest, TimeMs>,
     pub(crate) device_groups: HashMap<DeviceGroupId, DeviceGroup>,
     pub(crate) standing: HashMap<OrderId, Standing>,
@@ -571,6 +573,9 @@ impl State {
             }
             // See `State::rotated`.
             Effect::KeysRotated { .. } | Effect::BreachAssumed { .. } | Effect::OlderCaEnded { .. } => {}
+            Effect::ProfileSaved { profile, version, commitment, .. } => {
+                self.library.saved(order, *profile, *version, *commitment);
+            }
             // The set itself is taken in by `DeclaredState`; this is the command that has phones look.
             Effect::DeclarationsSet { command, answer_digest, erasing, targets, expires_at_ms, .. } => {
                 let mut targets = targets.clone();

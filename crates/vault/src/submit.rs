@@ -34,10 +34,13 @@ const BUDGETS: [Refusal; 6] = [
 ];
 
 /// What came with an order.
+#[derive(Default)]
 pub(crate) struct Submitted {
     pub(crate) signed: Vec<u8>,
     pub(crate) sealed_arguments: Vec<u8>,
     pub(crate) rows: Vec<(EnrolmentId, SealedRow)>,
+    /// The saved version that is installed; of one that is saved, the version before.
+    pub(crate) profile: Option<SealedRow>,
 }
 
 /// What came of it.
@@ -50,6 +53,10 @@ pub(crate) struct Outcome {
     pub(crate) commands: Vec<PreparedCommand>,
     pub(crate) declarations: Vec<DeclarationBody>,
     pub(crate) erasing: bool,
+    /// A saved version, for core to keep.
+    pub(crate) profile: Option<SealedRow>,
+    /// Where and why the order's content does not fit, in words of Apple's schema.
+    pub(crate) detail: Option<String>,
     /// What stood in the way, where it was a limit.
     pub(crate) hold: Option<Hold>,
     /// It is accepted and cools off until then.
@@ -62,12 +69,20 @@ pub(crate) struct Consequence {
     pub(crate) answer: Option<Zeroizing<Vec<u8>>>,
     pub(crate) commands: Vec<PreparedCommand>,
     pub(crate) declarations: Vec<DeclarationBody>,
+    pub(crate) profile: Option<SealedRow>,
     pub(crate) erasing: bool,
 }
 
 impl Consequence {
     pub(crate) fn of(effect: Effect) -> Self {
-        Self { effect, answer: None, commands: Vec::new(), declarations: Vec::new(), erasing: false }
+        Self {
+            effect,
+            answer: None,
+            commands: Vec::new(),
+            declarations: Vec::new(),
+            profile: None,
+            erasing: false,
+        }
     }
 }
 
@@ -87,6 +102,12 @@ struct Allowed {
 impl Chamber {
     /// Decides an order.
     pub(crate) fn submit(&mut self, submitted: &Submitted) -> Outcome {
+        self.detail = None;
+        let outcome = self.submitted(submitted);
+        Outcome { detail: self.detail.take().filter(|_| outcome.refusal.is_some()), ..outcome }
+    }
+
+    fn submitted(&mut self, submitted: &Submitted) -> Outcome {
         let Ok(signed) = decode::<SignedOrder>(&submitted.signed) else {
             return self.refuse_unknown(Refusal::Unreadable);
         };
@@ -181,6 +202,7 @@ impl Chamber {
                     sealed_answer,
                     commands: c.commands,
                     declarations: c.declarations,
+                    profile: c.profile,
                     erasing: c.erasing,
                     ..again
                 },
@@ -205,6 +227,7 @@ impl Chamber {
         }
         self.check_order_is_confirmed(&order.kind)?;
         let arguments = self.open_arguments(order, &submitted.sealed_arguments)?;
+        let arguments = self.with_saved(order, arguments, submitted.profile.as_ref())?;
         if let OrderKind::JoinFirst { key: new_key } = &order.kind {
             let key = *verified.signers().first().ok_or(Refusal::BadSignature)?;
             let consequence = self.join_first(order, new_key, &arguments)?;
@@ -220,8 +243,7 @@ impl Chamber {
         self.check_beforehand(order, &signer, &arguments, erasing)?;
         let (weighed, counted) = self.weigh(order, erasing, &people)?;
         let cools = weighed.cooling_off_ms > 0;
-        let mut consequence =
-            self.consequence(order, &signer, &arguments, &submitted.rows, erasing, cools)?;
+        let mut consequence = self.consequence(order, &signer, &arguments, submitted, erasing, cools)?;
         if let Effect::BreachAssumed { signers, .. } = &mut consequence.effect {
             *signers = people.iter().map(|p| p.key).collect();
         }
@@ -355,6 +377,8 @@ impl Chamber {
             sealed_answer,
             commands: consequence.commands,
             declarations: consequence.declarations,
+            profile: consequence.profile,
+            detail: None,
             erasing: consequence.erasing,
             hold: None,
             cools_until_ms,

@@ -10,6 +10,7 @@ mod erase;
 mod faults;
 mod give_back;
 mod hostile;
+mod library;
 mod limits;
 mod passkeys;
 mod renewal;
@@ -167,7 +168,8 @@ impl House {
         sealed: &[u8],
         rows: Vec<(EnrolmentId, SealedRow)>,
     ) -> Outcome {
-        let submitted = Submitted { signed: encode(signed), sealed_arguments: sealed.to_vec(), rows };
+        let submitted =
+            Submitted { signed: encode(signed), sealed_arguments: sealed.to_vec(), rows, profile: None };
         self.durable(|c| c.submit(&submitted))
     }
 

@@ -48,6 +48,10 @@ pub fn told(body: &Body) -> String {
                 Effect::Opened { fields } => {
                     fields.first().map(|(e, _)| format!(" of {}", short(e))).unwrap_or_default()
                 }
+                Effect::ProfileSaved { version, outline, erasing, .. } => {
+                    let grave = if *erasing { ", which counts as erasure" } else { "" };
+                    format!(": '{}', version {version}{grave}", line(&outline.identifier))
+                }
                 Effect::Invited { enrolment, .. } | Effect::InvitationWithdrawn { enrolment } => {
                     format!(", enrolment {}", short(enrolment))
                 }
@@ -173,6 +177,7 @@ pub fn kind_name(kind: &str) -> &str {
         "older_ca_ended" => "Older CA ended",
         "device_group_saved" => "Device group saved",
         "device_group_ended" => "Device group ended",
+        "profile_saved" => "Profile saved",
         "order_refused" => "Order refused",
         "order_held" => "Order waits",
         "grant_used" => "Records opened in a session",

@@ -6,6 +6,7 @@ pub mod device_group;
 pub mod entry;
 pub mod limits;
 mod order;
+pub mod profile;
 
 use std::sync::LazyLock;
 

@@ -126,6 +126,14 @@ pub fn what(kind: &OrderKind) -> String {
         OrderKind::EndDeviceGroup { group } => {
             format!("end the device group {group}; its phones stay as they are")
         }
+        OrderKind::SaveProfile { profile } => {
+            format!(
+                "keep the profile given in the library, as the next version of profile {profile}; no phone is told"
+            )
+        }
+        OrderKind::InstallSaved { profile, version } => {
+            format!("install version {version} of profile {profile} of the library (InstallProfile)")
+        }
         OrderKind::SetDeclarations { set } => {
             format!("replace the set of declarations '{set}': what it held before is taken away")
         }
@@ -344,6 +352,8 @@ mod tests {
                 definition: model::DeviceGroupDefinition::List,
             },
             OrderKind::EndDeviceGroup { group: model::DeviceGroupId([9; 16]) },
+            OrderKind::SaveProfile { profile: model::ProfileId([9; 16]) },
+            OrderKind::InstallSaved { profile: model::ProfileId([9; 16]), version: 3 },
             OrderKind::ErasePerson {
                 subject: DataSubject::Holder(model::EnrolmentId([7; 16])),
                 despite_enrolled: true,

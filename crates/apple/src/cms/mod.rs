@@ -104,11 +104,28 @@ pub fn sign_detached(
 /// # Errors
 /// [`CmsError`] says why.
 pub fn unwrap_signed(message: &[u8]) -> Result<Vec<u8>, CmsError> {
+    Ok(unwrap_signed_by(message)?.content)
+}
+
+/// A signed content and who signed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attached {
+    /// What was signed.
+    pub content: Vec<u8>,
+    /// The certificate (DER) whose key signed it; nobody has vouched for it yet.
+    pub certificate_der: Vec<u8>,
+}
+
+/// [`unwrap_signed`], with the signer's certificate.
+///
+/// # Errors
+/// [`CmsError`] says why.
+pub fn unwrap_signed_by(message: &[u8]) -> Result<Attached, CmsError> {
     let der = normalise_bounded(message)?;
     let data = SignedData::parse(&der)?;
     let content = data.content.ok_or(Malformed("signed data has no content"))?;
-    data.verify(content, Algorithms::Strong)?;
-    Ok(content.to_vec())
+    let (_, certificate) = data.verify(content, Algorithms::Strong)?;
+    Ok(Attached { content: content.to_vec(), certificate_der: certificate.as_der().to_vec() })
 }
 
 /// Verifies a detached signature over `content` (embedded content is ignored) and gives the signer's

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use axum::{Extension, Json};
-use model::KeyName;
+use model::{Compartment, KeyName};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -75,6 +75,12 @@ pub(crate) async fn get_keys(
         let before = state.old_before;
         let left = match (before, name.compartment()) {
             (0, _) => 0,
+            (_, Some(Compartment::Secret)) => {
+                let counted = move |v: &store::View<'_>| {
+                    Ok(v.count_stale(Compartment::Secret, before)? + v.count_stale_profiles(before)?)
+                };
+                room.store.read(counted).await?
+            }
             (_, Some(c)) => room.store.read(move |v| v.count_stale(c, before)).await?,
             (_, None) if name == KeyName::Index => room.store.read(|v| v.count_index_due()).await?,
             (_, None) if name == KeyName::Delivery => room.deliveries_left.load(Ordering::Relaxed),

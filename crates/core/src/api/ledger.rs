@@ -332,6 +332,12 @@ fn effect_summary(effect: &Effect) -> (&'static str, Value) {
             json!({ "device_group": group, "name": name, "definition": definition, "phones": phones }),
         ),
         Effect::DeviceGroupEnded { group } => ("device_group_ended", json!({ "device_group": group })),
+        Effect::ProfileSaved { profile, version, outline, commitment, signed, erasing, .. } => (
+            "profile_saved",
+            json!({ "profile": profile, "version": version, "identifier": outline.identifier,
+                    "payloads": outline.payloads.iter().map(|p| &p.payload_type).collect::<Vec<_>>(),
+                    "commitment": commitment, "signed": signed, "erasing": erasing }),
+        ),
         Effect::PersonErased { subject } => ("person_erased", json!({ "subject": subject })),
         Effect::StandingEnded { order } => ("standing_ended", json!({ "order": order })),
         Effect::RestoreConfirmed { restored, without, complete } => {

@@ -21,6 +21,7 @@ mod overview;
 mod passkeys;
 mod people;
 mod problem;
+mod profiles;
 mod proof;
 mod roles;
 mod search;
@@ -177,6 +178,10 @@ fn all() -> Routes {
         .guarded::<SignedIn>(routes!(people::list_api_keys))
         .guarded::<Devices>(routes!(certificates::list_certificates))
         .guarded::<SignedIn>(routes!(certificates::list_standing))
+        .guarded::<SignedIn>(routes!(profiles::list_profiles))
+        .guarded::<SignedIn>(routes!(profiles::get_profile))
+        .guarded::<SignedIn>(routes!(profiles::get_version))
+        .guarded::<SignedIn>(routes!(profiles::list_profile_phones))
         .guarded::<Ledger>(routes!(ledger::list_ledger))
         .guarded::<Ledger>(routes!(ledger::ledger_head))
         .guarded::<Ledger>(routes!(proof::ledger_proof))
@@ -232,7 +237,7 @@ mod tests {
                 "/api/v1/oidc/finish"
             ]
         );
-        assert_eq!(all.len(), 47);
+        assert_eq!(all.len(), 51);
     }
 
     #[test]

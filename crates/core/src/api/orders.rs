@@ -79,7 +79,7 @@ pub(crate) async fn submit_order(
     let (decided, answer) = carried.await.unwrap_or(Err(NotDecided::Store(store::StoreError::Panicked)))?;
     if decided.refusal != 0 {
         let hold = decided.hold.map(Box::new);
-        return Err(Problem { hold, ..Problem::refused(decided.refusal) });
+        return Err(Problem { hold, misfits: decided.detail, ..Problem::refused(decided.refusal) });
     }
     Ok(Json(Accepted {
         order: decided.order,

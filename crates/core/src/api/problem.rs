@@ -21,6 +21,8 @@ pub(crate) struct Problem {
     pub enrolments: Vec<String>,
     /// The limit that stood in the way.
     pub hold: Option<Box<Hold>>,
+    /// Where and why the order's content does not fit.
+    pub misfits: Option<String>,
 }
 
 /// A problem as it is written.
@@ -44,11 +46,22 @@ pub(crate) struct ProblemBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     hold: Option<Box<Hold>>,
+    /// Where and why the order's content does not fit, as the vault says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    misfits: Option<String>,
 }
 
 impl Problem {
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), refusal: None, enrolments: Vec::new(), hold: None }
+        Self {
+            status,
+            code,
+            detail: detail.into(),
+            refusal: None,
+            enrolments: Vec::new(),
+            hold: None,
+            misfits: None,
+        }
     }
 
     pub fn unauthorised() -> Self {
@@ -119,6 +132,7 @@ impl Problem {
             refusal: self.refusal,
             enrolments: self.enrolments,
             hold: self.hold,
+            misfits: self.misfits,
         };
         serde_json::to_vec(&body).unwrap_or_default()
     }

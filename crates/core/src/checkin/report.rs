@@ -13,6 +13,7 @@ use super::{ReplyTo, UNAVAILABLE};
 use crate::apps;
 use crate::fleet::Standing;
 use crate::inventory::{Content, Kept};
+use crate::profiles;
 use crate::queries::queue_queries;
 use crate::room::Room;
 
@@ -167,6 +168,10 @@ fn write(
                         let list = [FreeQuery::ManagedApplicationList];
                         queue_queries(room, tx, &[(slot, enrolment)], &list, offer.now_ms)?;
                     }
+                }
+                if done.was_open && done.warranted && profiles::is_about_one(&done.request_type) {
+                    let did = end == CommandState::Acknowledged;
+                    tx.profile_answered(slot, done.number, did, offer.now_ms)?;
                 }
                 // What a phone says unasked, or twice, is not kept.
                 if done.was_open

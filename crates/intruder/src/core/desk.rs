@@ -64,7 +64,7 @@ async fn carry(core: &Core, vault: Option<Vault>, body: &[u8]) -> Option<Value> 
     let submission = proto::Submission {
         signed_order: signed.clone(),
         sealed_arguments: bytes("sealed_arguments").unwrap_or_default(),
-        rows: vec![],
+        ..Default::default()
     };
     let outcome = vault?.submit(submission).await.ok()?.into_inner();
     if outcome.refusal != 0 {

@@ -123,8 +123,11 @@ impl Core {
         signed: &SignedOrder,
         sealed: Vec<u8>,
     ) -> bool {
-        let submission =
-            proto::Submission { signed_order: encode(signed), sealed_arguments: sealed, rows: vec![] };
+        let submission = proto::Submission {
+            signed_order: encode(signed),
+            sealed_arguments: sealed,
+            ..Default::default()
+        };
         let answer = vault.submit(submission).await;
         let refused = matches!(&answer, Ok(o) if o.get_ref().refusal != 0);
         let done = told(name, answer, |o| o.refusal).is_some();
@@ -173,7 +176,7 @@ impl Core {
             }
             // The very same again: it gets what was recorded, and what it answers is sealed to who made it.
             let rows = rows_to(self.loot.rows.get(..ROWS_AT_ONCE).unwrap_or(&self.loot.rows));
-            let submission = proto::Submission { signed_order: encode(real), sealed_arguments: vec![], rows };
+            let submission = proto::Submission { signed_order: encode(real), rows, ..Default::default() };
             if let Ok(answer) = vault.submit(submission).await {
                 let o = answer.into_inner();
                 let others = o.commands.iter().flat_map(|c| &c.warrants);

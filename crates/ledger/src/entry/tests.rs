@@ -2,7 +2,8 @@ use super::*;
 use model::Group;
 use model::{
     CommandKind, Compartment, Condition, DeclarationId, DeclarationKind, DeviceGroupDefinition,
-    DeviceGroupId, DeviceGroupName, DeviceGroupRule, Join, LinkHash, OsVersion, Role, SetName,
+    DeviceGroupId, DeviceGroupName, DeviceGroupRule, Join, LinkHash, OsVersion, Outline, OutlinedKey,
+    OutlinedPayload, OutlinedValue, ProfileId, Role, SetName, Since,
 };
 use proptest::prelude::*;
 
@@ -315,6 +316,50 @@ fn of_the_first_rotations() -> Vec<model::KeyName> {
         .collect()
 }
 
+/// The library's, numbered after these.
+fn profile_bodies() -> Vec<Body> {
+    let effect = Effect::ProfileSaved {
+        profile: ProfileId([19; 16]),
+        version: 2,
+        outline: Box::new(Outline {
+            identifier: "org.example.wifi".into(),
+            keys: vec![],
+            payloads: vec![OutlinedPayload {
+                payload_type: "com.apple.wifi.managed".into(),
+                known: true,
+                keys: vec![OutlinedKey {
+                    path: "Password".into(),
+                    value: OutlinedValue::Set(Since::Changed),
+                }],
+                unknown_keys: 0,
+            }],
+            left_out: 0,
+        }),
+        commitment: Digest([20; 32]),
+        signed: false,
+        erasing: true,
+        because: vec![ErasingKey {
+            payload_type: "com.apple.wifi.managed".into(),
+            key: "EncryptionType".into(),
+        }],
+    };
+    let mut accepted = bodies().into_iter().filter(|b| matches!(b, Body::OrderAccepted { .. }));
+    let Some(Body::OrderAccepted { order, digest, signer, person, bytes, signature, counted, .. }) =
+        accepted.next()
+    else {
+        return vec![];
+    };
+    vec![Body::OrderAccepted { order, digest, signer, person, bytes, signature, effect, counted }]
+}
+
+#[test]
+fn the_encoding_of_saved_profiles_stays_what_it_is() {
+    let all: Vec<u8> = profile_bodies().into_iter().flat_map(|b| entry(b).encode().unwrap()).collect();
+    assert_eq!(crate::frame::sha256(&all).to_string(), GOLDEN_PROFILES);
+}
+
+const GOLDEN_PROFILES: &str = "83635ba00c4b1d5b2fdc5bc73339d07e64bc99045ab5ee35a26975d2f79b716a";
+
 /// Keys that other rooms make, numbered after these.
 fn room_key_bodies() -> Vec<Body> {
     let taken = |key| Body::RoomKeyTaken { key, number: 3, epoch: 4, public: Opaque(vec![7; 32]) };
@@ -401,7 +446,8 @@ fn every_kind_of_entry_reads_back_as_it_was_written() {
         .chain([rejected_body()])
         .chain(key_bodies())
         .chain(room_key_bodies())
-        .chain(device_group_bodies());
+        .chain(device_group_bodies())
+        .chain(profile_bodies());
     for body in bodies().into_iter().chain(later) {
         let entry = entry(body);
         let bytes = entry.encode().unwrap();

@@ -82,6 +82,7 @@ struct Problem {
     #[serde(default)]
     enrolments: Vec<String>,
     hold: Option<Hold>,
+    misfits: Option<String>,
 }
 
 pub(crate) fn from_base64(what: &str, text: &str) -> Result<Vec<u8>> {
@@ -113,6 +114,9 @@ pub(crate) fn read_answer(answer: &Answer) -> Result<Value> {
         if let Some(hold) = &p.hold {
             let told = limits::hold(hold, waits);
             why = if waits { told } else { format!("{why}.\n{told}") };
+        }
+        if let Some(misfits) = &p.misfits {
+            why = format!("{why}: {}", words::line(misfits));
         }
         if waits {
             return Err(CliError::Waits { why, order: None });

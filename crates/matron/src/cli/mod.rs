@@ -29,6 +29,7 @@ mod ledger_proofs;
 mod passkey;
 mod people;
 mod place;
+mod profiles;
 mod records;
 mod roles;
 mod service_token;
@@ -106,6 +107,8 @@ pub(crate) enum CliCommand {
     Standing(Of<standing::StandingCommand>),
     /// Declarations: policies, subscriptions and deadlines that phones hold by themselves.
     Declarations(Of<declarations::DeclarationsCommand>),
+    /// The library of profiles: save, compare, install, and which phones said that they hold what.
+    Profiles(Of<profiles::ProfilesCommand>),
     /// Tokens that phones get when they ask for a service's (GetToken).
     ServiceToken(Of<service_token::ServiceTokenCommand>),
     /// Commands on their way to phones.
@@ -154,6 +157,7 @@ pub(crate) fn run(command: CliCommand) -> ExitCode {
         }
         CliCommand::Standing(c) => (json(&c.reach), at(c.reach, |d| standing::run(d, c.command))),
         CliCommand::Declarations(c) => (json(&c.reach), at(c.reach, |d| declarations::run(d, c.command))),
+        CliCommand::Profiles(c) => (json(&c.reach), at(c.reach, |d| profiles::run(d, c.command))),
         CliCommand::ServiceToken(c) => (json(&c.reach), at(c.reach, |d| service_token::run(d, c.command))),
         CliCommand::Commands(c) => (json(&c.reach), at(c.reach, |d| records::commands(d, c.command))),
         CliCommand::Orders(c) => (json(&c.reach), at(c.reach, |d| records::orders(d, c.command))),

@@ -7,6 +7,7 @@ mod commands;
 mod declarations;
 mod device_groups;
 mod limits;
+mod profiles;
 mod proxy;
 
 use std::os::unix::fs::PermissionsExt;

@@ -125,6 +125,11 @@ async fn every_route_and_page_answers_each_role_as_it_should_and_another_group_f
         definition: model::DeviceGroupDefinition::List,
     };
     ward.admin.order(kind, vec![id(&phone)], None).await.unwrap();
+    const MILD: &[u8] = include_bytes!("../../../apple/tests/data/profile_mild.mobileconfig");
+    let profile = model::ProfileId([7; 16]);
+    let secrets = order::SaveSecrets { profile: MILD.to_vec(), salt: vec![1; 32] };
+    let kind = order::OrderKind::SaveProfile { profile };
+    ward.admin.order(kind, vec![], Some(&order::encode(&secrets))).await.unwrap();
     let visitors = visitors(&ward).await;
     let concrete = |path: &str| {
         path.replace("{enrolment}", &id(&phone).to_string())
@@ -133,6 +138,8 @@ async fn every_route_and_page_answers_each_role_as_it_should_and_another_group_f
             .replace("{order}", &order)
             .replace("{id}", &order)
             .replace("{index}", "1")
+            .replace("{profile}", &profile.to_string())
+            .replace("{version}", "1")
             .replace("{*path}", "0/000.p/1")
             .replace("/device-groups/preview", "/device-groups/preview?lost=true")
     };

@@ -2,7 +2,7 @@
 
 use model::{
     CommandId, Compartment, Condition, DeviceGroupDefinition, DeviceGroupId, DeviceGroupName,
-    DeviceGroupRule, EnrolmentId, Group, Join, LinkHash, OrderId, OsVersion, SealedRow,
+    DeviceGroupRule, EnrolmentId, Group, Join, LinkHash, OrderId, OsVersion, ProfileId, SealedRow,
 };
 
 use crate::{
@@ -94,6 +94,10 @@ fn commands(tx: &Tx<'_>, slot: Slot, n: u8) {
     assert!(done.unwrap().was_open);
     tx.warrants_due(9, 2000, 10).unwrap();
     tx.renew_warrant(slot, second, &[2], 600).unwrap();
+    let profile = ProfileId([n; 16]);
+    tx.ask_profile(slot, profile, 1, second, 9).unwrap();
+    tx.profile_answered(slot, second, true, 9).unwrap();
+    tx.profile_answered(slot, second, false, 9).unwrap();
     tx.expire(9, 10).unwrap();
     tx.cancel_order(order, 12).unwrap();
     tx.close(slot, first, CommandState::Expired, 13).unwrap();
@@ -158,6 +162,18 @@ pub(super) fn lists(tx: &Tx<'_>) {
     tx.scan_index("imei", Slot(0)..Slot(5), |_, _, _| {}).unwrap();
     tx.middle_slot().unwrap();
     tx.orders(i64::MAX, 50).unwrap();
+    let profile = ProfileId([1; 16]);
+    tx.profiles(50).unwrap();
+    tx.profile_versions(profile).unwrap();
+    tx.find_profile_content(profile, 1).unwrap();
+    tx.newest_profile_content(profile).unwrap();
+    tx.stale_profile(2, 0).unwrap();
+    tx.count_stale_profiles(2).unwrap();
+    tx.profiles_named("org.example.wifi").unwrap();
+    for group in [None, Some("ward-7")] {
+        tx.profile_phone_counts(profile, group).unwrap();
+        tx.profile_phones(profile, group, 0, 50).unwrap();
+    }
     tx.undecided_orders(50).unwrap();
     tx.pending_orders(0, 50).unwrap();
     tx.pending_size(model::KeyId([1; 16])).unwrap();

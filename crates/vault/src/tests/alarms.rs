@@ -61,7 +61,7 @@ fn nothing_is_told_of_before_it_is_durable_and_a_ledger_that_fails_is_an_alarm_i
     pipe.read();
     let kind = OrderKind::AddKey { key: Ed25519Secret::from_seed([8; 32]).unwrap().person_key() };
     let (signed, _) = house.order(&key, kind, vec![], None);
-    let submitted = Submitted { signed: encode(&signed), sealed_arguments: vec![], rows: vec![] };
+    let submitted = Submitted { signed: encode(&signed), ..Submitted::default() };
     house.chamber.tick();
     assert_eq!(house.chamber.submit(&submitted).refusal, None);
     assert_eq!(pipe.kinds(), []);

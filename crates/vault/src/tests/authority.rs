@@ -174,7 +174,7 @@ fn a_ca_that_can_not_be_written_is_none_and_nobody_was_told() {
     let before = house.key_file();
     std::fs::create_dir(house.dir.path().join(".keys.cbor.new")).unwrap();
     let (signed, sealed) = house.now_order(&key, OrderKind::RotateKeys { keys: vec![KeyName::Ca] });
-    let submitted = Submitted { signed: encode(&signed), sealed_arguments: sealed, rows: vec![] };
+    let submitted = Submitted { signed: encode(&signed), sealed_arguments: sealed, ..Submitted::default() };
     house.chamber.tick();
     house.chamber.submit(&submitted);
     assert!(house.chamber.flush().is_err());

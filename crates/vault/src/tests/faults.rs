@@ -91,7 +91,7 @@ fn opened_over(fault: Option<Fault>, by_order: bool) -> (bool, usize, u32) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let left = runtime.block_on(async {
         let left: Result<bool, NotDurable> = if by_order {
-            let submitted = Submitted { signed: encode(&open), sealed_arguments: vec![], rows };
+            let submitted = Submitted { signed: encode(&open), rows, ..Submitted::default() };
             door.decide(move |c| c.submit(&submitted)).await.map(|o| !o.sealed_answer.is_empty())
         } else {
             door.decide(move |c| c.use_grant(&SESSION, &rows, b"")).await.map(|used| used.is_ok())

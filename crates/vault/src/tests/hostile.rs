@@ -146,7 +146,8 @@ fn an_order_that_the_disk_failed_is_not_decided_and_comes_again_after_a_restart(
     let kind = OrderKind::Invite { group: Group::new("ward-7").unwrap(), valid_ms: DAY_MS };
     let secrets = encode(&InviteSecrets { name: "A One".into(), email: "p@example.org".into() });
     let (signed, sealed) = house.order(&key, kind, vec![], Some(&secrets));
-    let submitted = Submitted { signed: encode(&signed), sealed_arguments: sealed.clone(), rows: vec![] };
+    let submitted =
+        Submitted { signed: encode(&signed), sealed_arguments: sealed.clone(), ..Submitted::default() };
     let elsewhere = TempDir::new().unwrap();
     house.chamber.people_keys =
         ledger::PersonKeys::load_with(elsewhere.path(), |_| Box::new(Broken)).unwrap();

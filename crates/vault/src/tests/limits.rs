@@ -334,7 +334,8 @@ fn killed_between_the_ledger_and_the_answer_a_budget_is_spent_once_and_not_given
     let Two { mut house, ada, phones, .. } = two(6);
     // Lost before the write: nothing was spent, and the same order is decided as if for the first time.
     let first = house.erasing(&ada, &phones[..1]);
-    let submitted = Submitted { signed: encode(&first.0), sealed_arguments: first.1.clone(), rows: vec![] };
+    let submitted =
+        Submitted { signed: encode(&first.0), sealed_arguments: first.1.clone(), ..Submitted::default() };
     house.chamber.tick();
     assert_eq!(house.chamber.submit(&submitted).refusal, None);
     let mut house = house.restart();

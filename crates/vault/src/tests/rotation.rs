@@ -175,7 +175,7 @@ fn the_vault_stops_when_new_keys_can_not_be_written_and_nobody_was_told() {
     // A folder in the way of the temporary file, as a full disk would be.
     std::fs::create_dir(house.dir.path().join(".keys.cbor.new")).unwrap();
     let (signed, _) = house.now_order(&key, OrderKind::RotateKeys { keys: vec![KeyName::Index] });
-    let submitted = Submitted { signed: encode(&signed), sealed_arguments: vec![], rows: vec![] };
+    let submitted = Submitted { signed: encode(&signed), ..Submitted::default() };
     house.chamber.tick();
     house.chamber.submit(&submitted);
     assert!(house.chamber.flush().is_err());

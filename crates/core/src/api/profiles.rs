@@ -1,0 +1,306 @@
+//! The library of profiles: what each version says in the clear, what is different between two, and which phones said
+//! that they hold which.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::extract::Path;
+use axum::{Extension, Json};
+use model::{Change, EnrolmentId, OrderId, Outline, PersonId, ProfileId};
+use serde::{Deserialize, Serialize};
+use store::{CommandState, PhoneProfileState, ProfileVersion, StoreError, VersionPhones, View};
+use utoipa::{IntoParams, ToSchema};
+
+use super::access::{Permit, SignedIn};
+use super::problem::{Problem, ProblemBody};
+use super::shape::{Page, Params, cursor_from, cursor_of, id, limit};
+use crate::room::Room;
+
+/// The vault takes no more profiles than these.
+const MOST_PROFILES: u32 = 500;
+
+/// A version of a profile.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(crate) struct Version {
+    version: u32,
+    #[schema(value_type = String)]
+    order: OrderId,
+    /// Where it stands in the ledger.
+    position: u64,
+    saved_at_ms: i64,
+    #[schema(value_type = String)]
+    signer: PersonId,
+    /// The profile's PayloadIdentifier.
+    identifier: String,
+    /// It came signed; by whom is told to whoever saved it, and nobody has vouched for the certificate.
+    signed: bool,
+    /// It counts as erasure.
+    erasing: bool,
+    /// The payloads' types, in order.
+    payloads: Vec<String>,
+    phones: Phones,
+}
+
+/// How many phones stand where with a version.
+#[derive(Debug, Clone, Copy, Default, Serialize, ToSchema)]
+pub(crate) struct Phones {
+    /// Asked by their newest order, and not answered; those whose order ran out too.
+    asked: u32,
+    /// Said no.
+    failed: u32,
+    /// Said that it is installed, and nothing of another version since.
+    confirmed: u32,
+}
+
+/// A profile of the library, with its newest version.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Profile {
+    #[schema(value_type = String)]
+    profile: ProfileId,
+    newest: Version,
+    /// Phones that said they hold any version.
+    confirmed: u32,
+}
+
+/// A profile with its versions.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ProfileDetail {
+    #[schema(value_type = String)]
+    profile: ProfileId,
+    /// The newest first.
+    versions: Vec<Version>,
+    /// Phones that were asked to be without it, and have not said that they are.
+    removing: Phones,
+}
+
+/// What a version says.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct VersionDetail {
+    #[schema(value_type = String)]
+    profile: ProfileId,
+    version: Version,
+    /// What of it stands in the clear.
+    #[schema(value_type = Object)]
+    outline: Outline,
+    /// Why it counts as erasure: pairs of a payload's type and a key; `*` is a key that Apple's schema has not.
+    #[schema(value_type = Vec<Vec<String>>)]
+    because: Vec<(String, String)>,
+    /// What was sealed of it is here, so that it can be installed.
+    content: bool,
+    /// The version with which it is compared.
+    against: Option<u32>,
+    /// What is different from that one.
+    #[schema(value_type = Vec<Object>)]
+    changes: Vec<Change>,
+}
+
+fn version(v: &ProfileVersion, counts: &HashMap<u32, VersionPhones>) -> Version {
+    Version {
+        version: v.version,
+        order: v.order,
+        position: v.position,
+        saved_at_ms: v.saved_at_ms,
+        signer: v.signer,
+        identifier: v.identifier.clone(),
+        signed: v.signed,
+        erasing: v.erasing,
+        payloads: outline(v).payloads.into_iter().map(|p| p.payload_type).collect(),
+        phones: counts.get(&v.version).map(Phones::from).unwrap_or_default(),
+    }
+}
+
+impl From<&VersionPhones> for Phones {
+    fn from(v: &VersionPhones) -> Self {
+        Self { asked: v.asked, failed: v.failed, confirmed: v.confirmed }
+    }
+}
+
+fn outline(v: &ProfileVersion) -> Outline {
+    order::decode(&v.outline).unwrap_or_default()
+}
+
+fn counts(
+    v: &View<'_>,
+    profile: ProfileId,
+    group: Option<&str>,
+) -> Result<HashMap<u32, VersionPhones>, StoreError> {
+    Ok(v.profile_phone_counts(profile, group)?.into_iter().map(|c| (c.version, c)).collect())
+}
+
+#[utoipa::path(get, path = "/api/v1/profiles", responses(
+    (status = 200, body = Page<Profile>, description = "all of them, by identifier"),
+    (status = 401, body = ProblemBody, content_type = "application/problem+json"),
+))]
+pub(crate) async fn list_profiles(
+    permit: Permit<SignedIn>,
+    Extension(room): Extension<Arc<Room>>,
+) -> Result<Json<Page<Profile>>, Problem> {
+    let group = permit.actor().group().map(str::to_owned);
+    let read = room.store.read(move |v| {
+        let mut items = Vec::new();
+        for newest in v.profiles(MOST_PROFILES)? {
+            let counts = counts(v, newest.profile, group.as_deref())?;
+            let confirmed = counts.values().map(|c| c.confirmed).sum();
+            items.push(Profile { profile: newest.profile, newest: version(&newest, &counts), confirmed });
+        }
+        items.sort_by(|a, b| a.newest.identifier.cmp(&b.newest.identifier));
+        Ok(items)
+    });
+    Ok(Json(Page { items: read.await?, next_cursor: None }))
+}
+
+#[utoipa::path(get, path = "/api/v1/profiles/{profile}", params(
+    ("profile" = String, Path, description = "a profile's id"),
+), responses(
+    (status = 200, body = ProfileDetail),
+    (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+))]
+pub(crate) async fn get_profile(
+    permit: Permit<SignedIn>,
+    Extension(room): Extension<Arc<Room>>,
+    Path(profile): Path<String>,
+) -> Result<Json<ProfileDetail>, Problem> {
+    let profile: ProfileId = id("profile", &profile)?;
+    let group = permit.actor().group().map(str::to_owned);
+    let read = room.store.read(move |v| {
+        let counts = counts(v, profile, group.as_deref())?;
+        let versions = v.profile_versions(profile)?.iter().map(|v| version(v, &counts)).collect();
+        let removing = counts.get(&0).map(Phones::from).unwrap_or_default();
+        Ok(ProfileDetail { profile, versions, removing })
+    });
+    let found = read.await?;
+    if found.versions.is_empty() { Err(Problem::not_found("profile")) } else { Ok(Json(found)) }
+}
+
+/// With what a version is compared.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Against {
+    /// An older version; by default the one before.
+    against: Option<u32>,
+}
+
+#[utoipa::path(get, path = "/api/v1/profiles/{profile}/versions/{version}", params(
+    ("profile" = String, Path, description = "a profile's id"),
+    ("version" = u32, Path, description = "1, 2, …"),
+    Against,
+), responses(
+    (status = 200, body = VersionDetail),
+    (status = 400, body = ProblemBody, content_type = "application/problem+json"),
+    (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+))]
+pub(crate) async fn get_version(
+    permit: Permit<SignedIn>,
+    Extension(room): Extension<Arc<Room>>,
+    Path((profile, number)): Path<(String, String)>,
+    Params(q): Params<Against>,
+) -> Result<Json<VersionDetail>, Problem> {
+    let profile: ProfileId = id("profile", &profile)?;
+    let number: u32 = id("version", &number)?;
+    if q.against.is_some_and(|a| a == 0 || a >= number) {
+        return Err(Problem::bad(
+            "a version is compared with an older one: against is 1 or more, and less than it",
+        ));
+    }
+    let group = permit.actor().group().map(str::to_owned);
+    let read = room.store.read(move |v| {
+        let counts = counts(v, profile, group.as_deref())?;
+        let versions = v.profile_versions(profile)?;
+        let content = v.find_profile_content(profile, number)?.is_some();
+        Ok((versions, counts, content))
+    });
+    let (versions, counts, content) = read.await?;
+    let find = |n: u32| versions.iter().find(|v| v.version == n);
+    let Some(found) = find(number) else { return Err(Problem::not_found("version of that profile")) };
+    let against = q.against.or(number.checked_sub(1)).filter(|n| *n > 0);
+    let now = outline(found);
+    let changes = match against.and_then(find) {
+        Some(older) => {
+            let mut between: Vec<Outline> = versions
+                .iter()
+                .filter(|v| v.version > older.version && v.version < number)
+                .map(outline)
+                .collect();
+            between.reverse();
+            now.since(&between).changes(&outline(older))
+        }
+        None => Vec::new(),
+    };
+    Ok(Json(VersionDetail {
+        profile,
+        version: version(found, &counts),
+        outline: now,
+        because: order::decode(&found.because).unwrap_or_default(),
+        content,
+        against,
+        changes,
+    }))
+}
+
+/// A phone that a profile was ordered for.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ProfilePhone {
+    #[schema(value_type = String)]
+    enrolment: EnrolmentId,
+    /// The version it was last asked to hold; 0: to be without the profile.
+    version: u32,
+    asked_at_ms: i64,
+    /// How it answered: asked, done or failed.
+    #[schema(value_type = String)]
+    state: PhoneProfileState,
+    /// How the command stands, while it is known.
+    #[schema(value_type = Option<String>)]
+    command: Option<CommandState>,
+    /// The version that it said it had installed; 0: none.
+    confirmed: u32,
+    confirmed_at_ms: Option<i64>,
+}
+
+/// Which page.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct PhonesQuery {
+    /// 1 to 200, by default 50.
+    limit: Option<u32>,
+    /// Where the page before ended.
+    cursor: Option<String>,
+}
+
+#[utoipa::path(get, path = "/api/v1/profiles/{profile}/phones", params(
+    ("profile" = String, Path, description = "a profile's id"),
+    PhonesQuery,
+), responses(
+    (status = 200, body = Page<ProfilePhone>),
+    (status = 401, body = ProblemBody, content_type = "application/problem+json"),
+))]
+pub(crate) async fn list_profile_phones(
+    permit: Permit<SignedIn>,
+    Extension(room): Extension<Arc<Room>>,
+    Path(profile): Path<String>,
+    Params(q): Params<PhonesQuery>,
+) -> Result<Json<Page<ProfilePhone>>, Problem> {
+    let profile: ProfileId = id("profile", &profile)?;
+    let limit = limit(q.limit)?;
+    let behind = cursor_from(q.cursor.as_deref())?.map_or(-1, |c| c.0);
+    let group = permit.actor().group().map(str::to_owned);
+    let read = room.store.read(move |v| v.profile_phones(profile, group.as_deref(), behind, limit + 1));
+    let mut items = read.await?;
+    let more = items.len() > limit as usize;
+    items.truncate(limit as usize);
+    let next_cursor = items.last().filter(|_| more).map(|p| cursor_of((p.slot.0, 0)));
+    let items = items
+        .into_iter()
+        .map(|p| ProfilePhone {
+            enrolment: p.enrolment,
+            version: p.version,
+            asked_at_ms: p.asked_at_ms,
+            state: p.state,
+            command: p.command,
+            confirmed: p.confirmed,
+            confirmed_at_ms: p.confirmed_at_ms,
+        })
+        .collect();
+    Ok(Json(Page { items, next_cursor }))
+}

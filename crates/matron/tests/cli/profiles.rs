@@ -1,0 +1,111 @@
+//! The library of profiles, from a file to a phone that says it holds the version.
+
+use super::*;
+
+fn wifi(password: &str, hidden: bool) -> String {
+    let hidden = if hidden { "<true/>" } else { "<false/>" };
+    format!(
+        "<plist version=\"1.0\"><dict><key>PayloadType</key><string>Configuration</string>
+         <key>PayloadVersion</key><integer>1</integer><key>PayloadUUID</key><string>A0</string>
+         <key>PayloadIdentifier</key><string>org.example.ward-wifi</string><key>PayloadContent</key><array><dict>
+         <key>PayloadType</key><string>com.apple.wifi.managed</string><key>PayloadVersion</key><integer>1</integer>
+         <key>PayloadUUID</key><string>B0</string><key>PayloadIdentifier</key><string>org.example.ward-wifi.1</string>
+         <key>SSID_STR</key><string>Example Ward</string><key>EncryptionType</key><string>WPA2</string>
+         <key>HIDDEN_NETWORK</key>{hidden}<key>Password</key><string>{password}</string>
+         </dict></array></dict></plist>"
+    )
+}
+
+#[test]
+fn a_profile_is_saved_compared_installed_and_confirmed_and_nothing_of_its_texts_is_in_core() {
+    const CANARY: &str = "canary-password-4711";
+    let (house, dir) = (house(), tempfile::tempdir().unwrap());
+    let ada = Admin::at(&house.api_url(), &dir.path().join("ada"));
+    let fine = |arguments: &[&str]| {
+        let said = ada.run(arguments);
+        assert_eq!(said.code, 0, "{arguments:?}: {}{}", said.out, said.err);
+        said.out
+    };
+    let json = |arguments: &[&str]| -> serde_json::Value {
+        serde_json::from_str(&fine(&[arguments, &["--json"]].concat())).unwrap()
+    };
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    fine(&["admin", "join", "--token", house.token(), "--name", "Ada Example"]);
+    let (ca, fleet) = (house.ca_pem(), dir.path().join("fleet"));
+    let (ca, fleet) = (ca.to_str().unwrap(), fleet.to_str().unwrap());
+    let obliging = ["--not-now-per-mille", "0", "--quiet"];
+    let simulate = ["simulate", "--phones", "1", "--seed", "7", "--ca", ca, "--keep", fleet];
+    fine(&[&simulate[..], &obliging].concat());
+    let phone = json(&["devices", "list"])["items"][0]["enrolment"].as_str().unwrap().to_owned();
+    let why = ["--reason", "made up", "--yes"];
+
+    assert!(fine(&["profiles", "list"]).contains("The library is empty"));
+    let first = file("first.mobileconfig", &wifi(CANARY, true));
+    let mut golden = ada.golden(&[&["profiles", "save", &first][..], &why].concat());
+    // What does not fit is said before anything is signed, with the key.
+    let wrong = file("wrong.mobileconfig", &wifi(CANARY, true).replace("<string>WPA2</string>", "<true/>"));
+    let refused = ada.run(&[&["profiles", "save", &wrong][..], &why].concat());
+    assert_eq!(refused.code, 2, "{}", refused.err);
+    assert!(
+        refused.err.contains("PayloadContent.0.EncryptionType: the value has another type"),
+        "{}",
+        refused.err
+    );
+
+    let install = ["profiles", "install", "org.example.ward-wifi", &phone];
+    fine(&[&install[..], &why].concat());
+    let asked = json(&["profiles", "list"]);
+    let counts = |v: &serde_json::Value, key: &str| v["items"][0]["newest"]["phones"][key].as_u64().unwrap();
+    assert_eq!(
+        (counts(&asked, "asked"), counts(&asked, "confirmed")),
+        (1, 0),
+        "not before the phone says so"
+    );
+    let resume = ["simulate", "--ca", ca, "--resume", fleet, "--poll", "1", "--for", "5"];
+    fine(&[&resume[..], &obliging].concat());
+    let done = json(&["profiles", "list"]);
+    assert_eq!((counts(&done, "asked"), counts(&done, "confirmed")), (0, 1));
+
+    let second = file("second.mobileconfig", &wifi("another made up one", false));
+    golden.push_str(&ada.golden(&[&["profiles", "save", &second][..], &why].concat()));
+    for command in ["list", "show", "diff", "phones"] {
+        let named = if command == "list" { vec![] } else { vec!["org.example.ward-wifi"] };
+        golden.push_str(&format!("\n$ matron profiles {command}\n"));
+        golden.push_str(&ada.golden(&[&["profiles", command][..], &named].concat()));
+    }
+    // The list has the id's first digits alone.
+    let id = done["items"][0]["profile"].as_str().unwrap();
+    insta::assert_snapshot!(golden.replace(&id[..8], "xxxxxxxx"));
+    let diff = fine(&["profiles", "diff", "org.example.ward-wifi"]);
+    assert!(diff.contains("password is another one") && !diff.contains("SSID"), "{diff}");
+    let erasing = file("open.mobileconfig", &wifi("", false).replace("WPA2", "None"));
+    let saved = fine(&[&["profiles", "save", &erasing][..], &why].concat());
+    assert!(saved.contains("version 3") && saved.contains("counts as erasure"), "{saved}");
+    let unnamed = ada.run(&[&install[..], &why].concat());
+    assert!(unnamed.code == 2 && unnamed.err.contains("--name"), "{}", unnamed.err);
+    assert_eq!(ada.run(&["profiles", "show", "org.example.nothing"]).code, 4);
+
+    // Core, its database and its logs never had the password; the phone did.
+    let mut seen = 0;
+    for entry in walk(&house.data()) {
+        let Ok(bytes) = std::fs::read(&entry) else { continue };
+        seen += 1;
+        for text in [CANARY, "Example Ward"] {
+            assert!(!bytes.windows(text.len()).any(|w| w == text.as_bytes()), "{}", entry.display());
+        }
+    }
+    assert!(seen > 5, "{seen} files were looked through");
+}
+
+fn walk(dir: &Path) -> Vec<PathBuf> {
+    let mut out = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() { out.extend(walk(&path)) } else { out.push(path) }
+    }
+    out
+}

@@ -1,0 +1,254 @@
+//! The library of profiles: what is saved, what is told of it, and that what is installed is what was saved.
+
+use super::*;
+use model::{OutlinedValue, ProfileId, Since};
+use order::{SaveSecrets, SavedAnswer, profile_place};
+
+const WIFI: ProfileId = ProfileId([0x77; 16]);
+const CANARY: &str = "canary-password-4711";
+
+/// A network with this password, of this encryption.
+fn wifi(password: &str, encryption: &str) -> Vec<u8> {
+    format!(
+        "<plist version=\"1.0\"><dict><key>PayloadType</key><string>Configuration</string>
+         <key>PayloadVersion</key><integer>1</integer><key>PayloadUUID</key><string>A</string>
+         <key>PayloadIdentifier</key><string>org.example.wifi</string><key>PayloadContent</key><array><dict>
+         <key>PayloadType</key><string>com.apple.wifi.managed</string><key>PayloadVersion</key><integer>1</integer>
+         <key>PayloadUUID</key><string>B</string><key>PayloadIdentifier</key><string>org.example.wifi.1</string>
+         <key>SSID_STR</key><string>Ward</string><key>EncryptionType</key><string>{encryption}</string>
+         <key>AutoJoin</key><true/><key>Password</key><string>{password}</string>
+         </dict></array></dict></plist>"
+    )
+    .into_bytes()
+}
+
+impl House {
+    fn save_with(
+        &mut self,
+        key: &Ed25519Secret,
+        profile: &[u8],
+        before: Option<SealedRow>,
+    ) -> (SignedOrder, Vec<u8>, Outcome) {
+        let secrets = encode(&SaveSecrets { profile: profile.to_vec(), salt: vec![self.next; 32] });
+        let (signed, sealed) =
+            self.order(key, OrderKind::SaveProfile { profile: WIFI }, vec![], Some(&secrets));
+        let submitted = Submitted {
+            signed: encode(&signed),
+            sealed_arguments: sealed.clone(),
+            profile: before,
+            rows: vec![],
+        };
+        let outcome = self.durable(|c| c.submit(&submitted));
+        (signed, sealed, outcome)
+    }
+
+    fn save(
+        &mut self,
+        key: &Ed25519Secret,
+        profile: &[u8],
+        before: Option<SealedRow>,
+    ) -> (SealedRow, SavedAnswer) {
+        let (signed, _, outcome) = self.save_with(key, profile, before);
+        assert_eq!(outcome.refusal, None, "{:?}", outcome.detail);
+        let answer = decode(&self.answer(&signed, &outcome)).unwrap();
+        (outcome.profile.unwrap(), answer)
+    }
+
+    fn install(
+        &mut self,
+        key: &Ed25519Secret,
+        version: u32,
+        row: Option<SealedRow>,
+        phones: Vec<EnrolmentId>,
+        holder_name: Option<&str>,
+    ) -> Outcome {
+        let secrets = holder_name.map(|name| encode(&holder(name)));
+        let kind = OrderKind::InstallSaved { profile: WIFI, version };
+        let (signed, sealed) = self.order(key, kind, phones, secrets.as_deref());
+        let submitted =
+            Submitted { signed: encode(&signed), sealed_arguments: sealed, profile: row, rows: vec![] };
+        self.durable(|c| c.submit(&submitted))
+    }
+
+    /// What the door would give the phone.
+    fn delivered(&self, outcome: &Outcome) -> String {
+        let c = &outcome.commands[0];
+        assert!(c.sealed);
+        let warrant: order::Warrant = decode(&c.warrants[0].1.warrant).unwrap();
+        let bytes = to::open(&self.door, to::INFO_DELIVERY, warrant.digest.as_bytes(), &c.body).unwrap();
+        assert_eq!(sha256(&bytes), warrant.digest);
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+}
+
+/// The profile in an InstallProfile command, as text.
+fn profile_in(command: &str) -> String {
+    use base64::Engine as _;
+    let payload = command.split("<data>").nth(1).and_then(|t| t.split("</data>").next()).unwrap();
+    let packed: String = payload.split_whitespace().collect();
+    String::from_utf8(base64::engine::general_purpose::STANDARD.decode(packed).unwrap()).unwrap()
+}
+
+#[test]
+fn a_saved_version_installs_as_what_was_saved_and_the_ledger_holds_nothing_of_its_texts() {
+    let (mut house, ada) = House::joined();
+    let phone = house.enrolled(&ada, "Pat Example", "ward-7");
+    let (row, answer) = house.save(&ada, &wifi(CANARY, "WPA2"), None);
+    assert_eq!((answer.version, row.name.as_str(), row.compartment), (1, "Profile.1", Compartment::Secret));
+    assert!(answer.texts.iter().any(|t| t.path == "SSID_STR" && t.text == "Ward"));
+    assert!(answer.texts.iter().all(|t| t.text != CANARY), "not even to whoever saved it");
+    assert_eq!((answer.because.len(), answer.remarks.len(), answer.signed_by.as_str()), (0, 0, ""));
+    let ledger = std::fs::read(house.dir.path().join(ledger::FILE_NAME)).unwrap();
+    let holds = |text: &str| ledger.windows(text.len()).any(|w| w == text.as_bytes());
+    assert!(holds("org.example.wifi") && holds("WPA2") && !holds(CANARY) && !holds("Ward"));
+    // Also after a restart: it is a replay.
+    let mut house = house.restart();
+    let outcome = house.install(&ada, 1, Some(row), vec![phone], None);
+    assert_eq!((outcome.refusal, outcome.erasing), (None, false));
+    let profile = profile_in(&house.delivered(&outcome));
+    assert!(profile.contains(CANARY) && profile.contains("<string>Ward</string>"), "{profile}");
+}
+
+#[test]
+fn only_what_was_saved_as_a_version_is_installed_as_it_whoever_sealed_something_else() {
+    let (mut house, ada) = House::joined();
+    let phone = house.enrolled(&ada, "Pat Example", "ward-7");
+    let (one, _) = house.save(&ada, &wifi("made up one", "WPA2"), None);
+    let (two, _) = house.save(&ada, &wifi("made up two", "WPA2"), None);
+    let mut why = |version, row| house.install(&ada, version, row, vec![phone], None).refusal;
+    assert_eq!(why(1, None), Some(Refusal::SavedProfileLost));
+    assert_eq!(why(1, Some(two.clone())), Some(Refusal::SavedProfileLost));
+    let renamed = SealedRow { name: "Profile.1".into(), ..two.clone() };
+    assert_eq!(why(1, Some(renamed)), Some(Refusal::SavedProfileLost));
+    let elsewhere = SealedRow { compartment: Compartment::Other, ..one.clone() };
+    assert_eq!(why(1, Some(elsewhere)), Some(Refusal::SavedProfileLost));
+    let mut altered = one.clone();
+    *altered.ciphertext.last_mut().unwrap() ^= 1;
+    assert_eq!(why(1, Some(altered)), Some(Refusal::SavedProfileLost));
+    assert_eq!(why(3, Some(one.clone())), Some(Refusal::UnknownProfile));
+    assert_eq!(why(0, Some(one.clone())), Some(Refusal::UnknownProfile));
+    assert_eq!(why(2, Some(two)), None);
+    // A taken reader can seal for every compartment, and in any phone's place.
+    let content = [&[9; 32], wifi("of someone else", "WPA2").as_slice()].concat();
+    let forged = house.row(profile_place(&WIFI), "Profile.1", Compartment::Secret, &content);
+    let outcome = house.install(&ada, 1, Some(forged), vec![phone], None);
+    assert_eq!(outcome.refusal, Some(Refusal::SavedProfileLost));
+    assert_eq!(house.install(&ada, 1, Some(one), vec![phone], None).refusal, None);
+}
+
+#[test]
+fn a_saved_version_that_counts_as_erasure_takes_the_holders_name_like_a_given_one() {
+    let (mut house, ada) = House::joined();
+    let phone = house.enrolled(&ada, "Pat Example", "ward-7");
+    let (open, answer) = house.save(&ada, &wifi("", "None"), None);
+    assert!(answer.because.iter().any(|b| b.contains("EncryptionType")), "{:?}", answer.because);
+    let mut why = |name| house.install(&ada, 1, Some(open.clone()), vec![phone], name).refusal;
+    assert_eq!(why(None), Some(Refusal::WrongHolder));
+    assert_eq!(why(Some("Someone Else")), Some(Refusal::WrongHolder));
+    let desk = house.person(&ada, 9, Role::ServiceDesk, None);
+    let outcome = house.install(&desk, 1, Some(open.clone()), vec![phone], Some("Pat Example"));
+    assert_eq!(outcome.refusal, Some(Refusal::RoleNotAllowed));
+    let outcome = house.install(&ada, 1, Some(open), vec![phone], Some("Pat Example"));
+    assert_eq!((outcome.refusal, outcome.erasing), (None, true));
+}
+
+#[test]
+fn a_new_version_says_which_sealed_values_are_others_than_before() {
+    let (mut house, ada) = House::joined();
+    let (one, first) = house.save(&ada, &wifi("made up one", "WPA2"), None);
+    let value = |answer: &SavedAnswer, path: &str| {
+        let keys = &answer.outline.payloads[0].keys;
+        keys.iter().find(|k| k.path == path).map(|k| k.value.clone()).unwrap()
+    };
+    assert_eq!(value(&first, "Password"), OutlinedValue::Set(Since::Unknown));
+    assert_eq!(value(&first, "AutoJoin"), OutlinedValue::Truth(true));
+    let (_, second) = house.save(&ada, &wifi("made up two", "WPA3"), Some(one.clone()));
+    assert_eq!(value(&second, "Password"), OutlinedValue::Set(Since::Changed));
+    assert_eq!(value(&second, "SSID_STR"), OutlinedValue::Set(Since::Same));
+    assert_eq!(value(&second, "EncryptionType"), OutlinedValue::Word("WPA3".into()));
+    // With another version than the one before, nothing is claimed.
+    let (_, third) = house.save(&ada, &wifi("made up two", "WPA3"), Some(one));
+    assert_eq!(value(&third, "Password"), OutlinedValue::Set(Since::Unknown));
+}
+
+#[test]
+fn what_does_not_fit_is_refused_with_the_keys_path_and_nothing_is_saved() {
+    let (mut house, ada) = House::joined();
+    let text = |s: &str| String::from_utf8(wifi(s, "WPA2")).unwrap();
+    let wrong = text("x").replace("<key>AutoJoin</key><true/>", "<key>AutoJoin</key><string>yes</string>");
+    let (_, _, outcome) = house.save_with(&ada, wrong.as_bytes(), None);
+    assert_eq!(outcome.refusal, Some(Refusal::ProfileMisfit));
+    let detail = outcome.detail.unwrap();
+    assert!(detail.starts_with("PayloadContent.0.AutoJoin: "), "{detail}");
+    let missing = text("x").replace("<key>PayloadUUID</key><string>B</string>", "");
+    let (_, _, outcome) = house.save_with(&ada, missing.as_bytes(), None);
+    assert_eq!(outcome.detail.as_deref(), Some("PayloadContent.0.PayloadUUID: this key is missing"));
+    assert_eq!(house.save_with(&ada, b"no profile", None).2.refusal, Some(Refusal::BadProfile));
+    assert_eq!(
+        house.save_with(&ada, b"\x30\x03\x02\x01\x01", None).2.refusal,
+        Some(Refusal::BadProfileSignature)
+    );
+    // Told, not refused.
+    let odd = text("x").replace("<key>AutoJoin</key>", "<key>NewInOS27</key><true/><key>AutoJoin</key>");
+    let (_, answer) = house.save(&ada, odd.as_bytes(), None);
+    assert_eq!(answer.version, 1, "nothing was saved before");
+    assert!(answer.remarks[0].starts_with("PayloadContent.0.NewInOS27"), "{:?}", answer.remarks);
+    let auditor = house.person(&ada, 9, Role::Auditor, None);
+    assert_eq!(house.save_with(&auditor, &wifi("x", "WPA2"), None).2.refusal, Some(Refusal::RoleNotAllowed));
+}
+
+#[test]
+fn a_signed_profile_is_unwrapped_and_a_broken_signature_is_refused() {
+    let (mut house, ada) = House::joined();
+    let signer = apple::x509::P256Signer::generate().unwrap();
+    let window = apple::x509::Window { not_before_ms: 0, not_after_ms: NOW_MS + DAY_MS };
+    let certificate =
+        apple::x509::self_signed_request_certificate(&signer, "Example Hospital IT", [7; 16], window)
+            .unwrap();
+    let plain = wifi("made up one", "WPA2");
+    let mut signed = apple::cms::sign_attached(&plain, &signer, &[&certificate], NOW_MS).unwrap();
+    let (_, answer) = house.save(&ada, &signed, None);
+    assert_eq!(answer.signed_by, "Example Hospital IT");
+    let at = signed.windows(4).position(|w| w == b"Ward").unwrap();
+    signed[at] = b'C';
+    let (_, _, outcome) = house.save_with(&ada, &signed, None);
+    assert_eq!(outcome.refusal, Some(Refusal::BadProfileSignature));
+}
+
+#[test]
+fn a_saved_order_that_comes_again_saves_no_second_version_and_hands_the_same_content_back() {
+    let (mut house, ada) = House::joined();
+    let phone = house.enrolled(&ada, "Pat Example", "ward-7");
+    let (signed, sealed, first) = house.save_with(&ada, &wifi("made up one", "WPA2"), None);
+    let position = first.position;
+    let submitted = Submitted { signed: encode(&signed), sealed_arguments: sealed, ..Submitted::default() };
+    let again = house.durable(|c| c.submit(&submitted));
+    assert_eq!((again.refusal, again.position), (None, position));
+    let outcome = house.install(&ada, 1, again.profile, vec![phone], None);
+    assert_eq!(outcome.refusal, None);
+    assert_eq!(house.save(&ada, &wifi("made up two", "WPA2"), None).1.version, 2);
+}
+
+#[test]
+fn a_version_is_sealed_again_when_its_compartments_key_rotates_and_still_installs() {
+    let (mut house, ada) = House::joined();
+    let phone = house.enrolled(&ada, "Pat Example", "ward-7");
+    let (row, _) = house.save(&ada, &wifi("made up one", "WPA2"), None);
+    let kind = OrderKind::RotateKeys { keys: vec![model::KeyName::Secret] };
+    let (signed, sealed) = house.order(&ada, kind, vec![], None);
+    assert_eq!(house.submit(&signed, &sealed, vec![]).refusal, None);
+    let place = profile_place(&WIFI);
+    let unknown = profile_place(&ProfileId([1; 16]));
+    let answer = house.durable(|c| c.reseal(&[(place, row.clone()), (unknown, row.clone())])).unwrap();
+    assert_eq!((answer.rows.len(), answer.lost.as_slice()), (1, &[1][..]));
+    let again = rpc::row_from(answer.rows[0].row.clone().unwrap()).unwrap();
+    assert_ne!(again.wrapped_key, row.wrapped_key);
+    house.chamber.now_ms += 60_000;
+    let before = seal::epoch_of(&again.wrapped_key).unwrap();
+    house.clock.advance(60_000);
+    house.durable(|c| c.nothing_left(model::KeyName::Secret, before)).unwrap();
+    assert_eq!(house.install(&ada, 1, Some(row), vec![phone], None).refusal, Some(Refusal::SavedProfileLost));
+    let outcome = house.install(&ada, 1, Some(again), vec![phone], None);
+    assert_eq!(outcome.refusal, None);
+    assert!(profile_in(&house.delivered(&outcome)).contains("made up one"));
+}
