@@ -48,6 +48,8 @@ named!(
         Ca = 28, "ca";
         /// The one that the house makes for its phones' listener, where no other is configured; the door makes it.
         Tls = 29, "tls";
+        /// By it the reader says whether a value has changed, so that core needs not be told the value; the reader makes it.
+        ChangeTags = 30, "change_tags";
     }
 );
 
@@ -74,7 +76,7 @@ impl KeyName {
         match self {
             Self::Push => Some("courier"),
             Self::Delivery | Self::Tls => Some("door"),
-            Self::ReaderSender | Self::ScepRa => Some("reader"),
+            Self::ReaderSender | Self::ScepRa | Self::ChangeTags => Some("reader"),
             _ => None,
         }
     }
@@ -101,6 +103,7 @@ impl KeyName {
             Self::ScepRa => 27,
             Self::Ca => 28,
             Self::Tls => 29,
+            Self::ChangeTags => 30,
         }
     }
 

@@ -125,7 +125,7 @@ fn element_name(element: &Element, sealing: &Sealing<'_>) -> String {
 }
 
 fn tagged(item: &str, of: &str, sealing: &Sealing<'_>) -> String {
-    let tag = sealing.tags.tag(&sealing.enrolment, "status-element", of.as_bytes());
+    let tag = sealing.names.tag(&sealing.enrolment, "status-element", of.as_bytes());
     let hex: String = tag.iter().map(|b| format!("{b:02x}")).collect();
     format!("{item}.{hex}")
 }

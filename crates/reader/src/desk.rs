@@ -185,8 +185,10 @@ impl Desk {
             Some(current) if Arc::ptr_eq(&current.0, &statement) => current,
             stale => stale.insert((statement.clone(), self.sealer(&statement)?)),
         };
-        let mut sealing =
-            Sealing { sealer, tags: &self.keys.tags, rng: &self.rng, enrolment, now_ms: self.clock.now_ms() };
+        let current = self.keys.current();
+        let (tags, names) = (&current.tags, &current.names);
+        let now_ms = self.clock.now_ms();
+        let mut sealing = Sealing { sealer, tags, names, rng: &self.rng, enrolment, now_ms };
         let observed = observe::observe(&message, &mut sealing)?;
         drop(lane);
         self.counters.count(observe::kind(&observed));

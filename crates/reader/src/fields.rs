@@ -31,6 +31,8 @@ const CONTAINERS: &[&str] = &["ManagementStatus", "OSUpdateSettings", "MDMOption
 pub(crate) struct Sealing<'a> {
     pub sealer: &'a mut Sealer,
     pub tags: &'a ChangeTagKey,
+    /// By it what comes again is known again: a phone, a user, an element of a list.
+    pub names: &'a ChangeTagKey,
     pub rng: &'a dyn SecureRandom,
     pub enrolment: EnrolmentId,
     pub now_ms: TimeMs,

@@ -4,13 +4,13 @@
 //! |---|---|
 //! | `ra.key` | the SCEP RA's RSA key, PKCS#8 |
 //! | `sender.key` | X25519, 32 bytes: the reader proves itself by it when it seals |
-//! | `change.key` | 32 bytes: change tags and the tag of a phone |
+//! | `change.key` | 32 bytes: change tags; and the oldest one, by which phones, users and elements are named |
 //! | `ra.der`, `ca.der` | the RA's and the CA's certificate |
 //! | `authorities.cbor` | the CAs that count, since there was another: see [`rpc::authorities`] |
 //! | `ra.older.der` | the RA's certificate before, since the first rotation |
 //! | `root.pub`, `statement.cbor` | see [`rpc::trust`] |
 //!
-//! `ra.key` and `sender.key` hold older keys too while they rotate: see [`rpc::key_ring`]. The keys are wrapped where the root key comes from elsewhere: see [`rpc::at_rest`].
+//! `ra.key`, `sender.key` and `change.key` hold older keys too while they rotate: see [`rpc::key_ring`]. The keys are wrapped where the root key comes from elsewhere: see [`rpc::at_rest`].
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -44,7 +44,6 @@ pub(crate) struct Keys {
     rings: Mutex<Rings>,
     current: RwLock<Arc<Current>>,
     pub authorities: Authorities,
-    pub tags: ChangeTagKey,
     pub trust: Trust,
 }
 
@@ -52,6 +51,7 @@ pub(crate) struct Keys {
 struct Rings {
     ra: KeyRing,
     sender: KeyRing,
+    change: KeyRing,
 }
 
 /// The keys that rotate, as they stand.
@@ -62,6 +62,11 @@ pub(crate) struct Current {
     pub ra: (u32, RaKey),
     /// The one before, while phones may still go by it.
     older_ra: Option<(u32, RaKey)>,
+    /// Whether a value has changed is said by this one.
+    pub tags: ChangeTagKey,
+    /// By this one a phone, a user and an element of a list are known again. It is the installation's for good: with another
+    /// every phone would be another phone.
+    pub names: ChangeTagKey,
 }
 
 impl Current {
@@ -103,7 +108,7 @@ pub fn prepare(dir: &Path) -> Result<ReaderPublic, Error> {
     }
     let sender = senders(dir, &ring(dir, SENDER_KEY)?)?;
     let sender_key = sender.first().map(|key| key.public().0).unwrap_or_default();
-    key_bytes(dir, CHANGE_KEY)?;
+    change_keys(dir, &ring(dir, CHANGE_KEY)?)?;
     Ok(ReaderPublic { ra_spki: newest_ra(dir, &ring(dir, RA_KEY)?)?.spki_der().to_vec(), sender_key })
 }
 
@@ -126,7 +131,8 @@ pub fn install(dir: &Path, installed: &Installed) -> Result<(), Error> {
 impl Keys {
     /// Reads the folder.
     pub fn open(dir: &Path, clock: &dyn Clock) -> Result<Self, Error> {
-        let rings = Rings { ra: ring(dir, RA_KEY)?, sender: ring(dir, SENDER_KEY)? };
+        let (ra, sender) = (ring(dir, RA_KEY)?, ring(dir, SENDER_KEY)?);
+        let rings = Rings { ra, sender, change: ring(dir, CHANGE_KEY)? };
         let current = rings.current(dir)?;
         let authorities = Authorities::open(dir, CA_CERTIFICATE).map_err(|source| Error::File {
             path: dir.join(AUTHORITIES),
@@ -146,7 +152,6 @@ impl Keys {
             rings: Mutex::new(rings),
             current: RwLock::new(Arc::new(current)),
             authorities,
-            tags: ChangeTagKey::from_bytes(*key_bytes(dir, CHANGE_KEY)?),
             trust,
         };
         // Believed before a crash, and perhaps not done.
@@ -182,6 +187,18 @@ impl Keys {
                 let made = made.map_err(|source| written(dir, SENDER_KEY, source))?;
                 pair(dir, &made)?.public().0.to_vec()
             }
+            KeyName::ChangeTags => {
+                let made = rings.change.make(number, || {
+                    let mut key = Zeroizing::new(vec![0u8; 32]);
+                    let filled = SystemRandom::new().fill(&mut key);
+                    filled.map(|()| key).map_err(|_| std::io::Error::other("the system gave no random bytes"))
+                });
+                let made = made.map_err(|source| written(dir, CHANGE_KEY, source))?;
+                // Nothing waits for the one before: what is said from now on has tags of the new one.
+                let kept = [rings.change.oldest(), number];
+                rings.change.destroy_but(&kept).map_err(|source| written(dir, CHANGE_KEY, source))?;
+                name_of(&change_key(dir, &made)?)
+            }
             _ => return Err(Error::Keys(format!("the key '{}' is not the reader's to make", key.name()))),
         };
         self.put(rings.current(dir)?);
@@ -213,7 +230,8 @@ impl Rings {
         // Its key may be destroyed already, and at first there is none.
         let older = read(dir, OLDER_RA_CERTIFICATE).and_then(|c| ra_of(dir, &self.ra, c)).ok();
         let older_ra = older.filter(|(number, _)| *number != ra.0);
-        Ok(Current { senders: senders(dir, &self.sender)?, ra, older_ra })
+        let (tags, names) = change_keys(dir, &self.change)?;
+        Ok(Current { senders: senders(dir, &self.sender)?, ra, older_ra, tags, names })
     }
 
     fn follow_ra(&mut self, dir: &Path, statement: &TrustedStatement) -> Result<(), Error> {
@@ -269,6 +287,25 @@ fn senders(dir: &Path, ring: &KeyRing) -> Result<Vec<KeyPairSecret>, Error> {
     ring.newest_first().map(|(_, bytes)| pair(dir, bytes)).collect()
 }
 
+/// The key of change tags, and the one by which phones are named.
+fn change_keys(dir: &Path, ring: &KeyRing) -> Result<(ChangeTagKey, ChangeTagKey), Error> {
+    let empty = || bad(dir, CHANGE_KEY, "it is empty");
+    let (_, newest) = ring.newest_first().next().ok_or_else(empty)?;
+    let (_, oldest) = ring.newest_first().last().ok_or_else(empty)?;
+    Ok((change_key(dir, newest)?, change_key(dir, oldest)?))
+}
+
+fn change_key(dir: &Path, bytes: &[u8]) -> Result<ChangeTagKey, Error> {
+    let bytes = <[u8; 32]>::try_from(bytes);
+    bytes.map(ChangeTagKey::from_bytes).map_err(|_| bad(dir, CHANGE_KEY, "it does not have 32 bytes"))
+}
+
+/// What says which key it is and nothing of it: 32 bytes.
+fn name_of(key: &ChangeTagKey) -> Vec<u8> {
+    let none = model::EnrolmentId([0; 16]);
+    [key.tag(&none, "key/1", b""), key.tag(&none, "key/2", b"")].concat()
+}
+
 fn newest_ra(dir: &Path, ring: &KeyRing) -> Result<RsaSigner, Error> {
     let (_, newest) = ring.newest_first().next().ok_or_else(|| bad(dir, RA_KEY, "it is empty"))?;
     RsaSigner::from_pkcs8(newest).map_err(|e| bad(dir, RA_KEY, e))
@@ -291,13 +328,6 @@ fn written(dir: &Path, name: &str, source: std::io::Error) -> Error {
     Error::File { path: dir.join(name), verb: "written", source }
 }
 
-fn key_bytes(dir: &Path, name: &str) -> Result<Zeroizing<[u8; 32]>, Error> {
-    let bytes = read_secret(dir, name)?;
-    <[u8; 32]>::try_from(bytes.as_slice())
-        .map(Zeroizing::new)
-        .map_err(|_| bad(dir, name, "it does not have 32 bytes"))
-}
-
 fn bad(dir: &Path, name: &str, why: impl ToString) -> Error {
     Error::BadFile { path: dir.join(name), why: why.to_string() }
 }
@@ -318,10 +348,6 @@ fn is_there(dir: &Path, name: &str) -> bool {
 fn read(dir: &Path, name: &str) -> Result<Vec<u8>, Error> {
     let path = dir.join(name);
     fs::read(&path).map_err(|source| Error::File { path, verb: "read", source })
-}
-
-fn read_secret(dir: &Path, name: &str) -> Result<Zeroizing<Vec<u8>>, Error> {
-    at_rest::read(dir, name).map_err(|source| Error::File { path: dir.join(name), verb: "read", source })
 }
 
 fn write(dir: &Path, name: &str, content: &[u8]) -> Result<(), Error> {
@@ -356,6 +382,32 @@ mod tests {
             assert_eq!(mode & 0o777, 0o600, "{name}");
         }
         assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_new_key_of_change_tags_knows_the_phones_again_and_the_one_before_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        prepare(dir.path()).unwrap();
+        let first = fs::read(dir.path().join(CHANGE_KEY)).unwrap();
+        let mut change = ring(dir.path(), CHANGE_KEY).unwrap();
+        let of = |dir: &Path| change_keys(dir, &ring(dir, CHANGE_KEY).unwrap()).unwrap();
+        let phone = model::EnrolmentId([1; 16]);
+        let said = |keys: &(ChangeTagKey, ChangeTagKey)| {
+            (keys.0.tag(&phone, "IMEI", b"1"), keys.1.tag(&phone, "UDID", b"1"))
+        };
+        let before = said(&of(dir.path()));
+        let second = change.make(2, || Ok(Zeroizing::new(vec![2; 32]))).unwrap();
+        change.destroy_but(&[change.oldest(), 2]).unwrap();
+        let after = said(&of(dir.path()));
+        assert!(after.0 != before.0 && after.1 == before.1);
+        change.make(5, || Ok(Zeroizing::new(vec![5; 32]))).unwrap();
+        change.destroy_but(&[change.oldest(), 5]).unwrap();
+        let file = fs::read(dir.path().join(CHANGE_KEY)).unwrap();
+        let holds = |key: &[u8]| file.windows(32).any(|w| w == key);
+        assert!(!holds(&second) && holds(&[5; 32]) && holds(&first));
+        let (third, _) = of(dir.path());
+        assert_eq!(name_of(&third).len(), 32);
+        assert_ne!(name_of(&third), name_of(&change_key(dir.path(), &second).unwrap()));
     }
 
     #[test]

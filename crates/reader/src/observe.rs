@@ -30,7 +30,7 @@ pub(crate) fn observe(message: &Message, sealing: &mut Sealing<'_>) -> Result<pr
 }
 
 fn phone_tag(sealing: &Sealing<'_>, device_id: &str) -> Vec<u8> {
-    sealing.tags.tag(&ANY_ENROLMENT, "UDID", device_id.as_bytes()).to_vec()
+    sealing.names.tag(&ANY_ENROLMENT, "UDID", device_id.as_bytes()).to_vec()
 }
 
 /// Equal for the same user of this device. Every user of a Shared iPad has the same `UserID`; the short name
@@ -40,7 +40,7 @@ fn user_tag(sealing: &Sealing<'_>, who: &Who) -> Vec<u8> {
     let ids = [&who.user_short_name, &who.user_id, &who.enrollment_user_id];
     let named = ids.into_iter().flatten().filter(|id| *id != SHARED_IPAD_USER_ID);
     let id: Vec<&str> = named.take(if shared { 1 } else { 3 }).map(String::as_str).collect();
-    sealing.tags.tag(&sealing.enrolment, "User", id.join("\0").as_bytes()).to_vec()
+    sealing.names.tag(&sealing.enrolment, "User", id.join("\0").as_bytes()).to_vec()
 }
 
 /// Token and magic of a user's channel, and the user's names: nothing of it in the clear.

@@ -86,6 +86,26 @@ impl KeyRing {
         Ok(0)
     }
 
+    /// Destroys the keys of all other numbers. Answers how many there were.
+    ///
+    /// # Errors
+    /// When the file can't be written: then they are all there still.
+    pub fn destroy_but(&mut self, kept: &[u32]) -> io::Result<usize> {
+        let keys: Vec<_> = self.keys.iter().filter(|(n, _)| kept.contains(n)).cloned().collect();
+        let gone = self.keys.len() - keys.len();
+        if gone > 0 && !keys.is_empty() {
+            self.write(keys)?;
+            return Ok(gone);
+        }
+        Ok(0)
+    }
+
+    /// The number of the oldest key.
+    #[must_use]
+    pub fn oldest(&self) -> u32 {
+        self.keys.first().map_or(FIRST, |(number, _)| *number)
+    }
+
     fn write(&mut self, keys: Vec<(u32, Zeroizing<Vec<u8>>)>) -> io::Result<()> {
         let room = keys.iter().map(|(_, key)| 8 + key.len()).sum::<usize>();
         let mut bytes = Zeroizing::new(Vec::with_capacity(MAGIC.len() + room));
@@ -144,6 +164,11 @@ mod tests {
         assert_eq!(ring.destroy_before(5).unwrap(), 2);
         assert_eq!(ring.destroy_before(9).unwrap(), 0, "the last one stays");
         assert_eq!(numbers(&KeyRing::open(dir.path(), "a.key").unwrap()), [5]);
+        ring.make(6, || key(6)).unwrap();
+        ring.make(7, || key(7)).unwrap();
+        assert_eq!((ring.oldest(), ring.destroy_but(&[5, 7]).unwrap()), (5, 1));
+        assert_eq!(ring.destroy_but(&[8]).unwrap(), 0, "the last ones stay");
+        assert_eq!(numbers(&KeyRing::open(dir.path(), "a.key").unwrap()), [7, 5]);
         let file = std::fs::read(dir.path().join("a.key")).unwrap();
         assert!(!file.windows(32).any(|w| w == [1; 32] || w == [3; 32]));
     }

@@ -10,7 +10,7 @@ use rpc::alarm::AlarmKind;
 use crate::chamber::Chamber;
 use crate::submit::Outcome;
 
-/// A person who signed an order, by whichever of their keys came first.
+/// A person who signed an order, by a key from outside the browser if one of theirs is.
 pub(crate) struct Signatory {
     pub(crate) person: PersonId,
     pub(crate) key: KeyId,
@@ -35,20 +35,24 @@ impl From<Refusal> for Stop {
 }
 
 impl Chamber {
-    /// Who signed: each person once, however many of their keys did.
+    /// Who signed, in the order in which they did: each person once, however many of their keys did. Of several the one from
+    /// outside the browser counts, since that is good for more.
     pub(crate) fn signatories(&self, verified: &VerifiedOrder) -> Vec<Signatory> {
         let mut people: Vec<Signatory> = Vec::new();
         for s in verified.signatures() {
             let Some((person, held)) = self.state.holder_of(&s.key) else { continue };
-            if !people.iter().any(|p| p.person == person) {
-                people.push(Signatory {
-                    person,
-                    key: s.key,
-                    role: held.role,
-                    group: held.group.clone(),
-                    scheme: s.scheme,
-                    signature: s.signature.clone(),
-                });
+            let signatory = Signatory {
+                person,
+                key: s.key,
+                role: held.role,
+                group: held.group.clone(),
+                scheme: s.scheme,
+                signature: s.signature.clone(),
+            };
+            match people.iter_mut().find(|p| p.person == person) {
+                None => people.push(signatory),
+                Some(p) if !p.scheme.is_outside_browser() && s.scheme.is_outside_browser() => *p = signatory,
+                Some(_) => {}
             }
         }
         people

@@ -105,7 +105,7 @@ impl Rotations {
                 }
             }
             // They serve for what is made anew at once.
-            KeyName::Warrant | KeyName::Links => {}
+            KeyName::Warrant | KeyName::Links | KeyName::ChangeTags => {}
             _ => {
                 self.old.insert(key, old);
             }

@@ -71,7 +71,7 @@ pub(crate) enum BreachCommand {
 const BEYOND: &str = "\
 Not done by this, do it yourself where the intruder may have been (docs/operations.md, \"Keys\"):
   root key               taken with the vault alone; there is no rotation: make a new house and invite the phones
-  reader's change tags   not rotated in this release: by them it knows which phone is which
+  reader's phone tags    not rotated: by them it knows which phone is which
   TLS key from files     a new one from whoever certifies it (phones.tls_key); by ACME: a new account
   push certificate       revoke it in Apple's portal and ask for a new one ('matron push')
   SIEM, webhook, backup  secrets that the configuration names; the backups' recipients
@@ -119,7 +119,7 @@ pub(crate) fn run(desk: &Desk, command: KeysCommand) -> Result<()> {
 const ELSEWHERE: [(&str, &str); 6] = [
     ("root", "vault; not rotated in this release: make a new house"),
     ("links", "vault; made anew by 'matron assume-breach' alone"),
-    ("change_tags", "reader; not rotated in this release: by it a phone is known again"),
+    ("phone tags", "reader; not rotated in this release: by it a phone is known again"),
     ("another TLS key", "door makes it for ACME, or reads it from your files (phones.tls_key)"),
     ("push certificate", "courier reads it; 'matron push' renews it"),
     ("backup recipients", "kept offline; set by backup.recipients"),

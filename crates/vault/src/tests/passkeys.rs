@@ -183,6 +183,29 @@ fn a_passkey_alone_changes_no_people_keys_or_limits() {
 }
 
 #[test]
+fn a_signature_from_outside_the_browser_counts_though_the_same_person_gave_a_passkeys_first() {
+    let (mut house, mut authenticator) = with_passkey();
+    let key = Ed25519Secret::from_seed([42; 32]).unwrap();
+    let kind = OrderKind::RotateKeys { keys: vec![model::KeyName::Index] };
+    let (bare, sealed) = house.order(&key, kind, vec![], None);
+    let mut signed = authenticator.sign(&bare.order);
+    assert_eq!(house.submit(&signed, &sealed, vec![]).refusal, Some(Refusal::NeedsSignatures));
+    signed.add_signature(&key);
+    let outcome = house.submit(&signed, &sealed, vec![]);
+    assert_eq!(outcome.refusal, None);
+    let mut signers = vec![];
+    ledger::replay(house.dir.path(), |entry| {
+        if let ledger::Body::OrderAccepted { signer, counted, .. } = &entry.entry.body
+            && entry.position.index == outcome.position
+        {
+            signers.push((*signer, counted.as_ref().unwrap().approvals.len()));
+        }
+    })
+    .unwrap();
+    assert_eq!(signers, [(key.id(), 0)], "one person, once");
+}
+
+#[test]
 fn who_could_sign_outside_the_browser_still_can_whatever_keys_they_end() {
     let (mut house, authenticator) = with_passkey();
     let key = Ed25519Secret::from_seed([42; 32]).unwrap();

@@ -456,6 +456,9 @@ fn a_breach_is_not_over_while_a_room_has_not_made_its_new_key() {
     let ra = RsaSigner::generate().unwrap();
     house.room_makes(KeyName::ScepRa, ra.spki_der());
     house.room_makes(KeyName::Tls, P256Signer::generate().unwrap().spki_der());
+    house.room_makes(KeyName::ChangeTags, [11; 31]);
+    assert_eq!(awaited(&mut house), [KeyName::ChangeTags]);
+    house.room_makes(KeyName::ChangeTags, [11; 32]);
     assert_eq!(awaited(&mut house), []);
     // The RA of before goes at once, as the key of orders does.
     house.durable(Chamber::keep_keys);
