@@ -148,6 +148,10 @@ impl Api {
         let mut request = Request::builder().method(method).uri(path);
         if let Some(bearer) = bearer {
             request = request.header(AUTHORIZATION, bearer.header());
+            if !bearer.is_attended() {
+                // It keeps no session alive that only reads.
+                request = request.header("x-matron-unattended", "1");
+            }
         }
         if body.is_some() {
             request = request.header(CONTENT_TYPE, "application/json");

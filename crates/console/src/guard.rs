@@ -55,6 +55,8 @@ impl Visitor {
 pub(crate) async fn inside(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let page = matches!(*request.method(), Method::GET | Method::HEAD);
     let Some(bearer) = Bearer::of_cookie(request.headers()) else { return sign_in(&request, page) };
+    // The stream of a page that stands open is not somebody's doing.
+    let bearer = if request.uri().path() == "/events" { bearer.unattended() } else { bearer };
     if is_drawn_in_by_another_site(request.headers()) {
         return refused("another site asked for this; open it here").json();
     }

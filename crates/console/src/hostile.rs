@@ -118,6 +118,9 @@ fn answer(path: &str, h: &str) -> Option<Value> {
         "/api/v1/api-keys" => {
             page(json!([{ "hash": ENROLMENT, "label": h, "scopes": ["devices"], "expires_at_ms": 1 }]))
         }
+        "/api/v1/oidc/sessions" => page(
+            json!([{ "session": h, "subject": h, "role": h, "group": h, "began_at_ms": 1, "expires_at_ms": 1 }]),
+        ),
         "/api/v1/ledger/head" => json!({ "entries": 2 }),
         "/api/v1/ledger" => page(json!([{
             "index": 1, "at_ms": 1, "witness": "vault", "kind": "commanded", "summary": { h: h, "order": { h: h } }, "hash": ENROLMENT,

@@ -81,6 +81,9 @@ enum What {
     EndDeviceGroup {
         group: DeviceGroupId,
     },
+    EndSession {
+        session: Digest,
+    },
 }
 
 /// What a form asks for, with all that an order says.
@@ -146,6 +149,7 @@ fn kind(what: What) -> Result<(OrderKind, TimeMs), Failure> {
             at_once(OrderKind::SaveDeviceGroup { group, replaces, name, definition })
         }
         What::EndDeviceGroup { group } => at_once(OrderKind::EndDeviceGroup { group }),
+        What::EndSession { session } => at_once(OrderKind::EndSession { session }),
     })
 }
 

@@ -16,6 +16,8 @@ use crate::api::Failure;
 
 /// `__Host-`: by TLS (or this machine) alone, for this very host and every path.
 const COOKIE_NAME: &str = "__Host-matron";
+/// A page that asks for itself again says so (`live.js`).
+const LIVE: &str = "x-matron-live";
 const SESSION_CONTEXT: &[u8] = b"matron/session/1\0";
 const TOKEN_CONTEXT: &[u8] = b"matron/form-token/1\0";
 
@@ -30,7 +32,14 @@ pub fn of_browser(secret: &[u8; 32], browser: &[u8]) -> (String, String) {
 
 /// A session's secret as the API takes it.
 #[derive(Clone)]
-pub(crate) struct Bearer(Zeroizing<String>);
+pub(crate) struct Bearer(Zeroizing<String>, Attended);
+
+/// Whether somebody asks, or a page that stands open asks for itself again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Attended {
+    Yes,
+    No,
+}
 
 impl std::fmt::Debug for Bearer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -42,12 +51,22 @@ impl Bearer {
     /// Of the cookie's bytes in this browser.
     pub(crate) fn of(secret: &[u8; 32], headers: &HeaderMap) -> Self {
         let browser = headers.get(USER_AGENT).map(|v| v.as_bytes()).unwrap_or_default();
-        Self(Zeroizing::new(of_browser(secret, browser).1))
+        let attended = if headers.contains_key(LIVE) { Attended::No } else { Attended::Yes };
+        Self(Zeroizing::new(of_browser(secret, browser).1), attended)
     }
 
     /// Of the request's cookie, when there is one.
     pub(crate) fn of_cookie(headers: &HeaderMap) -> Option<Self> {
         Some(Self::of(&secret(only(headers, COOKIE_NAME)?)?, headers))
+    }
+
+    /// For what is not somebody's doing.
+    pub(crate) fn unattended(self) -> Self {
+        Self(self.0, Attended::No)
+    }
+
+    pub(crate) fn is_attended(&self) -> bool {
+        self.1 == Attended::Yes
     }
 
     pub(crate) fn header(&self) -> String {

@@ -301,6 +301,7 @@ fn project(
         | Body::CommandFinished { .. }
         | Body::PhoneRefused { .. }
         | Body::CertificateTaken { .. }
+        | Body::OidcSignedIn { .. }
         | Body::StandingUsed { .. }
         | Body::GivenBack { .. }
         | Body::OrderHeld { .. }

@@ -126,6 +126,11 @@ async fn an_organisations_account_makes_a_session_that_reads_and_changes_nothing
     assert_eq!(b64(sha256(redeemed.verifier.as_bytes()).0), begun.asked["code_challenge"]);
     assert_eq!((redeemed.code.as_str(), begun.asked["code_challenge_method"].as_str()), ("sesame", "S256"));
 
+    let said = || async {
+        let words = house.vault.lock().words.clone();
+        words.iter().any(|w| matches!(w, Body::OidcSignedIn { session, role: model::Role::Auditor, .. } if *session == sha256(bearer(1).as_bytes())))
+    };
+    until("the ledger has core's word of it", said).await;
     let session = house.http("GET", "/api/v1/session", Some(&bearer(1)), None).await.json();
     assert_eq!((&session["signed_in_by"], &session["person"]), (&json!("oidc"), &Value::Null));
     assert_eq!(session["compartments"], json!([]));
@@ -267,6 +272,16 @@ async fn such_a_session_ends_idle_at_its_end_by_an_order_and_by_a_breach() {
         assert_eq!(status(&house, 4).await, 200);
     }
     assert_eq!(status(&house, 2).await, 401, "nobody used it for half an hour");
+    // What a page that stands open asks by itself is no use.
+    signed_in(&house, &signer, 6).await;
+    let alone = format!("{}\r\nx-matron-unattended: 1", bearer(6));
+    for wanted in [200, 401] {
+        house.clock.advance(20 * MINUTE_MS);
+        assert_eq!(house.http("GET", "/api/v1/session", Some(&alone), None).await.status, wanted);
+        assert_eq!(status(&house, 1).await, 200);
+        assert_eq!(status(&house, 3).await, 200);
+        assert_eq!(status(&house, 4).await, 200);
+    }
     // An administrator's order, as it comes in the vault's ledger.
     let accepted = |effect: Effect| Body::OrderAccepted {
         order: OrderId([77; 16]),

@@ -74,6 +74,7 @@ pub const KINDS: &[&str] = &[
     "room_key_taken",
     "server_certificate_issued",
     "certificate_taken",
+    "oidc_signed_in",
 ];
 
 impl Effect {
@@ -165,6 +166,7 @@ impl Body {
             Self::RoomKeyTaken { .. } => "room_key_taken",
             Self::ServerCertificateIssued { .. } => "server_certificate_issued",
             Self::CertificateTaken { .. } => "certificate_taken",
+            Self::OidcSignedIn { .. } => "oidc_signed_in",
         }
     }
 

@@ -5,7 +5,7 @@
 //! refuses input that differs by a byte, so that one meaning has one hash.
 
 use minicbor::{Decode, Encode};
-use model::{CommandId, Digest, Duty, EnrolmentId, KeyId, KeyName, OrderId, PersonId, TimeMs};
+use model::{CommandId, Digest, Duty, EnrolmentId, Group, KeyId, KeyName, OrderId, PersonId, Role, TimeMs};
 
 pub use crate::effect::{Declared, Effect, ErasingKey};
 use crate::error::EntryError;
@@ -380,6 +380,25 @@ pub enum Body {
         #[n(1)]
         certificate: Digest,
     },
+    /// Core's word: somebody signed in by the OpenID provider, to read masks.
+    #[n(73)]
+    OidcSignedIn {
+        /// SHA-256 of the session's secret.
+        #[n(0)]
+        session: Digest,
+        /// A hash, under a key of core's, of the provider's name for them.
+        #[n(1)]
+        subject: Digest,
+        /// As what they read.
+        #[n(2)]
+        role: Role,
+        /// For whose phones, when the role is bound to a group.
+        #[n(3)]
+        group: Option<Group>,
+        /// Until when at most.
+        #[n(4)]
+        expires_at_ms: TimeMs,
+    },
 }
 
 impl Body {
@@ -408,7 +427,8 @@ impl Body {
             | Self::CheckedOut { .. }
             | Self::CommandFinished { .. }
             | Self::PhoneRefused { .. }
-            | Self::CertificateTaken { .. } => Witness::Core,
+            | Self::CertificateTaken { .. }
+            | Self::OidcSignedIn { .. } => Witness::Core,
         }
     }
 }

@@ -72,18 +72,33 @@ fn said_of(word: &Body) -> Option<(EnrolmentId, bool)> {
 struct WordsSaid {
     hour: TimeMs,
     by_phone: HashMap<EnrolmentId, u32>,
+    readers: u32,
 }
 
 impl WordsSaid {
     /// The most of one phone in an hour; an enrolment takes two.
     const MOST_AN_HOUR: u32 = 60;
 
-    /// Whether one more is written, and whether this is the first that is not.
-    fn one_more(&mut self, enrolment: EnrolmentId, now_ms: TimeMs) -> (bool, bool) {
+    /// The most sign-ins by the OpenID provider in an hour, of all people: a hospital's morning.
+    const MOST_READERS_AN_HOUR: u32 = 2_000;
+
+    fn turn(&mut self, now_ms: TimeMs) {
         let hour = now_ms.div_euclid(model::clock::HOUR_MS);
         if hour != self.hour {
-            *self = Self { hour, by_phone: HashMap::new() };
+            *self = Self { hour, by_phone: HashMap::new(), readers: 0 };
         }
+    }
+
+    /// The same of sign-ins to read.
+    fn one_more_reader(&mut self, now_ms: TimeMs) -> (bool, bool) {
+        self.turn(now_ms);
+        self.readers = self.readers.saturating_add(1);
+        (self.readers <= Self::MOST_READERS_AN_HOUR, self.readers == Self::MOST_READERS_AN_HOUR + 1)
+    }
+
+    /// Whether one more is written, and whether this is the first that is not.
+    fn one_more(&mut self, enrolment: EnrolmentId, now_ms: TimeMs) -> (bool, bool) {
+        self.turn(now_ms);
         let said = self.by_phone.entry(enrolment).or_default();
         *said = said.saturating_add(1);
         (*said <= Self::MOST_AN_HOUR, *said == Self::MOST_AN_HOUR + 1)
@@ -349,11 +364,21 @@ impl Chamber {
     pub(crate) fn witness(&mut self, words: Vec<(Body, u64)>) -> u64 {
         let mut position = self.state.entries.saturating_sub(1);
         for (word, number) in words {
-            let Some((enrolment, repeatable)) = said_of(&word) else { continue };
             // Core had no answer the last time, or could not note it.
             if self.state.was_heard(number, &word) {
                 continue;
             }
+            if matches!(word, Body::OidcSignedIn { .. }) {
+                let (written, first_not) = self.words_said.one_more_reader(self.now_ms);
+                if first_not {
+                    self.alarm(AlarmKind::WordsCapped);
+                }
+                if written {
+                    position = self.record_word(word, Some(number));
+                }
+                continue;
+            }
+            let Some((enrolment, repeatable)) = said_of(&word) else { continue };
             if !self.state.enrolments.contains_key(&enrolment) {
                 tracing::warn!(enrolment = %enrolment, "core's word of an unknown enrolment was not written");
                 continue;

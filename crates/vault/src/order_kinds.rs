@@ -162,6 +162,7 @@ impl Chamber {
                     || compartments.len() > Compartment::ALL.len()
                     || compartments.iter().any(|c| never.contains(c))
                     || self.state.sessions.contains_key(session)
+                    || self.state.readers.contains_key(session)
                 {
                     return Err(Refusal::BadArgument);
                 }
@@ -220,8 +221,11 @@ impl Chamber {
                 Ok(Consequence::of(Effect::ApiKeyRevoked { hash: *hash }))
             }
             OrderKind::EndSession { session } => {
-                let s = self.state.sessions.get(session).ok_or(Refusal::GrantExhausted)?;
-                let own = s.person == signer.person;
+                let own = match self.state.sessions.get(session) {
+                    Some(s) => s.person == signer.person,
+                    None if self.state.readers.contains_key(session) => false,
+                    None => return Err(Refusal::GrantExhausted),
+                };
                 let role = self.state.people.get(&signer.person).map(|p| p.role);
                 if !own && role != Some(Role::Administrator) {
                     return Err(Refusal::RoleNotAllowed);

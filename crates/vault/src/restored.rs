@@ -35,6 +35,7 @@ impl State {
     pub(crate) fn restored(&mut self, position: u64, manifest: Digest, made_at_ms: TimeMs, entries: u64) {
         // Ended since the backup was made, perhaps: none of them comes back to life.
         self.sessions.clear();
+        self.readers.clear();
         self.api_keys.clear();
         for e in self.enrolments.values_mut() {
             e.withdrawn |= e.issued.is_none();

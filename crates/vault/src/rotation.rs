@@ -219,6 +219,7 @@ impl State {
     fn end_what_was_before(&mut self, signers: &[KeyId]) {
         self.first_token = None;
         self.sessions.clear();
+        self.readers.clear();
         self.api_keys.clear();
         self.held.clear();
         self.keys.retain(|id, _| signers.contains(id));

@@ -175,6 +175,8 @@ pub(crate) struct State {
     pub(crate) enrolments: HashMap<EnrolmentId, Enrolment>,
     pub(crate) links: HashMap<LinkHash, EnrolmentId>,
     pub(crate) sessions: HashMap<Digest, Session>,
+    /// By core's word: sessions that read masks, and until when. They open nothing, so they are known to be ended alone.
+    pub(crate) readers: HashMap<Digest, TimeMs>,
     /// The session that an order granted.
     granted: HashMap<OrderId, Digest>,
     pub(crate) commanded: HashMap<OrderId, Commanded>,
@@ -427,6 +429,9 @@ impl State {
             Body::ServiceTokenResealed { service, sealed } => {
                 self.service_tokens.insert(service.clone(), sealed.clone());
             }
+            Body::OidcSignedIn { session, expires_at_ms, .. } => {
+                self.readers.insert(*session, *expires_at_ms);
+            }
             // Core's word changes nothing else that the vault decides by.
             Body::KeysStated { .. }
             | Body::Authenticated { replaced: None, .. }
@@ -543,6 +548,7 @@ impl State {
             }
             Effect::SessionEnded { session } => {
                 self.sessions.remove(session);
+                self.readers.remove(session);
             }
             Effect::PersonErased { subject } => {
                 self.erased.insert(*subject);
@@ -615,6 +621,7 @@ impl State {
         self.standing.values_mut().for_each(|s| s.sweep(before_ms));
         self.given.retain(|_, g| !g.is_before(before_ms));
         self.sessions.retain(|_, s| s.expires_at_ms >= before_ms);
+        self.readers.retain(|_, expires_at_ms| *expires_at_ms >= before_ms);
         self.held.retain(|_, held| held.expires_at_ms >= before_ms);
         self.budgets.sweep(before_ms);
         let sessions = &self.sessions;

@@ -13,6 +13,7 @@ mod hostile;
 mod library;
 mod limits;
 mod passkeys;
+mod readers;
 mod renewal;
 mod restored;
 mod rotation;

@@ -140,6 +140,13 @@ pub fn told(body: &Body) -> String {
         Body::CertificateTaken { enrolment, .. } => {
             format!("phone {} came with its renewed certificate", short(enrolment))
         }
+        Body::OidcSignedIn { subject, role, group, .. } => {
+            let group = group.as_ref().map(|g| format!(" of {}", g.as_str())).unwrap_or_default();
+            let (subject, role) = (short(subject), crate::limits::role(*role));
+            format!(
+                "somebody ({subject}) signed in with their organisation's account, to read as {role}{group}"
+            )
+        }
     }
 }
 
@@ -197,6 +204,7 @@ pub fn kind_name(kind: &str) -> &str {
         "room_key_taken" => "Room's key taken",
         "server_certificate_issued" => "Door's certificate issued",
         "certificate_taken" => "Renewed certificate taken up",
+        "oidc_signed_in" => "Signed in to read",
         other => other,
     }
 }

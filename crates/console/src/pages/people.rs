@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::parts::{Mood, cell, heads, tag, until};
 use crate::api::{Api, Failure, path, sentence};
 use crate::guard::Visitor;
-use crate::layout::{Place, page, shown};
+use crate::layout::{Place, ago, page, shown, status_line};
 use crate::shapes::{Page, Person};
 
 #[derive(Debug, Deserialize)]
@@ -20,6 +20,17 @@ struct ApiKey {
     hash: String,
     label: String,
     scopes: Vec<String>,
+    expires_at_ms: i64,
+}
+
+/// Someone who is signed in with their organisation's account.
+#[derive(Debug, Deserialize)]
+struct Reader {
+    session: String,
+    subject: String,
+    role: String,
+    group: Option<String>,
+    began_at_ms: i64,
     expires_at_ms: i64,
 }
 
@@ -38,6 +49,7 @@ pub(crate) async fn show(
 ) -> Result<Response, Failure> {
     let people = everyone(&api, &v).await?;
     let keys: Page<ApiKey> = api.get("/api/v1/api-keys", &v.bearer).await?;
+    let readers: Page<Reader> = api.get("/api/v1/oidc/sessions", &v.bearer).await?;
     let o: Overview = api.get("/api/v1/roles", &v.bearer).await?;
     let table = Limits::with(&o.changed);
     let now_ms = v.session.now_ms;
@@ -55,6 +67,13 @@ pub(crate) async fn show(
                         li { code { (first(p.person)) } ", " (role(&p.role)) ", left " (words::maybe_time(p.removed_at_ms)) }
                     } } }
                 }
+            }
+        }
+        @if !readers.items.is_empty() {
+            section aria-labelledby="h-readers" {
+                h2.nhsuk-heading-m #h-readers { "Signed in to read" }
+                p { "With their organisation's account, which knows who they are; Matron does not. They see masks and change nothing." }
+                (readers_of(&v, &readers.items))
             }
         }
         section aria-labelledby="h-keys" {
@@ -121,6 +140,48 @@ fn who(people: &[&Person]) -> Markup {
                     }))
                 }
             } }
+        }
+    }
+}
+
+fn readers_of(v: &Visitor, readers: &[Reader]) -> Markup {
+    let ends = v.role() == Some(Role::Administrator);
+    html! {
+        table.nhsuk-table.nhsuk-table-responsive role="table" {
+            caption.nhsuk-u-visually-hidden { "People who are signed in with their organisation's account" }
+            (heads(&["Account", "Reads as", "Group", "Since", "Until"]))
+            tbody.nhsuk-table__body { @for r in readers {
+                tr.nhsuk-table__row role="row" {
+                    (cell("Account", html! { code { (shown(&r.subject)) } }))
+                    (cell("Reads as", role(&r.role)))
+                    (cell("Group", r.group.as_deref().map_or_else(|| "all".to_owned(), shown)))
+                    (cell("Since", ago(Some(r.began_at_ms), v.session.now_ms)))
+                    (cell("Until", words::time(r.expires_at_ms)))
+                }
+            } }
+        }
+        @if ends {
+            details.nhsuk-details.app-action {
+                summary.nhsuk-details__summary { span.nhsuk-details__summary-text { "End one of them" } }
+                .nhsuk-details__text { @for r in readers { (end_of(r, v.session.now_ms)) } }
+            }
+        }
+    }
+}
+
+fn end_of(r: &Reader, now_ms: i64) -> Markup {
+    let session = Some(r.session.as_str()).filter(|s| s.bytes().all(|b| b.is_ascii_hexdigit()));
+    let session = session.unwrap_or_default();
+    let order = format!(r#"{{"kind":"end_session","session":"{session}"}}"#);
+    let id = format!("end-{}", session.get(..12).unwrap_or_default());
+    html! {
+        form.app-narrow method="dialog" data-order=(order) data-done="Ended: they are signed out." {
+            .nhsuk-form-group {
+                label.nhsuk-label for=(id) { "Why is " code { (shown(&r.subject)) } ", " (role(&r.role)) ", since " (words::ago(Some(r.began_at_ms), now_ms)) ", to end?" }
+                input.nhsuk-input id=(id) name="reason" required maxlength="400" autocomplete="off";
+            }
+            (status_line())
+            button.nhsuk-button.nhsuk-button--small.nhsuk-button--secondary type="submit" { "End" }
         }
     }
 }

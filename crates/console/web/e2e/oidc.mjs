@@ -18,11 +18,12 @@ const said = async (word) => {
 const chrome = await browser();
 // The provider's certificate is by nobody whom Chromium knows.
 const { context, page, complaints } = await visitor(chrome, { ignoreHTTPSErrors: true });
+const here = { page, context };
 const heading = () => page.locator("h1").innerText();
 const cookies = async () => Object.fromEntries((await context.cookies(base)).map((c) => [c.name, c]));
 
 // From Matron's own page to the provider's, and back as this person. The provider would remember who came before.
-async function comeAs(name, to = "") {
+async function comeAs(name, to = "", { page, context } = here) {
   await context.clearCookies();
   await page.goto(`${base}/sign-in${to}`);
   await page.getByRole("button", { name: "Sign in with your organisation's account" }).click();
@@ -118,6 +119,29 @@ try {
   check(/not begun in this browser/.test(await page.locator("main").innerText()), "an answer with another state is refused");
   await page.goto(answer);
   check(/not begun in this browser/.test(await page.locator("main").innerText()), "a sign-in that was refused can't be ended any more");
+
+  // An administrator ends somebody's looking, by an order.
+  const reader = await visitor(chrome, { ignoreHTTPSErrors: true });
+  await comeAs("auditor", "", reader);
+  await reader.page.waitForURL((url) => url.origin === base && !url.pathname.startsWith("/sign-in"));
+  await context.clearCookies();
+  await signIn(page);
+  await page.goto(`${base}/people`);
+  check(await page.getByRole("heading", { name: "Signed in to read" }).isVisible(), "an administrator sees who is signed in to read");
+  await looked(page, "people-who-read");
+  await page.getByText("End one of them").click();
+  const form = page.locator("form[data-order*=end_session]", { hasText: "auditor" });
+  await form.locator("input[name=reason]").fill("they left");
+  await form.getByRole("button", { name: "End" }).click();
+  await page.locator("#order").getByRole("button", { name: "Sign with your passkey" }).click();
+  await page.getByText("Ended: they are signed out.").waitFor();
+  await reader.page.goto(`${base}/phones`);
+  check(new URL(reader.page.url()).pathname === "/sign-in", "and ends it");
+  await page.goto(`${base}/ledger?kind=oidc_signed_in`);
+  const told = await page.locator("main").innerText();
+  check(/to read as auditor/.test(told) && !/hostile|evil|<script>/.test(told), "the ledger says that somebody came, and nobody's name");
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await page.waitForURL(/\/sign-in/);
 
   // A passkey's session takes the place of one that only reads.
   await signedInAs("auditor");

@@ -44,7 +44,8 @@ export async function refresh() {
     // Names are opened when someone asks for them, not by a page that asks for itself.
     const here = new URL(location.href);
     here.searchParams.delete("names");
-    const response = await fetch(here, { headers: { accept: "text/html" } });
+    // It is the page that asks, and nobody who sits there: that keeps no session alive.
+    const response = await fetch(here, { headers: { accept: "text/html", "x-matron-live": "1" } });
     if (response.redirected || response.status === 401) {
       connection("You are signed out: reload the page to sign in again.");
       return;

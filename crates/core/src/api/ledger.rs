@@ -262,6 +262,11 @@ fn summary(body: &Body) -> (&'static str, Value) {
         Body::RoomKeyTaken { key, number, epoch, .. } => {
             ("room_key_taken", json!({ "key": key, "order_epoch": number, "epoch": epoch }))
         }
+        Body::OidcSignedIn { session, subject, role, group, expires_at_ms } => (
+            "oidc_signed_in",
+            json!({ "session": session, "subject": subject, "role": role.name(),
+                    "group": group.as_ref().map(model::Group::as_str), "expires_at_ms": expires_at_ms }),
+        ),
         Body::CertificateTaken { enrolment, certificate } => {
             ("certificate_taken", json!({ "enrolment": enrolment, "certificate": certificate }))
         }

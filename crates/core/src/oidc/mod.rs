@@ -12,6 +12,7 @@ use std::time::Duration;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ledger::Body;
 use model::clock::{HOUR_MS, MINUTE_MS};
 use model::{Digest, Group, Role, TimeMs};
 use order::sha256;
@@ -214,18 +215,27 @@ pub(crate) async fn finish(
             hash: back.session,
             subject: keyed(&key, &subject),
             role: role.name().to_owned(),
-            group: group.map(|g| g.as_str().to_owned()),
+            group: group.as_ref().map(|g| g.as_str().to_owned()),
             began_at_ms: now_ms,
             idle_until_ms: now_ms + IDLE_MS,
             expires_at_ms: now_ms + LIFE_MS,
         };
         let ended = tx.put_oidc_session(&made, MOST_OF_ONE)?;
+        // The vault knows it then too, so that an order can end it.
+        tx.say(&order::encode(&Body::OidcSignedIn {
+            session: made.hash,
+            subject: made.subject,
+            role,
+            group,
+            expires_at_ms: made.expires_at_ms,
+        }))?;
         Ok((made, ended))
     });
     let (made, ended) = made.await.map_err(|e| {
         tracing::error!(store.error = %e, "a session could not be kept");
         NotIn::Store
     })?;
+    room.words_due.notify_one();
     ended.iter().for_each(|hash| room.access.end_session(hash));
     room.access.put_oidc_session(made.clone());
     Ok(made)

@@ -215,6 +215,26 @@ fn the_encoding_of_renewals_entries_stays_what_it_is() {
     assert_eq!(crate::frame::sha256(&all).to_string(), GOLDEN_RENEWAL);
 }
 
+/// What signing in to read brought.
+fn reader_bodies() -> Vec<Body> {
+    let signed_in = |role, group| Body::OidcSignedIn {
+        session: Digest([21; 32]),
+        subject: Digest([22; 32]),
+        role,
+        group,
+        expires_at_ms: 1_800_000_000_000,
+    };
+    vec![signed_in(Role::WardManager, Some(Group::new("ward-7").unwrap())), signed_in(Role::Auditor, None)]
+}
+
+#[test]
+fn the_encoding_of_sign_ins_to_read_stays_what_it_is() {
+    let all: Vec<u8> = reader_bodies().into_iter().flat_map(|b| entry(b).encode().unwrap()).collect();
+    assert_eq!(crate::frame::sha256(&all).to_string(), GOLDEN_READER);
+}
+
+const GOLDEN_READER: &str = "db07895c3ea6741563ab9a1115aa52e10ceea7b37b17b0e8d6211975e540517b";
+
 /// What limits brought.
 fn limit_bodies() -> Vec<Body> {
     let limit = model::Limit::Budget {
@@ -447,7 +467,8 @@ fn every_kind_of_entry_reads_back_as_it_was_written() {
         .chain(key_bodies())
         .chain(room_key_bodies())
         .chain(device_group_bodies())
-        .chain(profile_bodies());
+        .chain(profile_bodies())
+        .chain(reader_bodies());
     for body in bodies().into_iter().chain(later) {
         let entry = entry(body);
         let bytes = entry.encode().unwrap();

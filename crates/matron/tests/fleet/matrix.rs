@@ -12,6 +12,8 @@ const BROWSER: &str = "matrix";
 /// Who asks.
 struct Visitor {
     name: &'static str,
+    /// They signed in by an OpenID provider.
+    only_reads: bool,
     /// What they are held to.
     group: Option<&'static str>,
     session: String,
@@ -60,11 +62,39 @@ async fn signs_in(person: &Admin, name: &'static str, group: Option<&'static str
         valid_ms: model::clock::HOUR_MS,
     };
     person.order(kind, vec![], None).await.unwrap();
-    Visitor { name, group, session, cookie }
+    Visitor { name, only_reads: false, group, session, cookie }
 }
 
-/// The five roles, and a ward manager of another ward.
-async fn visitors(ward: &Ward) -> Vec<Visitor> {
+/// Sessions as core keeps those that were signed in by an OpenID provider.
+fn sign_in_to_read(ward: &mut Ward, who: &[(&'static str, Role, Option<&'static str>)]) -> Vec<Visitor> {
+    ward.house.stop().unwrap();
+    let database = rusqlite::Connection::open(ward.house.room_dir("core").join("core.db")).unwrap();
+    let now_ms = SystemClock.now_ms();
+    let all = who.iter().map(|(name, role, group)| {
+        let (cookie, session) = console::of_browser(&sha256(name.as_bytes()).0, BROWSER.as_bytes());
+        let columns = "hash, subject, role, home, began_at_ms, idle_until_ms, expires_at_ms";
+        let kept = database.execute(
+            &format!("INSERT INTO oidc_sessions ({columns}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)"),
+            rusqlite::params![
+                sha256(session.as_bytes()).0,
+                [7u8; 32],
+                role.name(),
+                group,
+                now_ms,
+                now_ms + model::clock::HOUR_MS
+            ],
+        );
+        assert_eq!(kept.unwrap(), 1);
+        Visitor { name, only_reads: true, group: *group, session, cookie }
+    });
+    let all = all.collect();
+    drop(database);
+    ward.house.run().unwrap();
+    all
+}
+
+/// The five roles, a ward manager of another ward, and those who only read.
+async fn visitors(ward: &mut Ward) -> Vec<Visitor> {
     let mut all = vec![signs_in(&ward.admin, "administrator", None).await];
     for (seed, name, role, group) in [
         (81, "engineer", Role::Engineer, None),
@@ -83,6 +113,15 @@ async fn visitors(ward: &Ward) -> Vec<Visitor> {
         ward.admin.order(kind, vec![], Some(&secrets)).await.unwrap();
         all.push(signs_in(&person, name, group).await);
     }
+    all.extend(sign_in_to_read(
+        ward,
+        &[
+            ("auditor by OpenID", Role::Auditor, None),
+            ("service desk by OpenID", Role::ServiceDesk, None),
+            ("ward manager by OpenID", Role::WardManager, Some("bench")),
+            ("another ward's manager by OpenID", Role::WardManager, Some("ward-8")),
+        ],
+    ));
     all
 }
 
@@ -110,7 +149,7 @@ fn is_of_one(path: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_route_and_page_answers_each_role_as_it_should_and_another_group_finds_nothing() {
-    let ward = Ward::open(&[]).await;
+    let mut ward = Ward::open(&[]).await;
     let phone = ward.phone(0).await;
     let said = ward.command(Command::DeviceLock, &[id(&phone)], &CommandSecrets::default()).await.unwrap();
     let order = said["order"].as_str().unwrap().to_owned();
@@ -130,7 +169,7 @@ async fn every_route_and_page_answers_each_role_as_it_should_and_another_group_f
     let secrets = order::SaveSecrets { profile: MILD.to_vec(), salt: vec![1; 32] };
     let kind = order::OrderKind::SaveProfile { profile };
     ward.admin.order(kind, vec![], Some(&order::encode(&secrets))).await.unwrap();
-    let visitors = visitors(&ward).await;
+    let visitors = visitors(&mut ward).await;
     let concrete = |path: &str| {
         path.replace("{enrolment}", &id(&phone).to_string())
             .replace("{command}", &command)
@@ -162,6 +201,13 @@ async fn every_route_and_page_answers_each_role_as_it_should_and_another_group_f
             wrong.push(format!("nobody: {} {}: {nobody}", route.method, route.path));
         }
         if route.method != "GET" {
+            // Before its body is looked at; what is one's own session one may end.
+            for v in visitors.iter().filter(|v| v.only_reads && route.path != "/api/v1/session") {
+                let got = v.api(&ward, route.method, &path).await;
+                if got != 403 {
+                    wrong.push(format!("{}: {} {}: {got}, not 403", v.name, route.method, route.path));
+                }
+            }
             continue;
         }
         for v in &visitors {
@@ -198,8 +244,8 @@ async fn every_route_and_page_answers_each_role_as_it_should_and_another_group_f
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_that_says_nothing_is_refused_to_everyone_and_never_fails_within() {
-    let ward = Ward::open(&[]).await;
-    let visitors = visitors(&ward).await;
+    let mut ward = Ward::open(&[]).await;
+    let visitors = visitors(&mut ward).await;
     for route in core_room::routes() {
         let public = matches!(route.access, core_room::Access::Public(_));
         // Ends the session that asks; whoever has one may.
