@@ -260,3 +260,28 @@ fn the_hosts_doctor_names_what_was_broken_and_repairs_nothing() {
     is(&report, "statement", "fail", "reader");
     assert_eq!(std::fs::read(&ledger).unwrap(), bytes);
 }
+
+#[test]
+fn a_provider_that_can_not_be_asked_is_named_with_what_to_correct() {
+    let dir = tempfile::tempdir().unwrap();
+    let secret = dir.path().join("secret");
+    std::fs::write(&secret, "made-up\n").unwrap();
+    let closed = testkit::house::free().unwrap().port();
+    let settings = [
+        format!("oidc.issuer=https://localhost:{closed}"),
+        "oidc.client_id=matron".to_owned(),
+        format!("oidc.client_secret={}", secret.display()),
+        "oidc.console_url=https://matron.example.org".to_owned(),
+        "oidc.roles=[{claim=\"groups\",value=\"x\",role=\"auditor\"}]".to_owned(),
+    ];
+    let data = dir.path().join("data");
+    let mut arguments = vec!["--data", data.to_str().unwrap()];
+    settings.iter().for_each(|s| arguments.extend(["--set", s]));
+    let (report, code) = doctor(&arguments);
+    assert_eq!(code, 1);
+    is(&report, "oidc.provider", "fail", "can't be reached");
+    is(&report, "oidc.provider", "fail", "oidc.hosts");
+    std::fs::write(&secret, "\n").unwrap();
+    let (report, _) = doctor(&arguments);
+    is(&report, "oidc.provider", "fail", "is empty");
+}

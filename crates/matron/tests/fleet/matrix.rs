@@ -130,6 +130,7 @@ const OF_EVERY_GROUP: &[&str] = &[
     "/api/v1/orders/pending",
     "/api/v1/orders/{order}/signed",
     "/api/v1/api-keys",
+    "/api/v1/oidc/sessions",
     "/approvals/{order}",
     "/api/v1/ledger",
     "/api/v1/ledger/{index}/proof",
