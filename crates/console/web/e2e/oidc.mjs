@@ -72,7 +72,7 @@ try {
     return [(await asked("/search", JSON.stringify({ sealed: "AA==" }))).status, (await fetch("/phones?names=true")).status];
   }, token);
   check(refused[0] >= 400 && refused[0] < 500, `a search is refused (${refused[0]})`);
-  for (const path of ["/", "/approvals", "/commands", "/people", "/ledger", "/health", "/invite"]) {
+  for (const path of ["/", "/device-groups", "/approvals", "/commands", "/people", "/ledger", "/health", "/invite"]) {
     const answer = await page.goto(base + path);
     const forms = await page.locator("main form[method=dialog]").count();
     check(answer.status() === 200 && forms === 0, `${path} is read, and has nothing to sign (${answer.status()}, ${forms})`);
