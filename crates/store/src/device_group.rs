@@ -210,7 +210,8 @@ impl View<'_> {
         let mut values = Vec::new();
         let members = of.within(home, &mut values);
         let sql = format!(
-            "SELECT COUNT(*) FROM enrolments e WHERE e.state = {} AND {members}",
+            "SELECT COUNT(*) FROM enrolments e WHERE {}e.state = {} AND {members}",
+            if home.is_some() { "+" } else { "" },
             EnrolmentState::Enrolled.number()
         );
         let counted = self.named(&sql, &named(&values), |r| r.get::<_, i64>(0))?;
@@ -260,22 +261,16 @@ impl Tx<'_> {
                 saved.saved_at_ms
             ],
         )?;
-        self.forget_phones(saved.group)?;
+        let number: i64 = self
+            .one("SELECT number FROM device_groups WHERE group_id = ?1", [saved.group.as_bytes()], |r| r.get(0))?
+            .ok_or(StoreError::Damaged("device group"))?;
+        self.run("DELETE FROM device_group_phones WHERE number = ?1", [number])?;
         for phone in phones {
             self.run(
-                "INSERT INTO device_group_phones (number, slot)
-                 SELECT number, ?2 FROM device_groups WHERE group_id = ?1 ON CONFLICT DO NOTHING",
-                params![saved.group.as_bytes(), phone.0],
+                "INSERT INTO device_group_phones (number, slot) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+                [number, phone.0],
             )?;
         }
-        Ok(())
-    }
-
-    fn forget_phones(&self, group: DeviceGroupId) -> Result<(), StoreError> {
-        self.run(
-            "DELETE FROM device_group_phones WHERE number = (SELECT number FROM device_groups WHERE group_id = ?1)",
-            [group.as_bytes()],
-        )?;
         Ok(())
     }
 
@@ -284,7 +279,10 @@ impl Tx<'_> {
     /// # Errors
     /// When the database refuses.
     pub fn end_device_group(&self, group: DeviceGroupId) -> Result<(), StoreError> {
-        self.forget_phones(group)?;
+        self.run(
+            "DELETE FROM device_group_phones WHERE number = (SELECT number FROM device_groups WHERE group_id = ?1)",
+            [group.as_bytes()],
+        )?;
         self.run("DELETE FROM device_groups WHERE group_id = ?1", [group.as_bytes()])?;
         Ok(())
     }

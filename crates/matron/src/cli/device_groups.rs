@@ -22,6 +22,9 @@ pub(crate) enum DeviceGroupsCommand {
     List,
     /// One device group. Its phones: 'matron devices list --device-group NAME'.
     Show(One),
+    /// The phones in it now, an enrolment id a line, for other commands: matron devices lock $(matron device-groups phones
+    /// NAME).
+    Phones(One),
     /// Make a device group, or change the one of that name.
     Save(Save),
     /// End a device group; its phones stay as they are.
@@ -165,6 +168,7 @@ pub(crate) fn run(desk: &Desk, command: DeviceGroupsCommand) -> Result<()> {
     match command {
         DeviceGroupsCommand::List => list(desk),
         DeviceGroupsCommand::Show(o) => show_one(desk, &o.name),
+        DeviceGroupsCommand::Phones(o) => phones(desk, &o.name),
         DeviceGroupsCommand::Save(s) => save(desk, s),
         DeviceGroupsCommand::End(e) => end(desk, e),
         DeviceGroupsCommand::Preview(p) => preview(desk, &p.conditions),
@@ -266,6 +270,14 @@ fn preview(desk: &Desk, conditions: &Conditions) -> Result<()> {
         words::device_group::definition(&p.definition)
     ))?;
     if p.first.items.is_empty() { Ok(()) } else { devices::print_devices(desk, &p.first.items, false) }
+}
+
+fn phones(desk: &Desk, named: &str) -> Result<()> {
+    let phones = members(desk, &find(desk, named)?)?;
+    if desk.reach.json {
+        return show::print_json(&json!({ "phones": phones }));
+    }
+    show::print(&phones.iter().map(|id| format!("{id}\n")).collect::<String>())
 }
 
 /// Every enrolled phone that is in it.

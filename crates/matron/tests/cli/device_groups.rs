@@ -47,6 +47,7 @@ fn device_groups_are_tried_saved_changed_listed_and_ended_from_the_command_line(
     told(&[&["device-groups", "save", "trial", "--add", ids[1]][..], &why].concat());
     told(&["device-groups", "list"]);
     told(&["device-groups", "show", "trial"]);
+    told(&["device-groups", "phones", "trial"]);
     told(
         &[&["device-groups", "save", "trial", "--drop", ids[0], "--rename", "Trial of one"][..], &why]
             .concat(),
