@@ -277,29 +277,13 @@ fn check(dir: &Path) -> Result<()> {
 }
 
 fn whom(desk: &Desk, whom: &Whom) -> Result<Vec<Device>> {
-    let (of, query) = match (&whom.all_of, &whom.device_group) {
-        (Some(group), _) => (format!("home group {group}"), ("group", Some(group.clone()))),
-        (None, Some(named)) => {
-            let id = device_groups::find(desk, named)?.device_group.to_string();
-            (format!("device group {named}"), ("device_group", Some(id)))
+    match (&whom.all_of, &whom.device_group) {
+        (Some(group), _) => {
+            devices::enrolled(desk, &format!("home group {group}"), ("group", Some(group.clone())))
         }
-        (None, None) => return devices::find_all(desk, &whom.phone),
-    };
-    #[derive(Deserialize)]
-    struct Page {
-        items: Vec<Device>,
-        next_cursor: Option<String>,
+        (None, Some(named)) => device_groups::devices_in(desk, named),
+        (None, None) => devices::find_all(desk, &whom.phone),
     }
-    let query = [query, ("state", Some("enrolled".to_owned()))];
-    let most = u32::try_from(order::Order::MOST_TARGETS).unwrap_or(u32::MAX);
-    let page: Page = shaped(&desk.list("/api/v1/devices", &query, most, None)?)?;
-    if page.next_cursor.is_some() {
-        return Err(usage(format!("{} has more than {most} phones; make several orders", show::line(&of))));
-    }
-    if page.items.is_empty() {
-        return Err(usage(format!("{} has no enrolled phone", show::line(&of))));
-    }
-    Ok(page.items)
 }
 
 fn place_set(

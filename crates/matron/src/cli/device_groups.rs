@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::desk::{Desk, shaped};
-use super::devices::{self, Devices};
+use super::devices::{self, Device, Devices};
 use super::failure::{CliError, Result, failed, usage};
 use super::place::{self, Draft};
 use super::{http, show};
@@ -270,6 +270,13 @@ fn preview(desk: &Desk, conditions: &Conditions) -> Result<()> {
         words::device_group::definition(&p.definition)
     ))?;
     if p.first.items.is_empty() { Ok(()) } else { devices::print_devices(desk, &p.first.items, false) }
+}
+
+/// The phones that are in it now, for an order that names them.
+pub(crate) fn devices_in(desk: &Desk, named: &str) -> Result<Vec<Device>> {
+    let group = find(desk, named)?;
+    let of = format!("device group {}", group.name);
+    devices::enrolled(desk, &of, ("device_group", Some(group.device_group.to_string())))
 }
 
 fn phones(desk: &Desk, named: &str) -> Result<()> {

@@ -236,6 +236,20 @@ pub(crate) fn find_all(desk: &Desk, ids: &[String]) -> Result<Vec<Device>> {
     Ok(out)
 }
 
+/// Every enrolled phone of such a selection, as many as one order names.
+pub(crate) fn enrolled(desk: &Desk, of: &str, selection: (&str, Option<String>)) -> Result<Vec<Device>> {
+    let query = [selection, ("state", Some("enrolled".to_owned()))];
+    let most = u32::try_from(order::Order::MOST_TARGETS).unwrap_or(u32::MAX);
+    let page: Devices = shaped(&desk.list("/api/v1/devices", &query, most, None)?)?;
+    if page.next_cursor.is_some() {
+        return Err(usage(format!("{} has more than {most} phones; make several orders", show::line(of))));
+    }
+    if page.items.is_empty() {
+        return Err(usage(format!("{} has no enrolled phone", show::line(of))));
+    }
+    Ok(page.items)
+}
+
 /// What the server says of the phones, to stand beside their ids.
 pub(crate) fn labels(phones: &[Device]) -> Beside {
     let label = |p: &Device| {

@@ -14,6 +14,7 @@ use words::profile as told;
 
 use super::act::{self, How};
 use super::desk::{Desk, shaped};
+use super::device_groups;
 use super::devices;
 use super::failure::{CliError, Result, failed, usage};
 use super::place::{self, Beside, Draft};
@@ -73,8 +74,11 @@ pub(crate) struct Install {
     /// The profile's id, its first 6 digits or more, or its identifier.
     profile: String,
     /// Enrolment ids, or their first 6 digits or more.
-    #[arg(required = true)]
+    #[arg(required_unless_present = "device_group")]
     ids: Vec<String>,
+    /// The phones that are in this device group now: its name, or its id.
+    #[arg(long, value_name = "NAME", conflicts_with = "ids")]
+    device_group: Option<String>,
     /// Which version [default: the newest].
     #[arg(long, value_name = "NUMBER")]
     of: Option<u32>,
@@ -434,7 +438,10 @@ fn install(desk: &Desk, i: Install) -> Result<()> {
     if !one.content {
         return Err(failed("what was saved as this version is lost; save it again, and install that"));
     }
-    let phones = devices::find_all(desk, &i.ids)?;
+    let phones = match &i.device_group {
+        Some(named) => device_groups::devices_in(desk, named)?,
+        None => devices::find_all(desk, &i.ids)?,
+    };
     let mut holder = i.name;
     if one.version.erasing && phones.len() == 1 && holder.is_none() {
         eprintln!("{}", show::line(&harm_of(&one)));

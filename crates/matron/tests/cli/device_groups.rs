@@ -64,4 +64,17 @@ fn device_groups_are_tried_saved_changed_listed_and_ended_from_the_command_line(
             .unwrap();
     assert_eq!(one["items"].as_array().unwrap().len(), 1);
     assert_eq!(one["items"][0]["enrolment"], ids[1]);
+
+    // A saved profile goes to whoever is in now, each named in the order.
+    let profile = dir.path().join("mild.mobileconfig");
+    std::fs::write(&profile, include_bytes!("../../../apple/tests/data/profile_mild.mobileconfig")).unwrap();
+    let saved = ["profiles", "save", profile.to_str().unwrap(), "--json"];
+    let saved: serde_json::Value = serde_json::from_str(&fine(&[&saved[..], &why].concat())).unwrap();
+    let install =
+        ["profiles", "install", saved["profile"].as_str().unwrap(), "--device-group", "trial of one"];
+    let said = ada.run(&[&install[..], &why].concat());
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert!(said.err.contains(ids[1]) && !said.err.contains(ids[0]), "{}", said.err);
+    assert!(fine(&["devices", "commands", ids[1]]).contains("InstallProfile"));
+    assert!(!fine(&["devices", "commands", ids[0]]).contains("InstallProfile"));
 }
