@@ -262,7 +262,9 @@ impl Tx<'_> {
             ],
         )?;
         let number: i64 = self
-            .one("SELECT number FROM device_groups WHERE group_id = ?1", [saved.group.as_bytes()], |r| r.get(0))?
+            .one("SELECT number FROM device_groups WHERE group_id = ?1", [saved.group.as_bytes()], |r| {
+                r.get(0)
+            })?
             .ok_or(StoreError::Damaged("device group"))?;
         self.run("DELETE FROM device_group_phones WHERE number = ?1", [number])?;
         for phone in phones {
