@@ -5,8 +5,10 @@
 //! that leads to that room alone. It reads nothing that came from outside the house. Why it is a process of its own:
 //! docs/decisions/0030-pkcs11.md.
 
+mod error;
 mod process;
 mod token;
 
+pub use error::TokenError;
 pub use process::run;
-pub use token::{Keys, Token, TokenError};
+pub use token::{Keys, Token};

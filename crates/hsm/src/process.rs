@@ -10,7 +10,8 @@ use rpc::control::ControlEnd;
 use rpc::hsm::{Answer, Ask, Make, ToHsm, ToSupervisor, read_frame, write_frame};
 use zeroize::Zeroizing;
 
-use crate::token::{Keys, Token, TokenError};
+use crate::error::TokenError;
+use crate::token::{Keys, Token};
 
 /// A PIN is shorter.
 const LONGEST_PIN_BYTES: u64 = 1024;

@@ -366,6 +366,17 @@ async fn the_command_line_shows_keys_rotates_them_and_says_what_a_breach_has_lef
     let (_, said) = run(&["keys", "show", "--json"]);
     let said: Value = serde_json::from_str(&said).unwrap();
     assert_eq!((said["epoch"].as_u64(), said["keys"][1]["epoch"].as_u64()), (Some(2), Some(2)));
+    let (code, said) = run(&["keys", "end-old", why[0], why[1], why[2]]);
+    assert!(code == 1 && said.contains("there is no older CA"), "{said}");
+    let (code, said) = run(&["keys", "rotate", "ca", why[0], why[1], why[2]]);
+    assert!(code == 0 && said.contains("matron standing"), "{said}");
+    let (_, said) = run(&["keys", "show", "--json"]);
+    let said: Value = serde_json::from_str(&said).unwrap();
+    let of = |name: &str| said["keys"].as_array().unwrap().iter().find(|k| k["name"] == name).unwrap().clone();
+    assert_eq!((&of("ca")["state"], &of("ca")["left"]), (&"reissuing".into(), &0.into()), "{said}");
+    let (code, said) = run(&["keys", "end-old", why[0], why[1], why[2]]);
+    assert!(code == 0 && said.contains("takes its certificates no more"), "{said}");
+    assert!(run(&["keys", "end-old", why[0], why[1], why[2]]).1.contains("there is no older CA"));
     assert!(run(&["assume-breach", "status"]).1.contains("no breach was assumed"));
     let (code, said) = run(&["assume-breach", why[0], why[1], why[2]]);
     assert!(code == 0 && said.contains("counts no more"), "{said}");
