@@ -372,7 +372,8 @@ async fn the_command_line_shows_keys_rotates_them_and_says_what_a_breach_has_lef
     assert!(code == 0 && said.contains("matron standing"), "{said}");
     let (_, said) = run(&["keys", "show", "--json"]);
     let said: Value = serde_json::from_str(&said).unwrap();
-    let of = |name: &str| said["keys"].as_array().unwrap().iter().find(|k| k["name"] == name).unwrap().clone();
+    let of =
+        |name: &str| said["keys"].as_array().unwrap().iter().find(|k| k["name"] == name).unwrap().clone();
     assert_eq!((&of("ca")["state"], &of("ca")["left"]), (&"reissuing".into(), &0.into()), "{said}");
     let (code, said) = run(&["keys", "end-old", why[0], why[1], why[2]]);
     assert!(code == 0 && said.contains("takes its certificates no more"), "{said}");
