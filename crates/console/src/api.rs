@@ -56,6 +56,7 @@ struct ProblemBody {
     refusal: Option<u16>,
     enrolments: Vec<String>,
     hold: Option<Hold>,
+    misfits: Option<String>,
 }
 
 impl Failure {
@@ -86,6 +87,9 @@ impl Failure {
         if let Some(hold) = &p.hold {
             let told = words::limits::hold(hold, waits);
             detail = if waits { told } else { format!("{detail}. {told}") };
+        }
+        if let Some(misfits) = &p.misfits {
+            detail = format!("{detail}: {}", words::line(misfits));
         }
         if !p.enrolments.is_empty() {
             detail = format!("{detail}: {}", p.enrolments.join(", "));

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use model::clock::{DAY_MS, HOUR_MS};
 use model::{
     Clock, Command, Compartment, DeviceGroupDefinition, DeviceGroupId, DeviceGroupName, Digest, EnrolmentId,
-    Group, OrderId, SystemClock, TimeMs,
+    Group, OrderId, ProfileId, SystemClock, TimeMs,
 };
 use order::{
     Order, OrderKind, OrderSignature, Passkey, PersonKey, Scheme, SignedOrder, SignedStatement, X25519Public,
@@ -71,6 +71,13 @@ enum What {
     },
     Reject {
         order: OrderId,
+    },
+    SaveProfile {
+        profile: ProfileId,
+    },
+    InstallSaved {
+        profile: ProfileId,
+        version: u32,
     },
     SaveDeviceGroup {
         group: DeviceGroupId,
@@ -144,6 +151,10 @@ fn kind(what: What) -> Result<(OrderKind, TimeMs), Failure> {
         What::Withdraw => at_once(OrderKind::WithdrawInvitation),
         What::Recall { order } => at_once(OrderKind::Recall { order }),
         What::Reject { order } => at_once(OrderKind::Reject { order }),
+        What::SaveProfile { profile } => at_once(OrderKind::SaveProfile { profile }),
+        What::InstallSaved { profile, version } => {
+            (OrderKind::InstallSaved { profile, version }, COMMAND_LIFE_MS)
+        }
         What::SaveDeviceGroup { group, replaces, name, definition } => {
             let name = DeviceGroupName::new(name.trim()).map_err(|e| Failure::bad(e.to_string()))?;
             at_once(OrderKind::SaveDeviceGroup { group, replaces, name, definition })

@@ -236,3 +236,59 @@ pub(crate) struct Person {
     pub joined_at_ms: i64,
     pub removed_at_ms: Option<i64>,
 }
+
+/// A profile of the library.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Profile {
+    pub profile: model::ProfileId,
+    pub newest: ProfileVersion,
+    pub confirmed: u32,
+}
+
+/// A version of one.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ProfileVersion {
+    pub version: u32,
+    pub saved_at_ms: i64,
+    pub identifier: String,
+    pub signed: bool,
+    pub erasing: bool,
+    pub payloads: Vec<String>,
+    pub phones: ProfilePhones,
+}
+
+/// How many phones stand where with it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ProfilePhones {
+    pub asked: u32,
+    pub failed: u32,
+    pub confirmed: u32,
+}
+
+/// A profile with its versions.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ProfileDetail {
+    pub versions: Vec<ProfileVersion>,
+    pub removing: ProfilePhones,
+}
+
+/// What a version says.
+#[derive(Debug, Deserialize)]
+pub(crate) struct VersionDetail {
+    pub outline: model::Outline,
+    pub because: Vec<(String, String)>,
+    pub content: bool,
+    pub against: Option<u32>,
+    pub changes: Vec<model::Change>,
+}
+
+/// A phone that a profile was ordered for.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ProfilePhone {
+    pub enrolment: String,
+    pub version: u32,
+    pub state: String,
+    pub command: Option<String>,
+    pub confirmed: u32,
+    pub confirmed_at_ms: Option<i64>,
+}

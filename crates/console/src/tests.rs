@@ -43,6 +43,7 @@ fn path(info: &PageInfo) -> String {
         .replace("{link}", "x")
         .replace("{order}", "0")
         .replace("{device_group}", "0")
+        .replace("{profile}", "0")
 }
 
 #[tokio::test]

@@ -85,6 +85,11 @@ fn two_administrators_invite_approve_reject_call_back_and_erase_in_their_browser
 }
 
 #[test]
+fn a_profile_is_saved_by_a_form_and_a_file_compared_installed_and_confirmed_in_the_browser() {
+    run("profiles");
+}
+
+#[test]
 fn an_organisations_account_reads_masks_and_no_token_code_or_state_of_another_gets_in() {
     let dir = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {

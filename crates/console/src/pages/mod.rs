@@ -17,6 +17,8 @@ mod parts;
 mod people;
 mod phone;
 mod phones;
+mod profile_forms;
+mod profiles;
 
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
@@ -95,6 +97,8 @@ pub(crate) fn all(api: Api) -> Pages {
         .inside("GET", "/approvals/{order}", get(ordering::waiting))
         .inside("GET", "/commands", get(commands::list))
         .inside("GET", "/commands/{order}", get(commands::show))
+        .inside("GET", "/profiles", get(profiles::list))
+        .inside("GET", "/profiles/{profile}", get(profiles::show))
         .inside("GET", "/", get(overview::show))
         .inside("GET", "/people", get(people::show))
         .inside("GET", "/health", get(health::show))

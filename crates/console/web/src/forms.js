@@ -17,7 +17,8 @@ function asked(form) {
   const what = JSON.parse(form.dataset.order);
   const values = {};
   for (const field of form.elements) {
-    if (!field.name || field.name === "reason" || field.disabled) continue;
+    // Phones are whom it goes to, not what it says.
+    if (!field.name || ["reason", "phone"].includes(field.name) || field.disabled) continue;
     if (field.type === "checkbox") {
       if (field.dataset.list) {
         if (field.checked) (what[field.dataset.list] ??= []).push(field.value);

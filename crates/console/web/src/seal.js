@@ -20,6 +20,7 @@ const FIELDS = {
   join: ["name"],
   invite: ["name", "email"],
   search: ["field", "term"],
+  save: ["profile", "salt"],
   command: ["profile", "message", "phone_number", "footnote", "pin", "device_name", "holder_name"],
 };
 

@@ -1,0 +1,297 @@
+//! The library of profiles: what each version says, what is different in it, and which phones said that they hold it.
+
+use axum::Extension;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use maud::{Markup, html};
+use model::ProfileId;
+use order::OrderKind;
+
+use super::parts::{Mood, cell, heads, line, tag, title_row};
+use super::phone::{may, sealed_input};
+use super::profile_forms as forms;
+use crate::api::{Api, Failure, path};
+use crate::guard::Visitor;
+use crate::layout::{Place, ago, page, shown, status_line};
+use crate::shapes::{Device, Page, Profile, ProfileDetail, ProfilePhone, ProfileVersion, VersionDetail};
+
+/// Phones that are offered to install on; for more there is the command line.
+const OFFERED: u32 = 100;
+
+/// Whether this person may add to the library.
+pub(super) fn may_save(v: &Visitor) -> bool {
+    v.role().is_some_and(|r| may(r, &OrderKind::SaveProfile { profile: ProfileId([0; 16]) }, false))
+}
+
+fn may_install(v: &Visitor, erasing: bool) -> bool {
+    let kind = OrderKind::InstallSaved { profile: ProfileId([0; 16]), version: 1 };
+    v.role().is_some_and(|r| may(r, &kind, erasing))
+}
+
+pub(crate) async fn list(
+    State(api): State<Api>,
+    Extension(v): Extension<Visitor>,
+) -> Result<Response, Failure> {
+    let found: Page<Profile> = api.get("/api/v1/profiles", &v.bearer).await?;
+    let body = html! {
+        (title_row("Profiles and settings"))
+        p.app-narrow { "What phones are set up with. Each change is a version of its own, sealed so that only the vault and the phones read it; nothing reaches a phone before you install it." }
+        #library data-live {
+            @if found.items.is_empty() { p.nhsuk-hint { "Nothing is saved yet." } }
+            @else { (table(&found.items, v.session.now_ms)) }
+        }
+        @if may_save(&v) { (forms::all(&found.items)) }
+        @else { p.nhsuk-hint { "Administrators and engineers add to the library." } }
+    };
+    Ok(page("Profiles and settings", Place::Profiles, Some(&v), body))
+}
+
+fn payloads(v: &ProfileVersion) -> String {
+    let mut names: Vec<String> = v.payloads.iter().map(|t| words::profile::payload(t)).collect();
+    names.dedup();
+    shown(&names.join(", "))
+}
+
+fn harm(v: &ProfileVersion) -> Markup {
+    if v.erasing { tag(Mood::Bad, "Counts as erasure") } else { tag(Mood::Good, "Mild") }
+}
+
+fn table(items: &[Profile], now_ms: i64) -> Markup {
+    html! {
+        table.nhsuk-table.nhsuk-table-responsive role="table" {
+            caption.nhsuk-u-visually-hidden { "The library" }
+            (heads(&["Profile", "What it sets", "Version", "Harm", "Phones"]))
+            tbody.nhsuk-table__body { @for p in items {
+                tr.nhsuk-table__row role="row" {
+                    (cell("Profile", html! { a.app-break href={ "/profiles/" (p.profile) } { (shown(&p.newest.identifier)) } }))
+                    (cell("What it sets", payloads(&p.newest)))
+                    (cell("Version", html! { (p.newest.version) ", saved " (ago(Some(p.newest.saved_at_ms), now_ms)) }))
+                    (cell("Harm", harm(&p.newest)))
+                    (cell("Phones", html! { (phones_of(p)) }))
+                }
+            } }
+        }
+    }
+}
+
+fn phones_of(p: &Profile) -> String {
+    let (newest, any) = (p.newest.phones.confirmed, p.confirmed);
+    let waits = match p.newest.phones.asked {
+        0 => String::new(),
+        n => format!(", {n} asked"),
+    };
+    match any {
+        0 => format!("none yet{waits}"),
+        _ if any == newest => format!("{} on it{waits}", words::count(any.into(), "phone")),
+        _ => format!("{newest} of {} on this version{waits}", words::count(any.into(), "phone")),
+    }
+}
+
+pub(crate) async fn show(
+    State(api): State<Api>,
+    Extension(v): Extension<Visitor>,
+    Path(profile): Path<String>,
+) -> Result<Response, Failure> {
+    let id: ProfileId = profile.parse().map_err(|_| Failure::not_found("profile"))?;
+    let detail: ProfileDetail = api.get(&format!("/api/v1/profiles/{id}"), &v.bearer).await?;
+    let Some(newest) = detail.versions.first() else { return Err(Failure::not_found("profile")) };
+    let told: VersionDetail =
+        api.get(&format!("/api/v1/profiles/{id}/versions/{}", newest.version), &v.bearer).await?;
+    let phones: Page<ProfilePhone> = api.get(&format!("/api/v1/profiles/{id}/phones"), &v.bearer).await?;
+    let title = shown(&newest.identifier);
+    let now_ms = v.session.now_ms;
+    let install = if may_install(&v, newest.erasing) && told.content {
+        let query = [("state", Some("enrolled".to_owned())), ("limit", Some(OFFERED.to_string()))];
+        let offered: Page<Device> = api.get(&path("/api/v1/devices", &query), &v.bearer).await?;
+        install(id, newest, &offered)
+    } else {
+        html! {}
+    };
+    let body = html! {
+        nav.nhsuk-breadcrumb aria-label="Breadcrumb" {
+            ol.nhsuk-breadcrumb__list { li.nhsuk-breadcrumb__list-item { a.nhsuk-breadcrumb__link href="/profiles" { "Profiles and settings" } } }
+        }
+        (title_row(title.as_str()))
+        dl.nhsuk-summary-list {
+            (line("Version", html! { (newest.version) ", saved " (ago(Some(newest.saved_at_ms), now_ms)) }))
+            (line("Harm", html! { (harm(newest)) @if newest.erasing { p { (because(&told)) } } }))
+            (line("Signed", if newest.signed { "yes; nobody has vouched for the certificate" } else { "no" }))
+            @if !told.content { (line("Content", "lost: save the file again, then install that version")) }
+            (line("Identifier", html! { code.app-break { (shown(&newest.identifier)) } }))
+        }
+        section aria-labelledby="h-says" {
+            h2.nhsuk-heading-m #h-says { "What it says" }
+            p.nhsuk-hint { "Texts, passwords and certificates are sealed: that they are set is all that is told." }
+            (outline(&told))
+        }
+        @if let Some(against) = told.against {
+            section aria-labelledby="h-changes" {
+                h2.nhsuk-heading-m #h-changes { "What is different from version " (against) }
+                @if told.changes.is_empty() { p.nhsuk-hint { "Nothing that can be told." } }
+                @else { ul.nhsuk-list.nhsuk-list--bullet { @for c in &told.changes { li { (shown(&words::profile::change(c))) } } } }
+            }
+        }
+        (install)
+        section aria-labelledby="h-versions" {
+            h2.nhsuk-heading-m #h-versions { "Versions" }
+            #versions data-live { (versions(&detail, now_ms)) }
+        }
+        section aria-labelledby="h-phones" {
+            h2.nhsuk-heading-m #h-phones { "Phones" }
+            p.nhsuk-hint { "Confirmed is what the phone itself answered to the order. Whether somebody removed it since, its own list of profiles says." }
+            #profile-phones data-live {
+                @if phones.items.is_empty() { p.nhsuk-hint { "No phone was asked yet." } }
+                @else { (phone_table(&phones.items, now_ms)) }
+            }
+            @if phones.next_cursor.is_some() { p { "There are more: " code { "matron profiles phones " (shown(&newest.identifier)) } } }
+        }
+        @if may_save(&v) { (forms::upload(Some((id, &newest.identifier)))) }
+    };
+    Ok(page(&title, Place::Profiles, Some(&v), body))
+}
+
+fn because(told: &VersionDetail) -> String {
+    let one = |(kind, key): &(String, String)| match key.as_str() {
+        "" => words::profile::payload(kind),
+        "*" => format!("{}: a key that Apple's schema has not", words::profile::payload(kind)),
+        key => format!("{}: {}", words::profile::payload(kind), words::profile::key(key)),
+    };
+    let all: Vec<String> = told.because.iter().map(one).collect();
+    format!("Installing it takes what erasing takes, because of: {}", shown(&all.join("; ")))
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|c| c.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}
+
+/// A table for each payload.
+fn outline(told: &VersionDetail) -> Markup {
+    let rows = |keys: &[model::OutlinedKey]| {
+        html! { @for k in keys {
+            tr.nhsuk-table__row role="row" {
+                (cell("Setting", capital(&shown(&words::profile::key(&k.path)))))
+                (cell("Value", shown(&words::profile::value(&k.value))))
+            }
+        } }
+    };
+    let part = |name: &str, keys: &[model::OutlinedKey], unknown: u32| {
+        html! {
+            table.nhsuk-table.nhsuk-table-responsive role="table" {
+                caption.nhsuk-table__caption { (name) }
+                (heads(&["Setting", "Value"]))
+                tbody.nhsuk-table__body {
+                    (rows(keys))
+                    @if unknown > 0 {
+                        tr.nhsuk-table__row role="row" {
+                            (cell("Setting", words::count(unknown.into(), "key")))
+                            (cell("Value", "not in Apple's schema as it is known here, so not checked"))
+                        }
+                    }
+                }
+            }
+        }
+    };
+    html! {
+        @if !told.outline.keys.is_empty() { (part("The profile itself", &told.outline.keys, 0)) }
+        @for p in &told.outline.payloads {
+            (part(&shown(&words::profile::payload(&p.payload_type)), &p.keys, p.unknown_keys))
+        }
+        @if told.outline.left_out > 0 { p.nhsuk-hint { "And " (words::count(told.outline.left_out.into(), "key")) " more." } }
+    }
+}
+
+fn versions(detail: &ProfileDetail, now_ms: i64) -> Markup {
+    html! {
+        table.nhsuk-table.nhsuk-table-responsive role="table" {
+            caption.nhsuk-u-visually-hidden { "Versions, newest first" }
+            (heads(&["Version", "Saved", "Confirmed", "Asked", "Failed"]))
+            tbody.nhsuk-table__body { @for v in &detail.versions {
+                tr.nhsuk-table__row role="row" {
+                    (cell("Version", v.version))
+                    (cell("Saved", ago(Some(v.saved_at_ms), now_ms)))
+                    (cell("Confirmed", v.phones.confirmed))
+                    (cell("Asked", v.phones.asked))
+                    (cell("Failed", v.phones.failed))
+                }
+            } }
+        }
+        @if detail.removing.asked > 0 {
+            p.nhsuk-hint { (words::count(detail.removing.asked.into(), "phone")) " asked to remove it, and not answered yet." }
+        }
+    }
+}
+
+fn phone_table(phones: &[ProfilePhone], now_ms: i64) -> Markup {
+    let answer = |p: &ProfilePhone| match (p.state.as_str(), p.command.as_deref()) {
+        ("done", _) => tag(Mood::Good, "Done"),
+        ("failed", _) | (_, Some("error")) => tag(Mood::Bad, "Failed"),
+        (_, Some("expired")) => tag(Mood::Unknown, "Ran out"),
+        (_, Some("cancelled")) => tag(Mood::Unknown, "Called back"),
+        _ => tag(Mood::Look, "No answer yet"),
+    };
+    html! {
+        table.nhsuk-table.nhsuk-table-responsive role="table" {
+            caption.nhsuk-u-visually-hidden { "Phones that were asked to hold it" }
+            (heads(&["Phone", "Asked", "Answer", "Confirmed"]))
+            tbody.nhsuk-table__body { @for p in phones {
+                tr.nhsuk-table__row role="row" {
+                    (cell("Phone", html! { a href={ "/phones/" (p.enrolment) } { code { (p.enrolment.get(..8).unwrap_or(&p.enrolment)) } } }))
+                    (cell("Asked", if p.version == 0 { "to remove it".to_owned() } else { format!("version {}", p.version) }))
+                    (cell("Answer", answer(p)))
+                    (cell("Confirmed", html! {
+                        @if p.confirmed == 0 { "-" } @else { "version " (p.confirmed) ", " (ago(p.confirmed_at_ms, now_ms)) }
+                    }))
+                }
+            } }
+        }
+    }
+}
+
+fn install(id: ProfileId, newest: &ProfileVersion, offered: &Page<Device>) -> Markup {
+    let order =
+        serde_json::json!({ "kind": "install_saved", "profile": id, "version": newest.version }).to_string();
+    html! {
+        section.app-actions aria-labelledby="h-install" {
+            h2.nhsuk-heading-m #h-install { "Install version " (newest.version) }
+            @if offered.items.is_empty() { p.nhsuk-hint { "No phone is enrolled." } }
+            @else {
+                form #install method="dialog" data-order=(order) data-ticked="" data-secrets=[newest.erasing.then_some("command")]
+                    data-done="Signed and accepted. Each phone is told as soon as it can be reached." {
+                    fieldset.nhsuk-fieldset {
+                        legend.nhsuk-fieldset__legend { "On which phones?" }
+                        .nhsuk-checkboxes.nhsuk-checkboxes--small.app-choices {
+                            @for d in &offered.items {
+                                @let box_id = format!("phone-{}", d.short());
+                                .nhsuk-checkboxes__item {
+                                    input.nhsuk-checkboxes__input id=(box_id) name="phone" type="checkbox" value=(d.enrolment);
+                                    label.nhsuk-label.nhsuk-checkboxes__label for=(box_id) {
+                                        code { (d.short()) } " " (shown(&d.group)) ", " (shown(&d.clear("ProductName").unwrap_or_default()))
+                                    }
+                                }
+                            }
+                        }
+                    }
+                    @if offered.next_cursor.is_some() {
+                        p.nhsuk-hint { "These are the first " (offered.items.len()) ". For others: " code.app-break { "matron profiles install " (shown(&newest.identifier)) " ID…" } }
+                    }
+                    @if newest.erasing { (sealed_input("install", "holder_name", "Its holder's name, as on the invitation (one phone)", false)) }
+                    (reason("install"))
+                    (status_line())
+                    button.nhsuk-button.nhsuk-button--small.nhsuk-button--warning[newest.erasing] type="submit" { "Install" }
+                }
+            }
+        }
+    }
+}
+
+pub(super) fn reason(id: &str) -> Markup {
+    let id = format!("{id}-reason");
+    html! {
+        .nhsuk-form-group {
+            label.nhsuk-label for=(id) { "Why?" }
+            .nhsuk-hint id={ (id) "-hint" } { "Auditors read it. No names or numbers." }
+            input.nhsuk-input id=(id) name="reason" required maxlength="400" autocomplete="off" aria-describedby={ (id) "-hint" };
+        }
+    }
+}
