@@ -58,6 +58,7 @@ async fn only_the_public_routes_answer_without_credentials() {
             .replace("{id}", "0")
             .replace("{index}", "0")
             .replace("{order}", "0")
+            .replace("{device_group}", "0")
             .replace("{profile}", "0")
             .replace("{version}", "0")
             .replace("{*path}", "0/000");
