@@ -78,6 +78,9 @@ enum What {
     InstallSaved {
         profile: ProfileId,
         version: u32,
+        identifier: String,
+        erasing: bool,
+        shown: Digest,
     },
     SaveDeviceGroup {
         group: DeviceGroupId,
@@ -152,8 +155,8 @@ fn kind(what: What) -> Result<(OrderKind, TimeMs), Failure> {
         What::Recall { order } => at_once(OrderKind::Recall { order }),
         What::Reject { order } => at_once(OrderKind::Reject { order }),
         What::SaveProfile { profile } => at_once(OrderKind::SaveProfile { profile }),
-        What::InstallSaved { profile, version } => {
-            (OrderKind::InstallSaved { profile, version }, COMMAND_LIFE_MS)
+        What::InstallSaved { profile, version, identifier, erasing, shown } => {
+            (OrderKind::InstallSaved { profile, version, identifier, erasing, shown }, COMMAND_LIFE_MS)
         }
         What::SaveDeviceGroup { group, replaces, name, definition } => {
             let name = DeviceGroupName::new(name.trim()).map_err(|e| Failure::bad(e.to_string()))?;
@@ -238,6 +241,11 @@ fn in_words(bytes: &[u8]) -> Result<InWords, Failure> {
         }
         OrderKind::Command { command: Command::EnableLostMode } => Some(format!(
             "Whoever holds {every} can do nothing with it but read the message, and call the number if one was given.",
+        )),
+        OrderKind::InstallSaved { identifier, erasing: true, .. } => Some(format!(
+            "'{}' counts as erasure: what it sets can delete what is on {every}, or take the phone out of management, as its page \
+             says. Sign it as you would sign an erasure.",
+            words::line(identifier)
         )),
         _ => None,
     };

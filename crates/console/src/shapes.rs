@@ -249,6 +249,7 @@ pub(crate) struct Profile {
 #[derive(Debug, Deserialize)]
 pub(crate) struct ProfileVersion {
     pub version: u32,
+    pub order: model::OrderId,
     pub saved_at_ms: i64,
     pub identifier: String,
     pub signed: bool,

@@ -31,7 +31,7 @@ pub(crate) fn project(tx: &Tx<'_>, row: &LedgerRow, body: &Body) -> Result<(), S
 /// What an order asks phones to hold of the library: versions, and 0 for a profile to be without.
 pub(crate) fn wanted(tx: &Tx<'_>, kind: &OrderKind) -> Result<Vec<(ProfileId, u32)>, StoreError> {
     match kind {
-        OrderKind::InstallSaved { profile, version } => Ok(vec![(*profile, *version)]),
+        OrderKind::InstallSaved { profile, version, .. } => Ok(vec![(*profile, *version)]),
         OrderKind::Command { command: Command::RemoveProfile { identifier } } => {
             Ok(tx.profiles_named(identifier)?.into_iter().map(|p| (p, 0)).collect())
         }

@@ -213,7 +213,7 @@ async fn rows_for(room: &Room, order: &Order) -> Result<Vec<PhoneRow>> {
 async fn profile_for(room: &Room, order: &Order) -> Result<Option<rpc::proto::SealedRow>> {
     let kind = order.kind.clone();
     let read = room.store.read(move |v| match kind {
-        OrderKind::InstallSaved { profile, version } => v.find_profile_content(profile, version),
+        OrderKind::InstallSaved { profile, version, .. } => v.find_profile_content(profile, version),
         // With which it is compared.
         OrderKind::SaveProfile { profile } => v.newest_profile_content(profile),
         _ => Ok(None),

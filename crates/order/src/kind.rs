@@ -358,6 +358,15 @@ pub enum OrderKind {
         /// Which of its versions: 1, 2, …
         #[n(1)]
         version: u32,
+        /// Its `PayloadIdentifier`, as it was shown.
+        #[n(2)]
+        identifier: String,
+        /// It was shown to count as erasure.
+        #[n(3)]
+        erasing: bool,
+        /// All that was shown of it ([`crate::ShownVersion::digest`]): the vault installs nothing else.
+        #[n(4)]
+        shown: Digest,
     },
 }
 

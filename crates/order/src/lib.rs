@@ -22,6 +22,7 @@ pub mod limits;
 mod passkey;
 mod refusal;
 pub mod roles;
+mod shown;
 mod signature;
 mod statement;
 mod warrant;
@@ -39,6 +40,7 @@ pub use free::FreeQuery;
 pub use kind::{ApiScope, Order, OrderKind, PersonKey};
 pub use passkey::{Asserted, Assertion, Passkey, PasskeyError, registered_key};
 pub use refusal::Refusal;
+pub use shown::ShownVersion;
 pub use signature::{
     Ed25519Secret, OrderSignature, Scheme, SignatureError, SignedOrder, VerifiedOrder, key_id, sha256,
 };

@@ -174,11 +174,19 @@ pub enum Refusal {
         "what was saved as this version is missing, or is not what was saved; save it again and install that"
     )]
     SavedProfileLost = 147,
+    #[error(
+        "what was shown of this version is not what was saved as it; look at it again, and sign nothing if it differs once more"
+    )]
+    ShownOtherwise = 148,
+    #[error("another profile of the library has this PayloadIdentifier; save it as that one's next version")]
+    IdentifierTaken = 149,
+    #[error("the profile's earlier versions have another PayloadIdentifier; save it as a profile of its own")]
+    OtherIdentifier = 150,
 }
 
 impl Refusal {
     /// Every refusal, in the order of its number.
-    pub const ALL: [Refusal; 73] = [
+    pub const ALL: [Refusal; 76] = [
         Self::Unreadable,
         Self::BadSignature,
         Self::UnknownSigner,
@@ -252,6 +260,9 @@ impl Refusal {
         Self::BadProfileSignature,
         Self::LibraryFull,
         Self::SavedProfileLost,
+        Self::ShownOtherwise,
+        Self::IdentifierTaken,
+        Self::OtherIdentifier,
     ];
 
     /// Its number in the ledger and on the wire.

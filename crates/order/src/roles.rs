@@ -202,7 +202,13 @@ mod tests {
     #[test]
     fn the_library_is_administrators_and_engineers_to_change_and_a_saved_profile_installs_like_any_other() {
         let save = OrderKind::SaveProfile { profile: model::ProfileId([1; 16]) };
-        let saved = OrderKind::InstallSaved { profile: model::ProfileId([1; 16]), version: 1 };
+        let saved = OrderKind::InstallSaved {
+            profile: model::ProfileId([1; 16]),
+            version: 1,
+            identifier: "org.example.wifi".into(),
+            erasing: false,
+            shown: model::Digest([1; 32]),
+        };
         let given = OrderKind::Command { command: Command::InstallProfile };
         for role in Role::ALL {
             let may = matches!(role, Role::Administrator | Role::Engineer);

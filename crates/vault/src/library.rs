@@ -10,7 +10,10 @@ use apple::harm::{self, Harm};
 use apple::profile::{self, schema};
 use ledger::{Effect, ErasingKey};
 use model::{CommandSecrets, Compartment, Digest, EnrolmentId, OrderId, ProfileId, SealedRow};
-use order::{Order, OrderKind, Refusal, SaveSecrets, SavedAnswer, SavedText, encode, profile_place, sha256};
+use order::{
+    Order, OrderKind, Refusal, SaveSecrets, SavedAnswer, SavedText, ShownVersion, encode, profile_place,
+    sha256,
+};
 use zeroize::Zeroizing;
 
 use crate::chamber::Chamber;
@@ -30,20 +33,34 @@ const LONGEST_SIGNER_CHARS: usize = 128;
 #[derive(Default)]
 pub(crate) struct Library {
     profiles: HashMap<ProfileId, Vec<SavedVersion>>,
-    orders: HashMap<OrderId, (ProfileId, u32)>,
+    pub(crate) orders: HashMap<OrderId, (ProfileId, u32)>,
     /// What stands in an enrolment's place where versions are sealed.
     places: HashSet<EnrolmentId>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct SavedVersion {
     commitment: Digest,
+    identifier: String,
+    erasing: bool,
+    shown: Digest,
 }
 
 impl Library {
-    pub(crate) fn saved(&mut self, order: OrderId, profile: ProfileId, version: u32, commitment: Digest) {
-        self.profiles.entry(profile).or_default().push(SavedVersion { commitment });
-        self.orders.insert(order, (profile, version));
+    pub(crate) fn saved(
+        &mut self,
+        profile: ProfileId,
+        version: u32,
+        commitment: Digest,
+        shown: &ShownVersion,
+    ) {
+        self.profiles.entry(profile).or_default().push(SavedVersion {
+            commitment,
+            identifier: shown.outline.identifier.clone(),
+            erasing: shown.erasing,
+            shown: shown.digest(),
+        });
+        self.orders.insert(shown.saved_by, (profile, version));
         self.places.insert(profile_place(&profile));
     }
 
@@ -52,9 +69,15 @@ impl Library {
         self.places.contains(place)
     }
 
-    fn find(&self, profile: &ProfileId, version: u32) -> Option<SavedVersion> {
+    fn find(&self, profile: &ProfileId, version: u32) -> Option<&SavedVersion> {
         let at = usize::try_from(version.checked_sub(1)?).ok()?;
-        self.profiles.get(profile)?.get(at).copied()
+        self.profiles.get(profile)?.get(at)
+    }
+
+    /// What an order has to carry that installs it.
+    #[cfg(test)]
+    pub(crate) fn shown(&self, profile: &ProfileId, version: u32) -> Option<(String, bool, Digest)> {
+        self.find(profile, version).map(|v| (v.identifier.clone(), v.erasing, v.shown))
     }
 
     /// The number that the next version of this profile gets.
@@ -65,6 +88,16 @@ impl Library {
             _ => return Err(Refusal::LibraryFull),
         };
         Ok(u32::try_from(there).unwrap_or(u32::MAX).saturating_add(1))
+    }
+
+    /// One profile, one identifier: a phone takes it for which profile it is.
+    fn takes(&self, profile: &ProfileId, identifier: &str) -> Result<(), Refusal> {
+        let is = |versions: &[SavedVersion]| versions.last().is_some_and(|v| v.identifier == identifier);
+        match self.profiles.get(profile) {
+            Some(versions) if !is(versions) => Err(Refusal::OtherIdentifier),
+            None if self.profiles.values().any(|versions| is(versions)) => Err(Refusal::IdentifierTaken),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -125,7 +158,9 @@ impl Chamber {
             return Err(Refusal::BadArgument);
         }
         let version = self.state.library.next(profile)?;
-        self.saved(profile, version, arguments_bytes, before)
+        let given = self.given(arguments_bytes)?;
+        self.state.library.takes(profile, &given.read.outline.identifier)?;
+        self.saved(profile, version, given, before)
     }
 
     /// The row and the answer again, for whoever lost them.
@@ -137,17 +172,17 @@ impl Chamber {
     ) -> Result<Consequence, Refusal> {
         let (profile, version) =
             self.state.library.orders.get(&order.id).copied().ok_or(Refusal::UnknownProfile)?;
-        self.saved(&profile, version, arguments_bytes, before)
+        let given = self.given(arguments_bytes)?;
+        self.saved(&profile, version, given, before)
     }
 
     fn saved(
         &mut self,
         profile: &ProfileId,
         version: u32,
-        arguments_bytes: &[u8],
+        Given { salted, mut read, harm, signed_by }: Given,
         before: Option<&SealedRow>,
     ) -> Result<Consequence, Refusal> {
-        let Given { salted, mut read, harm, signed_by } = self.given(arguments_bytes)?;
         if let Some(before) = before
             && let Ok(older) = self.content(profile, version.saturating_sub(1), before)
             && let Ok(older) = schema::read(&older)
@@ -189,13 +224,13 @@ impl Chamber {
         version: u32,
         row: &SealedRow,
     ) -> Result<Zeroizing<Vec<u8>>, Refusal> {
-        let known = self.state.library.find(profile, version).ok_or(Refusal::UnknownProfile)?;
+        let known = self.state.library.find(profile, version).ok_or(Refusal::UnknownProfile)?.commitment;
         if row.compartment != Compartment::Secret || row.name != row_name(version) {
             return Err(Refusal::SavedProfileLost);
         }
         let salted = self.opener.open(&profile_place(profile), row).map_err(|_| Refusal::SavedProfileLost)?;
         // Whoever can seal for this compartment could have sealed something else.
-        if commitment(profile, version, &salted) != known.commitment {
+        if commitment(profile, version, &salted) != known {
             return Err(Refusal::SavedProfileLost);
         }
         let content = salted.get(SALT_BYTES..).ok_or(Refusal::SavedProfileLost)?;
@@ -210,7 +245,9 @@ impl Chamber {
         arguments_bytes: Zeroizing<Vec<u8>>,
         row: Option<&SealedRow>,
     ) -> Result<Zeroizing<Vec<u8>>, Refusal> {
-        let OrderKind::InstallSaved { profile, version } = &order.kind else { return Ok(arguments_bytes) };
+        let OrderKind::InstallSaved { profile, version, identifier, erasing, shown } = &order.kind else {
+            return Ok(arguments_bytes);
+        };
         let secrets = if arguments_bytes.is_empty() {
             CommandSecrets::default()
         } else {
@@ -220,10 +257,15 @@ impl Chamber {
         if secrets != alone {
             return Err(Refusal::BadArgument);
         }
-        if self.state.library.find(profile, *version).is_none() {
-            return Err(Refusal::UnknownProfile);
+        let known = self.state.library.find(profile, *version).ok_or(Refusal::UnknownProfile)?;
+        if (&known.identifier, &known.erasing, &known.shown) != (identifier, erasing, shown) {
+            return Err(Refusal::ShownOtherwise);
         }
         let content = self.content(profile, *version, row.ok_or(Refusal::SavedProfileLost)?)?;
+        // A release may judge otherwise than the one that saved it: nobody was shown that.
+        if harm::judge(&content).map_err(|_| Refusal::BadProfile)?.is_erasing() && !erasing {
+            return Err(Refusal::ShownOtherwise);
+        }
         Ok(Zeroizing::new(encode(&CommandSecrets { profile: Some(content.to_vec()), ..alone })))
     }
 }

@@ -579,8 +579,15 @@ impl State {
             }
             // See `State::rotated`.
             Effect::KeysRotated { .. } | Effect::BreachAssumed { .. } | Effect::OlderCaEnded { .. } => {}
-            Effect::ProfileSaved { profile, version, commitment, .. } => {
-                self.library.saved(order, *profile, *version, *commitment);
+            Effect::ProfileSaved { profile, version, outline, commitment, erasing, because, .. } => {
+                let because = because.iter().map(|b| (b.payload_type.clone(), b.key.clone())).collect();
+                let shown = order::ShownVersion {
+                    saved_by: order,
+                    outline: outline.as_ref().clone(),
+                    erasing: *erasing,
+                    because,
+                };
+                self.library.saved(*profile, *version, *commitment, &shown);
             }
             // The set itself is taken in by `DeclaredState`; this is the command that has phones look.
             Effect::DeclarationsSet { command, answer_digest, erasing, targets, expires_at_ms, .. } => {

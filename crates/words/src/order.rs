@@ -131,8 +131,12 @@ pub fn what(kind: &OrderKind) -> String {
                 "keep the profile given in the library, as the next version of profile {profile}; no phone is told"
             )
         }
-        OrderKind::InstallSaved { profile, version } => {
-            format!("install version {version} of profile {profile} of the library (InstallProfile)")
+        OrderKind::InstallSaved { profile, version, identifier, erasing, .. } => {
+            let harm = if *erasing { ", which COUNTS AS ERASURE" } else { "" };
+            format!(
+                "install '{}' (version {version} of profile {profile} of the library){harm}",
+                line(identifier)
+            )
         }
         OrderKind::SetDeclarations { set } => {
             format!("replace the set of declarations '{set}': what it held before is taken away")
@@ -353,7 +357,13 @@ mod tests {
             },
             OrderKind::EndDeviceGroup { group: model::DeviceGroupId([9; 16]) },
             OrderKind::SaveProfile { profile: model::ProfileId([9; 16]) },
-            OrderKind::InstallSaved { profile: model::ProfileId([9; 16]), version: 3 },
+            OrderKind::InstallSaved {
+                profile: model::ProfileId([9; 16]),
+                version: 3,
+                identifier: "org.example.wifi".into(),
+                erasing: true,
+                shown: model::Digest([9; 32]),
+            },
             OrderKind::ErasePerson {
                 subject: DataSubject::Holder(model::EnrolmentId([7; 16])),
                 despite_enrolled: true,

@@ -1,10 +1,12 @@
 //! Device groups: which there are, whom each holds; a rule is tried before it is signed.
 
+use std::collections::BTreeMap;
+
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use maud::{Markup, html};
-use model::{DeviceGroupDefinition, DeviceGroupId, RuleForm};
+use model::{DeviceGroupDefinition, DeviceGroupId, OrderId, RuleForm};
 use order::OrderKind;
 use serde_json::{Value, json};
 
@@ -195,7 +197,7 @@ pub(crate) async fn new(
         (title_row("New device group"))
         p { "Say which phones, look who is in, then sign. To list phones one by one instead, tick them in the "
             a href="/phones?state=enrolled" { "list of phones" } "." }
-        (conditions(&form, "/device-groups/new"))
+        (conditions(&form, "/device-groups/new", None))
         (preview(&v, tried, None))
     };
     Ok(page("New device group", Place::DeviceGroups, Some(&v), body))
@@ -205,23 +207,55 @@ pub(crate) async fn edit(
     State(api): State<Api>,
     Extension(v): Extension<Visitor>,
     Path(group): Path<String>,
-    Query(form): Query<RuleForm>,
+    Query(fields): Query<BTreeMap<String, String>>,
 ) -> Result<Response, Failure> {
     let g = one(&api, &v, &group).await?;
-    let form = match &g.definition {
-        DeviceGroupDefinition::Rule(rule) if form.is_empty() => RuleForm::of(rule),
-        _ => form,
-    };
-    let tried = tried(&api, &v, &form).await?;
+    let change = Change::read(fields, &g)?;
+    let form = &change.form;
+    let tried = tried(&api, &v, form).await?;
     let here = format!("/device-groups/{}/edit", g.device_group);
     let title = format!("Change {}", shown(&g.name));
     let body = html! {
         (breadcrumb())
         (title_row(title.as_str()))
-        (conditions(&form, &here))
-        (preview(&v, tried, Some(&g)))
+        @if change.stale { (changed_since(&here)) }
+        (conditions(form, &here, Some(&change.replaces)))
+        (preview(&v, tried, Some((&g, &change))))
     };
     Ok(page(&title, Place::DeviceGroups, Some(&v), body))
+}
+
+/// What somebody makes of a device group, and of which saving of it: the one that stood when they began.
+struct Change {
+    form: RuleForm,
+    replaces: String,
+    /// It was saved again since.
+    stale: bool,
+}
+
+impl Change {
+    fn read(mut fields: BTreeMap<String, String>, of: &DeviceGroup) -> Result<Self, Failure> {
+        let began = fields.remove("replaces").unwrap_or_default();
+        let form = serde_json::from_value::<RuleForm>(json!(fields))
+            .map_err(|_| Failure::bad("the address has a field that a rule has not"))?;
+        let now = of.order.to_string();
+        Ok(match &of.definition {
+            // Nobody has begun: what is shown is what stands.
+            DeviceGroupDefinition::Rule(rule) if form.is_empty() => {
+                Self { form: RuleForm::of(rule), replaces: now, stale: false }
+            }
+            _ => Self { form, stale: began.parse::<OrderId>() != Ok(of.order), replaces: began },
+        })
+    }
+}
+
+fn changed_since(here: &str) -> Markup {
+    html! {
+        .nhsuk-warning-callout #changed role="alert" {
+            h2.nhsuk-warning-callout__label { "Somebody saved this device group since you began" }
+            p { "Your change would undo theirs, so it can't be signed. " a href=(here) { "Start again from what it is now" } "." }
+        }
+    }
 }
 
 /// Whom the form's rule would hold, or what is wrong with it; nothing where nothing is filled in.
@@ -239,7 +273,11 @@ async fn tried(
     api.get(&path(&format!("{PATH}/preview"), &form.fields()), &v.bearer).await.map(|p| Some(Ok(p)))
 }
 
-fn preview(v: &Visitor, tried: Option<Result<GroupPreview, String>>, of: Option<&DeviceGroup>) -> Markup {
+fn preview(
+    v: &Visitor,
+    tried: Option<Result<GroupPreview, String>>,
+    of: Option<(&DeviceGroup, &Change)>,
+) -> Markup {
     let p = match tried {
         None => return html! {},
         Some(Err(wrong)) => {
@@ -256,14 +294,16 @@ fn preview(v: &Visitor, tried: Option<Result<GroupPreview, String>>, of: Option<
                 @if p.phones > p.items.len() as u64 { p.nhsuk-hint { "These are the first " (p.items.len()) "." } }
             }
         }
-        @if may_save(v) { (sign(&p.definition, of)) }
+        @if of.is_some_and(|(_, change)| change.stale) {}
+        @else if may_save(v) { (sign(&p.definition, of)) }
         @else { p.nhsuk-hint { "Your role looks at device groups; administrators and engineers save them." } }
     }
 }
 
-fn sign(definition: &DeviceGroupDefinition, of: Option<&DeviceGroup>) -> Markup {
-    let mut order =
-        json!({ "kind": "save_device_group", "replaces": of.map(|g| g.order), "definition": definition });
+fn sign(definition: &DeviceGroupDefinition, of: Option<(&DeviceGroup, &Change)>) -> Markup {
+    let replaces = of.map(|(_, change)| change.replaces.as_str());
+    let of = of.map(|(g, _)| g);
+    let mut order = json!({ "kind": "save_device_group", "replaces": replaces, "definition": definition });
     if let (Some(g), Value::Object(order)) = (of, &mut order) {
         order.insert("group".into(), json!(g.device_group));
     }
@@ -305,7 +345,7 @@ pub(super) fn name_input(id: &str, value: &str) -> Markup {
     }
 }
 
-fn conditions(form: &RuleForm, here: &str) -> Markup {
+fn conditions(form: &RuleForm, here: &str, replaces: Option<&str>) -> Markup {
     let value = |v: &Option<String>| v.clone().unwrap_or_default();
     let yes_no = |name: &str, label: &str, value: &Option<String>, yes: &str, no: &str| {
         let is = |of: &str| value.as_deref() == Some(of);
@@ -332,6 +372,7 @@ fn conditions(form: &RuleForm, here: &str) -> Markup {
     };
     html! {
         form method="get" action=(here) {
+            @if let Some(replaces) = replaces { input type="hidden" name="replaces" value=(replaces); }
             .nhsuk-form-group {
                 label.nhsuk-label for="c-join" { "A phone is in it when" }
                 select.nhsuk-select #c-join name="join" {
@@ -358,5 +399,46 @@ fn conditions(form: &RuleForm, here: &str) -> Markup {
                 "Data protection is on when the storage is encrypted as a whole and there is a passcode." }
             button.nhsuk-button.nhsuk-button--secondary.nhsuk-button--small type="submit" { "Look who is in" }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(order: OrderId) -> DeviceGroup {
+        serde_json::from_value(json!({
+            "device_group": DeviceGroupId([9; 16]), "name": "Old systems", "order": order, "saved_at_ms": 0,
+            "saved_by": model::PersonId([1; 16]),
+            "definition": DeviceGroupDefinition::Rule(
+                RuleForm { lost: Some("true".into()), ..RuleForm::default() }.rule().unwrap(),
+            ),
+        }))
+        .unwrap()
+    }
+
+    fn read(fields: &[(&str, &str)], of: &DeviceGroup) -> Change {
+        let fields = fields.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Change::read(fields, of).ok().unwrap()
+    }
+
+    #[test]
+    fn a_change_that_was_begun_before_somebody_elses_is_not_offered_for_signing() {
+        let (first, second) = (OrderId([1; 16]), OrderId([2; 16]));
+        let began = read(&[], &group(first));
+        assert_eq!((began.stale, began.replaces.as_str()), (false, first.to_string().as_str()));
+        let page = conditions(&began.form, "/here", Some(&began.replaces)).into_string();
+        assert!(page.contains(&format!("name=\"replaces\" value=\"{first}\"")), "{page}");
+        // Looking who is in takes along what was begun from.
+        let looked = [("replaces", began.replaces.as_str()), ("lost", "false")];
+        let change = read(&looked, &group(first));
+        assert!(!change.stale);
+        let form = sign(&group(first).definition, Some((&group(first), &change))).into_string();
+        assert!(form.contains(&first.to_string()), "{form}");
+        let change = read(&looked, &group(second));
+        assert!(change.stale && change.replaces == first.to_string());
+        // Nor where the address does not say what it was begun from.
+        assert!(read(&[("lost", "false")], &group(first)).stale);
+        assert!(Change::read(BTreeMap::from([("os".into(), "1".into())]), &group(first)).is_err());
     }
 }

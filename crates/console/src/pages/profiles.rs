@@ -24,7 +24,13 @@ pub(super) fn may_save(v: &Visitor) -> bool {
 }
 
 fn may_install(v: &Visitor, erasing: bool) -> bool {
-    let kind = OrderKind::InstallSaved { profile: ProfileId([0; 16]), version: 1 };
+    let kind = OrderKind::InstallSaved {
+        profile: ProfileId([0; 16]),
+        version: 1,
+        identifier: String::new(),
+        erasing,
+        shown: model::Digest([0; 32]),
+    };
     v.role().is_some_and(|r| may(r, &kind, erasing))
 }
 
@@ -98,12 +104,13 @@ pub(crate) async fn show(
     let told: VersionDetail =
         api.get(&format!("/api/v1/profiles/{id}/versions/{}", newest.version), &v.bearer).await?;
     let phones: Page<ProfilePhone> = api.get(&format!("/api/v1/profiles/{id}/phones"), &v.bearer).await?;
-    let title = shown(&newest.identifier);
+    // What the outline says: an order carries that.
+    let title = shown(&told.outline.identifier);
     let now_ms = v.session.now_ms;
     let install = if may_install(&v, newest.erasing) && told.content {
         let query = [("state", Some("enrolled".to_owned())), ("limit", Some(OFFERED.to_string()))];
         let offered: Page<Device> = api.get(&path("/api/v1/devices", &query), &v.bearer).await?;
-        install(id, newest, &offered)
+        install(id, newest, &told, &offered)
     } else {
         html! {}
     };
@@ -117,7 +124,7 @@ pub(crate) async fn show(
             (line("Harm", html! { (harm(newest)) @if newest.erasing { p { (because(&told)) } } }))
             (line("Signed", if newest.signed { "yes; nobody has vouched for the certificate" } else { "no" }))
             @if !told.content { (line("Content", "lost: save the file again, then install that version")) }
-            (line("Identifier", html! { code.app-break { (shown(&newest.identifier)) } }))
+            (line("Identifier", html! { code.app-break { (title) } }))
         }
         section aria-labelledby="h-says" {
             h2.nhsuk-heading-m #h-says { "What it says" }
@@ -248,9 +255,19 @@ fn phone_table(phones: &[ProfilePhone], now_ms: i64) -> Markup {
     }
 }
 
-fn install(id: ProfileId, newest: &ProfileVersion, offered: &Page<Device>) -> Markup {
-    let order =
-        serde_json::json!({ "kind": "install_saved", "profile": id, "version": newest.version }).to_string();
+fn install(id: ProfileId, newest: &ProfileVersion, told: &VersionDetail, offered: &Page<Device>) -> Markup {
+    // Of what this page shows: the vault installs nothing else.
+    let shown_here = order::ShownVersion {
+        saved_by: newest.order,
+        outline: told.outline.clone(),
+        erasing: newest.erasing,
+        because: told.because.clone(),
+    };
+    let order = serde_json::json!({
+        "kind": "install_saved", "profile": id, "version": newest.version, "identifier": told.outline.identifier,
+        "erasing": newest.erasing, "shown": shown_here.digest(),
+    })
+    .to_string();
     html! {
         section.app-actions aria-labelledby="h-install" {
             h2.nhsuk-heading-m #h-install { "Install version " (newest.version) }

@@ -279,6 +279,16 @@ fn show_one(desk: &Desk, s: &Show) -> Result<()> {
     show::print(&out)
 }
 
+/// What is told of a version here, for the order's digest.
+fn shown(one: &VersionDetail) -> order::ShownVersion {
+    order::ShownVersion {
+        saved_by: one.version.order,
+        outline: one.outline.clone(),
+        erasing: one.version.erasing,
+        because: one.because.clone(),
+    }
+}
+
 fn harm_of(one: &VersionDetail) -> String {
     if !one.version.erasing {
         return "mild".into();
@@ -398,11 +408,16 @@ fn save(desk: &Desk, s: Save) -> Result<()> {
         None => listed(desk)?.1.into_iter().find(same),
     };
     if let Some(p) = into.as_ref().filter(|p| !same(p)) {
-        beside.warnings.push(format!(
-            "the identifier was '{}': phones take this version for another profile beside the one they hold",
-            show::line(&p.newest.identifier)
-        ));
+        return Err(usage(format!(
+            "the profile's identifier is '{}', the file's is '{}': phones would take it for another profile beside the one \
+             they hold; save it as a profile of its own",
+            show::line(&p.newest.identifier),
+            show::line(&read.outline.identifier)
+        )));
     }
+    beside.warnings.push(
+        "the identifier, and what is told of the profile after it is saved, stand in the ledger in the clear, for good".into(),
+    );
     let profile = match &into {
         Some(p) => p.profile,
         None => ProfileId(desk.random()?),
@@ -438,6 +453,13 @@ fn install(desk: &Desk, i: Install) -> Result<()> {
     if !one.content {
         return Err(failed("what was saved as this version is lost; save it again, and install that"));
     }
+    // Which phones a rule holds is the server's word: what erases names them one by one.
+    if one.version.erasing && i.device_group.is_some() {
+        return Err(usage(format!(
+            "--device-group: this version {}; name each phone by its id\n  'matron device-groups show' lists those in it",
+            show::line(&harm_of(&one))
+        )));
+    }
     let phones = match &i.device_group {
         Some(named) => device_groups::devices_in(desk, named)?,
         None => devices::find_all(desk, &i.ids)?,
@@ -453,15 +475,28 @@ fn install(desk: &Desk, i: Install) -> Result<()> {
     let reason = place::reason(i.how.reason)?;
     let mut beside = devices::labels(&phones);
     beside.sealed.extend(holder.clone().map(|h| ("holder", h)));
+    // All that the order's digest stands for: the vault installs this or nothing.
+    let types: Vec<String> = one.outline.payloads.iter().map(|p| p.payload_type.clone()).collect();
     beside.warnings.push(format!(
-        "it is '{}': {}",
-        show::line(&one.version.identifier),
-        payloads(&one.version.payloads)
+        "it is '{}', saved by order {}: {}",
+        show::line(&one.outline.identifier),
+        one.version.order,
+        payloads(&types)
     ));
+    if !desk.reach.json {
+        eprint!("{}", outlined(&one.outline, &[]));
+    }
     if one.version.erasing {
         beside.warnings.push(harm_of(&one));
     }
-    let kind = OrderKind::InstallSaved { profile: found.profile, version: number };
+    let shown = shown(&one).digest();
+    let kind = OrderKind::InstallSaved {
+        profile: found.profile,
+        version: number,
+        identifier: one.outline.identifier.clone(),
+        erasing: one.version.erasing,
+        shown,
+    };
     let mut draft = Draft::new(kind, &reason)
         .to(phones.iter().map(|p| p.enrolment).collect())
         .living(i64::from(i.how.days) * DAY_MS)

@@ -87,6 +87,22 @@ fn a_profile_is_saved_compared_installed_and_confirmed_and_nothing_of_its_texts_
     assert!(saved.contains("version 3") && saved.contains("counts as erasure"), "{saved}");
     let unnamed = ada.run(&[&install[..], &why].concat());
     assert!(unnamed.code == 2 && unnamed.err.contains("--name"), "{}", unnamed.err);
+    // What a rule holds is core's word: what erases takes no phones from it.
+    let grouped = ["profiles", "install", "org.example.ward-wifi", "--device-group", "Old systems"];
+    let grouped = ada.run(&[&grouped[..], &why].concat());
+    assert!(grouped.code == 2 && grouped.err.contains("name each phone by its id"), "{}", grouped.err);
+    // The order carries what was printed, and says that it erases.
+    let named = ada.run(&[&install[..], &["--name", "Someone Else"], &why].concat());
+    assert!(named.err.contains("install 'org.example.ward-wifi' (version 3"), "{}", named.err);
+    assert!(
+        named.err.contains("COUNTS AS ERASURE") && named.err.contains("encryption type"),
+        "{}",
+        named.err
+    );
+    let renamed = file("vpn.mobileconfig", &wifi(CANARY, true).replace("ward-wifi<", "ward-vpn<"));
+    let renamed = ["profiles", "save", &renamed, "--profile", "org.example.ward-wifi"];
+    let refused = ada.run(&[&renamed[..], &why].concat());
+    assert!(refused.code == 2 && refused.err.contains("a profile of its own"), "{}", refused.err);
     assert_eq!(ada.run(&["profiles", "show", "org.example.nothing"]).code, 4);
 
     // Core, its database and its logs never had the password; the phone did.

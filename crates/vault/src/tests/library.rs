@@ -26,12 +26,21 @@ impl House {
     fn save_with(
         &mut self,
         key: &Ed25519Secret,
-        profile: &[u8],
+        content: &[u8],
         before: Option<SealedRow>,
     ) -> (SignedOrder, Vec<u8>, Outcome) {
-        let secrets = encode(&SaveSecrets { profile: profile.to_vec(), salt: vec![self.next; 32] });
-        let (signed, sealed) =
-            self.order(key, OrderKind::SaveProfile { profile: WIFI }, vec![], Some(&secrets));
+        self.save_as(key, WIFI, content, before)
+    }
+
+    fn save_as(
+        &mut self,
+        key: &Ed25519Secret,
+        profile: ProfileId,
+        content: &[u8],
+        before: Option<SealedRow>,
+    ) -> (SignedOrder, Vec<u8>, Outcome) {
+        let secrets = encode(&SaveSecrets { profile: content.to_vec(), salt: vec![self.next; 32] });
+        let (signed, sealed) = self.order(key, OrderKind::SaveProfile { profile }, vec![], Some(&secrets));
         let submitted = Submitted {
             signed: encode(&signed),
             sealed_arguments: sealed.clone(),
@@ -62,8 +71,29 @@ impl House {
         phones: Vec<EnrolmentId>,
         holder_name: Option<&str>,
     ) -> Outcome {
+        let kind = self.install_kind(version);
+        self.install_as(key, kind, row, phones, holder_name)
+    }
+
+    /// As somebody signs it who was shown what was saved, out of the ledger.
+    fn install_kind(&self, version: u32) -> OrderKind {
+        let (identifier, erasing, shown) = self.chamber.state.library.shown(&WIFI, version).unwrap_or((
+            String::new(),
+            false,
+            model::Digest([0; 32]),
+        ));
+        OrderKind::InstallSaved { profile: WIFI, version, identifier, erasing, shown }
+    }
+
+    fn install_as(
+        &mut self,
+        key: &Ed25519Secret,
+        kind: OrderKind,
+        row: Option<SealedRow>,
+        phones: Vec<EnrolmentId>,
+        holder_name: Option<&str>,
+    ) -> Outcome {
         let secrets = holder_name.map(|name| encode(&holder(name)));
-        let kind = OrderKind::InstallSaved { profile: WIFI, version };
         let (signed, sealed) = self.order(key, kind, phones, secrets.as_deref());
         let submitted =
             Submitted { signed: encode(&signed), sealed_arguments: sealed, profile: row, rows: vec![] };
@@ -251,4 +281,79 @@ fn a_version_is_sealed_again_when_its_compartments_key_rotates_and_still_install
     let outcome = house.install(&ada, 1, Some(again), vec![phone], None);
     assert_eq!(outcome.refusal, None);
     assert!(profile_in(&house.delivered(&outcome)).contains("made up one"));
+}
+
+#[test]
+fn a_version_is_installed_only_by_an_order_that_carries_what_was_saved_as_it() {
+    let (mut house, ada) = House::joined();
+    let phone = house.enrolled(&ada, "Pat Example", "ward-7");
+    let (mild, answer) = house.save(&ada, &wifi("made up one", "WPA2"), None);
+    let (open, _) = house.save(&ada, &wifi("", "None"), None);
+    let saved_by = |house: &House, n: u32| {
+        let found = house.chamber.state.library.orders.iter().find(|(_, at)| at.1 == n);
+        *found.unwrap().0
+    };
+    // What a command line computes from what it prints.
+    let printed = order::ShownVersion {
+        saved_by: saved_by(&house, 1),
+        outline: answer.outline,
+        erasing: false,
+        because: vec![],
+    };
+    let as_shown = |version, identifier: &str, erasing, shown| OrderKind::InstallSaved {
+        profile: WIFI,
+        version,
+        identifier: identifier.into(),
+        erasing,
+        shown,
+    };
+    let (right, id) = (printed.digest(), "org.example.wifi");
+    let (_, _, second) = house.chamber.state.library.shown(&WIFI, 2).unwrap();
+    let other = order::ShownVersion { saved_by: saved_by(&house, 2), ..printed.clone() };
+    for kind in [
+        // One version's outline with another's number, and the other way round.
+        as_shown(2, id, false, right),
+        as_shown(1, id, false, second),
+        as_shown(2, id, false, other.digest()),
+        as_shown(1, "org.example.other", false, right),
+        // What erases is never installed by an order that does not say so.
+        as_shown(2, id, false, second),
+        as_shown(1, id, true, right),
+    ] {
+        let version = if matches!(kind, OrderKind::InstallSaved { version: 1, .. }) { &mild } else { &open };
+        let outcome =
+            house.install_as(&ada, kind.clone(), Some(version.clone()), vec![phone], Some("Pat Example"));
+        assert_eq!(outcome.refusal, Some(Refusal::ShownOtherwise), "{kind:?}");
+    }
+    let outcome = house.install_as(&ada, as_shown(1, id, false, right), Some(mild), vec![phone], None);
+    assert_eq!(outcome.refusal, None);
+    let right = as_shown(2, id, true, second);
+    let outcome = house.install_as(&ada, right, Some(open), vec![phone], Some("Pat Example"));
+    assert_eq!((outcome.refusal, outcome.erasing), (None, true));
+}
+
+#[test]
+fn one_profile_has_one_identifier_and_one_identifier_is_one_profiles() {
+    let (mut house, ada) = House::joined();
+    house.save(&ada, &wifi("made up one", "WPA2"), None);
+    let renamed =
+        String::from_utf8(wifi("x", "WPA2")).unwrap().replace("org.example.wifi<", "org.example.vpn<");
+    let other = ProfileId([0x78; 16]);
+    let mut why = |profile, bytes: &[u8]| house.save_as(&ada, profile, bytes, None).2.refusal;
+    assert_eq!(why(WIFI, renamed.as_bytes()), Some(Refusal::OtherIdentifier));
+    assert_eq!(why(other, &wifi("x", "WPA2")), Some(Refusal::IdentifierTaken));
+    assert_eq!(why(other, renamed.as_bytes()), None);
+    assert_eq!(why(WIFI, &wifi("x", "WPA2")), None);
+}
+
+#[test]
+fn one_person_saves_some_thirty_versions_an_hour_and_no_more() {
+    let (mut house, ada) = House::joined();
+    let eli = house.person(&ada, 9, Role::Engineer, None);
+    let mut saved = 0;
+    while house.save_with(&eli, &wifi("made up one", "WPA2"), None).2.refusal.is_none() {
+        saved += 1;
+        assert!(saved < 100, "nothing stops it");
+    }
+    assert_eq!(saved, 33);
 }
