@@ -76,7 +76,7 @@ pub(crate) async fn inside(State(api): State<Api>, mut request: Request, next: N
 
 /// Another site's page has it fetched as an image, a frame or by a script; people come by links alone. (Not by
 /// `SameSite`: the neighbours of one domain count as one site.)
-fn is_drawn_in_by_another_site(headers: &HeaderMap) -> bool {
+pub(crate) fn is_drawn_in_by_another_site(headers: &HeaderMap) -> bool {
     let is = |name: &str, of: &[&str]| {
         headers.get(name).is_some_and(|v| of.iter().any(|o| v.as_bytes() == o.as_bytes()))
     };
@@ -86,6 +86,12 @@ fn is_drawn_in_by_another_site(headers: &HeaderMap) -> bool {
 /// Whether one of our own pages leads here, or the person reloads what they came to so.
 pub(crate) fn is_asked_by_our_own_page(headers: &HeaderMap) -> bool {
     headers.get("sec-fetch-site").is_some_and(|v| v.as_bytes() == b"same-origin")
+}
+
+/// The same, or the person typed the address: no other site's page leads here.
+pub(crate) fn is_asked_by_no_other_site(headers: &HeaderMap) -> bool {
+    is_asked_by_our_own_page(headers)
+        || headers.get("sec-fetch-site").is_some_and(|v| v.as_bytes() == b"none")
 }
 
 fn has_token(headers: &HeaderMap, bearer: &Bearer) -> bool {

@@ -175,6 +175,9 @@ mod tests {
         let pair = |to: &str| oidc::set(&[7; 32], to).split(';').next().unwrap().to_owned();
         assert_eq!(kept(&pair("/phones?x=1")), Some(([7; 32], "/phones?x=1".into())));
         assert_eq!(kept(&pair("//elsewhere.example")), Some(([7; 32], "/".into())));
+        let long = |n: usize| format!("/phones?{}", "x".repeat(n - 8));
+        assert_eq!(kept(&pair(&long(2048))), Some(([7; 32], long(2048))));
+        assert_eq!(kept(&pair(&long(2049))), Some(([7; 32], "/".into())));
         for cookie in
             ["", "__Host-matron-oidc=", "__Host-matron-oidc=x.y", &format!("{}; {}", pair("/"), pair("/"))]
         {

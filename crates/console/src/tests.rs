@@ -145,3 +145,66 @@ async fn a_page_that_another_site_draws_in_is_not_made() {
     }
     assert_eq!(asked.load(Ordering::SeqCst), 0, "nothing was asked of the API");
 }
+
+#[tokio::test]
+async fn a_sign_in_by_account_ends_the_session_before_it_and_no_other_site_begins_one() {
+    let ended = Arc::new(AtomicUsize::new(0));
+    let count = ended.clone();
+    let began =
+        r#"{"secret":"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=","location":"https://id.example.org/a"}"#;
+    let session = get(|| async { SESSION }).delete(move || {
+        count.fetch_add(1, Ordering::SeqCst);
+        async { StatusCode::NO_CONTENT }
+    });
+    let api = Router::new()
+        .route("/api/v1/session", session)
+        .route("/api/v1/oidc/begin", axum::routing::post(move || async move { began }));
+    let router = front(api);
+    for site in [&[][..], &[("sec-fetch-site", "cross-site")], &[("sec-fetch-site", "same-site")]] {
+        let headers = [&[("cookie", COOKIE), ("sec-fetch-mode", "navigate")], site].concat();
+        let answer = ask(&router, "GET", "/sign-in/oidc?to=/phones", &headers).await;
+        assert_eq!(answer.headers()["location"], "/sign-in?to=%2Fphones", "{site:?}");
+        assert!(!answer.headers().contains_key("set-cookie"), "{site:?}");
+    }
+    assert_eq!(ended.load(Ordering::SeqCst), 0, "nobody was signed out");
+    for (n, site) in ["same-origin", "none"].into_iter().enumerate() {
+        let own = [("cookie", COOKIE), ("sec-fetch-site", site)];
+        let answer = ask(&router, "GET", "/sign-in/oidc", &own).await;
+        assert_eq!(answer.headers()["location"], "https://id.example.org/a", "{site}");
+        let cookies: Vec<_> =
+            answer.headers().get_all("set-cookie").iter().map(|c| c.to_str().unwrap().to_owned()).collect();
+        assert!(cookies.iter().any(|c| c.starts_with("__Host-matron-oidc=")), "{cookies:?}");
+        assert!(cookies.iter().any(|c| c.starts_with("__Host-matron=;")), "{cookies:?}");
+        assert_eq!(ended.load(Ordering::SeqCst), n + 1, "{site}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_was_not_begun_here_is_told_to_core_and_leaves_the_other_tabs_sign_in() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let finish = axum::routing::post(move || {
+        count.fetch_add(1, Ordering::SeqCst);
+        async {
+            let problem =
+                r#"{"status":403,"code":"oidc_not_begun_here","title":"x","detail":"not begun here"}"#;
+            (StatusCode::FORBIDDEN, [("content-type", "application/problem+json")], problem)
+        }
+    });
+    let router = front(Router::new().route("/api/v1/oidc/finish", finish));
+    let cookie = session::oidc::set(&[7; 32], "/").split(';').next().unwrap().to_owned();
+    for (n, cookie) in ["", cookie.as_str()].into_iter().enumerate() {
+        let come = [("cookie", cookie), ("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")];
+        let answer = ask(&router, "GET", "/sign-in/oidc/done?state=x&code=y", &come).await;
+        assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+        assert!(!answer.headers().contains_key("set-cookie"));
+        assert_eq!(asked.load(Ordering::SeqCst), n + 1);
+    }
+    // A picture on another site's page is nobody who comes back.
+    let drawn = [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "no-cors")];
+    assert_eq!(
+        ask(&router, "GET", "/sign-in/oidc/done?state=x", &drawn).await.status(),
+        StatusCode::FORBIDDEN
+    );
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+}

@@ -10,6 +10,15 @@ use store::{ApiKeyRecord, OidcSessionRecord, PersonRecord, SessionRecord};
 
 use crate::oidc::IDLE_MS;
 
+/// What a secret is for, by its first letters. A key's hash finds no session, and the other way round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SecretOf {
+    /// `ms_`: a person's session, of either kind.
+    Session,
+    /// `mk_`: a program's key.
+    Key,
+}
+
 /// Who calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Actor {
@@ -160,10 +169,14 @@ impl AccessTable {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Who has the secret of this hash. The look-up goes by the hash of what was given, so its time
+    /// Who has the secret of this kind and hash. The look-up goes by the hash of what was given, so its time
     /// says nothing about any secret.
-    pub fn find(&self, hash: &Digest, now_ms: TimeMs) -> Option<Actor> {
+    pub fn find(&self, of: SecretOf, hash: &Digest, now_ms: TimeMs) -> Option<Actor> {
         let inner = self.read();
+        if of == SecretOf::Key {
+            let key = inner.keys.get(hash).filter(|k| now_ms < k.expires_at_ms)?;
+            return Some(Actor::Key { scopes: key.scopes });
+        }
         if let Some(s) = inner.sessions.get(hash).filter(|s| now_ms < s.expires_at_ms) {
             let (role, group) = inner.people.get(&s.person)?;
             return Some(Actor::Person(Session {
@@ -177,11 +190,8 @@ impl AccessTable {
                 expires_at_ms: s.expires_at_ms,
             }));
         }
-        if let Some(r) = inner.readers.get(hash).filter(|r| now_ms < r.idle_until_ms.min(r.expires_at_ms)) {
-            return Some(Actor::Reader(Reader(r.clone(), reads_as(r)?)));
-        }
-        let key = inner.keys.get(hash).filter(|k| now_ms < k.expires_at_ms)?;
-        Some(Actor::Key { scopes: key.scopes })
+        let r = inner.readers.get(hash).filter(|r| now_ms < r.idle_until_ms.min(r.expires_at_ms))?;
+        Some(Actor::Reader(Reader(r.clone(), reads_as(r)?)))
     }
 
     pub fn put_person(&self, person: PersonId, role: Role, group: Option<String>) {
@@ -198,11 +208,16 @@ impl AccessTable {
         self.write().sessions.insert(s.hash, s);
     }
 
-    /// A session ends, of whichever kind.
+    /// A session ends, of whichever kind: the vault says so.
     pub fn end_session(&self, hash: &Digest) {
         let mut inner = self.write();
         inner.sessions.remove(hash);
         inner.readers.remove(hash);
+    }
+
+    /// One that only reads ends; no other session and no key of that hash does.
+    pub fn end_reader(&self, hash: &Digest) {
+        self.write().readers.remove(hash);
     }
 
     /// Takes no other session's place.
@@ -282,7 +297,7 @@ mod tests {
     #[test]
     fn a_reader_ends_when_idle_or_at_its_end_whichever_is_first_and_is_never_a_person() {
         let table = AccessTable::new(vec![], vec![], vec![reader(1, "auditor", None)], vec![]);
-        let found = |now_ms| match table.find(&Digest([1; 32]), now_ms) {
+        let found = |now_ms| match table.find(SecretOf::Session, &Digest([1; 32]), now_ms) {
             Some(Actor::Reader(r)) => Some(r),
             None => None,
             other => panic!("{other:?}"),
@@ -309,8 +324,39 @@ mod tests {
             ("x", None),
         ] {
             let table = AccessTable::new(vec![], vec![], vec![reader(1, role, group)], vec![]);
-            assert_eq!(table.find(&Digest([1; 32]), 0), None, "{role}");
+            assert_eq!(table.find(SecretOf::Session, &Digest([1; 32]), 0), None, "{role}");
         }
+    }
+
+    #[test]
+    fn a_readers_end_and_its_hash_touch_no_grants_session_and_no_api_key() {
+        let hash = Digest([1; 32]);
+        let granted = SessionRecord {
+            hash,
+            order: OrderId([1; 16]),
+            person: PersonId([2; 16]),
+            records: 0,
+            searches: 0,
+            compartments: 0,
+            expires_at_ms: 9,
+        };
+        let key = ApiKeyRecord { hash: Digest([2; 32]), scopes: 1, label: String::new(), expires_at_ms: 9 };
+        let readers = vec![reader(1, "auditor", None), reader(2, "auditor", None)];
+        let table = AccessTable::new(vec![], vec![granted], readers, vec![key]);
+        table.put_person(PersonId([2; 16]), Role::Administrator, None);
+        let session = |n| table.find(SecretOf::Session, &Digest([n; 32]), 0);
+        let key = |n| table.find(SecretOf::Key, &Digest([n; 32]), 0);
+        assert!(matches!(session(1), Some(Actor::Person(_))));
+        assert_eq!(key(1), None, "a session's secret is no key's");
+        assert!(
+            matches!(key(2), Some(Actor::Key { scopes: 1 })),
+            "a key stays a key beside a reader of its hash"
+        );
+        table.end_reader(&Digest([1; 32]));
+        table.end_reader(&Digest([2; 32]));
+        assert!(matches!(session(1), Some(Actor::Person(_))));
+        assert_eq!(session(2), None, "a key's secret is no session's");
+        assert!(key(2).is_some());
     }
 
     #[test]
@@ -318,8 +364,11 @@ mod tests {
         let readers = || vec![reader(1, "auditor", None), reader(2, "ward_manager", Some("ward-7"))];
         let table = AccessTable::new(vec![], vec![], readers(), vec![]);
         table.end_session(&Digest([1; 32]));
-        assert!(table.find(&Digest([1; 32]), 0).is_none() && table.find(&Digest([2; 32]), 0).is_some());
+        assert!(
+            table.find(SecretOf::Session, &Digest([1; 32]), 0).is_none()
+                && table.find(SecretOf::Session, &Digest([2; 32]), 0).is_some()
+        );
         table.end_all();
-        assert!(table.find(&Digest([2; 32]), 0).is_none() && table.readers(0).is_empty());
+        assert!(table.find(SecretOf::Session, &Digest([2; 32]), 0).is_none() && table.readers(0).is_empty());
     }
 }

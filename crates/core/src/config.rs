@@ -52,6 +52,9 @@ pub struct OidcConfig {
     pub client_id: String,
     /// Where browsers reach the console, such as `https://matron.example.org:8444`, without a path.
     pub console_url: String,
+    /// Hosts (`host` or `host:port`) beside the issuer's to which the provider's metadata may lead browsers.
+    #[serde(default)]
+    pub hosts: Vec<String>,
     /// Asked for beside `openid`; some providers give groups for one.
     #[serde(default)]
     pub scopes: Vec<String>,
@@ -73,6 +76,10 @@ pub struct OidcRole {
     #[serde(default)]
     pub group: Option<String>,
 }
+
+/// What every ID token says of itself and of the sign-in (OpenID Connect Core 1.0, 2): no word on what somebody may read.
+const OF_THE_TOKEN: [&str; 12] =
+    ["iss", "sub", "aud", "azp", "exp", "iat", "nbf", "nonce", "jti", "auth_time", "at_hash", "c_hash"];
 
 impl OidcConfig {
     /// Where the provider sends browsers back to.
@@ -114,6 +121,12 @@ impl OidcConfig {
         for line in &self.roles {
             if line.claim.is_empty() || line.value.is_empty() {
                 return wrong("oidc.roles", "each line takes a claim and a value");
+            }
+            if line.claim.split('.').next().is_some_and(|first| OF_THE_TOKEN.contains(&first)) {
+                return wrong(
+                    "oidc.roles",
+                    "a claim such as sub, azp or nonce says nothing of what somebody may read; give one such as groups",
+                );
             }
             let held = match line.role {
                 Role::Auditor | Role::ServiceDesk => false,
@@ -246,6 +259,7 @@ mod tests {
                 issuer: "https://id.example.org".into(),
                 client_id: "matron".into(),
                 console_url: console_url.into(),
+                hosts: vec![],
                 scopes: vec!["groups".into()],
                 roles,
             };
@@ -263,6 +277,14 @@ mod tests {
             vec![line(Role::WardManager, Some("Ward 7"))],
         ] {
             assert_eq!(with(roles, "https://matron.example.org").unwrap_err().key, "oidc.roles");
+        }
+        for claim in ["sub", "azp", "nonce", "iss.x"] {
+            let line = OidcRole { claim: claim.into(), ..line(Role::Auditor, None) };
+            assert_eq!(
+                with(vec![line], "https://matron.example.org").unwrap_err().key,
+                "oidc.roles",
+                "{claim}"
+            );
         }
         for url in
             ["http://matron.example.org", "https://matron.example.org/x", "matron", "https://a@b.example.org"]

@@ -104,6 +104,7 @@ pub async fn run_by(
     config.check()?;
     let tls = api::tls(&config)?;
     let room = open(config, clock)?;
+    oidc::end_unconfigured(&room).await?;
     let mut tasks = JoinSet::new();
     let doors = tokio::spawn(checkin::serve_doors(room.clone()));
     tasks.spawn(follow::follow(room.clone()));
@@ -186,6 +187,7 @@ fn open(config: Config, clock: Arc<dyn Clock>) -> Result<Arc<Room>, Error> {
     fleet.schedule_all(now_ms);
     // A statement that was kept; the vault's next one will come.
     let kept = std::fs::read(config.data_dir.join("statement.cbor")).ok();
+    let sign_ins = oidc::SignIns::known(readers.iter().map(|r| (r.began_at_ms, r.subject)));
     Ok(Arc::new(Room {
         access: access::AccessTable::new(people, sessions, readers, keys),
         counters: counters::Counters::new(),
@@ -200,6 +202,8 @@ fn open(config: Config, clock: Arc<dyn Clock>) -> Result<Arc<Room>, Error> {
         stopping: watch::Sender::new(false),
         order_places: Semaphore::new(api::MOST_ORDERS_AT_ONCE),
         strangers: api::Strangers::default(),
+        oidc_strangers: api::Strangers::default(),
+        oidc_sign_ins: Arc::new(sign_ins),
         oidc_keys: oidc::KeysKept::default(),
         oidc_places: Semaphore::new(oidc::MOST_AT_ONCE),
         group_counts: api::GroupCounts::default(),

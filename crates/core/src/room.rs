@@ -80,6 +80,10 @@ pub(crate) struct Room {
     pub order_places: Semaphore,
     /// Who lately had signatures tried that nobody made.
     pub strangers: crate::api::Strangers,
+    /// Who lately came back from the OpenID provider without having begun. Apart: passkeys don't wait for it.
+    pub oidc_strangers: crate::api::Strangers,
+    /// Who signed in by it within the hour.
+    pub oidc_sign_ins: Arc<crate::oidc::SignIns>,
     /// The OpenID provider's keys, as they were had last.
     pub oidc_keys: crate::oidc::KeysKept,
     /// Sign-ins that wait for it at once.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use house::http::Answer;
+use house::http::{Answer, SESSION};
 use house::{House, until};
 use ledger::{Body, Effect, Opaque};
 use model::clock::{HOUR_MS, MINUTE_MS};
@@ -326,6 +326,54 @@ async fn a_flood_of_sign_ins_that_nobody_began_waits() {
     }
     assert_eq!(last, 429);
     assert_eq!(house.http("POST", "/api/v1/oidc/begin", None, Some(&json!({}))).await.status, 429);
+    // Behind the same address passkeys do not wait for it.
+    house.sign_in().await;
+    assert_eq!(house.get("/api/v1/session").await.status, 200);
+    let stranger = json!({"signed_order": "AA==", "sealed_arguments": null});
+    assert_ne!(house.http("POST", "/api/v1/orders", None, Some(&stranger)).await.status, 429);
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn a_clock_that_is_wrong_holds_nobody_up() {
+    let (house, signer) = open().await;
+    let begun = began(&house).await;
+    let mut all = claims(&house, &begun);
+    all["exp"] = json!(house.now_ms() / 1000 - 61);
+    gives(&house, &signer, &all);
+    for _ in 0..25 {
+        assert_eq!(ended(&house, &begun, 1, json!({})).await.status, 403);
+    }
+    signed_in(&house, &signer, 1).await;
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn who_signs_in_by_an_account_takes_nobodys_session_and_no_api_key() {
+    let (house, signer) = open().await;
+    house.sign_in().await;
+    let key = house.make_key(order::ApiScope::Devices).await;
+    // The ledger shows these hashes to whoever reads.
+    for taken in [SESSION, key.as_str()] {
+        let begun = began(&house).await;
+        gives(&house, &signer, &claims(&house, &begun));
+        let answer = ended(&house, &begun, 1, json!({"session": sha256(taken.as_bytes())})).await;
+        assert_eq!((answer.status, &answer.json()["code"]), (403, &json!("oidc_refused")));
+    }
+    for n in 1..=18 {
+        signed_in(&house, &signer, n).await;
+    }
+    // Neither is what it was not.
+    assert_eq!(house.get("/api/v1/session").await.json()["signed_in_by"], "grant");
+    assert_eq!(house.http("GET", "/api/v1/devices", Some(&key), None).await.status, 200);
+    assert_eq!(house.http("GET", "/api/v1/session", Some(&key), None).await.status, 403);
+    let begun = began(&house).await;
+    gives(&house, &signer, &claims(&house, &begun));
+    let answer = ended(&house, &begun, 19, json!({})).await;
+    assert_eq!((answer.status, &answer.json()["code"]), (429, &json!("oidc_too_often")), "20 an hour");
+    assert_eq!(status(&house, 19).await, 401);
+    house.clock.advance(HOUR_MS);
+    signed_in(&house, &signer, 19).await;
     house.stop().await;
 }
 
@@ -350,4 +398,60 @@ async fn a_ward_manager_without_a_passkey_reads_their_own_ward_alone() {
     }
 
     house.stop().await;
+}
+
+#[tokio::test]
+async fn a_courier_that_lies_sends_no_browser_elsewhere_and_a_silent_provider_is_not_asked_by_all() {
+    let (house, signer) = open().await;
+    let begun = began(&house).await;
+    for elsewhere in ["https://elsewhere.example.org/authorize", "http://id.example.org/authorize"] {
+        house.courier.provider.lock().unwrap().metadata.authorization_endpoint = elsewhere.into();
+        let answer = house.http("POST", "/api/v1/oidc/begin", None, Some(&json!({}))).await;
+        assert_eq!((answer.status, &answer.json()["code"]), (503, &json!("oidc_provider")), "{elsewhere}");
+    }
+    gives(&house, &signer, &claims(&house, &begun));
+    house.courier.provider.lock().unwrap().jwks = vec![];
+    for _ in 0..3 {
+        assert_eq!(ended(&house, &begun, 1, json!({})).await.status, 503);
+    }
+    assert_eq!(house.courier.provider.lock().unwrap().keys_asked, 1);
+    // A clock that is set back by a day does not make it longer.
+    house.clock.advance(-24 * HOUR_MS);
+    house.clock.advance(10_000);
+    signed_in(&house, &signer, 1).await;
+    assert_eq!(house.courier.provider.lock().unwrap().keys_asked, 2);
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn a_line_that_is_taken_out_of_the_roles_ends_its_sessions_at_the_next_start() {
+    let house = House::start().await;
+    house.sign_in().await;
+    let (dir, vault) = (house.copy_database(), house.vault.clone());
+    house.stop().await;
+    let kept = |n: u8, role: &str, group: Option<&str>| store::OidcSessionRecord {
+        hash: sha256(bearer(n).as_bytes()),
+        subject: Digest([9; 32]),
+        role: role.into(),
+        group: group.map(str::to_owned),
+        began_at_ms: house::START_MS,
+        idle_until_ms: house::START_MS + MINUTE_MS,
+        expires_at_ms: house::START_MS + HOUR_MS,
+    };
+    let all = [
+        kept(1, "auditor", None),
+        kept(2, "service_desk", None),
+        kept(3, "ward_manager", Some("ward-7")),
+        kept(4, "ward_manager", Some("ward-8")),
+    ];
+    let store = store::Store::open(&dir.path().join("core.db")).unwrap();
+    store.write(move |tx| all.iter().try_for_each(|s| tx.put_oidc_session(s, 9).map(drop))).await.unwrap();
+    drop(store);
+    let house = House::start_in(dir.path().to_owned(), vault, true).await;
+    for (n, wanted) in [(1, 200), (2, 401), (3, 200), (4, 401)] {
+        assert_eq!(status(&house, n).await, wanted, "{n}");
+    }
+    house.stop().await;
+    let store = store::Store::open(&dir.path().join("core.db")).unwrap();
+    assert_eq!(store.read(|v| v.oidc_sessions(0)).await.unwrap().len(), 2);
 }

@@ -666,6 +666,7 @@ impl Config {
                 issuer: issuer.clone(),
                 client_id: self.oidc.client_id.clone(),
                 console_url: self.oidc.console_url.clone(),
+                hosts: self.oidc.hosts.clone(),
                 scopes: self.oidc.scopes.clone(),
                 roles: self.oidc.roles.clone(),
             }),

@@ -53,7 +53,7 @@ pub use examine::{Examined, examine};
 pub use inventory::{App, FieldSource, ReportKind, SealedNote, SealedUpdate};
 pub use ledger::{LedgerRow, Position};
 pub use ledger_filter::{LedgerAbout, LedgerDay, LedgerFilter};
-pub use oidc::OidcSessionRecord;
+pub use oidc::{OidcBegan, OidcSessionRecord};
 pub use orders::{Decision, NewOrder, OrderRecord, OrderState};
 pub use overview::GroupPhone;
 pub use people::{ApiKeyRecord, PersonRecord, SessionRecord};

@@ -25,6 +25,15 @@ pub struct OidcSessionRecord {
     pub expires_at_ms: TimeMs,
 }
 
+/// What came of a session that was to begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OidcBegan {
+    /// It began; these of the same person ended for it, the oldest first.
+    Ended(Vec<Digest>),
+    /// Nothing was kept: a session or an API key has that hash.
+    Taken,
+}
+
 const COLUMNS: &str = "hash, subject, role, home, began_at_ms, idle_until_ms, expires_at_ms";
 
 impl View<'_> {
@@ -47,6 +56,17 @@ impl View<'_> {
     }
 }
 
+impl View<'_> {
+    /// Whether a session of that hash stands.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn has_oidc_session(&self, hash: Digest) -> Result<bool, StoreError> {
+        let found = self.one("SELECT 1 FROM oidc_sessions WHERE hash = ?1", [hash.as_bytes()], |_| Ok(()))?;
+        Ok(found.is_some())
+    }
+}
+
 impl Tx<'_> {
     /// The key under which subjects are hashed; `fresh` from now on if there was none.
     ///
@@ -58,11 +78,21 @@ impl Tx<'_> {
         kept.map(|k| k.0).ok_or_else(|| StoreError::Refused("the key of oidc_key is not there".into()))
     }
 
-    /// A session begins. One person has `most` at once: answers which of theirs ended for it, the oldest first.
+    /// A session begins. One person has `most` at once. The hashes of others' sessions and of API keys can be read in the
+    /// ledger: whoever signs in takes none of them.
     ///
     /// # Errors
-    /// When the database refuses, or there is a session of that hash.
-    pub fn put_oidc_session(&self, s: &OidcSessionRecord, most: u32) -> Result<Vec<Digest>, StoreError> {
+    /// When the database refuses.
+    pub fn put_oidc_session(&self, s: &OidcSessionRecord, most: u32) -> Result<OidcBegan, StoreError> {
+        let taken = self.one(
+            "SELECT 1 FROM sessions WHERE hash = ?1 UNION ALL SELECT 1 FROM api_keys WHERE hash = ?1
+             UNION ALL SELECT 1 FROM oidc_sessions WHERE hash = ?1",
+            [s.hash.as_bytes()],
+            |_| Ok(()),
+        )?;
+        if taken.is_some() {
+            return Ok(OidcBegan::Taken);
+        }
         self.run(
             "INSERT INTO oidc_sessions (hash, subject, role, home, began_at_ms, idle_until_ms, expires_at_ms)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -82,7 +112,7 @@ impl Tx<'_> {
             |r| id(r, 0),
         )?;
         over.iter().try_for_each(|hash| self.end_oidc_session(*hash))?;
-        Ok(over)
+        Ok(OidcBegan::Ended(over))
     }
 
     /// It was used: it ends later, if nobody uses it further.
@@ -140,12 +170,14 @@ mod tests {
         let ended = store.write(|tx| {
             let mut ended = vec![];
             for n in 1..=4 {
-                ended.extend(tx.put_oidc_session(&session(n, 9, i64::from(n)), 2)?);
+                ended.push(tx.put_oidc_session(&session(n, 9, i64::from(n)), 2)?);
             }
-            ended.extend(tx.put_oidc_session(&session(5, 8, 5), 2)?);
+            ended.push(tx.put_oidc_session(&session(5, 8, 5), 2)?);
             Ok(ended)
         });
-        assert_eq!(ended.await.unwrap(), [Digest([1; 32]), Digest([2; 32])]);
+        let none = || OidcBegan::Ended(vec![]);
+        let one = |n| OidcBegan::Ended(vec![Digest([n; 32])]);
+        assert_eq!(ended.await.unwrap(), [none(), none(), one(1), one(2), none()]);
         let found = |now_ms| {
             let store = &store;
             async move {
@@ -156,7 +188,10 @@ mod tests {
         };
         assert_eq!(found(0).await, [3, 4, 5]);
         assert_eq!(found(104).await, [5]);
-        assert!(store.write(|tx| tx.put_oidc_session(&session(4, 7, 9), 2)).await.is_err());
+        let again = store.write(|tx| tx.put_oidc_session(&session(4, 7, 9), 2)).await.unwrap();
+        assert_eq!(again, OidcBegan::Taken);
+        let has = |n| store.read(move |v| v.has_oidc_session(Digest([n; 32])));
+        assert!(has(4).await.unwrap() && !has(1).await.unwrap());
         store.write(|tx| tx.end_oidc_session(Digest([4; 32]))).await.unwrap();
         store.write(|tx| tx.oidc_session_used(Digest([3; 32]), 77)).await.unwrap();
         assert_eq!(
@@ -173,6 +208,29 @@ mod tests {
         assert_eq!(found(0).await, [5]);
         store.write(|tx| tx.restored(6).map(drop)).await.unwrap();
         assert_eq!(found(0).await, [] as [u8; 0]);
+    }
+
+    #[tokio::test]
+    async fn who_signs_in_takes_the_hash_of_no_session_and_of_no_api_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("core.db")).unwrap();
+        let put = store.write(|tx| {
+            tx.run(
+                "INSERT INTO sessions (hash, order_id, person, records, searches, compartments, expires_at_ms)
+                 VALUES (?1, x'00', x'00', 0, 0, 0, 9)",
+                [[1u8; 32]],
+            )?;
+            tx.run(
+                "INSERT INTO api_keys (hash, scopes, label, expires_at_ms) VALUES (?1, 1, 'x', 9)",
+                [[2u8; 32]],
+            )?;
+            [1, 2, 3]
+                .into_iter()
+                .map(|n| tx.put_oidc_session(&session(n, 9, 0), 2))
+                .collect::<Result<Vec<_>, _>>()
+        });
+        assert_eq!(put.await.unwrap(), [OidcBegan::Taken, OidcBegan::Taken, OidcBegan::Ended(vec![])]);
+        assert_eq!(store.read(|v| v.oidc_sessions(0)).await.unwrap().len(), 1);
     }
 
     #[tokio::test]

@@ -18,11 +18,18 @@ pub(crate) struct SignIn {
     joined: Option<String>,
 }
 
+/// A cookie takes no longer one.
+const MOST_PATH_BYTES: usize = 2048;
+
 /// Only a path on this host: `//elsewhere` and `\elsewhere` are not.
 pub(crate) fn own_path(to: Option<String>) -> String {
     // Browsers drop tabs and line ends from addresses.
     to.filter(|t| {
-        t.starts_with('/') && !t.starts_with("//") && !t.contains('\\') && !t.contains(char::is_control)
+        t.len() <= MOST_PATH_BYTES
+            && t.starts_with('/')
+            && !t.starts_with("//")
+            && !t.contains('\\')
+            && !t.contains(char::is_control)
     })
     .unwrap_or_else(|| "/".into())
 }

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::door::own_path;
 use crate::api::{Api, Failure, Peer, path, sentence};
+use crate::guard::{is_asked_by_no_other_site, is_drawn_in_by_another_site};
 use crate::layout::{Place, moved_on, page};
 use crate::session::{self, Bearer};
 
@@ -28,14 +29,32 @@ pub(crate) struct Begin {
 }
 
 /// On to the provider, with a cookie that alone can end what begins here.
-pub(crate) async fn begin(State(api): State<Api>, peer: Peer, Query(q): Query<Begin>) -> Response {
+///
+/// One session in a browser: what was signed in before ends now. The provider leads back by a redirect, with which a browser
+/// does not send the session's cookie. So no other site's page may lead here.
+pub(crate) async fn begin(
+    State(api): State<Api>,
+    peer: Peer,
+    headers: HeaderMap,
+    Query(q): Query<Begin>,
+) -> Response {
+    if !is_asked_by_no_other_site(&headers) {
+        return Redirect::to(&path("/sign-in", &[("to", q.to)])).into_response();
+    }
     let begun = async {
         let begun: Begun = api.post_from("/api/v1/oidc/begin", peer, &json!({})).await?;
         let secret = STANDARD.decode(&begun.secret).ok().and_then(|b| <[u8; 32]>::try_from(b).ok());
         let secret = secret.ok_or_else(|| Failure::bad("the API's secret is not 32 bytes"))?;
         // Where to go then stays here too: the provider learns nothing of it.
         let cookie = session::oidc::set(&secret, &own_path(q.to));
-        Ok::<_, Failure>(([(SET_COOKIE, cookie)], Redirect::to(&begun.location)).into_response())
+        let mut response = Redirect::to(&begun.location).into_response();
+        let mut cookies = vec![cookie];
+        if let Some(before) = Bearer::of_cookie(&headers) {
+            api.delete("/api/v1/session", &before).await;
+            cookies.push(session::clear());
+        }
+        set(&mut response, cookies);
+        Ok::<_, Failure>(response)
     };
     begun.await.unwrap_or_else(|f| failed(&f))
 }
@@ -55,35 +74,46 @@ pub(crate) async fn done(
     headers: HeaderMap,
     Query(q): Query<Done>,
 ) -> Response {
-    let Some((flow, to)) = session::oidc::of(&headers) else {
-        let detail = "this sign-in was not begun in this browser, or too long ago";
+    if is_drawn_in_by_another_site(&headers) {
+        let detail = "another site asked for this; sign in from Matron's own page";
         return failed(&Failure { status: StatusCode::FORBIDDEN, ..Failure::bad(detail) });
-    };
+    }
+    let begun = session::oidc::of(&headers);
     let signed_in = async {
         let secret = session::fresh()?;
+        // Without a cookie it was not begun here: core finds that no state fits, counts it and logs it.
+        let (flow, to) = match begun {
+            Some(begun) => begun,
+            None => (session::fresh()?, "/".to_owned()),
+        };
         let bearer = Bearer::of(&secret, &headers);
         let asked = json!({
             "secret": STANDARD.encode(flow), "state": q.state.unwrap_or_default(), "code": q.code, "error": q.error,
             "iss": q.iss, "session": sha256(bearer.secret()),
         });
-        // One session in a browser: what was signed in before ends.
         let before = Bearer::of_cookie(&headers);
         api.post_from::<Value>("/api/v1/oidc/finish", peer, &asked).await?;
         if let Some(before) = before {
             api.delete("/api/v1/session", &before).await;
         }
-        Ok::<_, Failure>(session::set(&URL_SAFE_NO_PAD.encode(secret)))
+        Ok::<_, Failure>((session::set(&URL_SAFE_NO_PAD.encode(secret)), to))
     };
-    let (cookie, mut response) = match signed_in.await {
-        Ok(cookie) => (Some(cookie), moved_on("You are signed in", &to)),
-        Err(f) => (None, failed(&f)),
+    let (cookies, mut response) = match signed_in.await {
+        Ok((cookie, to)) => (vec![cookie, session::oidc::clear()], moved_on("You are signed in", &to)),
+        // Another tab's, perhaps: the sign-in that this browser began last can still end.
+        Err(f) if f.code == "oidc_not_begun_here" => (vec![], failed(&f)),
+        Err(f) => (vec![session::oidc::clear()], failed(&f)),
     };
-    for cookie in cookie.into_iter().chain([session::oidc::clear()]) {
+    set(&mut response, cookies);
+    response
+}
+
+fn set(response: &mut Response, cookies: Vec<String>) {
+    for cookie in cookies {
         if let Ok(value) = http::HeaderValue::try_from(cookie) {
             response.headers_mut().append(SET_COOKIE, value);
         }
     }
-    response
 }
 
 fn failed(f: &Failure) -> Response {

@@ -105,7 +105,8 @@ try {
   // The provider's answer, kept from reaching Matron and brought by another browser and again.
   await context.clearCookies();
   // Its answer is a redirect that is not followed.
-  const leads = async (url) => new URL((await context.request.get(url, { maxRedirects: 0 })).headers().location, url).href;
+  const leads = async (url) =>
+    new URL((await context.request.get(url, { maxRedirects: 0, headers: { "sec-fetch-site": "same-origin" } })).headers().location, url).href;
   await page.goto(await leads(`${base}/sign-in/oidc`));
   const link = await page.getByRole("link", { name: "desk", exact: true }).getAttribute("href");
   const answer = await leads(await leads(new URL(link, page.url()).href));
@@ -118,7 +119,27 @@ try {
   await page.goto(touched.href);
   check(/not begun in this browser/.test(await page.locator("main").innerText()), "an answer with another state is refused");
   await page.goto(answer);
-  check(/not begun in this browser/.test(await page.locator("main").innerText()), "a sign-in that was refused can't be ended any more");
+  await page.waitForURL((url) => url.origin === base && !url.pathname.startsWith("/sign-in"));
+  check(!!(await cookies())["__Host-matron"], "and leaves the sign-in that this browser did begin, in another tab");
+  await page.goto(answer);
+  check(/not begun in this browser/.test(await page.locator("main").innerText()), "a sign-in that ended is not ended again");
+
+  // A sign-in by account ends the session that was there; a link on another site's page leads to Matron's own first.
+  await context.clearCookies();
+  await signIn(page);
+  const before = (await cookies())["__Host-matron"];
+  const linked = await visitor(chrome, { ignoreHTTPSErrors: true });
+  await linked.page.route("https://elsewhere.example/", (route) => route.fulfill({ contentType: "text/html", body: `<a href="${base}/sign-in/oidc">x</a>` }));
+  await linked.page.goto("https://elsewhere.example/");
+  await linked.page.getByRole("link", { name: "x" }).click();
+  await linked.page.waitForURL(`${base}/sign-in`);
+  check(true, "another site's link begins no sign-in");
+  await page.goto(`${base}/sign-in`);
+  await page.getByRole("button", { name: "Sign in with your organisation's account" }).click();
+  await page.waitForURL(/\/interaction\//);
+  await context.addCookies([before]);
+  await page.goto(`${base}/phones`);
+  check(new URL(page.url()).pathname === "/sign-in", "the passkey's session ended when the sign-in by account began");
 
   // An administrator ends somebody's looking, by an order.
   const reader = await visitor(chrome, { ignoreHTTPSErrors: true });

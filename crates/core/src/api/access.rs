@@ -13,7 +13,7 @@ use model::Digest;
 use order::ApiScope;
 
 use super::problem::Problem;
-use crate::access::{Actor, Reader, Session};
+use crate::access::{Actor, Reader, SecretOf, Session};
 use crate::room::Room;
 
 /// Who may call a route.
@@ -125,11 +125,15 @@ fn authenticate(room: &Room, parts: &http::HeaderMap) -> Option<Actor> {
         return None;
     }
     let (scheme, secret) = text.split_once(' ')?;
-    let well_formed = secret.len() == 46 && (secret.starts_with("ms_") || secret.starts_with("mk_"));
-    if !scheme.eq_ignore_ascii_case("bearer") || !well_formed {
+    let of = match secret.get(..3)? {
+        "ms_" => SecretOf::Session,
+        "mk_" => SecretOf::Key,
+        _ => return None,
+    };
+    if !scheme.eq_ignore_ascii_case("bearer") || secret.len() != 46 {
         return None;
     }
-    room.access.find(&order::sha256(secret.as_bytes()), room.now_ms())
+    room.access.find(of, &order::sha256(secret.as_bytes()), room.now_ms())
 }
 
 /// The first digits of a reader's subject, by which people and the log tell them apart.

@@ -124,10 +124,10 @@ pub(crate) async fn finish_oidc(
         session: back.session,
     };
     let made = finish(&room, config, back).await.map_err(|e| {
-        // Not whoever is known and has no role, nor all of them when the provider is out of order.
-        let strange = matches!(e, NotIn::NotBegunHere | NotIn::Code | NotIn::Unfit(_));
+        // Not whoever is known and has no role, nor all of them when the provider or a clock is out of order.
+        let strange = matches!(e, NotIn::NotBegunHere | NotIn::Code);
         if let Some(from) = from.filter(|_| strange) {
-            room.strangers.failed(from, Instant::now());
+            room.oidc_strangers.failed(from, Instant::now());
         }
         problem(&room, e)
     })?;
@@ -141,7 +141,7 @@ fn from(peer: &Peer) -> Option<IpAddr> {
 }
 
 fn may_try(room: &Room, from: Option<IpAddr>) -> Result<(), Problem> {
-    if from.is_none_or(|from| room.strangers.may_try(from, Instant::now())) {
+    if from.is_none_or(|from| room.oidc_strangers.may_try(from, Instant::now())) {
         return Ok(());
     }
     room.counters.strangers_held_up.inc();
@@ -172,7 +172,7 @@ fn problem(room: &Room, e: NotIn) -> Problem {
             "oidc_not_begun_here",
             "this sign-in was not begun in this browser, or too long ago; sign in again from Matron's own page",
         ),
-        NotIn::Code | NotIn::Unfit(_) => forbidden(
+        NotIn::Code | NotIn::Unfit(_) | NotIn::Taken => forbidden(
             "oidc_refused",
             "what the provider said of you was refused; try again, and if it stays so, tell whoever runs Matron: the log says why",
         ),
@@ -180,6 +180,16 @@ fn problem(room: &Room, e: NotIn) -> Problem {
             StatusCode::SERVICE_UNAVAILABLE,
             "oidc_provider",
             "the provider does not answer as it should; try again in a minute, or sign in with a passkey. The log says more",
+        ),
+        NotIn::TooOften => Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "oidc_too_often",
+            "your account signed in 20 times within an hour; wait until the first of them is an hour old, or use a session that stands",
+        ),
+        NotIn::TooMany => Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "oidc_too_many",
+            "more people signed in within the hour than Matron takes; wait a while, or sign in with a passkey",
         ),
         NotIn::Store => Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR),
     }

@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 
 use super::access::{OwnSession, Permit, SignedIn};
 use super::problem::{Problem, ProblemBody};
-use crate::access::Actor;
+use crate::access::{Actor, SecretOf};
 use crate::room::Room;
 
 /// Changes are told of at most so often.
@@ -98,13 +98,13 @@ pub(crate) async fn end_session(
     Extension(room): Extension<Arc<Room>>,
 ) -> Result<StatusCode, Problem> {
     let hash = hash_of(&permit)?;
-    room.store
-        .write(move |tx| {
-            tx.end_session(hash)?;
-            tx.end_oidc_session(hash)
-        })
-        .await?;
-    room.access.end_session(&hash);
+    if matches!(permit.actor(), Actor::Reader(_)) {
+        room.store.write(move |tx| tx.end_oidc_session(hash)).await?;
+        room.access.end_reader(&hash);
+    } else {
+        room.store.write(move |tx| tx.end_session(hash)).await?;
+        room.access.end_session(&hash);
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -136,7 +136,7 @@ pub(crate) async fn changes(
             }
             tokio::time::sleep(TOLD_EVERY).await;
             // Whoever signed out, or was put out, is told nothing more.
-            if room.access.find(&hash, room.now_ms()).is_none() {
+            if room.access.find(SecretOf::Session, &hash, room.now_ms()).is_none() {
                 return;
             }
             say = tokio::select! {

@@ -5,6 +5,8 @@
 //! The courier speaks to the provider; the token that it brings is judged here. Of the token only a keyed hash of the
 //! subject is kept: no name, no address, no claim.
 
+mod leads;
+mod limits;
 mod token;
 
 use std::time::Duration;
@@ -18,11 +20,13 @@ use model::{Digest, Group, Role, TimeMs};
 use order::sha256;
 use rpc::proto::{OidcKeysRequest, OidcMetadata, OidcMetadataRequest, OidcRedeemRequest};
 use serde_json::Value;
-use store::OidcSessionRecord;
+use store::{OidcBegan, OidcSessionRecord, StoreError};
 use tokio::sync::Mutex;
 
 use crate::config::{OidcConfig, OidcRole};
 use crate::room::{Room, asked};
+use leads::leads_to_the_provider;
+pub(crate) use limits::SignIns;
 use token::{Claims, Expected, Keys, Unfit, check};
 
 /// A session that was signed in so lives a working day at most, and half an hour without a request.
@@ -32,9 +36,10 @@ pub(crate) const IDLE_MS: TimeMs = 30 * MINUTE_MS;
 pub(crate) const MOST_OF_ONE: u32 = 20;
 /// The courier gives a provider ten seconds, twice at most.
 const PATIENCE: Duration = Duration::from_secs(25);
-/// Keys are believed for so long, and asked for again no sooner than this.
+/// Keys are believed for so long, and asked for again no sooner than this; where none were had, than that.
 const KEYS_KNOWN_MS: TimeMs = HOUR_MS;
 const KEYS_AGAIN_MS: TimeMs = MINUTE_MS;
+const NO_KEYS_MS: TimeMs = 10_000;
 /// So many come back from the provider at once: each may wait for it.
 pub(crate) const MOST_AT_ONCE: usize = 8;
 /// An authorization code is some hundred characters; Entra ID's are near two thousand.
@@ -95,6 +100,12 @@ pub(crate) enum NotIn {
     GroupsLeftOut,
     /// None of its claims has a role here.
     NoRole,
+    /// A session or an API key has the hash that the new session was to have.
+    Taken,
+    /// This person signed in too often within the hour.
+    TooOften,
+    /// All of them did.
+    TooMany,
     Store,
 }
 
@@ -109,37 +120,52 @@ impl NotIn {
             Self::Unfit(unfit) => unfit.word(),
             Self::GroupsLeftOut => "groups_left_out",
             Self::NoRole => "no_role",
+            Self::Taken => "taken",
+            Self::TooOften => "too_often",
+            Self::TooMany => "too_many",
             Self::Store => "store",
         }
     }
 }
 
-/// The provider's keys as they were had last, and when.
+/// The provider's keys as they were had last, and when; and when they could not be had. By `passed_ms`: nobody sets it back.
 #[derive(Default)]
-pub(crate) struct KeysKept(Mutex<Option<(Keys, TimeMs)>>);
+pub(crate) struct KeysKept(Mutex<(Option<(Keys, TimeMs)>, Option<TimeMs>)>);
 
 impl KeysKept {
     /// The keys, not older than an hour; `renewed`: not older than a minute.
     async fn get(&self, room: &Room, renewed: bool) -> Result<Keys, NotIn> {
         // Whoever comes meanwhile waits for the same answer.
         let mut kept = self.0.lock().await;
-        let now_ms = room.now_ms();
+        let (known, failed_ms) = &mut *kept;
+        let now_ms = room.clock.passed_ms();
         let life_ms = if renewed { KEYS_AGAIN_MS } else { KEYS_KNOWN_MS };
-        if let Some((keys, at_ms)) = &*kept
+        if let Some((keys, at_ms)) = known
             && now_ms < at_ms.saturating_add(life_ms)
         {
             return Ok(keys.clone());
         }
+        // And does not wait in turn for a provider that is silent.
+        if failed_ms.is_some_and(|at_ms| now_ms < at_ms.saturating_add(NO_KEYS_MS)) {
+            return Err(NotIn::Provider);
+        }
+        let had = Self::asked_for(room).await;
+        match &had {
+            Ok(keys) => (*known, *failed_ms) = (Some((keys.clone(), now_ms)), None),
+            Err(_) => *failed_ms = Some(room.clock.passed_ms()),
+        }
+        had
+    }
+
+    async fn asked_for(room: &Room) -> Result<Keys, NotIn> {
         let answer =
             async { asked("oidc_keys", PATIENCE, room.courier().await?.oidc_keys(OidcKeysRequest {})).await };
         let answer = answer.await.map_err(|_| NotIn::Provider)?;
         let read = Keys::read(&answer.jwks).filter(|_| answer.refused.is_empty());
-        let keys = read.ok_or_else(|| {
+        read.ok_or_else(|| {
             tracing::warn!(oidc.reason = answer.refused, "the provider's keys could not be had or read");
             NotIn::Provider
-        })?;
-        *kept = Some((keys.clone(), now_ms));
-        Ok(keys)
+        })
     }
 }
 
@@ -156,6 +182,13 @@ async fn metadata(room: &Room) -> Result<OidcMetadata, NotIn> {
 /// Where a browser with this cookie goes to sign in.
 pub(crate) async fn location(room: &Room, config: &OidcConfig, begun: &Begun) -> Result<String, NotIn> {
     let endpoint = metadata(room).await?.authorization_endpoint;
+    // The courier has looked; a taken one would send people to a page that looks like the provider's.
+    if !leads_to_the_provider(config, &endpoint) {
+        tracing::error!(
+            "the courier would have browsers sent to a host that is not the provider's (oidc.hosts)"
+        );
+        return Err(NotIn::Provider);
+    }
     let challenge = URL_SAFE_NO_PAD.encode(sha256(begun.verifier().as_bytes()).0);
     let scope = std::iter::once("openid").chain(config.scopes.iter().map(String::as_str));
     let mut query = form_urlencoded::Serializer::new(String::new());
@@ -188,8 +221,8 @@ pub(crate) async fn finish(
     if !issuer_fits {
         return Err(NotIn::Unfit(Unfit::Issuer));
     }
-    if back.error.is_some() {
-        return Err(NotIn::Denied);
+    if let Some(error) = back.error {
+        return Err(answered_with(error));
     }
     let code = back.code.filter(|c| (1..=MOST_CODE_BYTES).contains(&c.len())).ok_or(NotIn::Code)?;
     let redeem = OidcRedeemRequest {
@@ -208,6 +241,7 @@ pub(crate) async fn finish(
     let now_ms = room.now_ms();
     let mut key = [0u8; 32];
     aws_lc_rs::rand::SecureRandom::fill(&room.random, &mut key).map_err(|_| NotIn::Store)?;
+    let sign_ins = room.oidc_sign_ins.clone();
     let made = room.store.write(move |tx| {
         // Made at the first sign-in: without the database nobody can try names against what the ledger has.
         let key = tx.oidc_key(key)?;
@@ -220,7 +254,12 @@ pub(crate) async fn finish(
             idle_until_ms: now_ms + IDLE_MS,
             expires_at_ms: now_ms + LIFE_MS,
         };
-        let ended = tx.put_oidc_session(&made, MOST_OF_ONE)?;
+        if let Err(why) = sign_ins.one_more(made.subject, now_ms) {
+            return Ok(Err(why));
+        }
+        let OidcBegan::Ended(ended) = tx.put_oidc_session(&made, MOST_OF_ONE)? else {
+            return Ok(Err(NotIn::Taken));
+        };
         // The vault knows it then too, so that an order can end it.
         tx.say(&order::encode(&Body::OidcSignedIn {
             session: made.hash,
@@ -229,16 +268,48 @@ pub(crate) async fn finish(
             group,
             expires_at_ms: made.expires_at_ms,
         }))?;
-        Ok((made, ended))
+        Ok(Ok((made, ended)))
     });
-    let (made, ended) = made.await.map_err(|e| {
+    let not_kept = |e| {
         tracing::error!(store.error = %e, "a session could not be kept");
         NotIn::Store
-    })?;
+    };
+    let (made, ended) = made.await.map_err(not_kept)??;
     room.words_due.notify_one();
-    ended.iter().for_each(|hash| room.access.end_session(hash));
+    ended.iter().for_each(|hash| room.access.end_reader(hash));
+    let hash = made.hash;
     room.access.put_oidc_session(made.clone());
+    // An order or a breach may have ended it before it stood in the table.
+    if !room.store.read(move |v| v.has_oidc_session(hash)).await.is_ok_and(|stands| stands) {
+        room.access.end_reader(&hash);
+        return Err(NotIn::Store);
+    }
     Ok(made)
+}
+
+/// The provider's error code (RFC 6749, 4.1.2.1; OpenID Connect Core 1.0, 3.1.2.6): somebody said no, or it is not as it should be.
+fn answered_with(error: &str) -> NotIn {
+    if matches!(error, "access_denied" | "consent_required" | "login_required" | "interaction_required") {
+        return NotIn::Denied;
+    }
+    let plain = (1..=60).contains(&error.len()) && error.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    let error = if plain { error } else { "one that can't be shown" };
+    tracing::warn!(oidc.error = error, "the provider answered a sign-in with an error");
+    NotIn::Provider
+}
+
+/// Ends the sessions whose role no line of the configuration gives any more.
+pub(crate) async fn end_unconfigured(room: &Room) -> Result<(), StoreError> {
+    let lines = room.config.oidc.as_ref().map(|o| o.roles.as_slice()).unwrap_or_default();
+    let given = |r: &OidcSessionRecord| lines.iter().any(|l| l.role.name() == r.role && l.group == r.group);
+    let over: Vec<_> =
+        room.access.readers(room.now_ms()).into_iter().filter(|r| !given(r)).map(|r| r.hash).collect();
+    if over.is_empty() {
+        return Ok(());
+    }
+    tracing::info!(oidc.sessions = over.len(), "sessions ended: oidc.roles gives their role no more");
+    over.iter().for_each(|hash| room.access.end_reader(hash));
+    room.store.write(move |tx| over.iter().try_for_each(|hash| tx.end_oidc_session(*hash))).await
 }
 
 fn keyed(key: &[u8; 32], subject: &[u8]) -> Digest {
@@ -284,5 +355,22 @@ fn role(claims: &Claims, lines: &[OidcRole]) -> Result<(Role, Option<Group>), No
             Err(NotIn::GroupsLeftOut)
         }
         None => Err(NotIn::NoRole),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_no_is_a_no_and_the_providers_other_errors_are_its_own() {
+        for error in ["access_denied", "consent_required", "login_required", "interaction_required"] {
+            assert_eq!(answered_with(error), NotIn::Denied, "{error}");
+        }
+        for error in
+            ["invalid_scope", "unauthorized_client", "server_error", "temporarily_unavailable", "", "Ada <x>"]
+        {
+            assert_eq!(answered_with(error), NotIn::Provider, "{error}");
+        }
     }
 }

@@ -137,6 +137,10 @@ impl Courier for FakeCourier {
     ) -> Result<Response<proto::OidcKeys>, Status> {
         let mut provider = self.provider.lock().unwrap();
         provider.keys_asked += 1;
+        // A provider without keys can't be reached.
+        if provider.jwks.is_empty() {
+            return Ok(Response::new(proto::OidcKeys { refused: "no answer".into(), jwks: vec![] }));
+        }
         Ok(Response::new(proto::OidcKeys { refused: String::new(), jwks: provider.jwks.clone() }))
     }
 
@@ -188,6 +192,7 @@ pub fn oidc() -> core_room::OidcConfig {
         issuer: "https://id.example.org/ward".into(),
         client_id: "matron".into(),
         console_url: "https://matron.example.org".into(),
+        hosts: vec![],
         scopes: vec!["groups".into()],
         roles: vec![
             line("audit", model::Role::Auditor, None),

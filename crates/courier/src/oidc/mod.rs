@@ -161,7 +161,8 @@ impl Oidc {
     }
 
     async fn discovered(&self) -> Result<Arc<Metadata>, Refused> {
-        let now_ms = self.clock.now_ms();
+        // Not the time of day: set back, it would hold on to a refusal.
+        let now_ms = self.clock.passed_ms();
         match &*hold(&self.kept) {
             Kept::Known(m, until_ms) if now_ms < *until_ms => return Ok(m.clone()),
             Kept::Refused(why, until_ms) if now_ms < *until_ms => return Err(why.clone()),
@@ -176,7 +177,7 @@ impl Oidc {
             }
             Err(why) => {
                 tracing::warn!(oidc.issuer = self.config.issuer, oidc.reason = why, "no OpenID provider");
-                (Kept::Refused(why.clone(), now_ms + UNKNOWN_MS), Err(why))
+                (Kept::Refused(why.clone(), self.clock.passed_ms() + UNKNOWN_MS), Err(why))
             }
         };
         *hold(&self.kept) = kept;

@@ -65,6 +65,22 @@ async fn signs_in(person: &Admin, name: &'static str, group: Option<&'static str
     Visitor { name, only_reads: false, group, session, cookie }
 }
 
+/// A ward with a provider that nobody asks: a role that no line gives has no sessions.
+async fn ward_with_accounts() -> Ward {
+    let roles = "oidc.roles=[{claim=\"groups\",value=\"a\",role=\"auditor\"},\
+                 {claim=\"groups\",value=\"d\",role=\"service_desk\"},\
+                 {claim=\"groups\",value=\"b\",role=\"ward_manager\",group=\"bench\"},\
+                 {claim=\"groups\",value=\"8\",role=\"ward_manager\",group=\"ward-8\"}]";
+    Ward::open(&[
+        "oidc.issuer=https://id.example.org",
+        "oidc.client_id=matron",
+        "oidc.client_secret=/etc/hostname",
+        "oidc.console_url=https://matron.example.org",
+        roles,
+    ])
+    .await
+}
+
 /// Sessions as core keeps those that were signed in by an OpenID provider.
 fn sign_in_to_read(ward: &mut Ward, who: &[(&'static str, Role, Option<&'static str>)]) -> Vec<Visitor> {
     ward.house.stop().unwrap();
@@ -150,7 +166,7 @@ fn is_of_one(path: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_route_and_page_answers_each_role_as_it_should_and_another_group_finds_nothing() {
-    let mut ward = Ward::open(&[]).await;
+    let mut ward = ward_with_accounts().await;
     let phone = ward.phone(0).await;
     let said = ward.command(Command::DeviceLock, &[id(&phone)], &CommandSecrets::default()).await.unwrap();
     let order = said["order"].as_str().unwrap().to_owned();
@@ -245,7 +261,7 @@ async fn every_route_and_page_answers_each_role_as_it_should_and_another_group_f
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_that_says_nothing_is_refused_to_everyone_and_never_fails_within() {
-    let mut ward = Ward::open(&[]).await;
+    let mut ward = ward_with_accounts().await;
     let visitors = visitors(&mut ward).await;
     for route in core_room::routes() {
         let public = matches!(route.access, core_room::Access::Public(_));
