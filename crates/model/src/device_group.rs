@@ -1,6 +1,7 @@
 //! Device groups: a selection of phones, by a rule over what they reported in the clear or as a list. A phone's *home
 //! group* ([`crate::Group`]) is another thing: each phone has one, and roles are held to it.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -95,8 +96,20 @@ pub struct DeviceGroupName(String);
 
 /// A device group's name was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a device group's name is 1 to 64 characters, without line breaks or characters that are not seen")]
+#[error(
+    "a device group's name is 1 to 64 characters, without line breaks, characters that are not seen, or two spaces together"
+)]
 pub struct DeviceGroupNameError;
+
+/// Unicode's `Default_Ignorable_Code_Point` (DerivedCoreProperties.txt), and the braille pattern that is blank: not seen, so two
+/// names would look alike.
+fn is_default_ignorable(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}' | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
 
 impl DeviceGroupName {
     /// The most characters.
@@ -107,12 +120,10 @@ impl DeviceGroupName {
     /// # Errors
     /// When it is empty, too long, or holds a character that has no place in it.
     pub fn new(name: &str) -> Result<Self, DeviceGroupNameError> {
-        let hides = |c: char| {
-            c.is_control()
-                || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-        };
+        let hides = |c: char| c.is_control() || (c.is_whitespace() && c != ' ') || is_default_ignorable(c);
         let ok = !name.is_empty()
             && name.trim() == name
+            && !name.contains("  ")
             && name.chars().count() <= Self::LONGEST_CHARS
             && !name.chars().any(hides);
         if ok { Ok(Self(name.to_owned())) } else { Err(DeviceGroupNameError) }
@@ -281,11 +292,13 @@ impl DeviceGroupRule {
     /// The longest silence that is asked for: ten years.
     pub const LONGEST_SILENT_DAYS: u16 = 3_650;
 
-    /// Whether everything in it is in range.
+    /// Whether everything in it is in range, and each kind of condition is there once.
     #[must_use]
     pub fn is_sound(&self) -> bool {
         (1..=Self::MOST_CONDITIONS).contains(&self.conditions.len())
             && self.conditions.iter().all(Condition::is_sound)
+            && self.conditions.iter().map(std::mem::discriminant).collect::<HashSet<_>>().len()
+                == self.conditions.len()
     }
 }
 
@@ -479,7 +492,20 @@ mod tests {
         for good in ["iPads, theatre 4", "Älter als iOS 17"] {
             assert_eq!(decode(good).unwrap(), DeviceGroupName::new(good).unwrap());
         }
-        for bad in ["", " a", "a ", "a\nb", "a\u{202e}b", "a\u{200b}b", &"a".repeat(65)] {
+        for bad in [
+            "",
+            " a",
+            "a ",
+            "a\nb",
+            "a\u{202e}b",
+            "a\u{200b}b",
+            "a\u{ad}b",
+            "a\u{3164}b",
+            "a\u{fe0f}",
+            "a\u{a0}b",
+            "a  b",
+            &"a".repeat(65),
+        ] {
             assert!(DeviceGroupName::new(bad).is_err() && decode(bad).is_err(), "{bad:?}");
         }
     }

@@ -1,6 +1,8 @@
 //! What a saved profile says, as far as it may stand in the clear: types and keys of Apple's schema, truth values,
 //! whole numbers and words of the schema's own lists. Of every text, date and datum it says only that there is one.
 
+use std::collections::HashMap;
+
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +30,8 @@ impl Outline {
     pub const MOST_PAYLOADS: usize = 64;
     /// The longest identifier or payload type, in bytes.
     pub const LONGEST_NAME: usize = 255;
+    /// In a [`Change`], the path of all that is not told: no key of the schema has it.
+    pub const NOT_TOLD: &str = "?";
 }
 
 /// One payload.
@@ -100,7 +104,8 @@ pub struct Change {
     pub payload_type: String,
     /// Which one of its type, from 1.
     pub nth: u32,
-    /// The key's path; empty: the whole payload came or went.
+    /// The key's path; empty: the whole payload came or went; [`Outline::NOT_TOLD`]: keys that are only counted, which
+    /// are others in number, or may be others.
     pub path: String,
     /// What it was; nothing: it was not there.
     pub from: Option<OutlinedValue>,
@@ -118,13 +123,16 @@ impl Outline {
         let mut out = self.clone();
         for older in between.iter().rev() {
             let places: Vec<(String, u32)> = out.places();
+            let then = by_path(&older.keys);
             for key in &mut out.keys {
-                key.join(older.keys.iter().find(|k| k.path == key.path));
+                let before = then.get(key.path.as_str()).copied();
+                key.join(before);
             }
             for (payload, (kind, nth)) in out.payloads.iter_mut().zip(places) {
-                let then = older.payload(&kind, nth);
+                let then = older.payload(&kind, nth).map(|p| by_path(&p.keys)).unwrap_or_default();
                 for key in &mut payload.keys {
-                    key.join(then.and_then(|p| p.keys.iter().find(|k| k.path == key.path)));
+                    let before = then.get(key.path.as_str()).copied();
+                    key.join(before);
                 }
             }
         }
@@ -132,7 +140,7 @@ impl Outline {
     }
 
     fn places(&self) -> Vec<(String, u32)> {
-        let mut seen = std::collections::HashMap::new();
+        let mut seen = HashMap::new();
         let mut place = |p: &OutlinedPayload| {
             let nth = seen.entry(p.payload_type.clone()).or_insert(0u32);
             *nth += 1;
@@ -152,6 +160,7 @@ impl Outline {
     pub fn changes(&self, from: &Self) -> Vec<Change> {
         let mut out = Vec::new();
         keys("", 0, &from.keys, &self.keys, &mut out);
+        not_told("", 0, from.left_out, self.left_out, &mut out);
         let whole = |(kind, nth): (String, u32), came| Change {
             payload_type: kind,
             nth,
@@ -167,7 +176,13 @@ impl Outline {
         }
         for ((kind, nth), payload) in self.places().into_iter().zip(&self.payloads) {
             match from.payload(&kind, nth) {
-                Some(before) => keys(&kind, nth, &before.keys, &payload.keys, &mut out),
+                Some(before) => {
+                    keys(&kind, nth, &before.keys, &payload.keys, &mut out);
+                    not_told(&kind, nth, before.unknown_keys, payload.unknown_keys, &mut out);
+                    if !payload.known && payload.unknown_keys == 0 {
+                        push_not_told(&kind, nth, OutlinedValue::Set(Since::Unknown), None, &mut out);
+                    }
+                }
                 None => out.push(whole((kind, nth), true)),
             }
         }
@@ -187,6 +202,31 @@ impl OutlinedKey {
     }
 }
 
+fn by_path(keys: &[OutlinedKey]) -> HashMap<&str, &OutlinedKey> {
+    keys.iter().map(|k| (k.path.as_str(), k)).collect()
+}
+
+fn push_not_told(
+    kind: &str,
+    nth: u32,
+    to: OutlinedValue,
+    from: Option<OutlinedValue>,
+    out: &mut Vec<Change>,
+) {
+    let (payload_type, path) = (kind.to_owned(), Outline::NOT_TOLD.to_owned());
+    out.push(Change { payload_type, nth, path, from, to: Some(to), came: None });
+}
+
+/// Keys that are only counted: as many of them may be others.
+fn not_told(kind: &str, nth: u32, from: u32, to: u32, out: &mut Vec<Change>) {
+    let whole = |n: u32| OutlinedValue::Whole(n.into());
+    if from != to {
+        push_not_told(kind, nth, whole(to), Some(whole(from)), out);
+    } else if to > 0 {
+        push_not_told(kind, nth, OutlinedValue::Set(Since::Unknown), None, out);
+    }
+}
+
 fn keys(kind: &str, nth: u32, from: &[OutlinedKey], to: &[OutlinedKey], out: &mut Vec<Change>) {
     let mut push = |path: &str, from: Option<&OutlinedValue>, to: Option<&OutlinedValue>| {
         out.push(Change {
@@ -198,11 +238,12 @@ fn keys(kind: &str, nth: u32, from: &[OutlinedKey], to: &[OutlinedKey], out: &mu
             came: None,
         });
     };
-    for before in from.iter().filter(|k| to.iter().all(|t| t.path != k.path)) {
+    let (then, after) = (by_path(from), by_path(to));
+    for before in from.iter().filter(|k| !after.contains_key(k.path.as_str())) {
         push(&before.path, Some(&before.value), None);
     }
     for now in to {
-        let before = from.iter().find(|k| k.path == now.path).map(|k| &k.value);
+        let before = then.get(now.path.as_str()).map(|k| &k.value);
         let same = match (before, &now.value) {
             (Some(OutlinedValue::Set(_)), OutlinedValue::Set(since)) => *since == Since::Same,
             (Some(before), now) => before == now,
@@ -264,6 +305,29 @@ mod tests {
         // Nothing is called the same that could not be compared.
         let lost = wifi(Since::Unknown, Since::Same, Some(true));
         assert_eq!(paths(third.since(&[lost]).changes(&first)), ["SSID_STR", "HIDDEN_NETWORK"]);
+    }
+
+    #[test]
+    fn keys_that_are_only_counted_are_told_when_their_number_changes_and_that_they_may_be_others_when_not() {
+        let first = wifi(Since::Unknown, Since::Unknown, None);
+        let mut second = wifi(Since::Same, Since::Same, None);
+        assert!(second.changes(&first).is_empty());
+        second.payloads[0].unknown_keys = 2;
+        second.left_out = 1;
+        let told = |c: &Change| (c.nth, c.path.clone(), c.from.clone(), c.to.clone());
+        let whole = |n| Some(OutlinedValue::Whole(n));
+        let path = Outline::NOT_TOLD.to_owned();
+        let changes = second.changes(&first);
+        let wanted = [(0, path.clone(), whole(0), whole(1)), (1, path.clone(), whole(0), whole(2))];
+        assert_eq!(changes.iter().map(told).collect::<Vec<_>>(), wanted);
+        let unsure = Some(OutlinedValue::Set(Since::Unknown));
+        let changes = second.changes(&second);
+        let wanted = [(0, path.clone(), None, unsure.clone()), (1, path.clone(), None, unsure.clone())];
+        assert_eq!(changes.iter().map(told).collect::<Vec<_>>(), wanted);
+        // A payload whose type the schema has not tells nothing at all.
+        second = wifi(Since::Same, Since::Same, None);
+        second.payloads[0].known = false;
+        assert_eq!(second.changes(&first).iter().map(told).collect::<Vec<_>>(), [(1, path, None, unsure)]);
     }
 
     #[test]

@@ -38,8 +38,10 @@ fn size_of_entry(body: &Body) -> usize {
             let declared = match effect {
                 Effect::DeclarationsSet { declarations, .. } => declarations.len() * 256,
                 Effect::ServiceTokenSet { sealed, .. } => sealed.0.len(),
-                Effect::ProfileSaved { outline, .. } => {
-                    outline.payloads.iter().map(|p| 300 + p.keys.len() * 160).sum()
+                // A payload's type and a key have 255 bytes at most; paths are held to far fewer keys.
+                Effect::ProfileSaved { outline, because, .. } => {
+                    let keys = outline.payloads.iter().map(|p| 300 + p.keys.len() * 160).sum::<usize>();
+                    keys + outline.keys.len() * 160 + because.len() * 520
                 }
                 _ => 0,
             };

@@ -135,6 +135,14 @@ pub fn change(c: &Change) -> String {
     if let Some(came) = c.came {
         return format!("{payload}: {}", if came { "new" } else { "taken away" });
     }
+    if c.path == model::Outline::NOT_TOLD {
+        return match (&c.from, &c.to) {
+            (Some(from), Some(to)) => {
+                format!("{payload}: {} that are not told, were {}", value(to), value(from))
+            }
+            _ => format!("{payload}: keys that are not told may be others; they are not compared"),
+        };
+    }
     let key = key(&c.path);
     match (&c.from, &c.to) {
         (Some(OutlinedValue::Set(_)), Some(OutlinedValue::Set(Since::Changed))) => {

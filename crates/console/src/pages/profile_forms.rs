@@ -113,7 +113,7 @@ pub(super) fn all(known: &[Profile]) -> Markup {
     html! {
         section.app-actions #save-forms data-known=(known) aria-labelledby="h-new" {
             h2.nhsuk-heading-m #h-new { "Save a profile" }
-            p.nhsuk-hint { "With an identifier that is there already it becomes that profile's next version." }
+            p.nhsuk-hint { "With an identifier that is there already it becomes that profile's next version. The identifier stands in the ledger in the clear, for good." }
             (file(None))
             @for f in FORMS { (form(f)) }
         }

@@ -7,6 +7,9 @@ import { refresh } from "./live.js";
 
 const MOST_BYTES = 4 * 1024 * 1024;
 
+// Ids that this page made for identifiers that the library did not have.
+const minted = new Map();
+
 async function bytesOf(file) {
   if (file.size > MOST_BYTES) throw new Error("The file is larger than 4 MiB.");
   return new Uint8Array(await file.arrayBuffer());
@@ -84,17 +87,23 @@ async function submitted(event) {
   if (button) button.setAttribute("aria-disabled", "true");
   try {
     tell(status, "", "none");
-    const known = JSON.parse(document.getElementById("save-forms").dataset.known);
-    const fresh = () => hex(random(16));
+    const known = new Map(Object.entries(JSON.parse(document.getElementById("save-forms").dataset.known)));
+    // The next file with the same identifier is the same profile's, also before the page is loaded again.
+    const idOf = (identifier) => {
+      if (identifier === null) return hex(random(16));
+      const found = known.get(identifier) ?? minted.get(identifier) ?? hex(random(16));
+      minted.set(identifier, found);
+      return found;
+    };
     let bytes;
     let id = form.dataset.profile;
     if (how === "file") {
       bytes = await bytesOf(form.elements.profile.files[0]);
-      id ??= known[identifierOf(bytes)] ?? fresh();
+      id ??= idOf(identifierOf(bytes));
     } else {
       const identifier = form.elements.identifier.value.trim();
       bytes = profile(identifier, form.dataset.payload, await payload(form));
-      id ??= known[identifier] ?? fresh();
+      id ??= idOf(identifier);
     }
     const wanted = { what: { kind: "save_profile", profile: id }, targets: [], reason: form.elements.reason.value.trim() };
     const placed = await signAndPlace(wanted, { kind: "save", values: { profile: bytes, salt: random(32) } });

@@ -208,12 +208,23 @@ pub(crate) async fn get_version(
         let counts = counts(v, profile, group.as_deref())?;
         let versions = v.profile_versions(profile)?;
         let content = v.find_profile_content(profile, number)?.is_some();
-        Ok((versions, counts, content))
+        // Compared here, where nobody else's request waits for it.
+        Ok(detail(profile, number, q.against, &versions, &counts, content))
     });
-    let (versions, counts, content) = read.await?;
+    read.await?.map(Json).ok_or_else(|| Problem::not_found("version of that profile"))
+}
+
+fn detail(
+    profile: ProfileId,
+    number: u32,
+    against: Option<u32>,
+    versions: &[ProfileVersion],
+    counts: &HashMap<u32, VersionPhones>,
+    content: bool,
+) -> Option<VersionDetail> {
     let find = |n: u32| versions.iter().find(|v| v.version == n);
-    let Some(found) = find(number) else { return Err(Problem::not_found("version of that profile")) };
-    let against = q.against.or(number.checked_sub(1)).filter(|n| *n > 0);
+    let found = find(number)?;
+    let against = against.or(number.checked_sub(1)).filter(|n| *n > 0);
     let now = outline(found);
     let changes = match against.and_then(find) {
         Some(older) => {
@@ -227,15 +238,15 @@ pub(crate) async fn get_version(
         }
         None => Vec::new(),
     };
-    Ok(Json(VersionDetail {
+    Some(VersionDetail {
         profile,
-        version: version(found, &counts),
+        version: version(found, counts),
         outline: now,
         because: order::decode(&found.because).unwrap_or_default(),
         content,
         against,
         changes,
-    }))
+    })
 }
 
 /// A phone that a profile was ordered for.
@@ -274,6 +285,7 @@ pub(crate) struct PhonesQuery {
 ), responses(
     (status = 200, body = Page<ProfilePhone>),
     (status = 401, body = ProblemBody, content_type = "application/problem+json"),
+    (status = 404, body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn list_profile_phones(
     permit: Permit<SignedIn>,
@@ -285,8 +297,13 @@ pub(crate) async fn list_profile_phones(
     let limit = limit(q.limit)?;
     let behind = cursor_from(q.cursor.as_deref())?.map_or(-1, |c| c.0);
     let group = permit.actor().group().map(str::to_owned);
-    let read = room.store.read(move |v| v.profile_phones(profile, group.as_deref(), behind, limit + 1));
-    let mut items = read.await?;
+    let read = room.store.read(move |v| {
+        if v.profile_versions(profile)?.is_empty() {
+            return Ok(None);
+        }
+        v.profile_phones(profile, group.as_deref(), behind, limit + 1).map(Some)
+    });
+    let mut items = read.await?.ok_or_else(|| Problem::not_found("profile"))?;
     let more = items.len() > limit as usize;
     items.truncate(limit as usize);
     let next_cursor = items.last().filter(|_| more).map(|p| cursor_of((p.slot.0, 0)));

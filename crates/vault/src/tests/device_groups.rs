@@ -83,6 +83,7 @@ fn a_device_group_is_a_sound_rule_without_phones_or_a_list_of_known_ones() {
         (rule(vec![Condition::Models(vec!["iPhone'; DROP TABLE enrolments".into()])]), vec![]),
         (rule(vec![Condition::OsBelow(OsVersion { major: 1000, minor: 0, patch: 0 })]), vec![]),
         (rule(vec![Condition::Lost(true); 17]), vec![]),
+        (rule(vec![Condition::Lost(true), Condition::Lost(false)]), vec![]),
         (old(), vec![phone]),
         (DeviceGroupDefinition::List, vec![]),
     ];
