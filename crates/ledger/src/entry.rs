@@ -294,6 +294,9 @@ pub enum Body {
         /// Those of earlier epochs than this one.
         #[n(1)]
         before: u32,
+        /// Of CAs: the epoch that begins without them, as of [`Effect::OlderCaEnded`].
+        #[n(2)]
+        epoch: Option<u32>,
     },
     /// A service's token was sealed again under a newer key.
     #[n(42)]

@@ -309,7 +309,11 @@ pub enum OrderKind {
     /// The CAs before the newest one end now, whoever still has a certificate of theirs: the door lets it in no more, and that
     /// phone has to be invited again.
     #[n(141)]
-    EndOlderCa,
+    EndOlderCa {
+        /// The epoch that began with the newest: one that is held back ends no CA of a later day.
+        #[n(0)]
+        before: u32,
+    },
     /// A key of one's own signs no more, once there is another.
     #[n(92)]
     EndKey {
@@ -399,7 +403,7 @@ impl OrderKind {
             Self::RotateKeys { .. } => "rotate_keys",
             Self::AssumeBreach { .. } => "assume_breach",
             Self::EndKey { .. } => "end_key",
-            Self::EndOlderCa => "end_older_ca",
+            Self::EndOlderCa { .. } => "end_older_ca",
             Self::SaveDeviceGroup { .. } => "save_device_group",
             Self::EndDeviceGroup { .. } => "end_device_group",
             Self::SaveProfile { .. } => "save_profile",

@@ -30,7 +30,7 @@ pub fn duty(kind: &OrderKind, erasing: bool) -> Duty {
         | OrderKind::MakeApiKey { .. }
         | OrderKind::RotateKeys { .. }
         | OrderKind::AssumeBreach { .. }
-        | OrderKind::EndOlderCa
+        | OrderKind::EndOlderCa { .. }
         | OrderKind::SetServiceToken { .. } => Duty::Keys,
         OrderKind::Invite { .. } => Duty::Invite,
         OrderKind::Open { .. } => Duty::Open,

@@ -148,6 +148,16 @@ pub enum Refusal {
         "there is no older CA to end: 'matron keys show' has one only while its successor takes its place"
     )]
     NoOlderCa = 151,
+    #[error("there is another CA since this was made: look at 'matron keys show', and make it again if it is still wanted")]
+    AnotherCaSince = 152,
+    #[error(
+        "this house's vault does not know the door's TLS key yet, and would leave the door without a certificate; rotate 'tls' with the CA"
+    )]
+    CaWithoutTls = 153,
+    #[error(
+        "there are four older CAs whose certificates count still, and no more may; end them first ('matron keys end-old'), or wait until the phones have changed"
+    )]
+    TooManyOlderCas = 154,
     #[error(
         "there is no such device group, or it has ended; 'matron device-groups list' shows those there are"
     )]
@@ -251,6 +261,9 @@ impl Refusal {
         Self::KeyStays,
         Self::PasskeyCopied,
         Self::NoOlderCa,
+        Self::AnotherCaSince,
+        Self::CaWithoutTls,
+        Self::TooManyOlderCas,
         Self::NoSuchDeviceGroup,
         Self::DeviceGroupChanged,
         Self::DeviceGroupNameTaken,

@@ -48,7 +48,7 @@ pub fn rule(role: Role, kind: &OrderKind, erasing: bool) -> Option<Rule> {
         | OrderKind::ConfirmRestore { .. }
         | OrderKind::RotateKeys { .. }
         | OrderKind::AssumeBreach { .. }
-        | OrderKind::EndOlderCa
+        | OrderKind::EndOlderCa { .. }
         | OrderKind::ErasePerson { .. } => (role == Administrator).then_some(EVERYWHERE),
         // For oneself: another key, a session, its end.
         OrderKind::AddKey { .. } | OrderKind::EndKey { .. } | OrderKind::EndSession { .. } => {

@@ -80,7 +80,16 @@ impl Trust {
         let signed: SignedStatement = order::decode(signed)?;
         let mut current = self.current.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         let newest = current.as_ref().map_or(0, |s| s.epoch);
-        let trusted = signed.verify(&self.root, clock.now_ms(), newest)?;
+        let now_ms = clock.now_ms();
+        let trusted = signed.verify(&self.root, now_ms, newest)?;
+        // Of one epoch the one that was made last counts, unless the clock was wrong and was set back.
+        let in_force = |s: &&Arc<TrustedStatement>| {
+            now_ms < s.expires_at_ms && now_ms >= s.made_at_ms.saturating_sub(model::clock::SET_BACK_MS)
+        };
+        let later = |s: &Arc<TrustedStatement>| s.epoch == trusted.epoch && s.made_at_ms > trusted.made_at_ms;
+        if current.as_ref().filter(in_force).is_some_and(later) {
+            return Err(StatementError::GoesBack);
+        }
         clock.not_before(trusted.made_at_ms);
         let epoch = trusted.epoch;
         let fresh = current.as_ref().is_none_or(|s| ***s != *trusted);
@@ -103,5 +112,59 @@ impl Trust {
                 proto::Believed { epoch: 0, refused: e.to_string() }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::{Digest, clock::{DAY_MS, HandClock}};
+    use order::{Ed25519Secret, KeyStatement, X25519Public};
+
+    const NOW_MS: TimeMs = 1_795_000_000_000;
+
+    fn signed(root: &Ed25519Secret, epoch: u32, made_at_ms: TimeMs) -> proto::Statement {
+        let statement = KeyStatement {
+            version: 1,
+            epoch,
+            made_at_ms,
+            expires_at_ms: made_at_ms + 2 * DAY_MS,
+            warrant_key: vec![],
+            order_key: X25519Public([0; 32]),
+            delivery_key: X25519Public([0; 32]),
+            compartments: vec![],
+            reader_key: X25519Public([0; 32]),
+            vault_sender_key: X25519Public([0; 32]),
+            ca_fingerprint: Digest([0; 32]),
+            ra_fingerprint: Digest([0; 32]),
+            older_needed: None,
+            older_readers: None,
+            ra_certificate: None,
+            authorities: None,
+        };
+        proto::Statement { signed: order::encode(&SignedStatement::sign(&statement, root)).into() }
+    }
+
+    #[test]
+    fn of_one_epoch_the_statement_that_was_made_last_counts_also_after_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Ed25519Secret::from_seed([1; 32]).unwrap();
+        let public: [u8; 32] = root.public().try_into().unwrap();
+        let (first, next) = (signed(&root, 3, NOW_MS - 10), signed(&root, 3, NOW_MS));
+        Trust::install(dir.path(), &public, &first.signed).unwrap();
+        let clock = HandClock::at(NOW_MS + 1);
+        let mut trust = Trust::open(dir.path(), &clock).unwrap();
+        assert_eq!(trust.believe(&first, &clock).refused, "", "the same again");
+        assert_eq!(trust.believe(&next, &clock).refused, "");
+        for _ in 0..2 {
+            assert!(trust.believe(&first, &clock).refused.contains("older"));
+            assert_eq!(trust.believe(&next, &clock).epoch, 3);
+            trust = Trust::open(dir.path(), &clock).unwrap();
+        }
+        assert_eq!(trust.believe(&signed(&root, 4, NOW_MS - 10), &clock).epoch, 4, "another epoch counts");
+        // A clock that was wrong, and is set back by more than is passed over.
+        let late = HandClock::at(NOW_MS + 9 * DAY_MS);
+        assert_eq!(trust.believe(&signed(&root, 4, NOW_MS + 9 * DAY_MS), &late).epoch, 4);
+        assert_eq!(trust.believe(&signed(&root, 4, NOW_MS + 1), &clock).refused, "");
     }
 }

@@ -4,7 +4,7 @@
 
 use apple::x509::{self, Certificate, RsaSigner, Signer, Window};
 use aws_lc_rs::rand::SystemRandom;
-use ledger::Opaque;
+use ledger::{Effect, Opaque};
 use model::{KeyName, TimeMs, clock::DAY_MS};
 use order::{Authority, Order, Refusal};
 use rpc::hsm::of_this_process;
@@ -46,7 +46,11 @@ impl Keys {
         let certificate = x509::ca_certificate(ca.as_ref(), CA_NAME, random(rng)?, window)?;
         let (before, spki) = (&file.ca_certificate, ca.spki_der());
         let until = Window { not_after_ms: Certificate::parse(before)?.not_after_ms(), ..window };
-        let successor = x509::successor_certificate(before, self.ca.as_ref(), spki, random(rng)?, until)?;
+        // One that has ended, or is about to, leads nowhere any more, and neither do those before it.
+        let successor = match until.not_after_ms > at_ms + DAY_MS {
+            true => Some(x509::successor_certificate(before, self.ca.as_ref(), spki, random(rng)?, until)?),
+            false => None,
+        };
         let under = Window { not_after_ms: window.not_after_ms - DAY_MS, ..window };
         let ra_spki = Certificate::parse(&file.ra_certificate)?.spki_der().to_vec();
         file.ra_certificate = x509::ra_certificate(&certificate, ca.as_ref(), &ra_spki, random(rng)?, under)?;
@@ -57,8 +61,13 @@ impl Keys {
         file.later_profile_signers.get_or_insert_default().push(signer);
         let before = std::mem::replace(&mut file.ca_certificate, certificate);
         file.former_cas.get_or_insert_default().push(Opaque(before.clone()));
-        let older = OlderCa { until: epoch, certificate: before, successor };
-        file.older_cas.get_or_insert_default().push(older);
+        match successor {
+            Some(successor) => {
+                let older = OlderCa { until: epoch, certificate: before, successor };
+                file.older_cas.get_or_insert_default().push(older);
+            }
+            None => file.older_cas = None,
+        }
         file.ca_pkcs8.zeroize();
         file.ca_pkcs8 = pkcs8;
         file.ca_on_token = on_token;
@@ -135,12 +144,15 @@ impl State {
 }
 
 impl Chamber {
-    /// What ends the older CAs at once.
-    pub(crate) fn end_older_ca(&self, order: &Order) -> Result<Consequence, Refusal> {
+    /// What ends the CAs before that epoch's at once.
+    pub(crate) fn end_older_ca(&self, order: &Order, before: u32) -> Result<Consequence, Refusal> {
         if !order.targets.is_empty() {
             return Err(Refusal::BadArgument);
         }
         let old = self.state.rotations.old(KeyName::Ca).ok_or(Refusal::NoOlderCa)?;
-        Ok(Consequence::of(ledger::Effect::OlderCaEnded { before: old.before }))
+        if old.before != before {
+            return Err(Refusal::AnotherCaSince);
+        }
+        Ok(Consequence::of(Effect::OlderCaEnded { before, epoch: Some(self.next_epoch()) }))
     }
 }

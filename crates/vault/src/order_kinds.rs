@@ -247,7 +247,7 @@ impl Chamber {
             }
             OrderKind::RotateKeys { keys } => self.rotate_keys(order, keys),
             OrderKind::AssumeBreach { reissues_an_hour } => self.assume_breach(order, *reissues_an_hour),
-            OrderKind::EndOlderCa => self.end_older_ca(order),
+            OrderKind::EndOlderCa { before } => self.end_older_ca(order, *before),
             OrderKind::EndKey { key } => self.end_key(signer, key),
             OrderKind::SaveDeviceGroup { group, replaces, name, definition } => {
                 self.save_device_group(order, *group, *replaces, name, definition)
@@ -279,7 +279,7 @@ impl Chamber {
             | OrderKind::SetLimit { .. }
             | OrderKind::RotateKeys { .. }
             | OrderKind::AssumeBreach { .. }
-            | OrderKind::EndOlderCa
+            | OrderKind::EndOlderCa { .. }
             | OrderKind::EndKey { .. }
             | OrderKind::SaveDeviceGroup { .. }
             | OrderKind::Grant { .. } => {

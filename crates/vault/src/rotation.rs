@@ -26,6 +26,8 @@ const MOST_AT_ONCE: usize = 1_000;
 const MOST_AN_HOUR: u32 = 2_000_000;
 /// So long after a rotation everyone goes by the new statement, and nothing is sealed under an older one any more.
 const SETTLED_MS: TimeMs = 30_000;
+/// The most CAs before the newest that count at once: each is one more link of the chain that the door sends.
+const MOST_OLDER_CAS: usize = 4;
 /// How long the reader opens what is sealed to an older RA: an enrolment takes a minute.
 const RA_KEPT_MS: TimeMs = HOUR_MS;
 /// How long the standing order lives that a breach brings, to give phones new certificates.
@@ -60,6 +62,8 @@ pub(crate) struct Rotations {
     ordered: BTreeMap<KeyName, u32>,
     made: BTreeMap<KeyName, (u32, TimeMs)>,
     old: BTreeMap<KeyName, Old>,
+    /// CAs before this epoch's ended.
+    cas_ended_before: u32,
     /// How much was sealed again in this hour.
     hour: i64,
     resealed: u32,
@@ -123,7 +127,21 @@ impl Rotations {
     }
 
     pub(crate) fn destroyed(&mut self, keys: &[KeyName], before: u32) {
+        if keys.contains(&KeyName::Ca) {
+            self.cas_ended_before = self.cas_ended_before.max(before);
+        }
         self.old.retain(|k, old| !keys.contains(k) || old.before > before);
+    }
+
+    /// An epoch begins that brings no key: something is stated no more.
+    pub(crate) fn begin(&mut self, epoch: Option<u32>, at_ms: TimeMs) {
+        self.done.extend(epoch.map(|epoch| (epoch, Made::Own(Vec::new(), at_ms))));
+    }
+
+    /// CAs before the newest that have not ended.
+    fn older_cas(&self) -> usize {
+        let new_ca = |made: &Made| matches!(made, Made::Own(keys, _) if keys.contains(&KeyName::Ca));
+        self.after(self.cas_ended_before).filter(|(_, made)| new_ca(made)).count()
     }
 
     /// The door's own TLS key has its certificate: the one before is shown no more, and the door destroys its key.
@@ -202,7 +220,10 @@ impl State {
     pub(crate) fn rotated(&mut self, order: model::OrderId, position: u64, at_ms: TimeMs, effect: &Effect) {
         match effect {
             Effect::KeysRotated { keys, epoch } => self.rotations.rotate(keys, *epoch, at_ms),
-            Effect::OlderCaEnded { before } => self.rotations.destroyed(&[KeyName::Ca], *before),
+            Effect::OlderCaEnded { before, epoch } => {
+                self.rotations.destroyed(&[KeyName::Ca], *before);
+                self.rotations.begin(*epoch, at_ms);
+            }
             Effect::BreachAssumed { epoch, signers, reissues_an_hour, expires_at_ms, keys } => {
                 let keys = keys.clone().unwrap_or_else(|| KeyName::of_first_breaches().collect());
                 self.rotations.rotate(&keys, *epoch, at_ms);
@@ -251,7 +272,7 @@ fn by_itself(key: KeyName) -> bool {
 }
 
 impl Chamber {
-    fn next_epoch(&self) -> u32 {
+    pub(crate) fn next_epoch(&self) -> u32 {
         self.keys.file.epoch.max(self.state.rotations.epoch()).saturating_add(1)
     }
 
@@ -259,6 +280,15 @@ impl Chamber {
         let ascending = keys.windows(2).all(|w| w.first() < w.last());
         if keys.is_empty() || !ascending || keys.contains(&KeyName::Links) || !order.targets.is_empty() {
             return Err(Refusal::BadArgument);
+        }
+        if keys.contains(&KeyName::Ca) {
+            // The door's certificate would be of the older CA, and the vault has no key to make another for.
+            if self.keys.file.tls_spki.is_none() && !keys.contains(&KeyName::Tls) {
+                return Err(Refusal::CaWithoutTls);
+            }
+            if self.state.rotations.older_cas() >= MOST_OLDER_CAS {
+                return Err(Refusal::TooManyOlderCas);
+            }
         }
         Ok(Consequence::of(Effect::KeysRotated { keys: keys.to_vec(), epoch: self.next_epoch() }))
     }
@@ -355,7 +385,9 @@ impl Chamber {
             epoch = before,
             "nothing is left under the older key; it is destroyed"
         );
-        self.record(Body::KeysDestroyed { keys: vec![key], before });
+        // What an older CA signed is believed by a statement of before, so there is none of that epoch any more.
+        let epoch = (key == KeyName::Ca).then(|| self.next_epoch());
+        self.record(Body::KeysDestroyed { keys: vec![key], before, epoch });
         Ok(())
     }
 
@@ -389,7 +421,7 @@ impl Chamber {
         }
         let breached = self.state.breach.as_ref().is_some_and(|b| b.epoch >= old.before);
         if breached || self.now_ms >= old.since_ms + Order::LONGEST_LIFE_MS {
-            self.record(Body::KeysDestroyed { keys: vec![KeyName::Orders], before: old.before });
+            self.record(Body::KeysDestroyed { keys: vec![KeyName::Orders], before: old.before, epoch: None });
         }
     }
 
@@ -399,7 +431,7 @@ impl Chamber {
         let number = self.state.rotations.ordered.get(&KeyName::ScepRa);
         let breached = self.state.breach.as_ref().is_some_and(|b| number.is_some_and(|n| b.epoch >= *n));
         if breached || self.now_ms >= old.since_ms + RA_KEPT_MS {
-            self.record(Body::KeysDestroyed { keys: vec![KeyName::ScepRa], before: old.before });
+            self.record(Body::KeysDestroyed { keys: vec![KeyName::ScepRa], before: old.before, epoch: None });
         }
     }
 

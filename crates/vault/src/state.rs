@@ -422,7 +422,10 @@ impl State {
                 self.rotations.door_certified(&certificate.0);
             }
             Body::Resealed { rows } => self.rotations.resealed(*rows, at_ms),
-            Body::KeysDestroyed { keys, before } => self.rotations.destroyed(keys, *before),
+            Body::KeysDestroyed { keys, before, epoch } => {
+                self.rotations.destroyed(keys, *before);
+                self.rotations.begin(*epoch, at_ms);
+            }
             Body::RoomKeyTaken { key, number, epoch, public } => {
                 self.rotations.taken(*key, *number, *epoch, &public.0, at_ms);
             }

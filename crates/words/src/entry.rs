@@ -95,7 +95,7 @@ pub fn told(body: &Body) -> String {
                 count((*rows).into(), "row")
             )
         }
-        Body::KeysDestroyed { keys, before } => {
+        Body::KeysDestroyed { keys, before, .. } => {
             let names: Vec<_> = keys.iter().map(|k| k.name()).collect();
             format!("older keys than of epoch {before} were destroyed: {}", names.join(", "))
         }

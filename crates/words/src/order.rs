@@ -110,9 +110,10 @@ pub fn what(kind: &OrderKind) -> String {
              new certificates as they come, {} an hour",
             count((*reissues_an_hour).into(), "phone")
         ),
-        OrderKind::EndOlderCa => "END the older CA: a phone that has not changed to a certificate of the newest one is let in no more and \
-                                  has to be invited again"
-            .into(),
+        OrderKind::EndOlderCa { before } => format!(
+            "END the CAs before that of epoch {before}: a phone that has not changed to a certificate of the newest one is let \
+             in no more and has to be invited again"
+        ),
         OrderKind::EndKey { key } => format!("the key {key} of the person who signs, signs no more"),
         OrderKind::SaveDeviceGroup { group, replaces, name, definition } => {
             let how = if replaces.is_some() { "change" } else { "make" };
@@ -342,7 +343,7 @@ mod tests {
             OrderKind::RotateKeys { keys: vec![model::KeyName::Contact, model::KeyName::Index] },
             OrderKind::AssumeBreach { reissues_an_hour: 500 },
             OrderKind::EndKey { key: model::KeyId([8; 16]) },
-            OrderKind::EndOlderCa,
+            OrderKind::EndOlderCa { before: 3 },
             OrderKind::SaveDeviceGroup {
                 group: model::DeviceGroupId([9; 16]),
                 replaces: None,

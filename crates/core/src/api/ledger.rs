@@ -253,8 +253,8 @@ fn summary(body: &Body) -> (&'static str, Value) {
             ("restored", json!({ "manifest": manifest, "made_at_ms": made_at_ms, "entries": entries }))
         }
         Body::Resealed { rows } => ("resealed", json!({ "rows": rows })),
-        Body::KeysDestroyed { keys, before } => {
-            ("keys_destroyed", json!({ "keys": keys, "before_epoch": before }))
+        Body::KeysDestroyed { keys, before, epoch } => {
+            ("keys_destroyed", json!({ "keys": keys, "before_epoch": before, "epoch": epoch }))
         }
         Body::ServiceTokenResealed { service, .. } => {
             ("service_token_resealed", json!({ "service": service }))
@@ -328,7 +328,9 @@ fn effect_summary(effect: &Effect) -> (&'static str, Value) {
             json!({ "epoch": epoch, "signers": signers, "reissues_an_hour": reissues_an_hour,
                     "expires_at_ms": expires_at_ms, "keys": keys }),
         ),
-        Effect::OlderCaEnded { before } => ("older_ca_ended", json!({ "before": before })),
+        Effect::OlderCaEnded { before, epoch } => {
+            ("older_ca_ended", json!({ "before": before, "epoch": epoch }))
+        }
         Effect::PersonKeyEnded { person, key_id } => {
             ("person_key_ended", json!({ "person": person, "key": key_id }))
         }

@@ -323,7 +323,7 @@ fn key_bodies() -> Vec<Body> {
         }),
         accepted(Effect::PersonKeyEnded { person: PersonId([13; 16]), key_id: KeyId([12; 16]) }),
         Body::Resealed { rows: 500 },
-        Body::KeysDestroyed { keys: vec![model::KeyName::Contact], before: 3 },
+        Body::KeysDestroyed { keys: vec![model::KeyName::Contact], before: 3, epoch: None },
         Body::ServiceTokenResealed { service: "com.example".into(), sealed: Opaque(vec![16; 40]) },
     ]
 }
@@ -386,7 +386,7 @@ fn room_key_bodies() -> Vec<Body> {
     vec![
         taken(model::KeyName::Push),
         taken(model::KeyName::Delivery),
-        Body::KeysDestroyed { keys: vec![model::KeyName::Delivery], before: 4 },
+        Body::KeysDestroyed { keys: vec![model::KeyName::Delivery], before: 4, epoch: None },
     ]
 }
 

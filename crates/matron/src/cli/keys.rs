@@ -202,15 +202,15 @@ const NEW_CA: &str = "Every phone gets a certificate of the new CA when it comes
 fn end_old(desk: &Desk, e: EndOld) -> Result<()> {
     let all: Keys = shaped(&desk.get("/api/v1/keys")?)?;
     let ca = all.keys.iter().find(|k| k.name == KeyName::Ca.name());
-    let left = ca.filter(|k| k.state == "reissuing").map(|k| k.left);
-    let Some(left) = left else { return Err(failed("there is no older CA: nothing to end")) };
+    let older = ca.filter(|k| k.state == "reissuing").map(|k| (k.left, k.epoch));
+    let Some((left, before)) = older else { return Err(failed("there is no older CA: nothing to end")) };
     let warning = format!(
         "{} can't connect any more then, and each has to be invited again",
         show::count(left, "phone")
     );
     let beside = Beside { warnings: if left > 0 { vec![warning] } else { vec![] }, ..Beside::default() };
     let reason = place::reason(e.reason)?;
-    let placed = Draft::new(OrderKind::EndOlderCa, &reason).beside(beside).place(desk, e.yes)?;
+    let placed = Draft::new(OrderKind::EndOlderCa { before }, &reason).beside(beside).place(desk, e.yes)?;
     if desk.reach.json {
         return show::print_json(
             &json!({ "order": placed.order, "position": placed.position, "phones": left }),

@@ -31,6 +31,13 @@ async fn of_ca(ward: &Ward) -> (String, u64) {
     (found["state"].as_str().unwrap().to_owned(), found["left"].as_u64().unwrap())
 }
 
+/// The epoch that began with the newest CA.
+async fn newest_epoch(ward: &Ward) -> u32 {
+    let said = keys(ward).await.unwrap();
+    let found = said["keys"].as_array().unwrap().iter().find(|k| k["name"] == "ca").unwrap();
+    found["epoch"].as_u64().unwrap() as u32
+}
+
 /// It comes again and again until it has a certificate of that CA.
 async fn changes(ward: &Ward, phone: &mut Phone, ca: &[u8]) {
     let end = Instant::now() + Duration::from_secs(60);
@@ -114,7 +121,8 @@ async fn phones_change_to_a_new_ca_though_rooms_are_killed_and_the_older_one_end
     let third = has_new_ca(&ward, 2).await;
     changes(&ward, &mut one, &third).await;
     let mut held = other.connect().await.unwrap();
-    ward.admin.order(OrderKind::EndOlderCa, vec![], None).await.unwrap();
+    let before = newest_epoch(&ward).await;
+    ward.admin.order(OrderKind::EndOlderCa { before }, vec![], None).await.unwrap();
     let ward_ref = &ward;
     in_time("the older CA to have ended", || async move { cas(&ward_ref.house).len() == 1 }).await;
     until("the door to go by that", || async move { ward_ref.house.log().contains("an older CA has ended") })

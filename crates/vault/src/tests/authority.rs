@@ -5,7 +5,7 @@ use super::rotation::LATER_MS;
 use super::*;
 use apple::x509::{P256Signer, RsaSigner, ServerName, Signer, Window, server_certificate};
 use ledger::{Body, Effect};
-use model::KeyName;
+use model::{Clock as _, KeyName};
 
 impl House {
     /// The phone does what a renewal asks of it; its new certificate.
@@ -29,7 +29,8 @@ impl House {
     }
 
     fn end_older_ca(&mut self, key: &Ed25519Secret) -> Outcome {
-        let (signed, sealed) = self.now_order(key, OrderKind::EndOlderCa);
+        let before = self.chamber.state.rotations.made_in(KeyName::Ca);
+        let (signed, sealed) = self.now_order(key, OrderKind::EndOlderCa { before });
         self.submit(&signed, &sealed, vec![])
     }
 
@@ -124,15 +125,90 @@ fn an_older_ca_is_ended_by_administrators_alone_by_two_where_there_are_two_and_o
     let second = house.person(&key, 51, Role::Administrator, None);
     assert_eq!(house.end_older_ca(&key).refusal, Some(Refusal::NeedsSignatures));
     assert_eq!(house.statement().authorities.clone().unwrap().len(), 2);
-    let (mut signed, sealed) = house.now_order(&key, OrderKind::EndOlderCa);
+    let (mut signed, sealed) = house.now_order(&key, OrderKind::EndOlderCa { before: 2 });
     signed.add_signature(&second);
     assert_eq!(house.submit(&signed, &sealed, vec![]).refusal, None);
     assert_eq!(house.statement().authorities.clone().unwrap().len(), 1);
     let mut house = house.restart();
     assert_eq!(house.statement().authorities.clone().unwrap().len(), 1);
-    let (mut signed, sealed) = house.now_order(&key, OrderKind::EndOlderCa);
+    let (mut signed, sealed) = house.now_order(&key, OrderKind::EndOlderCa { before: 2 });
     signed.add_signature(&second);
     assert_eq!(house.submit(&signed, &sealed, vec![]).refusal, Some(Refusal::NoOlderCa));
+}
+
+#[test]
+fn an_end_of_an_older_ca_that_was_held_back_ends_none_of_a_later_day() {
+    let (mut house, key) = House::joined();
+    house.enrolled(&key, "Grace Example", "ward-7");
+    assert_eq!(house.rotate(&key, &[KeyName::Ca]).refusal, None);
+    let held_back = house.now_order(&key, OrderKind::EndOlderCa { before: 2 });
+    assert_eq!(house.rotate(&key, &[KeyName::Ca]).refusal, None);
+    assert_eq!(house.submit(&held_back.0, &held_back.1, vec![]).refusal, Some(Refusal::AnotherCaSince));
+    assert_eq!(house.statement().authorities.clone().unwrap().len(), 3);
+    let now = house.now_order(&key, OrderKind::EndOlderCa { before: 3 });
+    assert_eq!(house.submit(&now.0, &now.1, vec![]).refusal, None);
+    assert_eq!(house.statement().authorities.clone().unwrap().len(), 1);
+}
+
+#[test]
+fn the_end_of_an_older_ca_begins_an_epoch_so_that_no_room_believes_the_statement_of_before() {
+    let (mut house, key) = House::joined();
+    let root = house.chamber.keys.root.public();
+    let phone = house.enrolled(&key, "Grace Example", "ward-7");
+    for by_order in [true, false] {
+        assert_eq!(house.rotate(&key, &[KeyName::Ca]).refusal, None);
+        let before = house.durable(Chamber::statement);
+        assert_eq!(house.statement().authorities.clone().unwrap().len(), 2);
+        if by_order {
+            assert_eq!(house.end_older_ca(&key).refusal, None);
+        } else {
+            house.durable(|c| c.witness(vec![(Body::CheckedOut { enrolment: phone }, 1)]));
+            house.clock.advance(LATER_MS);
+            assert_eq!(house.nothing_left(KeyName::Ca), Ok(()));
+        }
+        let newest = house.statement().epoch;
+        assert_eq!(house.statement().authorities.clone().unwrap().len(), 1);
+        let refused = before.verify(&root, house.clock.now_ms(), newest).unwrap_err();
+        assert_eq!(refused, order::StatementError::GoesBack);
+        house = house.restart();
+        assert_eq!(house.statement().epoch, newest);
+    }
+}
+
+#[test]
+fn a_ca_that_has_ended_by_itself_leads_to_none_and_the_house_goes_on_with_the_next() {
+    let (mut house, key) = House::joined();
+    assert_eq!(house.rotate(&key, &[KeyName::Ca]).refusal, None);
+    for days in [20 * 365 - 1, 20 * 365 + 400] {
+        house.clock.advance(days * DAY_MS);
+        assert_eq!(house.rotate(&key, &[KeyName::Ca]).refusal, None);
+        house = house.restart();
+        let all = house.statement().authorities.clone().unwrap();
+        assert_eq!((all.len(), all[0].successor.as_ref()), (1, None), "after {days} days");
+    }
+}
+
+#[test]
+fn at_most_four_older_cas_count_at_once() {
+    let (mut house, key) = House::joined();
+    house.enrolled(&key, "Grace Example", "ward-7");
+    for _ in 0..4 {
+        assert_eq!(house.rotate(&key, &[KeyName::Ca]).refusal, None);
+    }
+    let mut house = house.restart();
+    assert_eq!(house.statement().authorities.clone().unwrap().len(), 5);
+    assert_eq!(house.rotate(&key, &[KeyName::Ca]).refusal, Some(Refusal::TooManyOlderCas));
+    assert_eq!(house.end_older_ca(&key).refusal, None);
+    assert_eq!(house.rotate(&key, &[KeyName::Ca]).refusal, None);
+}
+
+#[test]
+fn where_the_vault_does_not_know_the_doors_key_the_ca_is_made_anew_with_it_alone() {
+    let (mut house, key) = House::joined();
+    // As a house of a release before.
+    house.chamber.keys.file.tls_spki = None;
+    assert_eq!(house.rotate(&key, &[KeyName::Ca]).refusal, Some(Refusal::CaWithoutTls));
+    assert_eq!(house.rotate(&key, &[KeyName::Ca, KeyName::Tls]).refusal, None);
 }
 
 #[test]
