@@ -148,7 +148,9 @@ pub enum Refusal {
         "there is no older CA to end: 'matron keys show' has one only while its successor takes its place"
     )]
     NoOlderCa = 151,
-    #[error("there is another CA since this was made: look at 'matron keys show', and make it again if it is still wanted")]
+    #[error(
+        "there is another CA since this was made: look at 'matron keys show', and make it again if it is still wanted"
+    )]
     AnotherCaSince = 152,
     #[error(
         "this house's vault does not know the door's TLS key yet, and would leave the door without a certificate; rotate 'tls' with the CA"

@@ -118,7 +118,10 @@ impl Trust {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::{Digest, clock::{DAY_MS, HandClock}};
+    use model::{
+        Digest,
+        clock::{DAY_MS, HandClock},
+    };
     use order::{Ed25519Secret, KeyStatement, X25519Public};
 
     const NOW_MS: TimeMs = 1_795_000_000_000;
