@@ -198,7 +198,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every refusal, in the order of its number.
-    pub const ALL: [Refusal; 76] = [
+    pub const ALL: [Refusal; 79] = [
         Self::Unreadable,
         Self::BadSignature,
         Self::UnknownSigner,
