@@ -130,14 +130,20 @@ impl NotIn {
 
 /// The provider's keys as they were had last, and when; and when they could not be had. By `passed_ms`: nobody sets it back.
 #[derive(Default)]
-pub(crate) struct KeysKept(Mutex<(Option<(Keys, TimeMs)>, Option<TimeMs>)>);
+pub(crate) struct KeysKept(Mutex<Kept>);
+
+#[derive(Default)]
+struct Kept {
+    known: Option<(Keys, TimeMs)>,
+    failed_ms: Option<TimeMs>,
+}
 
 impl KeysKept {
     /// The keys, not older than an hour; `renewed`: not older than a minute.
     async fn get(&self, room: &Room, renewed: bool) -> Result<Keys, NotIn> {
         // Whoever comes meanwhile waits for the same answer.
         let mut kept = self.0.lock().await;
-        let (known, failed_ms) = &mut *kept;
+        let Kept { known, failed_ms } = &mut *kept;
         let now_ms = room.clock.passed_ms();
         let life_ms = if renewed { KEYS_AGAIN_MS } else { KEYS_KNOWN_MS };
         if let Some((keys, at_ms)) = known
