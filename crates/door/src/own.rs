@@ -42,9 +42,9 @@ pub(crate) enum NotOurs {
 /// Renews the house's certificate for as long as the door runs.
 pub(crate) async fn renew(dir: PathBuf, served: Arc<Served>, walls: Arc<Walls>) {
     let mut changed = walls.house_changed.subscribe();
-    let mut generation = walls.authorities.generation();
+    let mut shown = Shown { generation: walls.authorities.generation(), behind: None };
     loop {
-        let wait = match look(&dir, &served, &walls, &mut generation).await {
+        let wait = match look(&dir, &served, &walls, &mut shown).await {
             Ok(true) => LOOK,
             Ok(false) => LOOK_AGAIN,
             Err(e) => {
@@ -56,9 +56,36 @@ pub(crate) async fn renew(dir: PathBuf, served: Arc<Served>, walls: Arc<Walls>) 
     }
 }
 
-/// Looks once, and has the certificate made anew where it is due. False: it could not be had. `generation`: of the CAs to
-/// which the chain leads that is shown.
-async fn look(dir: &Path, served: &Served, walls: &Walls, generation: &mut u64) -> Result<bool, Error> {
+/// What is shown, as far as it was the house's own.
+struct Shown {
+    /// Of the CAs to which the chain leads.
+    generation: u64,
+    /// A certificate that is shown still, since the one in the file could not be taken up.
+    behind: Option<Vec<u8>>,
+}
+
+impl Shown {
+    /// Takes up what stands in the file, or notes that it is to be tried again. `own`: what stood there before.
+    fn take_up(
+        &mut self,
+        dir: &Path,
+        served: &Served,
+        own: &[u8],
+        generation: u64,
+        all: &[Authority],
+    ) -> bool {
+        let before = self.behind.take().unwrap_or_else(|| own.to_vec());
+        let taken = take_up(dir, served, &before, all);
+        match taken {
+            true => self.generation = generation,
+            false => self.behind = Some(before),
+        }
+        taken
+    }
+}
+
+/// Looks once, and has the certificate made anew where it is due. False: it could not be had, or not be shown.
+async fn look(dir: &Path, served: &Served, walls: &Walls, shown: &mut Shown) -> Result<bool, Error> {
     let newest_generation = walls.authorities.generation();
     let authorities = walls.authorities.all();
     let newest = walls.tls.newest().map_err(|e| Error::Tls(e.to_string()))?;
@@ -68,9 +95,8 @@ async fn look(dir: &Path, served: &Served, walls: &Walls, generation: &mut u64) 
     if !is_due(&own, &ca, &newest, SystemClock.now_ms()) {
         // Killed after the certificate was written, and before.
         destroy_older(walls, &own);
-        if *generation != newest_generation {
-            take_up(dir, served, &own, &authorities);
-            *generation = newest_generation;
+        if shown.generation != newest_generation || shown.behind.is_some() {
+            return Ok(shown.take_up(dir, served, &own, newest_generation, &authorities));
         }
         return Ok(true);
     }
@@ -83,6 +109,10 @@ async fn look(dir: &Path, served: &Served, walls: &Walls, generation: &mut u64) 
         return Ok(false);
     };
     if let Err(why) = check(&new, &own, &ca, &newest, SystemClock.now_ms()) {
+        if why == NotOurs::Another && walls.tls.of(&new).is_some() {
+            tracing::info!("the vault does not know the door's newest TLS key yet; asking again");
+            return Ok(false);
+        }
         tracing::error!(reason = %why, "alarm: what came as the door's own certificate is not taken");
         return Ok(false);
     }
@@ -90,26 +120,29 @@ async fn look(dir: &Path, served: &Served, walls: &Walls, generation: &mut u64) 
         tracing::error!(reason = %e, "the door's renewed certificate can't be kept");
         return Ok(false);
     }
-    take_up(dir, served, &own, &authorities);
-    *generation = newest_generation;
+    let taken = shown.take_up(dir, served, &own, newest_generation, &authorities);
     // Where another certificate is shown, by ACME or from files, the house's own is there for when that one goes.
     destroy_older(walls, &new);
-    Ok(true)
+    Ok(taken)
 }
 
-/// Shows what stands in the file, as at a start, where `before` is shown.
-fn take_up(dir: &Path, served: &Served, before: &[u8], authorities: &[Authority]) {
+/// Shows what stands in the file, as at a start, where `before` is shown. False: it could not be.
+fn take_up(dir: &Path, served: &Served, before: &[u8], authorities: &[Authority]) -> bool {
     if !served.shows(&CertificateDer::from(before.to_vec())) {
-        return;
+        return true;
     }
     let taken = house_made(dir, authorities)
         .map_err(|e| e.to_string())
         .and_then(|(chain, key)| served.take_up(chain, key, SystemClock.now_ms()).map_err(|e| e.to_string()));
     match taken {
         Ok(not_after_ms) => {
-            tracing::info!(tls.not_after_ms = not_after_ms, "the door's own certificate was renewed")
+            tracing::info!(tls.not_after_ms = not_after_ms, "the door's own certificate was renewed");
+            true
         }
-        Err(why) => tracing::error!(reason = %why, "the door's own certificate was not taken up"),
+        Err(why) => {
+            tracing::error!(reason = %why, "the door's own certificate was not taken up; it is tried again");
+            false
+        }
     }
 }
 
@@ -257,6 +290,26 @@ mod tests {
         );
         assert_eq!(super::check(&new, &old, &newer.1, &spki, NOW_MS), Err(NotOurs::Another));
         assert_eq!(super::check(&new, &old, &older.1, &next_spki, NOW_MS), Err(NotOurs::NotSigned));
+    }
+
+    #[test]
+    fn what_could_not_be_taken_up_is_tried_again_though_another_is_shown_than_stands_in_the_file() {
+        let (dir, ours) = (tempfile::tempdir().unwrap(), ca());
+        crate::prepare(dir.path()).unwrap();
+        let pkcs8 = rpc::at_rest::read(dir.path(), crate::install::TLS_KEY).unwrap();
+        let private = rustls::pki_types::PrivatePkcs8KeyDer::from(pkcs8.to_vec());
+        let key = KeyPair::from_pkcs8_der_and_sign_algo(&private, &rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        let [old, new] = [2040, 2041].map(|year| server(&ours, &key, &["mdm.example.org"], year));
+        let chain = vec![CertificateDer::from(old.clone())];
+        let served = Served::new(chain, private.into(), NOW_MS).unwrap();
+        let mut shown = Shown { generation: 1, behind: None };
+        let file = |bytes: &[u8]| std::fs::write(dir.path().join(TLS_CERTIFICATE), bytes).unwrap();
+        file(b"cut");
+        assert!(!shown.take_up(dir.path(), &served, &old, 2, &[]));
+        assert_eq!((shown.generation, shown.behind.as_ref()), (1, Some(&old)));
+        file(&new);
+        assert!(shown.take_up(dir.path(), &served, &new, 2, &[]));
+        assert!(served.shows(&CertificateDer::from(new)) && shown.behind.is_none() && shown.generation == 2);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use backup::{BackupError, Made, PartWriter, Place, Request, Signed};
 use ledger::{Body, Effect, FILE_NAME, KEYS_FILE_NAME, LedgerError, Subject, snapshot};
-use model::{Digest, EnrolmentId, SealedRow, TimeMs};
+use model::{Digest, EnrolmentId, KeyName, SealedRow, TimeMs};
 use rpc::at_rest;
 use serde::{Deserialize, Serialize};
 
@@ -125,6 +125,13 @@ pub fn restored(dir: &Path, said: &Restore, now_ms: TimeMs) -> Result<Restored, 
     let (mut ledger, mut state) = open_ledger(dir)?;
     if state.root_key.map(|k| k.0) != Some(said.root_key.0) {
         return Err(Error::ForeignLedger);
+    }
+    // The next start would make another, which no phone knows, and say nothing.
+    if ledger.entries() > said.ledger.entries && state.rotations.made_in(KeyName::Ca) > keys.file.epoch {
+        return Err(other_ledger(
+            "the newer ledger tells of a CA that was made after this backup, which has not its key; restore a backup of after \
+             that, or this one without --ledger (phones that had changed to that CA have to be invited again)",
+        ));
     }
     let open_before = state.enrolments.values().filter(|e| e.issued.is_none() && !e.withdrawn).count();
     let body =

@@ -211,6 +211,55 @@ fn where_the_vault_does_not_know_the_doors_key_the_ca_is_made_anew_with_it_alone
     assert_eq!(house.rotate(&key, &[KeyName::Ca, KeyName::Tls]).refusal, None);
 }
 
+/// What OpenSSL says of a chain: `root` alone is trusted.
+fn openssl_verifies(root: &[u8], between: &[Vec<u8>], leaf: &[u8]) -> Result<(), String> {
+    let dir = TempDir::new().unwrap();
+    let openssl = |arguments: &[&str]| {
+        let made = std::process::Command::new("openssl").args(arguments).current_dir(dir.path()).output();
+        let made = made.expect("openssl has to be installed");
+        match made.status.success() {
+            true => Ok(made.stdout),
+            false => Err(String::from_utf8_lossy(&made.stderr).into_owned()),
+        }
+    };
+    let pem = |name: &str, all: &[&[u8]]| {
+        let mut text = Vec::new();
+        for der in all {
+            std::fs::write(dir.path().join("der"), der).unwrap();
+            text.extend(openssl(&["x509", "-inform", "der", "-in", "der"]).unwrap());
+        }
+        std::fs::write(dir.path().join(name), text).unwrap();
+    };
+    pem("root", &[root]);
+    pem("between", &between.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    pem("leaf", &[leaf]);
+    let at = (NOW_MS / 1000 + 60).to_string();
+    let mut arguments = vec!["verify", "-x509_strict", "-attime", &at, "-CAfile", "root"];
+    if !between.is_empty() {
+        arguments.extend(["-untrusted", "between"]);
+    }
+    arguments.push("leaf");
+    openssl(&arguments).map(drop)
+}
+
+#[test]
+fn who_trusts_the_first_ca_alone_comes_to_the_doors_certificate_after_one_and_after_two_rotations() {
+    let (mut house, key) = House::joined();
+    let first = house.chamber.keys.file.ca_certificate.clone();
+    let mut own = house.tls_certificate.clone();
+    assert_eq!(openssl_verifies(&first, &[], &own), Ok(()));
+    for count in [1, 2] {
+        assert_eq!(house.rotate(&key, &[KeyName::Ca]).refusal, None);
+        own = house.durable(|c| c.renew_server(&own)).unwrap();
+        let all = house.statement().authorities.clone().unwrap();
+        let successors: Vec<_> = all.iter().filter_map(|ca| ca.successor.clone()).collect();
+        assert_eq!(successors.len(), count);
+        assert_eq!(openssl_verifies(&first, &successors, &own), Ok(()), "{count}");
+        assert_eq!(openssl_verifies(&all[0].certificate, &[], &own), Ok(()));
+        assert!(openssl_verifies(&first, &successors[1..], &own).is_err(), "it needs each of them");
+    }
+}
+
 #[test]
 fn killed_at_either_write_of_a_new_ca_or_of_an_older_ones_end_the_next_start_does_what_the_ledger_says() {
     let (mut house, key) = House::joined();

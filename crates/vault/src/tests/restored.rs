@@ -328,6 +328,26 @@ fn a_newer_ledger_of_the_same_house_takes_the_backups_place_and_another_ledger_d
 }
 
 #[test]
+fn a_newer_ledger_that_tells_of_a_ca_whose_key_the_backup_has_not_is_refused() {
+    let (mut house, ada) = House::joined();
+    let operator = Operator::new();
+    let before = operator.back_up(&house);
+    let of = |house: &House, made: &Made| {
+        let (dir, said) = operator.unpacked(made);
+        fs::copy(house.dir.path().join(ledger::FILE_NAME), dir.path().join(ledger::FILE_NAME)).unwrap();
+        restored(dir.path(), &said, NOW_MS).map(drop).map_err(|e| e.to_string())
+    };
+    assert_eq!(house.rotate(&ada, &[model::KeyName::Contact]).refusal, None);
+    assert_eq!(of(&house, &before), Ok(()), "other keys are made anew");
+    assert_eq!(house.rotate(&ada, &[model::KeyName::Ca]).refusal, None);
+    let why = of(&house, &before).unwrap_err();
+    assert!(why.contains("without --ledger"), "{why}");
+    let after = operator.back_up(&house);
+    house.enrolled(&ada, "P 1", "ward-7");
+    assert_eq!(of(&house, &after), Ok(()));
+}
+
+#[test]
 fn who_was_erased_in_the_newer_ledger_is_erased_again_in_the_restored_house() {
     let (mut house, ada) = House::joined();
     let invited = |house: &mut House, name| house.invite(&ada, name, "ward-7").enrolment;
