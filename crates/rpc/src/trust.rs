@@ -145,7 +145,7 @@ mod tests {
             ra_certificate: None,
             authorities: None,
         };
-        proto::Statement { signed: order::encode(&SignedStatement::sign(&statement, root)).into() }
+        proto::Statement { signed: order::encode(&SignedStatement::sign(&statement, root)) }
     }
 
     #[test]
