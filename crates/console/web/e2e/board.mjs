@@ -13,6 +13,8 @@ try {
   await page.goto(`${base}/`);
   const tile = (what) => page.locator(".app-tile", { hasText: what }).locator(".app-tile__number");
   await page.getByRole("heading", { name: "Overview" }).waitFor();
+  // A count may be a second old; the page comes anew by itself.
+  await page.locator(".app-tile", { hasText: "enrolled" }).first().getByText("3", { exact: true }).waitFor({ timeout: 15_000 });
   check((await tile("enrolled").first().innerText()) === "3", "the overview counts the phones that are enrolled");
   check((await tile("silent for 7 days").innerText()) === "0", "none of them is silent");
   check((await page.locator(".app-chart svg").count()) === 3, "the last 30 days are drawn");

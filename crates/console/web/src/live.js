@@ -76,6 +76,15 @@ function connection(words) {
 }
 
 const LOST_AFTER_MS = 10_000;
+// What the server counts may be a second old (core's overview): once more when that is over.
+const COUNTED_AGAIN_MS = 1500;
+let counted;
+
+function changed() {
+  clearTimeout(counted);
+  counted = setTimeout(refresh, COUNTED_AGAIN_MS);
+  refresh();
+}
 
 export function start() {
   if (!document.querySelector("[data-live]")) return;
@@ -87,13 +96,13 @@ export function start() {
     // Browsers allow few connections to one host: a tab that nobody looks at holds none.
     if (document.hidden) return;
     events = new EventSource("/events");
-    events.addEventListener("changed", refresh);
+    events.addEventListener("changed", changed);
     events.addEventListener("open", () => {
       clearTimeout(lost);
       lost = undefined;
       connection();
       // What changed while nobody listened.
-      refresh();
+      changed();
     });
     events.addEventListener("error", () => {
       isLost();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::{Extension, Json};
 use model::TimeMs;
@@ -19,8 +20,10 @@ use crate::room::Room;
 const DAYS: i64 = 30;
 
 /// A count of the whole house is good for so many times what it took: it walks all phones beside the check-ins, and may
-/// take a twentieth of a reader's time, however many look. In a small house that is a few milliseconds.
+/// take a twentieth of a reader's time, however many look. In a small house that is a few milliseconds; on a machine that is
+/// busy it is no longer than this.
 const GOOD_FOR: u32 = 20;
+const GOOD_AT_MOST: Duration = Duration::from_secs(1);
 
 /// What was counted last, and until when it is good.
 pub(crate) type Counted = tokio::sync::Mutex<Option<(Instant, Overview)>>;
@@ -103,7 +106,7 @@ pub(crate) async fn overview(
         let began = Instant::now();
         let mut out = flagged(&room, None, now_ms).await?;
         whole(&room, &mut out, now_ms).await?;
-        *counted = Some((Instant::now() + began.elapsed() * GOOD_FOR, out.clone()));
+        *counted = Some((Instant::now() + (began.elapsed() * GOOD_FOR).min(GOOD_AT_MOST), out.clone()));
         return Ok(Json(out));
     };
     let mut out = flagged(&room, Some(group.clone()), now_ms).await?;
