@@ -413,6 +413,9 @@ fn insert(
     let Ok(command) = rpc::command_id(&c.command) else { return Ok(()) };
     let new = new(command);
     let number = tx.put_command(&new)?;
+    for (profile, version) in &about.profiles {
+        tx.put_profile_command(number, *profile, *version)?;
+    }
     for w in &c.warrants {
         let (Ok(enrolment), Some(expiry)) = (rpc::enrolment_id(&w.enrolment), warrant_expiry(&w.warrant))
         else {

@@ -371,7 +371,25 @@ impl Tx<'_> {
         Ok(found)
     }
 
-    /// A phone is asked to hold a version of a profile; 0: to be without it.
+    /// A command asks phones to hold a version of a profile; 0: to be without it.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn put_profile_command(
+        &self,
+        number: i64,
+        profile: ProfileId,
+        version: u32,
+    ) -> Result<(), StoreError> {
+        self.run(
+            "INSERT INTO profile_commands (number, profile, version) VALUES (?1, ?2, ?3)
+             ON CONFLICT DO UPDATE SET version = ?3",
+            params![number, profile.as_bytes(), version],
+        )?;
+        Ok(())
+    }
+
+    /// A phone is asked so, by such a command.
     ///
     /// # Errors
     /// When the database refuses.
@@ -391,7 +409,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// A phone answered such a command.
+    /// A phone answered such a command. What it says that it did counts also when another was asked for since.
     ///
     /// # Errors
     /// When the database refuses.
@@ -402,16 +420,16 @@ impl Tx<'_> {
         done: bool,
         at_ms: TimeMs,
     ) -> Result<(), StoreError> {
+        let state = if done { PhoneProfileState::Done } else { PhoneProfileState::Failed };
+        self.run(
+            "UPDATE phone_profiles SET state = ?3 WHERE slot = ?1 AND number = ?2",
+            params![slot.0, number, state.number()],
+        )?;
         if done {
             self.run(
-                "UPDATE phone_profiles SET state = 1, confirmed = version, confirmed_at_ms = ?3
-                 WHERE slot = ?1 AND number = ?2",
+                "UPDATE phone_profiles SET confirmed = c.version, confirmed_at_ms = ?3 FROM profile_commands c
+                 WHERE c.number = ?2 AND phone_profiles.slot = ?1 AND phone_profiles.profile = c.profile",
                 params![slot.0, number, at_ms],
-            )?;
-        } else {
-            self.run(
-                "UPDATE phone_profiles SET state = 2 WHERE slot = ?1 AND number = ?2",
-                params![slot.0, number],
             )?;
         }
         Ok(())
@@ -510,6 +528,9 @@ mod tests {
                     invited_at_ms: 1,
                 })?;
                 tx.put_profile_version(&saved(1))?;
+                for (number, version) in [(10, 1), (11, 2), (12, 0), (13, 1), (14, 2)] {
+                    tx.put_profile_command(number, PROFILE, version)?;
+                }
                 tx.ask_profile(slot, PROFILE, 1, 10, 5)?;
                 Ok(slot)
             })
@@ -544,6 +565,17 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(counts(None), [], "it was taken away");
+        store
+            .write(move |tx| {
+                tx.ask_profile(slot, PROFILE, 1, 13, 9)?;
+                tx.ask_profile(slot, PROFILE, 2, 14, 9)?;
+                tx.profile_answered(slot, 13, true, 9)
+            })
+            .await
+            .unwrap();
+        assert_eq!(counts(None), [(1, 0, 0, 1), (2, 1, 0, 0)], "what it did for an older order it has");
+        store.write(move |tx| tx.profile_answered(slot, 14, false, 9)).await.unwrap();
+        assert_eq!(counts(None), [(1, 0, 0, 1), (2, 0, 1, 0)]);
         assert_eq!(store.write(|tx| tx.profiles_named("org.example.wifi")).await.unwrap(), [PROFILE]);
         store.write(move |tx| tx.end(slot, None, 10)).await.unwrap();
         assert!(store.read_now(|v| v.profile_phones(PROFILE, None, 0, 10)).unwrap().is_empty());

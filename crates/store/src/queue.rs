@@ -579,6 +579,13 @@ impl Tx<'_> {
              AND NOT EXISTS (SELECT 1 FROM queue q WHERE q.number = c.number) LIMIT ?2)",
             params![before_ms, limit],
         )?;
+        if commands > 0 {
+            self.run(
+                "DELETE FROM profile_commands WHERE NOT EXISTS
+                 (SELECT 1 FROM commands c WHERE c.number = profile_commands.number)",
+                [],
+            )?;
+        }
         Ok(rows + commands)
     }
 }

@@ -95,6 +95,7 @@ fn commands(tx: &Tx<'_>, slot: Slot, n: u8) {
     tx.warrants_due(9, 2000, 10).unwrap();
     tx.renew_warrant(slot, second, &[2], 600).unwrap();
     let profile = ProfileId([n; 16]);
+    tx.put_profile_command(second, profile, 1).unwrap();
     tx.ask_profile(slot, profile, 1, second, 9).unwrap();
     tx.profile_answered(slot, second, true, 9).unwrap();
     tx.profile_answered(slot, second, false, 9).unwrap();

@@ -32,6 +32,14 @@ CREATE TABLE profile_contents (
 );
 CREATE INDEX profile_contents_by_epoch ON profile_contents (substr(wrapped_key, 2, 4), number);
 
+-- Which version a command is about; 0: to be without the profile. One command is the same for all phones of its order.
+CREATE TABLE profile_commands (
+    number INTEGER NOT NULL,
+    profile BLOB NOT NULL,
+    version INTEGER NOT NULL,
+    PRIMARY KEY (number, profile)
+) WITHOUT ROWID;
+
 -- What a phone was asked to hold of a profile, by the newest order: a version, or 0 to be without it; and which version
 -- it said it had installed. States: 0 asked, 1 the phone said that it did it, 2 the phone said no.
 CREATE TABLE phone_profiles (
