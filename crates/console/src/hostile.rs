@@ -76,6 +76,27 @@ fn device_group(h: &str) -> Value {
     })
 }
 
+/// A version of a profile of that identifier.
+fn profile_version(h: &str) -> Value {
+    let phones = json!({ "asked": 1, "failed": 1, "confirmed": 1 });
+    json!({
+        "version": 1, "order": ORDER, "saved_at_ms": 1, "identifier": h, "signed": true, "erasing": true, "payloads": [h], "phones": phones,
+    })
+}
+
+/// What it says, with keys and words of that text.
+fn profile_outline(h: &str) -> model::Outline {
+    let word = model::OutlinedValue::Word(h.to_owned());
+    let keys = vec![model::OutlinedKey { path: h.to_owned(), value: word }];
+    let payload = model::OutlinedPayload {
+        payload_type: h.to_owned(),
+        known: true,
+        keys: keys.clone(),
+        unknown_keys: 1,
+    };
+    model::Outline { identifier: h.to_owned(), keys, payloads: vec![payload], left_out: 1 }
+}
+
 /// What the API would answer where phones, people and machines elsewhere say that text; what Matron says itself is from closed lists.
 fn answer(path: &str, h: &str) -> Option<Value> {
     let device = json!({
@@ -104,6 +125,19 @@ fn answer(path: &str, h: &str) -> Option<Value> {
             json!({ "definition": device_group(h)["definition"], "phones": 1, "items": [device] })
         }
         p if p.starts_with("/api/v1/device-groups/") => device_group(h),
+        "/api/v1/profiles" => {
+            page(json!([{ "profile": ORDER, "newest": profile_version(h), "confirmed": 2 }]))
+        }
+        p if p.starts_with("/api/v1/profiles/") && p.ends_with("/phones") => page(json!([{
+            "enrolment": ENROLMENT, "version": 1, "state": "asked", "command": "sent", "confirmed": 1, "confirmed_at_ms": 1,
+        }])),
+        p if p.starts_with("/api/v1/profiles/") && p.ends_with("/versions/1") => json!({
+            "outline": profile_outline(h), "because": [[h, h]], "content": true, "against": 1,
+            "changes": [{ "payload_type": h, "nth": 1, "path": h, "from": { "word": h }, "to": null, "came": null }],
+        }),
+        p if p.starts_with("/api/v1/profiles/") => {
+            json!({ "versions": [profile_version(h)], "removing": { "asked": 1, "failed": 0, "confirmed": 0 } })
+        }
         "/api/v1/overview" => json!({
             "group": h, "enrolments": { "enrolled": 1 }, "silent_7_days": 1, "silent_30_days": 1, "lost": 1,
             "passcode_not_compliant": 1, "declarations_invalid": 1, "certificates": { "late": 1 }, "open_commands": 1,
@@ -206,6 +240,8 @@ const PAGES: &[&str] = &[
     "/device-groups/new?home_group=ward-7",
     "/device-groups/01010101010101010101010101010101",
     "/device-groups/01010101010101010101010101010101/edit",
+    "/profiles",
+    "/profiles/01010101010101010101010101010101",
     "/ledger",
     "/ledger?phone=%3Ci%20x%3D1%3E&kind=%22%3E%3Ci%20x%3D1%3E",
     "/entries/1",

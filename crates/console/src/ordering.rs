@@ -221,6 +221,7 @@ fn in_words(bytes: &[u8]) -> Result<InWords, Failure> {
     if order.sealed_digest.is_some() {
         lines.push(("Sealed", "what was typed by whoever made the order; the vault alone reads it".into()));
     }
+    let one = if order.targets.len() == 1 { "the phone" } else { "any of these phones" };
     let every = if order.targets.len() == 1 { "the phone" } else { "every one of these phones" };
     let grave = match &order.kind {
         OrderKind::Command { command: Command::EraseDevice { preserve_data_plan, .. } } => {
@@ -237,10 +238,10 @@ fn in_words(bytes: &[u8]) -> Result<InWords, Failure> {
             })
         }
         OrderKind::Command { command: Command::ClearPasscode } => {
-            Some(format!("Whoever holds {every} can open it until a new passcode is set."))
+            Some(format!("Whoever holds {one} can open it until a new passcode is set."))
         }
         OrderKind::Command { command: Command::EnableLostMode } => Some(format!(
-            "Whoever holds {every} can do nothing with it but read the message, and call the number if one was given.",
+            "Whoever holds {one} can do nothing with it but read the message, and call the number if one was given.",
         )),
         OrderKind::InstallSaved { identifier, erasing: true, .. } => Some(format!(
             "'{}' counts as erasure: what it sets can delete what is on {every}, or take the phone out of management, as its page \

@@ -9,7 +9,7 @@ use model::{Duty, Role};
 use order::limits::{Limits, Overview, cooling_off_ms, takes_one_outside};
 use order::{Order, OrderKind, SignedOrder};
 
-use super::parts::{line, title_row};
+use super::parts::{line, title_row, why};
 use super::people;
 use super::phone::may;
 use crate::api::{Api, Failure, path, sentence};
@@ -254,11 +254,7 @@ pub(super) fn fold(
             .nhsuk-details__text {
                 p { (says) }
                 form method="dialog" data-order=(order) data-done=(done) data-says="decided" {
-                    .nhsuk-form-group {
-                        label.nhsuk-label for=(reason) { "Why?" }
-                        .nhsuk-hint id={ (reason) "-hint" } { "Auditors read it. No names or numbers." }
-                        input.nhsuk-input aria-describedby={ (reason) "-hint" } id=(reason) name="reason" required maxlength="400" autocomplete="off";
-                    }
+                    (why(&reason))
                     button.nhsuk-button.nhsuk-button--small.nhsuk-button--secondary type="submit" { (button) }
                 }
             }

@@ -1,10 +1,11 @@
 //! What can be done with several phones of the list at once.
 
 use maud::{Markup, html};
-use model::{Command as Ordered, DeviceGroupId, Role};
+use model::{Command as Ordered, Role};
 use order::OrderKind;
 
 use super::device_groups;
+use super::parts::why;
 use super::phone::{Action, may, sealed_input};
 use crate::guard::Visitor;
 use crate::layout::status_line;
@@ -42,7 +43,7 @@ pub(super) fn actions(v: &Visitor) -> Markup {
             h2.nhsuk-heading-m #h-bulk { "With the ticked phones" }
             p.nhsuk-hint data-ticks="" role="status" { "Tick phones in the list first." }
             (each(v, Whom::Ticked))
-            @if may_list(v) { (list_of_ticked()) }
+            @if device_groups::may_save(v) { (list_of_ticked()) }
         }
     }
 }
@@ -63,11 +64,6 @@ pub(super) fn of_group(v: &Visitor, group: &DeviceGroup) -> Markup {
     }
 }
 
-fn may_list(v: &Visitor) -> bool {
-    v.role()
-        .is_some_and(|role| may(role, &OrderKind::EndDeviceGroup { group: DeviceGroupId([0; 16]) }, false))
-}
-
 fn list_of_ticked() -> Markup {
     html! {
         details.nhsuk-details.app-action #make-list {
@@ -77,21 +73,11 @@ fn list_of_ticked() -> Markup {
                 form method="dialog" data-order=r#"{"kind":"save_device_group","replaces":null,"definition":"list"}"# data-ticked=""
                     data-mints="group" data-then="/device-groups/{group}" {
                     (device_groups::name_input("make-list-name", ""))
-                    (reason("make-list"))
+                    (why("make-list-reason"))
                     (status_line())
                     button.nhsuk-button.nhsuk-button--small type="submit" { "Save this device group" }
                 }
             }
-        }
-    }
-}
-
-fn reason(id: &str) -> Markup {
-    html! {
-        .nhsuk-form-group {
-            label.nhsuk-label for={ (id) "-reason" } { "Why?" }
-            .nhsuk-hint id={ (id) "-reason-hint" } { "Auditors read it. No names or numbers." }
-            input.nhsuk-input id={ (id) "-reason" } name="reason" required maxlength="400" autocomplete="off" aria-describedby={ (id) "-reason-hint" };
         }
     }
 }

@@ -8,7 +8,7 @@ use model::OrderId;
 use serde::Deserialize;
 
 use super::approvals::{People, decided, fold, read, recalls, title, touches};
-use super::parts::{line, title_row};
+use super::parts::{breadcrumb, line, title_row};
 use super::phone::state_of_command;
 use crate::api::{Api, Failure, path};
 use crate::guard::Visitor;
@@ -135,9 +135,7 @@ pub(crate) async fn show(
     let ended = listed.recalled_at_ms.is_some() || listed.expires_at_ms <= now_ms;
     let what = title(&listed, order.as_ref());
     let body = html! {
-        nav.nhsuk-breadcrumb aria-label="Breadcrumb" {
-            ol.nhsuk-breadcrumb__list { li.nhsuk-breadcrumb__list-item { a.nhsuk-breadcrumb__link href="/commands" { "Commands in flight" } } }
-        }
+        (breadcrumb("/commands", "Commands in flight"))
         (title_row(what.as_str()))
         (decided())
         #summary data-live {

@@ -10,7 +10,7 @@ use model::{DeviceGroupDefinition, DeviceGroupId, OrderId, RuleForm};
 use order::OrderKind;
 use serde_json::{Value, json};
 
-use super::parts::{cell, heads, line, number, title_row};
+use super::parts::{breadcrumb, cell, heads, in_ascii, line, number, title_row, why};
 use super::phone::may;
 use super::{bulk, phones};
 use crate::api::{Api, Failure, path, sentence};
@@ -33,7 +33,7 @@ pub(super) async fn all(api: &Api, v: &Visitor, counts: bool) -> Result<Vec<Devi
     Ok(all)
 }
 
-fn may_save(v: &Visitor) -> bool {
+pub(super) fn may_save(v: &Visitor) -> bool {
     let end = OrderKind::EndDeviceGroup { group: DeviceGroupId([0; 16]) };
     v.role().is_some_and(|role| may(role, &end, false))
 }
@@ -102,7 +102,7 @@ pub(crate) async fn show(
     let now_ms = v.session.now_ms;
     let by_rule = matches!(g.definition, DeviceGroupDefinition::Rule(_));
     let body = html! {
-        (breadcrumb())
+        (breadcrumb("/device-groups", "Device groups"))
         (title_row(shown(&g.name)))
         #summary data-live { dl.nhsuk-summary-list {
             (line("Holds", holds(&g.definition)))
@@ -133,24 +133,6 @@ pub(crate) async fn show(
         @if may_save(&v) { (end(&g)) }
     };
     Ok(page(&shown(&g.name), Place::DeviceGroups, Some(&v), body))
-}
-
-fn breadcrumb() -> Markup {
-    html! {
-        nav.nhsuk-breadcrumb aria-label="Breadcrumb" {
-            ol.nhsuk-breadcrumb__list { li.nhsuk-breadcrumb__list-item { a.nhsuk-breadcrumb__link href="/device-groups" { "Device groups" } } }
-        }
-    }
-}
-
-fn why(id: &str) -> Markup {
-    html! {
-        .nhsuk-form-group {
-            label.nhsuk-label for=(id) { "Why?" }
-            .nhsuk-hint id={ (id) "-hint" } { "Auditors read it. No names or numbers." }
-            input.nhsuk-input id=(id) name="reason" required maxlength="400" autocomplete="off" aria-describedby={ (id) "-hint" };
-        }
-    }
 }
 
 fn end(g: &DeviceGroup) -> Markup {
@@ -193,7 +175,7 @@ pub(crate) async fn new(
 ) -> Result<Response, Failure> {
     let tried = tried(&api, &v, &form).await?;
     let body = html! {
-        (breadcrumb())
+        (breadcrumb("/device-groups", "Device groups"))
         (title_row("New device group"))
         p { "Say which phones, look who is in, then sign. To list phones one by one instead, tick them in the "
             a href="/phones?state=enrolled" { "list of phones" } "." }
@@ -216,7 +198,7 @@ pub(crate) async fn edit(
     let here = format!("/device-groups/{}/edit", g.device_group);
     let title = format!("Change {}", shown(&g.name));
     let body = html! {
-        (breadcrumb())
+        (breadcrumb("/device-groups", "Device groups"))
         (title_row(title.as_str()))
         @if change.stale { (changed_since(&here)) }
         (conditions(form, &here, Some(&change.replaces)))
@@ -318,21 +300,6 @@ fn sign(definition: &DeviceGroupDefinition, of: Option<(&DeviceGroup, &Change)>)
             }
         }
     }
-}
-
-/// JSON in which nothing turns the direction of writing, wherever it is read.
-fn in_ascii(value: &Value) -> String {
-    let mut out = String::new();
-    for c in value.to_string().chars() {
-        if c.is_ascii() && !c.is_ascii_control() {
-            out.push(c);
-        } else {
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                out.push_str(&format!("\\u{unit:04x}"));
-            }
-        }
-    }
-    out
 }
 
 pub(super) fn name_input(id: &str, value: &str) -> Markup {

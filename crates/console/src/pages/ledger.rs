@@ -13,7 +13,7 @@ use model::clock::DAY_MS;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::parts::{cell, heads, line, number};
+use super::parts::{breadcrumb, cell, heads, line, number};
 use super::people::everyone;
 use crate::api::{Api, Failure, path, sentence};
 use crate::guard::Visitor;
@@ -266,9 +266,7 @@ pub(crate) async fn show(
     let items: Page<Item> = api.get(&asked, &v.bearer).await?;
     let item = items.items.first().filter(|i| i.index == index).ok_or_else(|| Failure::not_found("entry"))?;
     let body = html! {
-        nav.nhsuk-breadcrumb aria-label="Breadcrumb" {
-            ol.nhsuk-breadcrumb__list { li.nhsuk-breadcrumb__list-item { a.nhsuk-breadcrumb__link href="/ledger" { "Ledger" } } }
-        }
+        (breadcrumb("/ledger", "Ledger"))
         h1.nhsuk-heading-l { "Entry " (number(item.index)) }
         p.nhsuk-body-l.app-break { (item.told()) }
         dl.nhsuk-summary-list {

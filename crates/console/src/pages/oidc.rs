@@ -44,7 +44,7 @@ pub(crate) async fn begin(
     let begun = async {
         let begun: Begun = api.post_from("/api/v1/oidc/begin", peer, &json!({})).await?;
         let secret = STANDARD.decode(&begun.secret).ok().and_then(|b| <[u8; 32]>::try_from(b).ok());
-        let secret = secret.ok_or_else(|| Failure::bad("the API's secret is not 32 bytes"))?;
+        let secret = secret.ok_or_else(|| Failure::within("the API's secret is not 32 bytes"))?;
         // Where to go then stays here too: the provider learns nothing of it.
         let cookie = session::oidc::set(&secret, &own_path(q.to));
         let mut response = Redirect::to(&begun.location).into_response();

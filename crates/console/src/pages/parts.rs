@@ -1,6 +1,7 @@
 //! Pieces of markup that several pages have.
 
 use maud::{Markup, Render, html};
+use serde_json::Value;
 
 /// The heading row of a table that becomes a list at a phone's width.
 pub(super) fn heads(names: &[&str]) -> Markup {
@@ -59,6 +60,41 @@ pub(super) fn title_row(title: impl Render) -> Markup {
             p.app-connection role="status" data-connection="" hidden { "Not connected: what you see may be old." }
         }
     }
+}
+
+/// Why an order is given; `id` is the input's.
+pub(super) fn why(id: &str) -> Markup {
+    html! {
+        .nhsuk-form-group {
+            label.nhsuk-label for=(id) { "Why?" }
+            .nhsuk-hint id={ (id) "-hint" } { "Auditors read it. No names or numbers." }
+            input.nhsuk-input id=(id) name="reason" required maxlength="400" autocomplete="off" aria-describedby={ (id) "-hint" };
+        }
+    }
+}
+
+/// The way back to a list.
+pub(super) fn breadcrumb(href: &str, list: &str) -> Markup {
+    html! {
+        nav.nhsuk-breadcrumb aria-label="Breadcrumb" {
+            ol.nhsuk-breadcrumb__list { li.nhsuk-breadcrumb__list-item { a.nhsuk-breadcrumb__link href=(href) { (list) } } }
+        }
+    }
+}
+
+/// JSON in which nothing turns the direction of writing, wherever it is read.
+pub(super) fn in_ascii(value: &Value) -> String {
+    let mut out = String::new();
+    for c in value.to_string().chars() {
+        if c.is_ascii() && !c.is_ascii_control() {
+            out.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                out.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    out
 }
 
 /// A number with its thousands apart.

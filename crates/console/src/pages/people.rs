@@ -9,7 +9,7 @@ use model::{Duty, Limit, Role, Whose, Window};
 use order::limits::{Limits, Overview, UNLIMITED};
 use serde::Deserialize;
 
-use super::parts::{Mood, cell, heads, tag, until};
+use super::parts::{Mood, cell, heads, tag, until, why};
 use crate::api::{Api, Failure, path, sentence};
 use crate::guard::Visitor;
 use crate::layout::{Place, ago, page, shown, status_line};
@@ -176,10 +176,8 @@ fn end_of(r: &Reader, now_ms: i64) -> Markup {
     let id = format!("end-{}", session.get(..12).unwrap_or_default());
     html! {
         form.app-narrow method="dialog" data-order=(order) data-done="Ended: they are signed out." {
-            .nhsuk-form-group {
-                label.nhsuk-label for=(id) { "Why is " code { (shown(&r.subject)) } ", " (role(&r.role)) ", since " (words::ago(Some(r.began_at_ms), now_ms)) ", to end?" }
-                input.nhsuk-input id=(id) name="reason" required maxlength="400" autocomplete="off";
-            }
+            p { code { (shown(&r.subject)) } ", " (role(&r.role)) ", since " (words::ago(Some(r.began_at_ms), now_ms)) }
+            (why(&id))
             (status_line())
             button.nhsuk-button.nhsuk-button--small.nhsuk-button--secondary type="submit" { "End" }
         }

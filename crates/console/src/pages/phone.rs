@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use model::{Command as Ordered, Role};
 use order::{OrderKind, roles};
 
-use super::parts::{line, title_row};
+use super::parts::{breadcrumb, line, title_row, why};
 use super::phones::state_tag;
 use crate::api::{Api, Failure, path};
 use crate::guard::Visitor;
@@ -32,9 +32,7 @@ pub(crate) async fn show(
     let d = &phone.device;
     let now_ms = v.session.now_ms;
     let body = html! {
-        nav.nhsuk-breadcrumb aria-label="Breadcrumb" {
-            ol.nhsuk-breadcrumb__list { li.nhsuk-breadcrumb__list-item { a.nhsuk-breadcrumb__link href="/phones" { "Phones" } } }
-        }
+        (breadcrumb("/phones", "Phones"))
         (title_row(html! { "Phone " code { (d.short()) } }))
         #summary data-live { (summary(&phone, now_ms)) }
         (actions(&v, &phone))
@@ -135,11 +133,7 @@ impl Action<'_> {
                     form method="dialog" data-order=(self.order) data-target=(target) data-all=[all] data-ticked[ticked] data-secrets=[self.sealed.then_some("command")]
                         data-done="Signed and accepted. The phone is told as soon as it can be reached." {
                         (self.fields)
-                        .nhsuk-form-group {
-                            label.nhsuk-label for=(reason) { "Why?" }
-                            .nhsuk-hint id={ (reason) "-hint" } { "Auditors read it. No names or numbers." }
-                            input.nhsuk-input id=(reason) name="reason" required maxlength="400" autocomplete="off" aria-describedby={ (reason) "-hint" };
-                        }
+                        (why(&reason))
                         (status_line())
                         button.nhsuk-button.nhsuk-button--small.nhsuk-button--warning[self.grave] type="submit" { (self.button) }
                     }
@@ -288,11 +282,7 @@ fn reveal(target: &str, fields: &[SealedField]) -> Markup {
                                 }
                             }
                         }
-                        .nhsuk-form-group {
-                            label.nhsuk-label for="reveal-reason" { "Why?" }
-                            .nhsuk-hint #reveal-reason-hint { "Auditors read it. No names or numbers." }
-                            input.nhsuk-input #reveal-reason name="reason" required maxlength="400" autocomplete="off" aria-describedby="reveal-reason-hint";
-                        }
+                        (why("reveal-reason"))
                         (status_line())
                         .app-answer data-answer="" hidden {
                             table.nhsuk-table { caption.nhsuk-table__caption { "Opened" } tbody.nhsuk-table__body {} }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use maud::{Markup, html};
 use model::ProfileId;
 
-use super::profiles::reason;
+use super::parts::{in_ascii, why};
 use crate::layout::status_line;
 use crate::shapes::Profile;
 
@@ -39,7 +39,7 @@ const FORMS: &[Form] = &[
         id: "wifi",
         title: "Wi-Fi",
         payload_type: "com.apple.wifi.managed",
-        says: "Phones join this network by themselves. Without a password, or with WEP, it counts as erasure.",
+        says: "Phones join this network by themselves. Open networks and WEP come by a file, and count as erasure.",
         fields: &[
             Field::Text("SSID_STR", "Network name (SSID)", true, false),
             Field::Word("EncryptionType", "Security", &["WPA2", "WPA3", "WPA"]),
@@ -109,7 +109,7 @@ const FORMS: &[Form] = &[
 pub(super) fn all(known: &[Profile]) -> Markup {
     let known: BTreeMap<&str, String> =
         known.iter().map(|p| (p.newest.identifier.as_str(), p.profile.to_string())).collect();
-    let known = serde_json::to_string(&known).unwrap_or_default();
+    let known = in_ascii(&serde_json::json!(known));
     html! {
         section.app-actions #save-forms data-known=(known) aria-labelledby="h-new" {
             h2.nhsuk-heading-m #h-new { "Save a profile" }
@@ -121,11 +121,11 @@ pub(super) fn all(known: &[Profile]) -> Markup {
 }
 
 /// The upload alone, for the next version of one profile.
-pub(super) fn upload(of: Option<(ProfileId, &str)>) -> Markup {
+pub(super) fn upload(of: ProfileId) -> Markup {
     html! {
         section.app-actions #save-forms data-known="{}" aria-labelledby="h-new" {
             h2.nhsuk-heading-m #h-new { "Save the next version" }
-            (file(of))
+            (file(Some(of)))
         }
     }
 }
@@ -141,7 +141,7 @@ fn folded(id: &str, title: &str, inside: Markup) -> Markup {
 
 fn end(id: &str) -> Markup {
     html! {
-        (reason(id))
+        (why(&format!("{id}-reason")))
         (status_line())
         div data-saved="" hidden {
             p { a data-saved-link="" href="/profiles" { "Look at it" } }
@@ -151,10 +151,10 @@ fn end(id: &str) -> Markup {
     }
 }
 
-fn file(of: Option<(ProfileId, &str)>) -> Markup {
+fn file(of: Option<ProfileId>) -> Markup {
     let inside = html! {
         p { "It is read by the vault: against Apple's schema, for what it could do, and its signature where it has one. Nothing reaches a phone." }
-        form method="dialog" data-save="file" data-profile=[of.map(|(id, _)| id.to_string())] {
+        form method="dialog" data-save="file" data-profile=[of.map(|id| id.to_string())] {
             .nhsuk-form-group {
                 label.nhsuk-label for="file-profile" { "Profile, a .mobileconfig file" }
                 input.nhsuk-input #file-profile type="file" name="profile" required accept=".mobileconfig,.plist,.xml";

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use model::ProfileId;
 use order::OrderKind;
 
-use super::parts::{Mood, cell, heads, line, tag, title_row};
+use super::parts::{Mood, breadcrumb, cell, heads, in_ascii, line, tag, title_row, why};
 use super::phone::{may, sealed_input};
 use super::profile_forms as forms;
 use crate::api::{Api, Failure, path};
@@ -115,9 +115,7 @@ pub(crate) async fn show(
         html! {}
     };
     let body = html! {
-        nav.nhsuk-breadcrumb aria-label="Breadcrumb" {
-            ol.nhsuk-breadcrumb__list { li.nhsuk-breadcrumb__list-item { a.nhsuk-breadcrumb__link href="/profiles" { "Profiles and settings" } } }
-        }
+        (breadcrumb("/profiles", "Profiles and settings"))
         (title_row(title.as_str()))
         dl.nhsuk-summary-list {
             (line("Version", html! { (newest.version) ", saved " (ago(Some(newest.saved_at_ms), now_ms)) }))
@@ -145,14 +143,14 @@ pub(crate) async fn show(
         }
         section aria-labelledby="h-phones" {
             h2.nhsuk-heading-m #h-phones { "Phones" }
-            p.nhsuk-hint { "Confirmed is what the phone itself answered to the order. Whether somebody removed it since, its own list of profiles says." }
+            p.nhsuk-hint { "Confirmed is what the phone itself answered to the order. That somebody removed it since is not noticed." }
             #profile-phones data-live {
                 @if phones.items.is_empty() { p.nhsuk-hint { "No phone was asked yet." } }
                 @else { (phone_table(&phones.items, now_ms)) }
             }
             @if phones.next_cursor.is_some() { p { "There are more: " code { "matron profiles phones " (shown(&newest.identifier)) } } }
         }
-        @if may_save(&v) { (forms::upload(Some((id, &newest.identifier)))) }
+        @if may_save(&v) { (forms::upload(id)) }
     };
     Ok(page(&title, Place::Profiles, Some(&v), body))
 }
@@ -263,11 +261,10 @@ fn install(id: ProfileId, newest: &ProfileVersion, told: &VersionDetail, offered
         erasing: newest.erasing,
         because: told.because.clone(),
     };
-    let order = serde_json::json!({
+    let order = in_ascii(&serde_json::json!({
         "kind": "install_saved", "profile": id, "version": newest.version, "identifier": told.outline.identifier,
         "erasing": newest.erasing, "shown": shown_here.digest(),
-    })
-    .to_string();
+    }));
     html! {
         section.app-actions aria-labelledby="h-install" {
             h2.nhsuk-heading-m #h-install { "Install version " (newest.version) }
@@ -293,22 +290,11 @@ fn install(id: ProfileId, newest: &ProfileVersion, told: &VersionDetail, offered
                         p.nhsuk-hint { "These are the first " (offered.items.len()) ". For others: " code.app-break { "matron profiles install " (shown(&newest.identifier)) " ID…" } }
                     }
                     @if newest.erasing { (sealed_input("install", "holder_name", "Its holder's name, as on the invitation (one phone)", false)) }
-                    (reason("install"))
+                    (why("install-reason"))
                     (status_line())
                     button.nhsuk-button.nhsuk-button--small.nhsuk-button--warning[newest.erasing] type="submit" { "Install" }
                 }
             }
-        }
-    }
-}
-
-pub(super) fn reason(id: &str) -> Markup {
-    let id = format!("{id}-reason");
-    html! {
-        .nhsuk-form-group {
-            label.nhsuk-label for=(id) { "Why?" }
-            .nhsuk-hint id={ (id) "-hint" } { "Auditors read it. No names or numbers." }
-            input.nhsuk-input id=(id) name="reason" required maxlength="400" autocomplete="off" aria-describedby={ (id) "-hint" };
         }
     }
 }

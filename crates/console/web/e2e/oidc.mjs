@@ -49,6 +49,7 @@ try {
   await page.goto(`${base}/sign-in`);
   await looked(page, "sign-in-with-account");
   await signedInAs("desk", "?to=/phones");
+  const firstIn = Date.now();
   check(new URL(page.url()).pathname === "/phones", "whoever signed in comes to where they wanted to go");
   check((await page.locator("header").innerText()).includes("service desk, reading only"), "the page says as what they read");
   const now = await cookies();
@@ -68,11 +69,11 @@ try {
   await looked(page, "phone-reading-only");
   const token = await page.locator("meta[name=matron-token]").getAttribute("content");
   const refused = await page.evaluate(async (token) => {
-    const asked = (path, body) => fetch(path, { method: "POST", body, headers: { "content-type": "application/json", "x-matron-token": token } });
-    return [(await asked("/search", JSON.stringify({ sealed: "AA==" }))).status, (await fetch("/phones?names=true")).status];
+    const headers = { "content-type": "application/json", "x-matron-token": token };
+    return (await fetch("/search", { method: "POST", body: JSON.stringify({ sealed_search: "AA==" }), headers })).status;
   }, token);
-  check(refused[0] >= 400 && refused[0] < 500, `a search is refused (${refused[0]})`);
-  for (const path of ["/", "/device-groups", "/approvals", "/commands", "/people", "/ledger", "/health", "/invite"]) {
+  check(refused === 403, `a search is refused (${refused})`);
+  for (const path of ["/", "/device-groups", "/profiles", "/approvals", "/commands", "/people", "/ledger", "/health", "/invite"]) {
     const answer = await page.goto(base + path);
     const forms = await page.locator("main form[method=dialog]").count();
     check(answer.status() === 200 && forms === 0, `${path} is read, and has nothing to sign (${answer.status()}, ${forms})`);
@@ -151,7 +152,7 @@ try {
   check(await page.getByRole("heading", { name: "Signed in to read" }).isVisible(), "an administrator sees who is signed in to read");
   await looked(page, "people-who-read");
   await page.getByText("End one of them").click();
-  const form = page.locator("form[data-order*=end_session]", { hasText: "auditor" });
+  const form = page.locator("form[data-order*=end_session]", { hasText: ", auditor," });
   await form.locator("input[name=reason]").fill("they left");
   await form.getByRole("button", { name: "End" }).click();
   await page.locator("#order").getByRole("button", { name: "Sign with your passkey" }).click();
@@ -168,7 +169,15 @@ try {
   await signedInAs("auditor");
   await signIn(page);
   check((await page.locator("header").innerText()).includes("administrator") && !(await page.locator("header").innerText()).includes("reading only"), "with a passkey one is oneself again");
-  const unexpected = complaints.filter((c) => !/40[134]|ERR_FAILED|the server responded/.test(c));
+
+  // The provider has another key, as after an emergency. Matron asks for its keys again, once a minute at most.
+  await page.waitForTimeout(Math.max(0, 61_000 - (Date.now() - firstIn)));
+  provider.stdin.write("rotate\n");
+  await said("done");
+  await signedInAs("auditor");
+  check((await page.locator("header").innerText()).includes("auditor, reading only"), "a provider that changed its key is believed by the new one");
+
+  const unexpected = complaints.filter((c) => !/40[0134]|ERR_FAILED/.test(c));
   check(unexpected.length === 0, `no page complained${unexpected.map((c) => `\n  ${c}`).join("")}`);
 } catch (error) {
   await picture(page, "failed");

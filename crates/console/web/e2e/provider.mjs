@@ -1,5 +1,5 @@
 // An OpenID provider on this machine: npm's oidc-provider, over TLS, with people made up. It is a program of its own,
-// started by a test; each line on standard input changes how it behaves, and one line on standard output says it is done.
+// started by a test; "rotate" on standard input gives it another key, and "done" on standard output says that it has it.
 import { generateKeyPairSync } from "node:crypto";
 import { createServer } from "node:https";
 import { readFileSync } from "node:fs";
@@ -19,10 +19,10 @@ const people = {
   hostile: { groups: ["phones-desk"], name: `<script>alert(1)</script>${"x".repeat(10_000)}`, email: "\u202Eevil@example.org" },
 };
 
-let made = 0;
+let numbered = 0;
 function signingKey() {
   const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
-  return { ...privateKey.export({ format: "jwk" }), kid: `key-${(made += 1)}`, use: "sig", alg: "RS256" };
+  return { ...privateKey.export({ format: "jwk" }), kid: `key-${(numbered += 1)}`, use: "sig", alg: "RS256" };
 }
 
 function provider(keys) {
@@ -62,16 +62,15 @@ function provider(keys) {
   return made;
 }
 
-let keys = [signingKey()];
-let answer = provider(keys).callback();
+let answer = provider([signingKey()]).callback();
 createServer({ key: readFileSync(key), cert: readFileSync(certificate) }, (req, res) => answer(req, res)).listen(port, "127.0.0.1", () => {
   console.log("ready");
 });
 
 for await (const line of createInterface({ input: process.stdin })) {
   // The old key is gone, as after an emergency.
-  if (line === "rotate") keys = [signingKey()];
-  answer = provider(keys).callback();
+  if (line !== "rotate") continue;
+  answer = provider([signingKey()]).callback();
   console.log("done");
 }
 process.exit(0);

@@ -5,13 +5,10 @@ import { base64, fromBase64, moment } from "./bytes.js";
 import { refresh } from "./live.js";
 import { confirm, sent } from "./order.js";
 import * as passkey from "./passkey.js";
-import { Problem, SIGNED_OUT, tell } from "./server.js";
+import { Problem, get, tell } from "./server.js";
 
 async function approved(form) {
-  const response = await fetch(`/approvals/${form.dataset.approve}`, { headers: { accept: "application/json" } });
-  const told = await response.json().catch(() => ({}));
-  if (response.redirected) throw new Error(SIGNED_OUT);
-  if (!response.ok) throw new Problem(response.status, told);
+  const told = await get(`/approvals/${form.dataset.approve}`);
   if (!(await confirm(told.words))) return null;
   const order = fromBase64(told.order);
   return sent({ order: base64(order), sealed: null, signature: { passkey: await passkey.sign(order) } });

@@ -1,4 +1,5 @@
 // The library of profiles: a file, or what a form says written as a profile, sealed to the vault and saved as a version.
+import { once } from "./busy.js";
 import { hex, random, utf8 } from "./bytes.js";
 import { signAndPlace } from "./order.js";
 import { plist } from "./plist.js";
@@ -79,12 +80,14 @@ function identifierOf(bytes) {
 
 async function submitted(event) {
   const form = event.target;
-  const how = form.dataset.save;
-  if (!how) return;
+  if (!form.dataset.save) return;
   event.preventDefault();
+  await once(event.submitter, () => saved(form));
+  await refresh();
+}
+
+async function saved(form) {
   const status = form.querySelector("[data-status]");
-  const button = event.submitter;
-  if (button) button.setAttribute("aria-disabled", "true");
   try {
     tell(status, "", "none");
     const known = new Map(Object.entries(JSON.parse(document.getElementById("save-forms").dataset.known)));
@@ -97,7 +100,7 @@ async function submitted(event) {
     };
     let bytes;
     let id = form.dataset.profile;
-    if (how === "file") {
+    if (form.dataset.save === "file") {
       bytes = await bytesOf(form.elements.profile.files[0]);
       id ??= idOf(identifierOf(bytes));
     } else {
@@ -116,10 +119,7 @@ async function submitted(event) {
   } catch (error) {
     const held = error instanceof Problem && error.waits;
     tell(status, held ? `${error.message} It waits under Approvals.` : error.message, held ? "waits" : "bad");
-  } finally {
-    if (button) button.removeAttribute("aria-disabled");
   }
-  await refresh();
 }
 
 export function start() {

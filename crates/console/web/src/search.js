@@ -1,4 +1,5 @@
 // Search: the term is sealed to the vault; the server sees which phones it finds, never what was typed.
+import { once } from "./busy.js";
 import { base64, fromBase64, fromHex } from "./bytes.js";
 import { seal } from "./seal.js";
 import { post, tell } from "./server.js";
@@ -7,8 +8,7 @@ export function start() {
   const form = document.querySelector("form[data-search]");
   if (!form) return;
   const line = form.querySelector("[data-status]");
-  form.addEventListener("submit", async (event) => {
-    event.preventDefault();
+  const searched = async () => {
     line.textContent = "";
     const values = { field: form.elements.field.value, term: form.elements.term.value.trim() };
     if (!values.term) return;
@@ -25,5 +25,9 @@ export function start() {
     } catch (error) {
       tell(line, error.message, "bad");
     }
+  };
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    once(event.submitter, searched);
   });
 }

@@ -11,7 +11,7 @@ export class Problem extends Error {
   }
 }
 
-export const SIGNED_OUT = "You are signed out. Sign in again, in another tab, then do this once more.";
+const SIGNED_OUT = "You are signed out. Sign in again, in another tab, then do this once more.";
 
 // The line in which a form says what came of it.
 export function tell(line, words, kind = "none") {

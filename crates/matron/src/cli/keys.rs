@@ -116,10 +116,14 @@ pub(crate) fn run(desk: &Desk, command: KeysCommand) -> Result<()> {
 }
 
 /// Held elsewhere than in the vault, or not rotated yet.
-const ELSEWHERE: [(&str, &str); 6] = [
+const ELSEWHERE: [(&str, &str); 7] = [
     ("root", "vault; not rotated in this release: make a new house"),
     ("links", "vault; made anew by 'matron assume-breach' alone"),
     ("phone tags", "reader; not rotated in this release: by it a phone is known again"),
+    (
+        "profile signer",
+        "vault; not rotated in this release: by it a phone takes a newer profile for the same",
+    ),
     ("another TLS key", "door makes it for ACME, or reads it from your files (phones.tls_key)"),
     ("push certificate", "courier reads it; 'matron push' renews it"),
     ("backup recipients", "kept offline; set by backup.recipients"),

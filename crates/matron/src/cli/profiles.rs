@@ -456,8 +456,9 @@ fn install(desk: &Desk, i: Install) -> Result<()> {
     // Which phones a rule holds is the server's word: what erases names them one by one.
     if one.version.erasing && i.device_group.is_some() {
         return Err(usage(format!(
-            "--device-group: this version {}; name each phone by its id\n  'matron device-groups show' lists those in it",
-            show::line(&harm_of(&one))
+            "--device-group: this version {}; name each phone by its id\n  'matron device-groups phones {}' lists those in it",
+            show::line(&harm_of(&one)),
+            show::line(i.device_group.as_deref().unwrap_or_default())
         )));
     }
     let phones = match &i.device_group {

@@ -48,7 +48,10 @@ fn provider(part: &courier::OidcConfig) -> Check {
                 "its tokens are refused as from the future or as run out",
                 "have both keep time by NTP",
             ),
-            _ => Check::ok(id, format!("{} answers, and signs with {} key(s)", part.issuer, said.keys)),
+            _ => Check::ok(
+                id,
+                format!("{} answers, and signs with {}", part.issuer, show::count(said.keys as u64, "key")),
+            ),
         },
     }
 }

@@ -115,6 +115,7 @@ fn a_profile_is_saved_compared_installed_and_confirmed_and_nothing_of_its_texts_
         }
     }
     assert!(seen > 5, "{seen} files were looked through");
+    assert!(!house.log().contains(CANARY), "the password is in the log");
 }
 
 fn walk(dir: &Path) -> Vec<PathBuf> {
