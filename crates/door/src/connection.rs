@@ -135,7 +135,9 @@ async fn connection(
     // On the heap, so that it takes no room afterwards.
     let beginning = Box::pin(begin(stream, peer, &mut arrival, entrance, (&mut client, &mut stop)));
     let made = tokio::time::timeout(entrance.limits.handshake_timeout, beginning);
+    let crowd = entrance.flow.walls.crowd.enter();
     let begun = made.await.unwrap_or(Err(NoHandshake::TooLong));
+    drop(crowd);
     let (mut stream, who) = match begun {
         Ok(begun) => begun,
         Err(why) => {

@@ -18,6 +18,7 @@ mod counters;
 mod delivery;
 mod error;
 mod flow;
+mod gather;
 mod install;
 mod own;
 mod proxy;

@@ -24,6 +24,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::acme::Acme;
 use crate::counters::Counters;
 use crate::delivery::Delivery;
+use crate::gather::{Crowd, Gathered};
 use crate::served::Served;
 use crate::tls_keys::TlsKeys;
 
@@ -46,6 +47,7 @@ pub(crate) struct Walls {
     /// By which warrants and statements run out: setting the host's clock back prolongs none.
     pub(crate) clock: SteadyClock<SystemClock>,
     pub(crate) counters: Counters,
+    pub(crate) crowd: Crowd,
     served: Arc<Served>,
     acme: Option<Acme>,
     statement: Mutex<Option<Statement>>,
@@ -78,6 +80,7 @@ impl Walls {
             house_changed: watch::channel(0).0,
             clock,
             counters: Counters::default(),
+            crowd: Crowd::default(),
             served,
             acme,
             statement: Mutex::new(None),
@@ -113,7 +116,8 @@ impl Walls {
             client.believe(statement).await?;
         }
         let (tx, rx) = mpsc::channel(IN_FLIGHT);
-        let mut answers = client.read(ReceiverStream::new(rx)).await?.into_inner();
+        let asked = Gathered::new(ReceiverStream::new(rx), self.crowd.clone());
+        let mut answers = client.read(asked).await?.into_inner();
         let generation = self.reader.attach(tx);
         let ended = loop {
             match answers.next().await {
