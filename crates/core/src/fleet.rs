@@ -121,8 +121,10 @@ pub(crate) enum Spoke {
     Idle,
     /// It put a command off.
     NotNow,
-    /// Any other message.
+    /// Any other message of the phone's own.
     Other,
+    /// A message of one of its users, which says nothing of what the phone put off.
+    User,
 }
 
 /// How a phone stands as it speaks.
@@ -218,7 +220,8 @@ impl Fleet {
             return Err(TurnedAway::RetiredCertificate { tell: p.may_tell_refusal(now_ms) });
         }
         p.last_seen_ms = now_ms;
-        if !p.dirty && now_ms - p.written_seen_ms >= SEEN_COARSE_MS {
+        // Also where a clock that ran ahead had written a time yet to come.
+        if !p.dirty && !(0..SEEN_COARSE_MS).contains(&(now_ms - p.written_seen_ms)) {
             p.dirty = true;
             inner.dirty.push(enrolment);
         }
@@ -236,6 +239,7 @@ impl Fleet {
             }
             Spoke::NotNow => p.last_not_now = true,
             Spoke::Other => p.last_not_now = false,
+            Spoke::User => {}
         }
         Ok(Standing {
             slot: p.slot,
@@ -306,7 +310,8 @@ impl Fleet {
                 continue;
             }
             // It spoke since this was scheduled: silence is counted from there.
-            let quiet_until = p.last_seen_ms + self.backoff(0);
+            // Never from a time yet to come, which a clock running ahead may have left.
+            let quiet_until = p.last_seen_ms.min(now_ms) + self.backoff(0);
             if !std::mem::take(&mut p.push_now) && quiet_until > now_ms {
                 p.push_at_ms = quiet_until;
                 inner.pushes.push(Reverse((quiet_until, enrolment)));

@@ -233,6 +233,7 @@ pub(crate) enum Remember {
     Restored,
     RenewalDue,
     KeysRotated,
+    Undecided,
 }
 
 fn remember(room: &Room, r: Remember) {
@@ -259,6 +260,7 @@ fn remember(room: &Room, r: Remember) {
             room.statement_due.notify_one();
             room.keys_due.notify_one();
         }
+        Remember::Undecided => room.undecided.notify_one(),
     }
 }
 
@@ -273,7 +275,15 @@ fn project(
     match body {
         Body::OrderAccepted { order, person, effect, .. } => {
             tx.signed_by(order, person)?;
+            if tx.ask_again(order)? {
+                remembered.push(Remember::Undecided);
+            }
             project_effect(tx, at_ms, order, person, effect, remembered)?;
+        }
+        Body::OrderRefused { order: Some(order), .. } => {
+            if tx.ask_again(order)? {
+                remembered.push(Remember::Undecided);
+            }
         }
         Body::CertificateIssued { enrolment, .. } => {
             if let Some(e) = tx.find_enrolment(enrolment)?
@@ -291,8 +301,8 @@ fn project(
         Body::RoomKeyTaken { .. } | Body::KeysDestroyed { .. } => remembered.push(Remember::KeysRotated),
         // Nothing of core's follows from these; what phones said core knew first.
         Body::Genesis { .. }
+        | Body::OrderRefused { order: None, .. }
         | Body::KeysStated { .. }
-        | Body::OrderRefused { .. }
         | Body::GrantUsed { .. }
         | Body::CertificateRefused { .. }
         | Body::Authenticated { .. }

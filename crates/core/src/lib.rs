@@ -218,6 +218,7 @@ fn open(config: Config, clock: Arc<dyn Clock>) -> Result<Arc<Room>, Error> {
         index_due: Notify::new(),
         renewal_due: Notify::new(),
         cooling_due: Notify::new(),
+        undecided: Notify::new(),
         tasks: tokio::runtime::Handle::current(),
         config,
         clock,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use model::{CommandId, EnrolmentId, TimeMs};
 use order::FreeQuery;
 use store::{NewCommand, Slot, StoreError, Tx};
+use tokio::sync::oneshot;
 
 use crate::room::Room;
 
@@ -74,12 +75,21 @@ pub(crate) async fn ask_phones(
 ) -> Result<u64, StoreError> {
     let mut total = 0;
     for chunk in phones.chunks(PHONES_AT_ONCE) {
-        let (chunk, queries, within) = (chunk.to_vec(), queries.clone(), room.clone());
+        let (chunk, queries, within, after) = (chunk.to_vec(), queries.clone(), room.clone(), room.clone());
         let now_ms = room.now_ms();
-        let write = room.store.write(move |tx| queue_queries(&within, tx, &chunk, &queries, now_ms));
-        let (queued, reached) = write.await?;
-        total += queued;
-        room.fleet.queued(&reached, now_ms);
+        let (told, written) = oneshot::channel();
+        // The phones are woken with the commit, whatever became of whoever asked.
+        room.store.write_then(
+            move |tx| queue_queries(&within, tx, &chunk, &queries, now_ms),
+            move |out| {
+                let queued = out.map(|(queued, reached)| {
+                    after.fleet.queued(&reached, now_ms);
+                    queued
+                });
+                let _ = told.send(queued);
+            },
+        );
+        total += written.await.unwrap_or(Err(StoreError::Closed))?;
     }
     Ok(total)
 }

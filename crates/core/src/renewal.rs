@@ -1,6 +1,7 @@
 //! Renewal of the phones' certificates under a standing order: who is due, asking the vault, queueing what it
 //! answers. The vault decides; core chooses only the order in which phones come, the first to end first.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -22,6 +23,8 @@ use crate::room::{NO_BREACH, Room};
 const ASK_AGAIN_MS: TimeMs = DAY_MS;
 /// How long a round waits when the vault is away or this hour's cap is spent.
 const NOT_NOW_MS: TimeMs = 10_000;
+/// A phone that is not due by the vault's record is asked about again after so long.
+const NOT_DUE_MS: TimeMs = model::clock::HOUR_MS;
 /// How many phones one round asks.
 const AT_ONCE: u32 = 200;
 
@@ -151,8 +154,9 @@ pub(crate) async fn renewals(room: Arc<Room>) {
     while !matches!(fill(&room).await, Ok(true)) {
         tokio::time::sleep(Duration::from_secs(5)).await;
     }
+    let mut refused = HashMap::new();
     loop {
-        let wait_ms = match once(&room).await {
+        let wait_ms = match once(&room, &mut refused).await {
             Ok(wait_ms) => wait_ms,
             Err(e) => {
                 tracing::error!(store.error = %e, "phones could not be asked to renew; trying again");
@@ -164,42 +168,60 @@ pub(crate) async fn renewals(room: Arc<Room>) {
     }
 }
 
-/// One round. Returns how long there is nothing to do.
-async fn once(room: &Arc<Room>) -> Result<TimeMs, StoreError> {
+/// One round. Returns how long there is nothing to do. `refused`: phones of which the vault said that they are not due, and
+/// when; they leave the next rounds to others.
+async fn once(room: &Arc<Room>, refused: &mut HashMap<EnrolmentId, TimeMs>) -> Result<TimeMs, StoreError> {
     let now_ms = room.now_ms();
+    refused.retain(|_, at_ms| (0..NOT_DUE_MS).contains(&(now_ms - *at_ms)));
+    let at_once = AT_ONCE.saturating_add(u32::try_from(refused.len()).unwrap_or(u32::MAX));
     let breach_ms = room.breach_ms.load(Ordering::Relaxed);
     let read = room.store.read(move |v| {
         let Some(standing) = in_force(&v.standing_orders()?, now_ms) else { return Ok(None) };
         let w = window(Some(&standing), now_ms);
         let retry_ms = now_ms - ASK_AGAIN_MS;
-        let mut due = v.certificates_due(w, standing.order, retry_ms, AT_ONCE)?;
+        let mut due = v.certificates_due(w, standing.order, retry_ms, at_once)?;
         if due.is_empty() && breach_ms != NO_BREACH {
-            due = v.certificates_from_before((now_ms, breach_ms), standing.order, retry_ms, AT_ONCE)?;
+            due = v.certificates_from_before((now_ms, breach_ms), standing.order, retry_ms, at_once)?;
         }
         let next = v.next_certificate_end(now_ms + w.before_ms)?.map(|end_ms| end_ms - w.before_ms);
         Ok(Some((standing, due, next)))
     });
     let Some((standing, due, next)) = read.await? else { return Ok(MINUTE_MS) };
-    let more = due.len() >= AT_ONCE as usize;
+    let more = due.len() >= at_once as usize;
     for (slot, enrolment) in due {
-        if !ask(room, &standing, slot, enrolment).await? {
-            return Ok(NOT_NOW_MS);
+        if refused.contains_key(&enrolment) {
+            continue;
+        }
+        match ask(room, &standing, slot, enrolment).await? {
+            Asked::Noted => {}
+            Asked::NotDue => {
+                refused.insert(enrolment, now_ms);
+            }
+            Asked::NotNow => return Ok(NOT_NOW_MS),
         }
     }
     let wait_ms = next.map_or(MINUTE_MS, |at_ms| at_ms - room.now_ms());
     Ok(if more { 1000 } else { wait_ms.clamp(1000, MINUTE_MS) })
 }
 
-/// Asks for one phone. False: there is no use in going on now.
+/// What became of asking for one phone.
+enum Asked {
+    Noted,
+    /// The vault's own record of this phone says otherwise.
+    NotDue,
+    /// There is no use in going on now.
+    NotNow,
+}
+
 async fn ask(
     room: &Arc<Room>,
     standing: &StandingRecord,
     slot: Slot,
     enrolment: EnrolmentId,
-) -> Result<bool, StoreError> {
+) -> Result<Asked, StoreError> {
     let request = ActRequest { standing: standing.order.0.to_vec(), enrolment: enrolment.0.to_vec() };
     let asked = ask_vault(room, "act", |mut v| async move { v.act(request).await }).await;
-    let Ok(answer) = asked else { return Ok(false) };
+    let Ok(answer) = asked else { return Ok(Asked::NotNow) };
     let refusal = u16::try_from(answer.refusal).unwrap_or(u16::MAX);
     match (refusal, Refusal::from_number(refusal)) {
         (0, _) => {}
@@ -207,22 +229,21 @@ async fn ask(
             tracing::info!(
                 "the standing order has done what it may in this hour; the other phones come in the next"
             );
-            return Ok(false);
+            return Ok(Asked::NotNow);
         }
         (
             _,
             Some(Refusal::NoSuchStanding | Refusal::LedgerUnavailable | Refusal::RestoredUnconfirmed) | None,
         ) => {
-            return Ok(false);
+            return Ok(Asked::NotNow);
         }
-        // The vault's own record of this phone says otherwise; the others go on.
         (n, _) => {
             tracing::warn!(enrolment.id = %enrolment, refusal = n, "the vault does not ask this phone to renew");
-            return Ok(true);
+            return Ok(Asked::NotDue);
         }
     }
     keep(room, standing, slot, enrolment, answer).await?;
-    Ok(true)
+    Ok(Asked::Noted)
 }
 
 /// Keeps the command that the vault made, for the phone to fetch.

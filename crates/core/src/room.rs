@@ -74,6 +74,8 @@ pub(crate) struct Room {
     pub renewal_due: Notify,
     /// An order cools off that may be over sooner than was thought.
     pub cooling_due: Notify,
+    /// An order of which the vault alone knows how it was decided.
+    pub undecided: Notify,
     /// The room is about to stop: finish what is under way.
     pub stopping: watch::Sender<bool>,
     /// Orders under way at once: they may be large, and who sends one is not known yet.

@@ -27,6 +27,9 @@ const MOST_PENDING: u64 = 500;
 const MOST_PENDING_OF_ONE: u64 = 50;
 const MOST_PENDING_BYTES: u64 = 64 * 1024 * 1024;
 
+/// The vault may have accepted an order in its last moment: it is taken for one that ran out so long afterwards.
+const OVER_AFTER_MS: TimeMs = model::clock::MINUTE_MS;
+
 /// The longest word of the vault's about what does not fit.
 const LONGEST_DETAIL_BYTES: usize = 4096;
 
@@ -69,6 +72,8 @@ pub(crate) enum NotDecided {
     NeedsSupervision(Vec<EnrolmentId>),
     /// The vault is away; the order is kept and goes to it as soon as it is back.
     VaultAway,
+    /// The vault is away; the order waits with the signatures that it had before.
+    VaultAwayForSignature,
     /// Too many orders wait for the vault already; this one was not kept.
     TooManyWait,
     /// Too many orders wait for another signature already; this one was not kept.
@@ -108,11 +113,15 @@ pub(crate) async fn submit(room: &Arc<Room>, signed: Vec<u8>, sealed: Vec<u8>) -
         if let Some(decided) = recorded(known) {
             return Ok(decided);
         }
-        if known.state == OrderState::Pending {
-            // Whoever brings a signature brings no sealed arguments: they lie here.
-            let all = merged(&known.signed, &bytes)?;
-            return decide(room, &order, digest, all, known.sealed.clone()).await;
-        }
+        // Whoever brings a signature need not bring the sealed arguments: they lie here.
+        let all = merged(&known.signed, &bytes)?;
+        let decided = decide(room, &order, digest, all, known.sealed.clone()).await;
+        return match decided {
+            Err(NotDecided::VaultAway) if known.state == OrderState::Pending => {
+                Err(NotDecided::VaultAwayForSignature)
+            }
+            other => other,
+        };
     } else {
         needs_supervision(room, &order)?;
         let size_bytes = (signed.len() + sealed.len()) as u64;
@@ -132,12 +141,16 @@ pub(crate) async fn submit(room: &Arc<Room>, signed: Vec<u8>, sealed: Vec<u8>) -
             signed: signed.clone(),
             sealed: sealed.clone(),
         };
-        room.store.write(move |tx| tx.receive_order(&new)).await?;
+        if !room.store.write(move |tx| tx.receive_order(&new)).await? {
+            // Another came with the same id in this moment: it may be this one, or may not.
+            return Box::pin(submit(room, signed, sealed)).await;
+        }
     }
     decide(room, &order, digest, signed, sealed).await
 }
 
-fn clipped(text: &str, most_bytes: usize) -> String {
+/// A text cut to so many bytes, between two characters.
+pub(crate) fn clipped(text: &str, most_bytes: usize) -> String {
     let mut end = most_bytes.min(text.len());
     while !text.is_char_boundary(end) {
         end -= 1;
@@ -453,7 +466,13 @@ pub(crate) async fn take_up(room: Arc<Room>) {
             }
             Err(e) => tracing::error!(store.error = %e, "undecided orders can't be read"),
         }
-        let _ = tokio::time::timeout(Duration::from_secs(30), vaults.changed()).await;
+        let sooner = async {
+            tokio::select! {
+                _ = vaults.changed() => {}
+                () = room.undecided.notified() => {}
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(30), sooner).await;
     }
 }
 
@@ -493,14 +512,12 @@ async fn cooled_now(room: &Arc<Room>) -> std::result::Result<Option<TimeMs>, Sto
 /// Ends the orders that ran out while they waited for a signature.
 pub(crate) async fn end_pending(room: &Room) -> std::result::Result<(), StoreError> {
     let now_ms = room.now_ms();
+    let over = room.store.read(move |v| v.pending_over(now_ms - OVER_AFTER_MS)).await?;
+    if over.is_empty() {
+        return Ok(());
+    }
     room.store
-        .write(move |tx| {
-            let over = tx.pending_orders(0, u32::try_from(MOST_PENDING).unwrap_or(u32::MAX))?;
-            for o in over.into_iter().filter(|o| o.expires_at_ms <= now_ms) {
-                end_waiting(tx, o.order, Refusal::Expired, now_ms)?;
-            }
-            Ok(())
-        })
+        .write(move |tx| over.into_iter().try_for_each(|id| end_waiting(tx, id, Refusal::Expired, now_ms)))
         .await
 }
 

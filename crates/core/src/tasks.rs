@@ -11,7 +11,7 @@ use rpc::proto::{
     StatementRequest, courier_client::CourierClient, door_client::DoorClient,
 };
 use seal::SearchField;
-use store::{PushState, Slot, StoreError};
+use store::{CommandState, PushState, Slot, StoreError};
 
 use crate::checkin::{ask_vault, renew_warrants};
 use crate::declarations;
@@ -154,6 +154,11 @@ async fn hand_on(
     }
 }
 
+/// How many commands that ran out are looked for at once.
+const EXPIRE_AT_ONCE: u32 = 5000;
+/// How often warrants are asked for in a minute at most.
+const ROUNDS_A_MINUTE: usize = 50;
+
 /// How many phones one call to the courier names.
 const PUSHES_AT_ONCE: usize = 200;
 /// A push that the courier could not take is tried again after so long.
@@ -180,14 +185,15 @@ pub(crate) async fn pushes(room: Arc<Room>) {
 
 async fn push(room: &Arc<Room>, due: Vec<(EnrolmentId, Slot)>, now_ms: TimeMs) -> Result<(), StoreError> {
     let asked_for = due.clone();
-    let targets = room
+    let (targets, mut tokens) = room
         .store
         .read(move |v| {
-            let mut targets = Vec::with_capacity(asked_for.len());
+            let (mut targets, mut tokens) = (Vec::with_capacity(asked_for.len()), BTreeMap::new());
             for (enrolment, slot) in asked_for {
                 if let (Some(token), Some(magic)) =
                     (v.find_sealed(slot, "Token")?, v.find_sealed(slot, "PushMagic")?)
                 {
+                    tokens.insert(enrolment, token.ciphertext.clone());
                     targets.push(PushTarget {
                         enrolment: enrolment.0.to_vec(),
                         token: Some(rpc::row_to(token)),
@@ -195,7 +201,7 @@ async fn push(room: &Arc<Room>, due: Vec<(EnrolmentId, Slot)>, now_ms: TimeMs) -
                     });
                 }
             }
-            Ok(targets)
+            Ok((targets, tokens))
         })
         .await?;
     let outcomes = match room.courier().await {
@@ -212,13 +218,20 @@ async fn push(room: &Arc<Room>, due: Vec<(EnrolmentId, Slot)>, now_ms: TimeMs) -
         return Ok(());
     };
     for outcome in reply.outcomes {
-        pushed(room, &outcome, now_ms).await?;
+        let Ok(enrolment) = rpc::enrolment_id(&outcome.enrolment) else { continue };
+        pushed(room, enrolment, tokens.remove(&enrolment), &outcome, now_ms).await?;
     }
     Ok(())
 }
 
-async fn pushed(room: &Arc<Room>, outcome: &PushOutcome, now_ms: TimeMs) -> Result<(), StoreError> {
-    let Ok(enrolment) = rpc::enrolment_id(&outcome.enrolment) else { return Ok(()) };
+/// What Apple said of the push to that token, as it lies sealed.
+async fn pushed(
+    room: &Arc<Room>,
+    enrolment: EnrolmentId,
+    token: Option<Vec<u8>>,
+    outcome: &PushOutcome,
+    now_ms: TimeMs,
+) -> Result<(), StoreError> {
     let again = |after_ms| room.fleet.push_again(enrolment, now_ms + after_ms);
     if outcome.result() == PushResult::Accepted {
         room.counters.pushes_accepted.inc();
@@ -228,7 +241,18 @@ async fn pushed(room: &Arc<Room>, outcome: &PushOutcome, now_ms: TimeMs) -> Resu
     match outcome.result() {
         PushResult::Unregistered => {
             if let Some(slot) = room.fleet.slot(enrolment) {
-                room.store.write(move |tx| tx.set_push(slot, PushState::Unregistered)).await?;
+                // A token that came while Apple was asked is another one, of which it said nothing.
+                let gone = room.store.write(move |tx| {
+                    let pushed = tx.find_sealed(slot, "Token")?.map(|row| row.ciphertext) == token;
+                    if pushed {
+                        tx.set_push(slot, PushState::Unregistered)?;
+                    }
+                    Ok(pushed)
+                });
+                if !gone.await? {
+                    again(0);
+                    return Ok(());
+                }
                 room.fleet.update(enrolment, |p| p.push = PushState::Unregistered);
             }
             tracing::info!(enrolment.id = %enrolment, "Apple no longer knows the phone's push token");
@@ -294,9 +318,33 @@ pub(crate) async fn every_minute(room: &Arc<Room>) -> Result<(), StoreError> {
     }
     crate::apps::check(room).await?;
     crate::submit::end_pending(room).await?;
-    while room.store.write(move |tx| tx.expire(now_ms, 500)).await?.len() >= 500 {}
-    while renew_warrants(room).await? {}
+    expire(room, now_ms).await?;
+    // Whatever is wrong with what comes back: the minute's other work goes on.
+    for _ in 0..ROUNDS_A_MINUTE {
+        if !renew_warrants(room).await? {
+            break;
+        }
+    }
     count(room).await
+}
+
+/// Open commands that ran out become expired.
+async fn expire(room: &Room, now_ms: TimeMs) -> Result<(), StoreError> {
+    loop {
+        let over = room.store.read(move |v| v.ran_out(now_ms, EXPIRE_AT_ONCE)).await?;
+        let more = over.len() >= EXPIRE_AT_ONCE as usize;
+        for chunk in over.chunks(500) {
+            let chunk = chunk.to_vec();
+            let close = move |tx: &store::Tx<'_>| {
+                let mut each = chunk.into_iter();
+                each.try_for_each(|(slot, number)| tx.close(slot, number, CommandState::Expired, now_ms))
+            };
+            room.store.write(close).await?;
+        }
+        if !more {
+            return Ok(());
+        }
+    }
 }
 
 /// Sets the gauges.

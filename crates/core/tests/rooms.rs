@@ -198,6 +198,45 @@ async fn without_the_vault_phones_go_on_and_an_order_is_taken_up_when_it_is_back
 }
 
 #[tokio::test]
+async fn an_order_that_was_accepted_on_its_second_signature_is_carried_out_though_the_answer_was_lost() {
+    let house = House::start().await;
+    house.sign_in().await;
+    let phone = house.enrol(7).await;
+    house.vault.lock().refuse = Some(Refusal::NeedsSignatures);
+    let lock = lock(40, &[phone.enrolment]);
+    assert_eq!(house.order(&lock).await.json()["refusal"], Refusal::NeedsSignatures.number());
+    let state = async || house.get(&format!("/api/v1/orders/{}", lock.id)).await.json()["state"].clone();
+    assert_eq!(state().await, "pending");
+
+    house.clock.advance(10_000);
+    house.vault.lock().refuse = None;
+    house.vault.lock().loses = 1;
+    let answer = house.order(&lock).await;
+    assert_eq!((answer.status, answer.json()["code"].as_str()), (503, Some("vault_away")));
+    assert!(answer.body.contains("this signature may not have reached it"), "{}", answer.body);
+    until("it is taken up", || async { state().await == "accepted" }).await;
+    assert!(matches!(house.idle(&phone).await, Answer::Warranted(_)));
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn a_signature_for_an_order_that_waits_for_the_vault_takes_nothing_of_it_away() {
+    let mut house = House::start().await;
+    house.sign_in().await;
+    house.vault_dies().await;
+    let invite =
+        order(41, OrderKind::Invite { group: model::Group::new("ward-7").unwrap(), valid_ms: 1000 }, &[]);
+    assert_eq!(house.order_with(&invite, Some(b"sealed arguments")).await.status, 503);
+    house.vault_comes();
+    // Whoever approves it brings a signature alone.
+    until("it is decided", || async { house.order(&invite).await.status == 200 }).await;
+    let brought: Vec<Vec<u8>> =
+        house.vault.lock().submissions.iter().map(|s| s.sealed_arguments.clone()).collect();
+    assert_eq!(brought.last().unwrap(), b"sealed arguments", "the one that was decided had them");
+    house.stop().await;
+}
+
+#[tokio::test]
 async fn a_ledger_that_went_back_is_not_followed_and_health_says_so() {
     let mut house = House::start().await;
     house.sign_in().await;

@@ -68,14 +68,15 @@ fn wait_ms(checks: u32) -> TimeMs {
 }
 
 impl View<'_> {
-    /// The apps that orders asked for on a phone. One whose command ran out or was called back has failed.
+    /// The apps that orders asked for on a phone. One whose command ran out or was called back has failed;
+    /// so has one whose command is forgotten and was never answered.
     ///
     /// # Errors
     /// When the database refuses.
     pub fn app_requests(&self, slot: Slot) -> Result<Vec<AppRequest>, StoreError> {
         self.all(
-            "SELECT a.identifier, a.wanted, CASE WHEN a.state = 0 AND q.state IN (5, 6) THEN 3 ELSE a.state END,
-             CASE WHEN a.state = 0 AND q.state = 5 THEN 'expired' WHEN a.state = 0 AND q.state = 6
+            "SELECT a.identifier, a.wanted, CASE WHEN a.state = 0 AND COALESCE(q.state, 5) IN (5, 6) THEN 3 ELSE a.state END,
+             CASE WHEN a.state = 0 AND COALESCE(q.state, 5) = 5 THEN 'expired' WHEN a.state = 0 AND q.state = 6
              THEN 'cancelled' ELSE a.reason END, a.requested_at_ms, a.changed_at_ms
              FROM app_requests a LEFT JOIN queue q ON q.slot = a.slot AND q.number = a.number
              WHERE a.slot = ?1 ORDER BY a.identifier",
@@ -103,7 +104,7 @@ impl View<'_> {
 }
 
 pub(crate) const DUE: &str = "SELECT a.slot, e.enrolment FROM app_requests a INDEXED BY app_requests_due
-    JOIN enrolments e ON e.slot = a.slot WHERE a.check_due_at_ms <= ?1 LIMIT ?2";
+    JOIN enrolments e ON e.slot = a.slot WHERE a.check_due_at_ms <= ?1 AND e.state = 3 LIMIT ?2";
 
 impl Tx<'_> {
     /// An order asks for an app; what an earlier one asked of the same app counts no more.

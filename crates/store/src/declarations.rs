@@ -129,6 +129,9 @@ const UNUSED_BODIES: &str = "DELETE FROM declaration_bodies WHERE digest IN
     (SELECT b.digest FROM declaration_bodies b WHERE b.at_ms < ?2 AND NOT EXISTS
     (SELECT 1 FROM set_items i WHERE i.digest = b.digest) LIMIT ?1)";
 
+/// So many apps of one source a phone may have by messages that each tell of some.
+pub const MOST_APPS_OF_ONE: u32 = 4096;
+
 impl View<'_> {
     /// The vault's word for a phone, unless an order about it came since. It may have run out.
     ///
@@ -246,7 +249,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Keeps what phones fetch.
+    /// Keeps what phones fetch; sealed anew, it takes the place of a body that the door may not be able to open.
     ///
     /// # Errors
     /// When the database refuses.
@@ -258,7 +261,7 @@ impl Tx<'_> {
     ) -> Result<(), StoreError> {
         self.run(
             "INSERT INTO declaration_bodies (digest, sealed, at_ms) VALUES (?1, ?2, ?3)
-             ON CONFLICT (digest) DO UPDATE SET at_ms = excluded.at_ms",
+             ON CONFLICT (digest) DO UPDATE SET sealed = excluded.sealed, at_ms = excluded.at_ms",
             params![digest.as_bytes(), sealed, at_ms],
         )?;
         Ok(())
@@ -348,7 +351,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// One app of a source changed or went.
+    /// One app of a source changed or went. One that is new beyond [`MOST_APPS_OF_ONE`] is left out.
     ///
     /// # Errors
     /// When the database refuses.
@@ -366,8 +369,8 @@ impl Tx<'_> {
         if !removed {
             self.run(
                 "INSERT INTO apps (slot, source, identifier, version, short_version)
-                 VALUES (?1, ?2, ?3, ?4, ?5)",
-                params![slot.0, source, app.identifier, app.version, app.short_version],
+                 SELECT ?1, ?2, ?3, ?4, ?5 WHERE (SELECT COUNT(*) FROM apps WHERE slot = ?1 AND source = ?2) < ?6",
+                params![slot.0, source, app.identifier, app.version, app.short_version, MOST_APPS_OF_ONE],
             )?;
         }
         Ok(())

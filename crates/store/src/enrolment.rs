@@ -317,20 +317,25 @@ impl Tx<'_> {
         Ok(n > 0)
     }
 
-    /// The phone begins: its tag is bound, its queue cancelled, its old reports no longer compared.
+    /// The phone begins: its tag is bound, its queue cancelled, its old reports no longer compared. False: it was
+    /// withdrawn or is over, or another phone's tag is bound, and nothing was changed.
     ///
     /// # Errors
     /// When the database refuses.
-    pub fn authenticate(&self, slot: Slot, tag: &[u8], at_ms: TimeMs) -> Result<(), StoreError> {
+    pub fn authenticate(&self, slot: Slot, tag: &[u8], at_ms: TimeMs) -> Result<bool, StoreError> {
+        let n = self.run(
+            "UPDATE enrolments SET state = 2, udid_tag = ?2, push = 0, inventory_due_at_ms = NULL,
+             last_seen_at_ms = ?3 WHERE slot = ?1 AND state < 4 AND COALESCE(udid_tag, ?2) = ?2",
+            params![slot.0, tag, at_ms],
+        )?;
+        if n == 0 {
+            return Ok(false);
+        }
         self.cancel_open(slot, at_ms)?;
         self.run("DELETE FROM reports WHERE slot = ?1", [slot.0])?;
         self.forget_profiles(slot)?;
-        self.run(
-            "UPDATE enrolments SET state = 2, udid_tag = ?2, push = 0, inventory_due_at_ms = NULL,
-             last_seen_at_ms = ?3 WHERE slot = ?1",
-            params![slot.0, tag, at_ms],
-        )?;
-        Ok(())
+        self.run("UPDATE app_requests SET check_due_at_ms = NULL WHERE slot = ?1", [slot.0])?;
+        Ok(true)
     }
 
     /// The phone can be reached from now on.
@@ -346,22 +351,27 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// The phone left, or (`by`) enrolled anew under another enrolment. Its queue is cancelled.
+    /// The phone left, or (`by`) enrolled anew under another enrolment. Its queue is cancelled. False: it
+    /// was over before.
     ///
     /// # Errors
     /// When the database refuses.
-    pub fn end(&self, slot: Slot, by: Option<EnrolmentId>, at_ms: TimeMs) -> Result<(), StoreError> {
-        self.cancel_open(slot, at_ms)?;
-        self.forget_profiles(slot)?;
+    pub fn end(&self, slot: Slot, by: Option<EnrolmentId>, at_ms: TimeMs) -> Result<bool, StoreError> {
         let state = if by.is_some() { EnrolmentState::Replaced } else { EnrolmentState::CheckedOut };
-        self.run(
+        let n = self.run(
             "UPDATE enrolments SET state = :state, replaced_by = :by, ended_at_ms = :at, push = 0,
-             inventory_due_at_ms = NULL WHERE slot = :slot",
+             inventory_due_at_ms = NULL WHERE slot = :slot AND state < 4",
             named_params! {
                 ":state": state.number(), ":by": by.map(|b| b.0), ":at": at_ms, ":slot": slot.0,
             },
         )?;
-        Ok(())
+        if n == 0 {
+            return Ok(false);
+        }
+        self.cancel_open(slot, at_ms)?;
+        self.forget_profiles(slot)?;
+        self.run("UPDATE app_requests SET check_due_at_ms = NULL WHERE slot = ?1", [slot.0])?;
+        Ok(true)
     }
 
     /// Whether it can be woken.
@@ -376,14 +386,14 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// When phones last spoke.
+    /// When phones last spoke; a time that a clock running ahead had written is set right.
     ///
     /// # Errors
     /// When the database refuses.
     pub fn seen(&self, phones: &[(Slot, TimeMs)]) -> Result<(), StoreError> {
         for (slot, at_ms) in phones {
             self.run(
-                "UPDATE enrolments SET last_seen_at_ms = ?2 WHERE slot = ?1 AND last_seen_at_ms < ?2",
+                "UPDATE enrolments SET last_seen_at_ms = ?2 WHERE slot = ?1 AND last_seen_at_ms <> ?2",
                 params![slot.0, at_ms],
             )?;
         }

@@ -65,6 +65,10 @@ pub(crate) fn sealed_row(r: &Row<'_>) -> rusqlite::Result<SealedRow> {
 const SEALED: &str = "SELECT s.name, s.compartment, w.wrapped, s.ciphertext, s.mask, s.change_tag
     FROM sealed_rows s JOIN wrapped_keys w ON w.id = s.wrapped";
 
+/// So many sealed rows a phone may have by messages that each tell a part: else one that names ever new list elements
+/// fills the disk.
+pub const MOST_SEALED_OF_ONE: usize = 8192;
+
 impl View<'_> {
     /// The sealed row of that name.
     ///
@@ -215,8 +219,8 @@ impl Tx<'_> {
     }
 
     /// Sets the sealed rows of a source; a row whose change tag is the stored one is left as it is.
-    /// With `whole`, rows that the source said before and says no more are dropped. Returns how many
-    /// rows it wrote.
+    /// With `whole`, rows that the source said before and says no more are dropped; without, no more than
+    /// [`MOST_SEALED_OF_ONE`] come together. Returns how many rows it wrote.
     ///
     /// # Errors
     /// When the database refuses.
@@ -238,11 +242,27 @@ impl Tx<'_> {
                 self.drop_sealed(slot, name)?;
             }
         }
+        // What comes in parts is bounded here: a message's own bound says nothing of how many messages come.
+        let mut room = if whole { usize::MAX } else { MOST_SEALED_OF_ONE - self.sealed_rows(slot)? };
         let mut written = 0;
         for update in rows {
+            if !whole && self.lacks_sealed(slot, &update.row.name)? {
+                let Some(left) = room.checked_sub(1) else { continue };
+                room = left;
+            }
             written += usize::from(self.put_one_sealed(slot, source, update, at_ms)?);
         }
         Ok(written)
+    }
+
+    fn sealed_rows(&self, slot: Slot) -> Result<usize, StoreError> {
+        let counted = self.count("SELECT COUNT(*) FROM sealed_rows WHERE slot = ?1", [slot.0])?;
+        Ok(usize::try_from(counted).unwrap_or(usize::MAX).min(MOST_SEALED_OF_ONE))
+    }
+
+    fn lacks_sealed(&self, slot: Slot, name: &str) -> Result<bool, StoreError> {
+        let there = "SELECT 1 FROM sealed_rows WHERE slot = ?1 AND name = ?2";
+        Ok(self.one(there, params![slot.0, name], |_| Ok(()))?.is_none())
     }
 
     fn put_one_sealed(

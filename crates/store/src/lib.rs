@@ -43,14 +43,16 @@ pub use app_request::{AppRequest, AppRequestState};
 pub use certificate::{
     CertificateItem, CertificateState, NewCertificate, RenewalWindow, RenewedRecord, StandingRecord,
 };
-pub use declarations::{DeclarationState, DeclarationsKept, NewSet, SetItem, StatusError, WantedDeclaration};
+pub use declarations::{
+    DeclarationState, DeclarationsKept, MOST_APPS_OF_ONE, NewSet, SetItem, StatusError, WantedDeclaration,
+};
 pub use deliveries::{DeliveryPlace, SealedDelivery};
 pub use device::{DeviceFilter, DeviceItem, DeviceSort};
 pub use device_group::{DeviceGroupRecord, Members, SavedDeviceGroup};
 pub use enrolment::{EnrolmentRecord, EnrolmentState, Invitation, NewInvitation, PushState, Slot};
 pub use error::StoreError;
 pub use examine::{Examined, examine};
-pub use inventory::{App, FieldSource, ReportKind, SealedNote, SealedUpdate};
+pub use inventory::{App, FieldSource, MOST_SEALED_OF_ONE, ReportKind, SealedNote, SealedUpdate};
 pub use ledger::{LedgerRow, Position};
 pub use ledger_filter::{LedgerAbout, LedgerDay, LedgerFilter};
 pub use oidc::{OidcBegan, OidcSessionRecord};
@@ -87,7 +89,7 @@ struct Inner {
     path: PathBuf,
     writer: Writer,
     readers: Mutex<Vec<Connection>>,
-    places: tokio::sync::Semaphore,
+    places: Arc<tokio::sync::Semaphore>,
 }
 
 impl std::fmt::Debug for Store {
@@ -122,7 +124,7 @@ impl Store {
         schema::migrate(&mut c, path)?;
         let readers = (0..READERS).map(|_| reader(path)).collect::<Result<Vec<_>, _>>()?;
         let writer = Writer::start(c).map_err(|e| open_error(path, &e))?;
-        let places = tokio::sync::Semaphore::new(READERS);
+        let places = Arc::new(tokio::sync::Semaphore::new(READERS));
         Ok(Self(Arc::new(Inner { path: path.to_owned(), writer, readers: Mutex::new(readers), places })))
     }
 
@@ -172,8 +174,13 @@ impl Store {
         work: impl FnOnce(&View<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let inner = self.0.clone();
-        let _place = self.0.places.acquire().await.map_err(|_| StoreError::Closed)?;
-        tokio::task::spawn_blocking(move || inner.read(work)).await.map_err(|_| StoreError::Panicked)?
+        let place = inner.places.clone().acquire_owned().await.map_err(|_| StoreError::Closed)?;
+        // Whoever asked may be gone: the place is taken for as long as its thread reads.
+        let read = move || {
+            let _place = place;
+            inner.read(work)
+        };
+        tokio::task::spawn_blocking(read).await.map_err(|_| StoreError::Panicked)?
     }
 
     /// [`Store::read`] for where blocking is allowed (the start of the room).

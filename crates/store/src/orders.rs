@@ -187,6 +187,15 @@ impl View<'_> {
         )
     }
 
+    /// Orders that waited for another signature until they ran out before then.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn pending_over(&self, before_ms: TimeMs) -> Result<Vec<OrderId>, StoreError> {
+        let over = "SELECT order_id FROM orders WHERE state = 3 AND expires_at_ms <= ?1";
+        self.all(over, [before_ms], |r| id(r, 0))
+    }
+
     /// How many orders wait for another signature, how many of them were first signed by this key, and how many
     /// bytes all of them are.
     ///
@@ -255,7 +264,8 @@ impl Tx<'_> {
         Ok(n > 0)
     }
 
-    /// Keeps how an order was decided; its sealed arguments are dropped, unless it cools off.
+    /// Keeps how an order was decided; its sealed arguments are dropped, unless it cools off. That the vault accepted
+    /// it counts also after core itself took it for one that had run out.
     ///
     /// # Errors
     /// When the database refuses.
@@ -264,7 +274,7 @@ impl Tx<'_> {
             "UPDATE orders SET state = ?2, decided_at_ms = COALESCE(decided_at_ms, ?3), outcome = ?4, answer = ?5,
              sealed = CASE WHEN ?2 = 4 THEN sealed ELSE x'' END, hold = NULL, cools_until_ms = ?6,
              signed = COALESCE(?7, signed)
-             WHERE order_id = ?1 AND state IN (0, 3, 4)",
+             WHERE order_id = ?1 AND (state IN (0, 3, 4) OR (state = 2 AND ?2 IN (1, 4)))",
             params![
                 id.as_bytes(),
                 d.state.number(),
@@ -317,7 +327,16 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// The order was called back: what is open of it is cancelled. Returns whose.
+    /// The vault decided an order that waits here for a signature: its outcome was lost on the way, and is asked
+    /// for again. False: no such order waits.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn ask_again(&self, id: OrderId) -> Result<bool, StoreError> {
+        Ok(self.run("UPDATE orders SET state = 0 WHERE order_id = ?1 AND state = 3", [id.as_bytes()])? > 0)
+    }
+
+    /// The order was called back: what is open of it is cancelled.
     ///
     /// # Errors
     /// When the database refuses.

@@ -338,7 +338,8 @@ impl View<'_> {
         )
     }
 
-    /// Warranted commands that are open with a warrant that runs out before `before_ms`.
+    /// Warranted commands that are open with a warrant that runs out before `before_ms` and before they do themselves:
+    /// no warrant outlives its order.
     ///
     /// # Errors
     /// When the database refuses.
@@ -352,7 +353,7 @@ impl View<'_> {
             "SELECT q.slot, e.enrolment, q.number, c.order_id FROM queue q INDEXED BY queue_open
              JOIN commands c ON c.number = q.number JOIN enrolments e ON e.slot = q.slot
              WHERE q.state < 3 AND c.order_id IS NOT NULL AND c.expires_at_ms > ?1
-             AND COALESCE(q.warrant_expires_at_ms, 0) < ?2 ORDER BY c.order_id LIMIT ?3",
+             AND COALESCE(q.warrant_expires_at_ms, 0) < MIN(?2, c.expires_at_ms) ORDER BY c.order_id LIMIT ?3",
             params![now_ms, before_ms, limit],
             |r| {
                 Ok(WarrantDue {
@@ -362,6 +363,20 @@ impl View<'_> {
                     order: id(r, 3)?,
                 })
             },
+        )
+    }
+
+    /// Open commands that ran out by then, as phones and numbers. It walks what is open, which is why it reads: the
+    /// writing thread has check-ins to keep.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn ran_out(&self, now_ms: TimeMs, limit: u32) -> Result<Vec<(Slot, i64)>, StoreError> {
+        self.all(
+            "SELECT q.slot, q.number FROM queue q INDEXED BY queue_open JOIN commands c ON c.number = q.number
+             WHERE q.state < 3 AND c.expires_at_ms <= ?1 LIMIT ?2",
+            params![now_ms, limit],
+            |r| Ok((Slot(r.get(0)?), r.get(1)?)),
         )
     }
 
@@ -542,23 +557,6 @@ impl Tx<'_> {
             params![slot.0, number, warrant, expires_at_ms],
         )?;
         Ok(())
-    }
-
-    /// Open commands that ran out become expired, a few at a time. Returns how many, and the phones.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub fn expire(&self, now_ms: TimeMs, limit: u32) -> Result<Vec<EnrolmentId>, StoreError> {
-        let due: Vec<(i64, i64, EnrolmentId)> = self.all(
-            "SELECT q.slot, q.number, e.enrolment FROM queue q INDEXED BY queue_open JOIN commands c ON c.number = q.number
-             JOIN enrolments e ON e.slot = q.slot WHERE q.state < 3 AND c.expires_at_ms <= ?1 LIMIT ?2",
-            params![now_ms, limit],
-            |r| Ok((r.get(0)?, r.get(1)?, id(r, 2)?)),
-        )?;
-        for (slot, number, _) in &due {
-            self.close(Slot(*slot), *number, CommandState::Expired, now_ms)?;
-        }
-        Ok(due.into_iter().map(|d| d.2).collect())
     }
 
     /// Forgets commands that were made before then and are not open, a few at a time. Returns how many

@@ -87,8 +87,11 @@ impl Tx<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{NewInvitation, SessionRecord, Store};
-    use model::{Digest, LinkHash, OrderId, PersonId};
+    use crate::{
+        ApiKeyRecord, CommandFilter, Decision, NewCommand, NewInvitation, NewOrder, OidcSessionRecord,
+        OrderState, SessionRecord, Store,
+    };
+    use model::{CommandId, Digest, LinkHash, OrderId, PersonId};
 
     fn invite(tx: &Tx<'_>, n: u8) -> Result<(), StoreError> {
         let invitation = NewInvitation {
@@ -117,11 +120,52 @@ mod tests {
         assert!(copy(&path, &to).is_err());
     }
 
+    /// An order of `kind` with one command that waits at the second phone.
+    fn ordered(tx: &Tx<'_>, n: u8, kind: &str, slot: crate::Slot) -> Result<(), StoreError> {
+        let order = OrderId([n; 16]);
+        tx.receive_order(&NewOrder {
+            order,
+            digest: Digest([n; 32]),
+            kind: kind.into(),
+            reason: "a test".into(),
+            targets: 1,
+            made_at_ms: 1,
+            expires_at_ms: 9000,
+            received_at_ms: 1,
+            signed: vec![],
+            sealed: vec![],
+        })?;
+        tx.decide_order(order, &accepted(None))?;
+        let number = tx.put_command(&NewCommand {
+            command: CommandId([n; 16]),
+            order: Some(order),
+            request_type: "DeviceLock".into(),
+            query: None,
+            body: vec![1],
+            sealed: false,
+            created_at_ms: 1,
+            expires_at_ms: 9000,
+        })?;
+        tx.queue(slot, number, Some((b"warrant", 5000)))?;
+        Ok(())
+    }
+
+    fn accepted(cools_until_ms: Option<TimeMs>) -> Decision {
+        Decision {
+            state: if cools_until_ms.is_some() { OrderState::CoolingOff } else { OrderState::Accepted },
+            decided_at_ms: 2,
+            outcome: "{}".into(),
+            answer: vec![],
+            cools_until_ms,
+            signed: None,
+        }
+    }
+
     #[tokio::test]
     async fn a_restored_database_lets_nobody_in_and_has_no_warrant() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("core.db")).unwrap();
-        let withdrawn = store
+        let slot = store
             .write(|tx| {
                 invite(tx, 1)?;
                 invite(tx, 2)?;
@@ -136,12 +180,51 @@ mod tests {
                     compartments: 1,
                     expires_at_ms: 1000,
                 })?;
-                tx.restored(3)
+                let reader = OidcSessionRecord {
+                    hash: Digest([2; 32]),
+                    subject: Digest([2; 32]),
+                    role: "auditor".into(),
+                    group: None,
+                    began_at_ms: 1,
+                    idle_until_ms: 1000,
+                    expires_at_ms: 1000,
+                };
+                tx.put_oidc_session(&reader, 10)?;
+                let label = "metrics".into();
+                tx.put_api_key(&ApiKeyRecord {
+                    hash: Digest([3; 32]),
+                    scopes: 1,
+                    label,
+                    expires_at_ms: 1000,
+                })?;
+                ordered(tx, 5, "command", slot)?;
+                ordered(tx, 6, "set_declarations", slot)?;
+                ordered(tx, 7, "command", slot)?;
+                tx.run(
+                    "UPDATE orders SET state = 4, cools_until_ms = 8000 WHERE order_id = ?1",
+                    [[7u8; 16]],
+                )?;
+                Ok(slot)
             })
             .await
             .unwrap();
-        assert_eq!(withdrawn, [EnrolmentId([1; 16])]);
-        assert!(store.read(|v| v.sessions(5)).await.unwrap().is_empty());
+        let lets_in =
+            || store.read(|v| Ok((v.sessions(5)?.len(), v.oidc_sessions(5)?.len(), v.api_keys(5)?.len())));
+        let open = || {
+            let filter = CommandFilter { slot: Some(slot), limit: 10, ..CommandFilter::default() };
+            store.read(move |v| {
+                let items = v.commands(&filter)?;
+                let open = items.into_iter().filter(|c| c.state.number() < 3).map(|c| c.command.0[0]);
+                Ok((open.collect::<Vec<_>>(), v.warrants_due(5, 6, 10)?.len(), v.cooling_orders(10)?.len()))
+            })
+        };
+        assert_eq!(lets_in().await.unwrap(), (1, 1, 1));
+        assert_eq!(open().await.unwrap(), (vec![7, 6, 5], 0, 1));
+
+        assert_eq!(store.write(|tx| tx.restored(3)).await.unwrap(), [EnrolmentId([1; 16])]);
+        assert_eq!(lets_in().await.unwrap(), (0, 0, 0));
+        // What an order still had to do is not done; what declares a state is asked of the vault anew.
+        assert_eq!(open().await.unwrap(), (vec![6], 1, 0));
         assert!(store.write(|tx| tx.restored(4)).await.unwrap().is_empty());
     }
 }

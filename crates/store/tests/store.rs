@@ -139,8 +139,8 @@ async fn the_oldest_due_command_comes_first_and_one_put_off_is_in_nobodys_way() 
     assert_eq!(next(NOW).await, Some(2));
     assert_eq!(next(Offer { deferred_until_ms: 102, ..NOW }).await, Some(1));
     assert!(!store.write(|tx| tx.defer(Slot(1), CommandId([2; 16]), 102)).await.unwrap(), "never sent");
-    let expired = store.write(|tx| tx.expire(100, 10)).await.unwrap();
-    assert_eq!(expired, [enrolment(1)]);
+    let ran_out = store.read(|v| v.ran_out(100, 10)).await.unwrap();
+    assert_eq!(ran_out, [(Slot(1), 3)]);
 }
 
 #[tokio::test]
@@ -427,4 +427,139 @@ async fn a_words_number_is_never_given_twice_though_the_outbox_ran_empty() {
             assert_eq!(store.read(|v| v.count_words()).await.unwrap(), 0);
         }
     }
+}
+
+#[tokio::test]
+async fn a_warrant_that_lasts_as_long_as_its_order_is_not_asked_for_again() {
+    let (_dir, store) = open();
+    let due = |now_ms| store.read(move |v| Ok(v.warrants_due(now_ms, now_ms + 5_000, 10)?.len()));
+    store
+        .write(|tx| {
+            let slot = invite(tx, 1)?;
+            let number = tx.put_command(&warranted(7))?;
+            tx.queue(slot, number, Some((b"warrant", 6_000)))?;
+            Ok(())
+        })
+        .await
+        .unwrap();
+    assert_eq!(due(500).await.unwrap(), 0, "it lasts");
+    assert_eq!(due(4_000).await.unwrap(), 1, "it ends before the order does");
+    store.write(|tx| tx.renew_warrant(Slot(1), 1, b"another", 10_000)).await.unwrap();
+    assert_eq!(due(6_000).await.unwrap(), 0, "it ends with the order");
+}
+
+#[tokio::test]
+async fn what_phones_begin_and_end_is_judged_by_what_is_kept_of_them() {
+    let (_dir, store) = open();
+    let state = |n| store.read(move |v| Ok(v.find_enrolment(enrolment(n))?.unwrap().state));
+    let begins = |slot: i64, tag: u8| store.write(move |tx| tx.authenticate(Slot(slot), &[tag; 16], 5));
+    let ends = |slot: i64, by| store.write(move |tx| tx.end(Slot(slot), by, 6));
+    store.write(|tx| (1..=2).try_for_each(|n| invite(tx, n).map(drop))).await.unwrap();
+    store.write(|tx| tx.withdraw(Slot(1), 2)).await.unwrap();
+    assert!(!begins(1, 1).await.unwrap(), "an invitation that was taken back stays so");
+    assert_eq!(state(1).await.unwrap(), EnrolmentState::Withdrawn);
+
+    assert!(begins(2, 2).await.unwrap() && begins(2, 2).await.unwrap());
+    assert!(!begins(2, 3).await.unwrap(), "another phone's tag is not bound in the first one's place");
+    assert!(ends(2, Some(enrolment(9))).await.unwrap());
+    assert!(!ends(2, None).await.unwrap(), "one that was replaced does not leave again");
+    assert_eq!(state(2).await.unwrap(), EnrolmentState::Replaced);
+    assert!(!begins(2, 2).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_phone_that_left_is_not_asked_for_its_apps_and_an_order_that_nobody_answered_has_failed() {
+    let (_dir, store) = open();
+    let app = |slot: i64| store.read(move |v| Ok(v.app_requests(Slot(slot))?.remove(0)));
+    let due = || store.read(|v| Ok(v.app_checks_due(i64::MAX, 10)?.len()));
+    store
+        .write(|tx| {
+            for n in [1, 2] {
+                let slot = invite(tx, n)?;
+                tx.authenticate(slot, &[n; 16], 2)?;
+                tx.enrol(slot, 3, 1000)?;
+                let number = tx.put_command(&warranted(n))?;
+                tx.queue(slot, number, Some((b"warrant", 6_000)))?;
+                tx.request_app(slot, "org.example.rota", true, number, 5)?;
+            }
+            tx.app_answered(Slot(1), 1, None, 6)?;
+            Ok(())
+        })
+        .await
+        .unwrap();
+    assert_eq!(due().await.unwrap(), 1);
+    store.write(|tx| tx.end(Slot(1), None, 7)).await.unwrap();
+    assert_eq!(due().await.unwrap(), 0);
+
+    store.write(|tx| tx.close(Slot(2), 2, CommandState::Expired, 8)).await.unwrap();
+    let failed = app(2).await.unwrap();
+    assert_eq!((failed.state, failed.reason.as_str()), (store::AppRequestState::Failed, "expired"));
+    store.write(|tx| tx.forget_history(20_000, 100)).await.unwrap();
+    assert_eq!(app(2).await.unwrap(), failed, "also when its command is forgotten");
+}
+
+#[tokio::test]
+async fn a_last_seen_time_that_lay_ahead_is_set_right() {
+    let (_dir, store) = open();
+    store.write(|tx| invite(tx, 1).map(drop)).await.unwrap();
+    for at_ms in [1_000_000, 500] {
+        store.write(move |tx| tx.seen(&[(Slot(1), at_ms)])).await.unwrap();
+        let found = store.read(|v| v.find_enrolment(enrolment(1))).await.unwrap().unwrap();
+        assert_eq!(found.last_seen_at_ms, at_ms);
+    }
+}
+
+#[tokio::test]
+async fn reads_that_nobody_waits_for_any_more_keep_their_places() {
+    let (_dir, store) = open();
+    let (begun, mut began) = tokio::sync::mpsc::unbounded_channel();
+    let (go, gate) = std::sync::mpsc::channel::<()>();
+    let gate = std::sync::Arc::new(std::sync::Mutex::new(gate));
+    // More than there are places; each is given up once it reads.
+    let mut reading = 0;
+    loop {
+        let (begun, gate) = (begun.clone(), gate.clone());
+        let read = store.read(move |_| {
+            begun.send(()).unwrap();
+            let _ = gate.lock().unwrap().recv();
+            Ok(())
+        });
+        let asked = tokio::time::timeout(std::time::Duration::from_millis(300), read);
+        assert!(asked.await.is_err());
+        if began.try_recv().is_err() {
+            break;
+        }
+        reading += 1;
+        assert!(reading < 100, "a place is given back while its thread still reads");
+    }
+    drop(go);
+    store.read(|_| Ok(())).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_phone_that_names_ever_new_things_in_parts_comes_to_an_end_and_keeps_what_it_has() {
+    let (_dir, store) = open();
+    let part = |n: usize| -> Vec<SealedUpdate> {
+        (0..2048).map(|i| row(&format!("users.list.{}", n * 2048 + i), 1, 1)).collect()
+    };
+    let put =
+        |rows: Vec<SealedUpdate>| store.write(move |tx| tx.put_sealed(Slot(1), "status", &rows, false, 5));
+    store.write(|tx| invite(tx, 1).map(drop)).await.unwrap();
+    for n in 0..4 {
+        assert_eq!(put(part(n)).await.unwrap(), 2048);
+    }
+    assert_eq!(put(part(4)).await.unwrap(), 0, "no more");
+    assert_eq!(put(vec![row("users.list.7", 2, 1)]).await.unwrap(), 1, "what is there may change");
+    let app = |n: u32| App {
+        identifier: format!("org.example.{n}"),
+        version: "1".into(),
+        short_version: "1".into(),
+    };
+    let most = store::MOST_APPS_OF_ONE;
+    store
+        .write(move |tx| (0..=most).try_for_each(|n| tx.change_app(Slot(1), "status", &app(n), false)))
+        .await
+        .unwrap();
+    let there = store.read(|v| v.apps(Slot(1))).await.unwrap();
+    assert_eq!(there.len(), most as usize);
 }

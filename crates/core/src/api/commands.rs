@@ -279,6 +279,8 @@ pub(crate) async fn ask(
         let problem = Problem::new(StatusCode::NOT_FOUND, "not_enrolled", detail);
         return Err(Problem { enrolments: vec![t.to_string()], ..problem });
     }
-    let queued = ask_phones(&room, phones, queries).await?;
+    // Once begun it goes on, also when the caller hangs up.
+    let asking = tokio::spawn(async move { ask_phones(&room, phones, queries).await });
+    let queued = asking.await.map_err(|_| store::StoreError::Panicked)??;
     Ok((StatusCode::ACCEPTED, Json(Asked { queued })))
 }

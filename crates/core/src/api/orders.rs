@@ -202,8 +202,9 @@ impl Held {
     }
 }
 
-/// So many orders are looked through for one page at most.
-const LOOKED_THROUGH: usize = 1_000;
+/// So many orders are looked through for one page at most, and so many at once.
+const LOOKED_THROUGH: u32 = 1_000;
+const LOOKED_AT_ONCE: u32 = 100;
 
 /// A page of what may be seen, and where the next one begins.
 fn page(
@@ -213,10 +214,12 @@ fn page(
     held: Option<&Held>,
 ) -> Result<(Vec<OrderRecord>, Option<i64>), StoreError> {
     let mut items = Vec::new();
-    for _ in 0..=LOOKED_THROUGH / 100 {
-        let found = v.orders(before, limit + 1)?;
-        let (count, more) = (found.len().min(limit as usize), found.len() > limit as usize);
-        for (n, o) in found.into_iter().take(limit as usize).enumerate() {
+    // One who sees a few of many reads on in large steps.
+    let step = if held.is_some() { LOOKED_AT_ONCE } else { limit };
+    for _ in 0..LOOKED_THROUGH / LOOKED_AT_ONCE {
+        let found = v.orders(before, step + 1)?;
+        let (count, more) = (found.len().min(step as usize), found.len() > step as usize);
+        for (n, o) in found.into_iter().take(step as usize).enumerate() {
             before = o.number;
             let seen = match held {
                 None => true,

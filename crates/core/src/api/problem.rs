@@ -203,6 +203,12 @@ impl From<NotDecided> for Problem {
                 "the vault does not answer; the order is kept and goes to it once it does. Send the same \
                  order again to learn its outcome",
             ),
+            NotDecided::VaultAwayForSignature => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "vault_away",
+                "the vault does not answer, and this signature may not have reached it. The order waits; look at it \
+                 again once the vault answers, and sign again if it still waits",
+            ),
             NotDecided::TooManyWait => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "busy",

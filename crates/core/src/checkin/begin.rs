@@ -93,11 +93,14 @@ pub(crate) fn authenticate(
     let after = room.clone();
     room.store.write_then(
         move |tx| {
+            // What memory said when it spoke may have changed since.
+            if !tx.authenticate(slot, &tag, now_ms)? {
+                return Ok(None);
+            }
             let before = tx.find_by_tag(&tag, slot)?;
             if let Some(old) = &before {
                 tx.end(old.slot, Some(enrolment), now_ms)?;
             }
-            tx.authenticate(slot, &tag, now_ms)?;
             tx.forget_declaration_states(slot)?;
             for user in tx.user_channels(slot)? {
                 tx.drop_user_channel(slot, &user, now_ms)?;
@@ -105,10 +108,14 @@ pub(crate) fn authenticate(
             let to_index = fields.keep(tx, slot, "Authenticate", true, now_ms)?;
             let replaced = before.map(|b| b.enrolment);
             tx.say(&order::encode(&Body::Authenticated { enrolment, replaced }))?;
-            Ok((replaced, to_index))
+            Ok(Some((replaced, to_index)))
         },
         move |out| match out {
-            Ok((replaced, to_index)) => {
+            Ok(None) => {
+                after.counters.out_of_order.inc();
+                reply.plain(400);
+            }
+            Ok(Some((replaced, to_index))) => {
                 if let Some(old) = replaced {
                     after.fleet.update(old, |p| {
                         p.state = EnrolmentState::Replaced;
@@ -156,8 +163,12 @@ pub(crate) fn token_update(
     let within = room.clone();
     room.store.write_then(
         move |tx| {
-            let first =
-                tx.find_enrolment(enrolment)?.is_some_and(|e| e.state == EnrolmentState::Authenticated);
+            let first = match tx.find_enrolment(enrolment)?.map(|e| e.state) {
+                Some(EnrolmentState::Authenticated) => true,
+                Some(EnrolmentState::Enrolled) => false,
+                // It left in this moment.
+                _ => return Ok(None),
+            };
             let to_index = fields.keep(tx, slot, "TokenUpdate", false, now_ms)?;
             tx.set_push(slot, PushState::Ok)?;
             if first {
@@ -165,10 +176,14 @@ pub(crate) fn token_update(
                 tx.say(&order::encode(&Body::TokenUpdated { enrolment }))?;
                 queue_queries(&within, tx, &[(slot, enrolment)], &INVENTORY, now_ms)?;
             }
-            Ok((first, to_index))
+            Ok(Some((first, to_index)))
         },
         move |out| match out {
-            Ok((first, to_index)) => {
+            Ok(None) => {
+                after.counters.out_of_order.inc();
+                reply.plain(400);
+            }
+            Ok(Some((first, to_index))) => {
                 after.fleet.update(enrolment, |p| {
                     p.state = EnrolmentState::Enrolled;
                     p.push = PushState::Ok;
@@ -201,15 +216,20 @@ pub(crate) fn check_out(
     let after = room.clone();
     room.store.write_then(
         move |tx| {
-            tx.end(standing.slot, None, now_ms)?;
-            tx.say(&order::encode(&Body::CheckedOut { enrolment }))
+            let ended = tx.end(standing.slot, None, now_ms)?;
+            if ended {
+                tx.say(&order::encode(&Body::CheckedOut { enrolment }))?;
+            }
+            Ok(ended)
         },
         move |out| match out {
-            Ok(()) => {
-                after.fleet.update(enrolment, |p| {
-                    p.state = EnrolmentState::CheckedOut;
-                    p.waiting = false;
-                });
+            Ok(ended) => {
+                if ended {
+                    after.fleet.update(enrolment, |p| {
+                        p.state = EnrolmentState::CheckedOut;
+                        p.waiting = false;
+                    });
+                }
                 after.words_due.notify_one();
                 reply.plain(200);
             }

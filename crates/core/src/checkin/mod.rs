@@ -167,7 +167,7 @@ fn observed(room: &Arc<Room>, enrolment: EnrolmentId, certificate: &[u8], bytes:
     let now_ms = room.now_ms();
     let spoke = match &said {
         // Whatever a user says, it is not what the device's queue waits for.
-        _ if user_channel => Spoke::Other,
+        _ if user_channel => Spoke::User,
         Said::Report(r) if r.status == ReportStatus::Idle as i32 => Spoke::Idle,
         Said::Report(r) if r.status == ReportStatus::NotNow as i32 => Spoke::NotNow,
         _ => Spoke::Other,

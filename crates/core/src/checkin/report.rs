@@ -16,6 +16,7 @@ use crate::inventory::{Content, Kept};
 use crate::profiles;
 use crate::queries::queue_queries;
 use crate::room::Room;
+use crate::submit::clipped;
 
 /// The longest error chain that is kept.
 const MOST_ERRORS: usize = 16;
@@ -82,7 +83,7 @@ pub(crate) fn report(
         status,
         command: rpc::command_id(&report.command).ok(),
         errors: errors
-            .map(|e| ErrorLink { code: e.code, domain: clipped(e.domain, LONGEST_DOMAIN_BYTES) })
+            .map(|e| ErrorLink { code: e.code, domain: clipped(&e.domain, LONGEST_DOMAIN_BYTES) })
             .collect(),
         content: report.content.and_then(|c| Content::of(c, &room.counters)),
     };
@@ -218,16 +219,6 @@ fn bypass_code_wanted(
     }
     let device = tx.find_device(enrolment)?;
     Ok(device.is_some_and(|d| offer.now_ms - d.enrolled_at_ms < TOLD_FOR_MS))
-}
-
-/// A text cut to so many bytes, between two characters.
-fn clipped(mut text: String, most_bytes: usize) -> String {
-    let mut end = most_bytes.min(text.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.truncate(end);
-    text
 }
 
 pub(crate) fn failed(room: &Room, e: &StoreError, reply: ReplyTo) {

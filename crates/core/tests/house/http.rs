@@ -74,9 +74,16 @@ impl House {
     }
 
     pub async fn order(&self, order: &Order) -> Answer {
+        self.order_with(order, None).await
+    }
+
+    /// An order with what lies sealed beside it.
+    pub async fn order_with(&self, order: &Order, sealed: Option<&[u8]>) -> Answer {
         let signed = SignedOrder::sign(order, &administrator());
-        let body =
-            json!({ "signed_order": STANDARD.encode(order::encode(&signed)), "sealed_arguments": null });
+        let body = json!({
+            "signed_order": STANDARD.encode(order::encode(&signed)),
+            "sealed_arguments": sealed.map(|s| STANDARD.encode(s)),
+        });
         self.http("POST", "/api/v1/orders", None, Some(&body)).await
     }
 

@@ -40,6 +40,8 @@ pub struct State {
     pub lies: bool,
     /// How often it was asked for entries that it does not have: a real vault raises an alarm.
     pub asked_beyond: usize,
+    /// So many of its decisions don't reach who asked for them.
+    pub loses: usize,
     commands: BTreeMap<OrderId, CommandId>,
     cut: Option<UnixStream>,
 }
@@ -100,6 +102,7 @@ impl FakeVault {
             role: Role::Administrator,
             lies: false,
             asked_beyond: 0,
+            loses: 0,
             commands: BTreeMap::new(),
             cut: None,
         };
@@ -344,7 +347,14 @@ impl Vault for FakeVault {
         self.lock().submissions.push(r);
         let known = self.lock().outcomes.get(&order.id).cloned();
         let outcome = known.unwrap_or_else(|| self.decide(&order, &bytes));
-        self.lock().outcomes.insert(order.id, outcome.clone());
+        let mut state = self.lock();
+        if outcome.refusal != u32::from(Refusal::NeedsSignatures.number()) {
+            state.outcomes.insert(order.id, outcome.clone());
+        }
+        if state.loses > 0 {
+            state.loses -= 1;
+            return Err(Status::unavailable("the answer is lost"));
+        }
         Ok(Response::new(outcome))
     }
 
