@@ -232,6 +232,13 @@ impl Api {
     }
 }
 
+/// What has no body: that it was done is the answer.
+impl Api {
+    pub(crate) async fn post_nothing(&self, path: &str, bearer: &Bearer) -> Result<(), Failure> {
+        self.call(Method::POST, path, Some(bearer), None).await.map(drop)
+    }
+}
+
 async fn collected(response: Response) -> Result<Bytes, Failure> {
     let status = response.status();
     let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect().await;

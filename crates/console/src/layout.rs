@@ -7,6 +7,7 @@ use maud::{DOCTYPE, Markup, html};
 use crate::api::{Failure, sentence};
 use crate::assets;
 use crate::guard::Visitor;
+use crate::session::Bearer;
 
 /// Where a page stands in the navigation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +70,39 @@ pub(crate) fn page(title: &str, place: Place, visitor: Option<&Visitor>, body: M
                     main.nhsuk-main-wrapper #maincontent role="main" { (body) }
                 }
                 @if visitor.is_some_and(|v| !v.only_reads()) { (order_dialog()) }
+            }
+        }
+    };
+    Html(markup.into_string()).into_response()
+}
+
+/// A page for a phone's holder: nothing around it leads to the administrators' pages.
+pub(crate) fn holders_page(title: &str, bearer: Option<&Bearer>, body: Markup) -> Response {
+    let markup = html! {
+        (DOCTYPE)
+        html lang="en-GB" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) " – Matron" }
+                link rel="stylesheet" href=(assets::style());
+                link rel="icon" href="data:,";
+                script type="module" src=(assets::script()) {}
+            }
+            body {
+                a.nhsuk-skip-link href="#maincontent" data-module="nhsuk-skip-link" { "Skip to main content" }
+                header.nhsuk-header role="banner" data-module="nhsuk-header" {
+                    .nhsuk-header__container.nhsuk-width-container {
+                        .nhsuk-header__service { a.nhsuk-header__service-name href="/my-phone" { "My phone" } }
+                    }
+                }
+                .nhsuk-width-container {
+                    main.nhsuk-main-wrapper #maincontent role="main" {
+                        @if bearer.is_some() { p.app-connection data-connection="" role="status" hidden {} }
+                        (body)
+                    }
+                }
             }
         }
     };

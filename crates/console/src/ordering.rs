@@ -94,6 +94,7 @@ enum What {
     EndSession {
         session: Digest,
     },
+    HolderCards,
 }
 
 /// What a form asks for, with all that an order says.
@@ -163,6 +164,7 @@ fn kind(what: What) -> Result<(OrderKind, TimeMs), Failure> {
             at_once(OrderKind::SaveDeviceGroup { group, replaces, name, definition })
         }
         What::EndDeviceGroup { group } => at_once(OrderKind::EndDeviceGroup { group }),
+        What::HolderCards => at_once(OrderKind::HolderCards),
         What::EndSession { session } => at_once(OrderKind::EndSession { session }),
     })
 }

@@ -60,6 +60,18 @@ impl Bearer {
         Some(Self::of(&secret(only(headers, COOKIE_NAME)?)?, headers))
     }
 
+    /// A holder's, of the cookie's bytes in this browser.
+    pub(crate) fn of_holder(secret: &[u8; 32], headers: &HeaderMap) -> Self {
+        let browser = headers.get(USER_AGENT).map(|v| v.as_bytes()).unwrap_or_default();
+        let bytes = sha256(&[holder::CONTEXT, secret, browser].concat());
+        Self(Zeroizing::new(format!("mh_{}", URL_SAFE_NO_PAD.encode(bytes.0))), Attended::Yes)
+    }
+
+    /// A holder's, of the request's cookie, when there is one.
+    pub(crate) fn of_holders_cookie(headers: &HeaderMap) -> Option<Self> {
+        Some(Self::of_holder(&secret(only(headers, holder::NAME)?)?, headers))
+    }
+
     /// For what is not somebody's doing.
     pub(crate) fn unattended(self) -> Self {
         Self(self.0, Attended::No)
@@ -120,6 +132,20 @@ pub(crate) fn fresh() -> Result<[u8; 32], Failure> {
     Ok(secret)
 }
 
+/// A holder's cookie: another one than that of people who sign orders, who may use the same browser.
+pub(crate) mod holder {
+    pub(super) const NAME: &str = "__Host-matron-holder";
+    pub(super) const CONTEXT: &[u8] = b"matron/holder-session/1\0";
+
+    pub(crate) fn set(secret: &str) -> String {
+        format!("{NAME}={secret}; Path=/; Secure; HttpOnly; SameSite=Strict")
+    }
+
+    pub(crate) fn clear() -> String {
+        format!("{NAME}=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0")
+    }
+}
+
 /// The cookie of a sign-in by an OpenID provider that was begun: 32 bytes, and where to go then. `Lax`, since the provider's
 /// page leads back here.
 pub(crate) mod oidc {
@@ -167,6 +193,23 @@ mod tests {
         assert_ne!(here.header(), there.header());
         assert_eq!(here.header().len(), "Bearer ".len() + 46);
         assert!(!format!("{here:?}").contains("ms_"));
+    }
+
+    #[test]
+    fn a_holders_cookie_is_no_persons_and_a_persons_is_no_holders() {
+        let (own, theirs) =
+            (holder::set(&URL_SAFE_NO_PAD.encode([7; 32])), set(&URL_SAFE_NO_PAD.encode([7; 32])));
+        let pair = |set: &str| set.split(';').next().unwrap().to_owned();
+        let holders = headers(&pair(&own), "Browser/1");
+        let bearer = Bearer::of_holders_cookie(&holders).unwrap();
+        assert!(bearer.header().starts_with("Bearer mh_") && bearer.header().len() == "Bearer ".len() + 46);
+        assert!(Bearer::of_cookie(&holders).is_none());
+        assert!(Bearer::of_holders_cookie(&headers(&pair(&theirs), "Browser/1")).is_none());
+        let there = Bearer::of_holders_cookie(&headers(&pair(&own), "Browser/2")).unwrap();
+        assert_ne!(bearer.header(), there.header(), "in another browser it is another secret");
+        for part in ["__Host-", "Path=/;", "Secure", "HttpOnly", "SameSite=Strict"] {
+            assert!(own.contains(part) && holder::clear().contains(part), "{part}");
+        }
     }
 
     #[test]

@@ -293,3 +293,43 @@ pub(crate) struct ProfilePhone {
     pub confirmed: u32,
     pub confirmed_at_ms: Option<i64>,
 }
+
+/// A holder's phone.
+#[derive(Debug, Deserialize)]
+pub(crate) struct MyPhone {
+    pub model: Option<String>,
+    pub os_version: Option<String>,
+    pub supervised: Option<bool>,
+    pub last_seen_ms: Option<i64>,
+    pub enrolled_at_ms: Option<i64>,
+    pub passcode_present: Option<bool>,
+    pub passcode_compliant: Option<bool>,
+    pub encrypted: Option<bool>,
+    pub apps: u32,
+    pub lost_mode: HolderAsked,
+    pub ring: HolderAsked,
+    pub done: Vec<HolderDone>,
+    pub more_done: bool,
+    pub expires_at_ms: i64,
+    pub now_ms: i64,
+}
+
+/// Something that a holder may ask for.
+#[derive(Debug, Deserialize)]
+pub(crate) struct HolderAsked {
+    pub can: String,
+    pub state: String,
+    pub asked_at_ms: Option<i64>,
+    pub confirmed_at_ms: Option<i64>,
+}
+
+/// Something that was done to a holder's phone.
+#[derive(Debug, Deserialize)]
+pub(crate) struct HolderDone {
+    pub at_ms: i64,
+    pub what: String,
+    pub request_type: Option<String>,
+    pub state: Option<String>,
+    pub compartments: Vec<String>,
+    pub by: String,
+}

@@ -8,6 +8,7 @@ use model::{Compartment, Digest, OrderId, PersonId, Role, TimeMs};
 use order::ApiScope;
 use store::{ApiKeyRecord, OidcSessionRecord, PersonRecord, SessionRecord};
 
+use crate::holder::Holder;
 use crate::oidc::IDLE_MS;
 
 /// What a secret is for, by its first letters. A key's hash finds no session, and the other way round.
@@ -28,6 +29,8 @@ pub(crate) enum Actor {
     Reader(Reader),
     /// A program with a read-only key.
     Key { scopes: u32 },
+    /// A phone's holder, with the code of the holder's card. No route but the holder's own lets one in.
+    Holder(Holder),
 }
 
 /// A session, as it stands.
@@ -89,6 +92,7 @@ impl Actor {
         match self {
             Self::Person(_) | Self::Reader(_) => true,
             Self::Key { scopes } => scopes & scope_bit(scope) != 0,
+            Self::Holder(_) => false,
         }
     }
 
@@ -98,6 +102,8 @@ impl Actor {
             Self::Person(s) => s.group.as_deref(),
             Self::Reader(r) => r.group(),
             Self::Key { .. } => None,
+            // No group is called so: it reaches none.
+            Self::Holder(_) => Some(""),
         }
     }
 }

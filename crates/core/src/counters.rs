@@ -80,6 +80,7 @@ pub(crate) struct Counters {
     pub strangers_held_up: Counter,
     pub bodies_refused: Counter,
     oidc: Family<CameOf, Counter>,
+    holders: Family<CameOf, Counter>,
 }
 
 impl Counters {
@@ -105,6 +106,9 @@ impl Counters {
         let oidc = Family::<CameOf, Counter>::default();
         let help = "Sign-ins by OpenID Connect, by what came of them";
         registry.register("oidc_signins", help, oidc.clone());
+        let holders = Family::<CameOf, Counter>::default();
+        let help = "Sign-ins with a holder's card and what holders asked for, by what came of them";
+        registry.register("holders", help, holders.clone());
         let mut gauge = |name: &str, help: &str| {
             let g = Gauge::default();
             registry.register(name, help, g.clone());
@@ -157,6 +161,7 @@ impl Counters {
             strangers_held_up: api("held_up"),
             bodies_refused: api("body"),
             oidc,
+            holders,
             enrolments,
             registry,
         }
@@ -165,6 +170,11 @@ impl Counters {
     /// A sign-in by OpenID Connect came to that.
     pub fn oidc(&self, outcome: &'static str) {
         self.oidc.get_or_create(&CameOf { outcome }).inc();
+    }
+
+    /// A holder's sign-in, or what one asked for, came to that.
+    pub fn holder(&self, outcome: &'static str) {
+        self.holders.get_or_create(&CameOf { outcome }).inc();
     }
 
     pub fn set_enrolments(&self, counts: &[(store::EnrolmentState, u64)]) {

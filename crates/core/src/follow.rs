@@ -234,6 +234,9 @@ pub(crate) enum Remember {
     RenewalDue,
     KeysRotated,
     Undecided,
+    /// The phone's holder's card, by its code's hash; none: it has none that is good.
+    HolderCard(EnrolmentId, Option<Digest>),
+    NoHolderCards,
 }
 
 fn remember(room: &Room, r: Remember) {
@@ -253,7 +256,12 @@ fn remember(room: &Room, r: Remember) {
         Remember::SessionEnded(hash) => room.access.end_session(&hash),
         Remember::Key(k) => room.access.put_key(k),
         Remember::KeyEnded(hash) => room.access.end_key(&hash),
-        Remember::Restored => room.access.end_all(),
+        Remember::Restored => {
+            room.access.end_all();
+            room.holders.end_all();
+        }
+        Remember::HolderCard(enrolment, card) => room.holders.card_is(enrolment, card),
+        Remember::NoHolderCards => room.holders.end_all(),
         Remember::Certificates(known) => room.fleet.know_certificates(known),
         Remember::RenewalDue => room.renewal_due.notify_one(),
         Remember::KeysRotated => {
@@ -360,10 +368,13 @@ fn project_effect(
             tx.remove_person(person, at_ms)?;
             remembered.push(Remember::PersonLeft(person));
         }
-        Effect::Invited { enrolment, link, group, expires_at_ms, .. } => {
+        Effect::Invited { enrolment, link, group, expires_at_ms, card, .. } => {
             let group = group.as_str().to_owned();
             let slot =
                 tx.invite(&NewInvitation { enrolment, link, group, expires_at_ms, invited_at_ms: at_ms })?;
+            if let Some(card) = card {
+                tx.put_holder_card(slot, card, at_ms)?;
+            }
             remembered.push(Remember::Enrolment(enrolment, slot));
         }
         Effect::InvitationWithdrawn { enrolment } => {
@@ -412,6 +423,16 @@ fn project_effect(
         Effect::PersonErased { subject: DataSubject::Holder(enrolment) } => {
             if let Some(e) = tx.find_enrolment(enrolment)? {
                 HOLDER_ROWS.iter().try_for_each(|name| tx.drop_sealed(e.slot, name))?;
+                tx.drop_holder_card(e.slot)?;
+                remembered.push(Remember::HolderCard(enrolment, None));
+            }
+        }
+        Effect::HolderCardsMade { cards } => {
+            for (enrolment, card) in cards {
+                if let Some(e) = tx.find_enrolment(enrolment)? {
+                    tx.put_holder_card(e.slot, card, at_ms)?;
+                    remembered.push(Remember::HolderCard(enrolment, Some(card)));
+                }
             }
         }
         // Core has no name of those who sign.

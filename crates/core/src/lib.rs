@@ -27,6 +27,7 @@ mod error;
 mod fleet;
 mod follow;
 mod followed_tree;
+mod holder;
 mod inventory;
 mod keys;
 mod noting;
@@ -203,6 +204,8 @@ fn open(config: Config, clock: Arc<dyn Clock>) -> Result<Arc<Room>, Error> {
         order_places: Semaphore::new(api::MOST_ORDERS_AT_ONCE),
         strangers: api::Strangers::default(),
         oidc_strangers: api::Strangers::default(),
+        holder_strangers: api::Strangers::default(),
+        holders: holder::Holders::default(),
         oidc_sign_ins: Arc::new(sign_ins),
         oidc_keys: oidc::KeysKept::default(),
         oidc_places: Semaphore::new(oidc::MOST_AT_ONCE),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ledger::{Body, Effect, Entry};
 use model::clock::{DAY_MS, MINUTE_MS};
-use model::{EnrolmentId, StandingTemplate, TimeMs};
+use model::{CommandKind, EnrolmentId, OrderId, StandingTemplate, TimeMs};
 use order::Refusal;
 use rpc::proto::{ActAnswer, ActRequest, FollowRequest};
 use store::{
@@ -37,18 +37,21 @@ pub(crate) struct Renewal {
 
 /// The standing order that renews certificates now: of several the one that renews earliest.
 pub(crate) fn in_force(all: &[StandingRecord], now_ms: TimeMs) -> Option<StandingRecord> {
-    let stands = |s: &&StandingRecord| s.ended_at_ms.is_none() && now_ms < s.expires_at_ms;
-    all.iter().filter(stands).max_by_key(|s| before(s)).copied()
+    let renews = |s: &&StandingRecord| stands(s, now_ms) && s.template.before_ms().is_some();
+    all.iter().filter(renews).max_by_key(|s| s.template.before_ms()).copied()
 }
 
-fn before(s: &StandingRecord) -> TimeMs {
-    let StandingTemplate::RenewCertificates { before_ms } = s.template;
-    before_ms
+/// Whether the vault may act under it now.
+pub(crate) fn stands(s: &StandingRecord, now_ms: TimeMs) -> bool {
+    s.ended_at_ms.is_none() && now_ms < s.expires_at_ms
 }
 
 /// What states are told by: the standing order's own time, or the usual one while none stands.
 pub(crate) fn window(standing: Option<&StandingRecord>, now_ms: TimeMs) -> RenewalWindow {
-    RenewalWindow { now_ms, before_ms: standing.map_or(StandingTemplate::USUAL_BEFORE_MS, before) }
+    RenewalWindow {
+        now_ms,
+        before_ms: standing.and_then(|s| s.template.before_ms()).unwrap_or(StandingTemplate::USUAL_BEFORE_MS),
+    }
 }
 
 /// Counts who is late.
@@ -100,6 +103,8 @@ pub(crate) fn project(
             // After what was before has ended: see `follow::project`.
             Effect::BreachAssumed { reissues_an_hour, expires_at_ms, .. } => {
                 let withdrawn = tx.breached(at_ms)?;
+                tx.drop_holder_cards()?;
+                remembered.push(Remember::NoHolderCards);
                 remembered.push(Remember::Restored);
                 remembered.extend(withdrawn.into_iter().map(Remember::Withdrawn));
                 let before_ms = StandingTemplate::USUAL_BEFORE_MS;
@@ -219,7 +224,11 @@ async fn ask(
     slot: Slot,
     enrolment: EnrolmentId,
 ) -> Result<Asked, StoreError> {
-    let request = ActRequest { standing: standing.order.0.to_vec(), enrolment: enrolment.0.to_vec() };
+    let request = ActRequest {
+        standing: standing.order.0.to_vec(),
+        enrolment: enrolment.0.to_vec(),
+        holder_code: None,
+    };
     let asked = ask_vault(room, "act", |mut v| async move { v.act(request).await }).await;
     let Ok(answer) = asked else { return Ok(Asked::NotNow) };
     let refusal = u16::try_from(answer.refusal).unwrap_or(u16::MAX);
@@ -242,17 +251,20 @@ async fn ask(
             return Ok(Asked::NotDue);
         }
     }
-    keep(room, standing, slot, enrolment, answer).await?;
+    let now_ms = room.now_ms();
+    let act = (standing.order, CommandKind::InstallProfile);
+    queue_act(room, act, (slot, enrolment), answer, move |tx| tx.asked_to_renew(slot, now_ms)).await?;
     Ok(Asked::Noted)
 }
 
-/// Keeps the command that the vault made, for the phone to fetch.
-async fn keep(
+/// Keeps the command that the vault made under a standing order, for the phone to fetch, and what else is to be noted of
+/// it. One that is there already stays as it is.
+pub(crate) async fn queue_act(
     room: &Arc<Room>,
-    standing: &StandingRecord,
-    slot: Slot,
-    enrolment: EnrolmentId,
+    (standing, kind): (OrderId, CommandKind),
+    (slot, enrolment): (Slot, EnrolmentId),
     answer: ActAnswer,
+    note: impl FnOnce(&Tx<'_>) -> Result<(), StoreError> + Send + 'static,
 ) -> Result<(), StoreError> {
     let Some(made) = answer.command else { return Ok(()) };
     let (Ok(command), Some(warrant)) = (rpc::command_id(&made.command), made.warrants.into_iter().next())
@@ -263,8 +275,8 @@ async fn keep(
     let now_ms = room.now_ms();
     let new = NewCommand {
         command,
-        order: Some(standing.order),
-        request_type: "InstallProfile".to_owned(),
+        order: Some(standing),
+        request_type: kind.request_type().to_owned(),
         query: None,
         body: made.body,
         sealed: made.sealed,
@@ -275,7 +287,7 @@ async fn keep(
         .write(move |tx| {
             let number = tx.put_command(&new)?;
             tx.queue(slot, number, Some((&warrant.warrant, warrant_expires_at_ms)))?;
-            tx.asked_to_renew(slot, now_ms)
+            note(tx)
         })
         .await?;
     room.fleet.queued(&[enrolment], now_ms);

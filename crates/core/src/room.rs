@@ -84,6 +84,10 @@ pub(crate) struct Room {
     pub strangers: crate::api::Strangers,
     /// Who lately came back from the OpenID provider without having begun. Apart: passkeys don't wait for it.
     pub oidc_strangers: crate::api::Strangers,
+    /// Who lately gave codes of no holder's card.
+    pub holder_strangers: crate::api::Strangers,
+    /// Phones' holders who are signed in.
+    pub holders: crate::holder::Holders,
     /// Who signed in by it within the hour.
     pub oidc_sign_ins: Arc<crate::oidc::SignIns>,
     /// The OpenID provider's keys, as they were had last.

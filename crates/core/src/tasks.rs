@@ -373,6 +373,7 @@ async fn every_hour(room: &Arc<Room>) -> Result<(), StoreError> {
     let day_ago_ms = now_ms - model::clock::DAY_MS;
     while room.store.write(move |tx| tx.drop_unused_sets(500, day_ago_ms)).await? > 0 {}
     room.access.drop_expired(now_ms);
+    room.holders.drop_expired(now_ms);
     room.store
         .write(move |tx| {
             tx.drop_expired_access(now_ms)?;

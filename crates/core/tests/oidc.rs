@@ -144,7 +144,8 @@ async fn an_organisations_account_makes_a_session_that_reads_and_changes_nothing
         let body = json!({});
         let answer =
             house.http(route.method, &path, Some(&bearer(1)), (route.method != "GET").then_some(&body)).await;
-        if route.method == "GET" && route.access != core_room::Access::Session {
+        let theirs = [core_room::Access::Session, core_room::Access::Holder];
+        if route.method == "GET" && !theirs.contains(&route.access) {
             assert!(matches!(answer.status, 200 | 404 | 400), "{} {}", route.path, answer.status);
         } else {
             assert_eq!(answer.status, 403, "{} {}", route.method, route.path);

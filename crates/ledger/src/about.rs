@@ -55,6 +55,7 @@ pub const KINDS: &[&str] = &[
     "device_group_saved",
     "device_group_ended",
     "profile_saved",
+    "holder_cards_made",
     "order_refused",
     "order_held",
     "grant_used",
@@ -109,6 +110,7 @@ impl Effect {
             Self::DeviceGroupSaved { .. } => "device_group_saved",
             Self::DeviceGroupEnded { .. } => "device_group_ended",
             Self::ProfileSaved { .. } => "profile_saved",
+            Self::HolderCardsMade { .. } => "holder_cards_made",
         }
     }
 
@@ -128,6 +130,7 @@ impl Effect {
                 of.enrolments.push(*enrolment)
             }
             Self::Opened { fields } => of.enrolments.extend(fields.iter().map(|f| f.0)),
+            Self::HolderCardsMade { cards } => of.enrolments.extend(cards.iter().map(|c| c.0)),
             Self::Commanded { targets, .. } | Self::DeclarationsSet { targets, .. } => {
                 of.enrolments.extend(targets);
             }

@@ -72,6 +72,9 @@ pub enum Effect {
         /// Who will hold the phone.
         #[n(4)]
         holder: PersonalSealed,
+        /// The hash of the code of the holder's card. The first ones have none.
+        #[n(5)]
+        card: Option<Digest>,
     },
     /// An invitation was taken back.
     #[n(5)]
@@ -395,6 +398,13 @@ pub enum Effect {
         /// Because of these, the first of them.
         #[n(6)]
         because: Vec<ErasingKey>,
+    },
+    /// New holder's cards were made; the ones of before are void.
+    #[n(170)]
+    HolderCardsMade {
+        /// For which phones, each with the hash of its card's code.
+        #[n(0)]
+        cards: Vec<(EnrolmentId, Digest)>,
     },
 }
 

@@ -217,7 +217,7 @@ pub enum Body {
         /// The phone.
         #[n(1)]
         enrolment: EnrolmentId,
-        /// How many certificates it had before.
+        /// Of a renewal: how many certificates it had before. 0: its holder asked.
         #[n(2)]
         number: u32,
         /// The command's id.

@@ -17,6 +17,7 @@ use crate::rooms::Room;
 pub(crate) struct Config {
     pub(crate) base_url: String,
     pub(crate) organization: String,
+    pub(crate) organization_phone: Option<String>,
     pub(crate) phones: Phones,
     pub(crate) administrators: Administrators,
     pub(crate) acme: Acme,
@@ -259,6 +260,7 @@ impl Default for Config {
         Self {
             base_url: "https://localhost:8443".into(),
             organization: "This hospital".into(),
+            organization_phone: None,
             phones: Phones::default(),
             administrators: Administrators::default(),
             acme: Acme::default(),
@@ -416,6 +418,16 @@ impl Config {
         let name = self.organization.trim();
         if name.is_empty() || name.chars().count() > 60 {
             bail!("organization: 1 to 60 characters; phones show it");
+        }
+        if let Some(number) = &self.organization_phone {
+            let digits = number.chars().filter(char::is_ascii_digit).count();
+            let plain = number.chars().all(|c| c.is_ascii_digit() || "+ ()-".contains(c));
+            if !plain || !(3..=15).contains(&digits) || number.len() > 30 {
+                bail!(
+                    "organization_phone: the number to call that a lost phone shows, 3 to 15 digits with + ( ) - and \
+                     spaces, for example '+44 20 7946 0123'"
+                );
+            }
         }
         if !self.push.topic.starts_with("com.apple.mgmt.") {
             bail!("push.topic: Apple's topics begin with com.apple.mgmt. (the push certificate's UID)");
@@ -679,6 +691,7 @@ impl Config {
             data_dir: dir.join("vault"),
             base_url: self.base_url.clone(),
             organization: self.organization.clone(),
+            organization_phone: self.organization_phone.clone(),
             topic: self.push.topic.clone(),
             unsigned_profiles: self.enrolment.unsigned_profiles,
             admit_old_algorithms: self.enrolment.admit_old_algorithms,

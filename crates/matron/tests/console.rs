@@ -129,3 +129,8 @@ fn an_organisations_account_reads_masks_and_no_token_code_or_state_of_another_ge
 fn a_device_group_is_tried_signed_changed_used_and_ended_in_the_browser() {
     run("groups");
 }
+
+#[test]
+fn a_phones_holder_reports_it_lost_with_a_card_and_without_a_script_and_sees_what_was_done_to_it() {
+    run("holder");
+}

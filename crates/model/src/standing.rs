@@ -19,6 +19,12 @@ pub enum StandingTemplate {
         #[n(0)]
         before_ms: TimeMs,
     },
+    /// Put a phone in lost mode when its holder asks, by the code of the holder's card. The text on the screen is fixed.
+    #[n(2)]
+    HolderLostMode,
+    /// Make a phone that is in lost mode ring when its holder asks, by the code of the holder's card.
+    #[n(3)]
+    HolderRings,
 }
 
 impl StandingTemplate {
@@ -28,8 +34,10 @@ impl StandingTemplate {
     pub const LONGEST_BEFORE_MS: TimeMs = 365 * DAY_MS;
     /// What is suggested: a phone may be in a drawer for a while.
     pub const USUAL_BEFORE_MS: TimeMs = 60 * DAY_MS;
-    /// The most acts an hour that a standing order may allow.
+    /// The most acts an hour that a standing order may allow; of some templates fewer ([`Self::most_an_hour`]).
     pub const MOST_AN_HOUR: u32 = 20_000;
+    /// How many are suggested where a phone's holder asks for lost mode, and for ringing.
+    pub const USUAL_HOLDERS_AN_HOUR: (u32, u32) = (20, 100);
     /// The longest life of a standing order: a year longer than a certificate's usual two.
     pub const LONGEST_LIFE_MS: TimeMs = 1096 * DAY_MS;
 
@@ -38,6 +46,33 @@ impl StandingTemplate {
     pub fn name(&self) -> &'static str {
         match self {
             Self::RenewCertificates { .. } => "renew_certificates",
+            Self::HolderLostMode => "holder_lost_mode",
+            Self::HolderRings => "holder_rings",
+        }
+    }
+
+    /// How long before its end a certificate is due, of the template that renews them.
+    #[must_use]
+    pub fn before_ms(&self) -> Option<TimeMs> {
+        match self {
+            Self::RenewCertificates { before_ms } => Some(*before_ms),
+            Self::HolderLostMode | Self::HolderRings => None,
+        }
+    }
+
+    /// Whether the phone's holder has to ask for it, with the code of the card.
+    #[must_use]
+    pub fn is_holders(&self) -> bool {
+        matches!(self, Self::HolderLostMode | Self::HolderRings)
+    }
+
+    /// The most acts an hour that an order of this template may allow: what stops people working is bounded closely.
+    #[must_use]
+    pub fn most_an_hour(&self) -> u32 {
+        match self {
+            Self::RenewCertificates { .. } => Self::MOST_AN_HOUR,
+            Self::HolderLostMode => 200,
+            Self::HolderRings => 1_000,
         }
     }
 
@@ -48,6 +83,7 @@ impl StandingTemplate {
             Self::RenewCertificates { before_ms } => {
                 (Self::SHORTEST_BEFORE_MS..=Self::LONGEST_BEFORE_MS).contains(before_ms)
             }
+            Self::HolderLostMode | Self::HolderRings => true,
         }
     }
 }

@@ -13,7 +13,7 @@ macro_rules! sealed_debug {
     )*};
 }
 sealed_debug!(InviteSecrets, JoinSecrets, SearchSecrets, ServiceTokenSecrets, InviteAnswer, OpenedField);
-sealed_debug!(DeclarationSecrets, SaveSecrets, SavedText, SavedAnswer);
+sealed_debug!(HolderCard, DeclarationSecrets, SaveSecrets, SavedText, SavedAnswer);
 
 /// Whom an invitation is for. Sealed to the vault.
 #[derive(Clone, PartialEq, Eq, Encode, Decode)]
@@ -69,6 +69,28 @@ pub struct InviteAnswer {
     /// Where phones reach the door, e.g. `https://mdm.example.org`.
     #[n(3)]
     pub base_url: String,
+    /// The code of the holder's card, as it stands on it. None, once another card was made, and of the first releases.
+    #[n(4)]
+    pub holder_code: Option<String>,
+}
+
+/// A holder's card.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+pub struct HolderCard {
+    /// For which phone.
+    #[n(0)]
+    pub enrolment: EnrolmentId,
+    /// Its code, as it stands on the card ([`crate::HolderCode::grouped`]).
+    #[n(1)]
+    pub code: String,
+}
+
+/// What an order for new holders' cards gives back.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct HolderCardsAnswer {
+    /// One for each phone of the order. When the order comes again, without those that another card took the place of.
+    #[n(0)]
+    pub cards: Vec<HolderCard>,
 }
 
 /// One opened field.

@@ -372,6 +372,9 @@ pub enum OrderKind {
         #[n(4)]
         shown: Digest,
     },
+    /// New holder's cards for the targets; the cards that they had are void. The answer is [`crate::HolderCardsAnswer`].
+    #[n(142)]
+    HolderCards,
 }
 
 impl OrderKind {
@@ -408,6 +411,7 @@ impl OrderKind {
             Self::EndDeviceGroup { .. } => "end_device_group",
             Self::SaveProfile { .. } => "save_profile",
             Self::InstallSaved { .. } => "install_saved",
+            Self::HolderCards => "holder_cards",
         }
     }
 

@@ -17,6 +17,7 @@ mod answer;
 mod bytes;
 mod declarations;
 mod free;
+mod holder_code;
 mod kind;
 pub mod limits;
 mod passkey;
@@ -28,8 +29,8 @@ mod statement;
 mod warrant;
 
 pub use answer::{
-    DeclarationSecrets, InviteAnswer, InviteSecrets, JoinSecrets, OpenAnswer, OpenedField, SaveSecrets,
-    SavedAnswer, SavedText, SearchSecrets, ServiceTokenSecrets, profile_place,
+    DeclarationSecrets, HolderCard, HolderCardsAnswer, InviteAnswer, InviteSecrets, JoinSecrets, OpenAnswer,
+    OpenedField, SaveSecrets, SavedAnswer, SavedText, SearchSecrets, ServiceTokenSecrets, profile_place,
 };
 pub use bytes::{BytesError, decode, encode};
 pub use declarations::{
@@ -37,6 +38,7 @@ pub use declarations::{
     endpoint_hash,
 };
 pub use free::FreeQuery;
+pub use holder_code::HolderCode;
 pub use kind::{ApiScope, Order, OrderKind, PersonKey};
 pub use passkey::{Asserted, Assertion, Passkey, PasskeyError, registered_key};
 pub use refusal::Refusal;

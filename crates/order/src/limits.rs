@@ -32,7 +32,7 @@ pub fn duty(kind: &OrderKind, erasing: bool) -> Duty {
         | OrderKind::AssumeBreach { .. }
         | OrderKind::EndOlderCa { .. }
         | OrderKind::SetServiceToken { .. } => Duty::Keys,
-        OrderKind::Invite { .. } => Duty::Invite,
+        OrderKind::Invite { .. } | OrderKind::HolderCards => Duty::Invite,
         OrderKind::Open { .. } => Duty::Open,
         OrderKind::Grant { .. } => Duty::SignIn,
         OrderKind::SetLimit { .. } => Duty::Limits,

@@ -194,11 +194,17 @@ pub enum Refusal {
     IdentifierTaken = 149,
     #[error("the profile's earlier versions have another PayloadIdentifier; save it as a profile of its own")]
     OtherIdentifier = 150,
+    #[error("the code is not that of this phone's newest holder's card")]
+    WrongHolderCode = 155,
+    #[error(
+        "this phone's holder has asked for it as often as one may in an hour; the service desk can do it"
+    )]
+    HolderAskedTooOften = 156,
 }
 
 impl Refusal {
     /// Every refusal, in the order of its number.
-    pub const ALL: [Refusal; 79] = [
+    pub const ALL: [Refusal; 81] = [
         Self::Unreadable,
         Self::BadSignature,
         Self::UnknownSigner,
@@ -278,6 +284,8 @@ impl Refusal {
         Self::ShownOtherwise,
         Self::IdentifierTaken,
         Self::OtherIdentifier,
+        Self::WrongHolderCode,
+        Self::HolderAskedTooOften,
     ];
 
     /// Its number in the ledger and on the wire.

@@ -21,6 +21,8 @@ const DESK_TARGETS: usize = 10;
 /// The most phones for a command that stops people working (lost mode, passcodes, switching off),
 /// whoever signs.
 const DISRUPTIVE_TARGETS: usize = 100;
+/// The most phones that one order makes new holder's cards for: a ward's, printed at once.
+const CARDS_TARGETS: usize = 100;
 /// The most phones that one order erases, however many sign.
 const ERASED_TARGETS: usize = 100;
 
@@ -62,6 +64,14 @@ pub fn rule(role: Role, kind: &OrderKind, erasing: bool) -> Option<Rule> {
         OrderKind::Invite { .. } | OrderKind::WithdrawInvitation | OrderKind::Open { .. } => match role {
             Administrator | Engineer | ServiceDesk => Some(EVERYWHERE),
             WardManager => Some(OWN_GROUP),
+            Auditor => None,
+        },
+        // As with an invitation, which brings a card too.
+        OrderKind::HolderCards => match role {
+            Administrator | Engineer | ServiceDesk => {
+                Some(Rule { most_targets: CARDS_TARGETS, ..EVERYWHERE })
+            }
+            WardManager => Some(Rule { most_targets: CARDS_TARGETS, ..OWN_GROUP }),
             Auditor => None,
         },
         OrderKind::Recall { .. } => match role {
@@ -275,6 +285,16 @@ mod tests {
         assert!(rule(Role::Auditor, &grant(0), false).is_some());
         assert!(rule(Role::Auditor, &grant(1), false).is_none());
         assert!(rule(Role::Auditor, &OrderKind::Open { fields: vec![] }, false).is_none());
+    }
+
+    #[test]
+    fn who_may_invite_may_make_holders_cards_of_a_ward_at_once() {
+        let invite = OrderKind::Invite { group: model::Group::new("ward-7").unwrap(), valid_ms: 1 };
+        for role in Role::ALL {
+            let (may, cards) = (rule(role, &invite, false), rule(role, &OrderKind::HolderCards, false));
+            assert_eq!(cards.map(|r| r.own_group_only), may.map(|r| r.own_group_only), "{role:?}");
+            assert_eq!(cards.map(|r| r.most_targets), may.map(|_| 100), "{role:?}");
+        }
     }
 
     #[test]

@@ -54,7 +54,7 @@ kinds! {
     /// Nothing: the operator tried the way.
     Test = 1, "test", false, "This is a test; nothing happened.";
     /// Orders under a signature that does not fit, or of a key that nobody has.
-    ForgedOrders = 2, "forged_orders", true, "Orders came whose signature does not fit or whose key nobody has; none was carried out.";
+    ForgedOrders = 2, "forged_orders", true, "Orders came whose signature does not fit or whose key nobody has, or a holder's code that fits no card; nothing was done.";
     /// A budget, a cap or a limit refused something.
     BudgetHit = 3, "budget_hit", true, "A budget, a cap or a limit refused something.";
     /// Core knows of a newer ledger than the vault has.

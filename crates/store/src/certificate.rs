@@ -1,9 +1,9 @@
 //! The phones' certificates, who is late with renewing, and the standing orders.
 
 use model::{Digest, EnrolmentId, OrderId, StandingTemplate, TimeMs};
-use rusqlite::{named_params, params};
+use rusqlite::{Row, named_params, params};
 
-use crate::view::{id, optional_id};
+use crate::view::{damaged, id, optional_id};
 use crate::{Slot, StoreError, Tx, View};
 
 /// How a phone stands with its certificate.
@@ -333,24 +333,35 @@ impl View<'_> {
     /// When the database refuses.
     pub fn standing_orders(&self) -> Result<Vec<StandingRecord>, StoreError> {
         self.all(
-            "SELECT order_id, before_ms, cap_an_hour, made_at_ms, expires_at_ms, ended_at_ms, uses, used_at_ms
+            "SELECT order_id, template, before_ms, cap_an_hour, made_at_ms, expires_at_ms, ended_at_ms, uses, used_at_ms
              FROM standing_orders ORDER BY made_at_ms DESC, order_id",
             [],
             |r| {
-                let uses: i64 = r.get(6)?;
+                let uses: i64 = r.get(7)?;
                 Ok(StandingRecord {
                     order: id(r, 0)?,
-                    template: StandingTemplate::RenewCertificates { before_ms: r.get(1)? },
-                    cap_an_hour: r.get(2)?,
-                    made_at_ms: r.get(3)?,
-                    expires_at_ms: r.get(4)?,
-                    ended_at_ms: r.get(5)?,
+                    template: template(r)?,
+                    cap_an_hour: r.get(3)?,
+                    made_at_ms: r.get(4)?,
+                    expires_at_ms: r.get(5)?,
+                    ended_at_ms: r.get(6)?,
                     uses: u64::try_from(uses).unwrap_or(0),
-                    used_at_ms: r.get(7)?,
+                    used_at_ms: r.get(8)?,
                 })
             },
         )
     }
+}
+
+/// A standing order's template, by its name; the one column is of the only one that has an argument.
+fn template(r: &Row<'_>) -> rusqlite::Result<StandingTemplate> {
+    let name = r.get_ref(1)?.as_str()?;
+    let all = [
+        StandingTemplate::RenewCertificates { before_ms: r.get(2)? },
+        StandingTemplate::HolderLostMode,
+        StandingTemplate::HolderRings,
+    ];
+    all.into_iter().find(|t| t.name() == name).ok_or_else(|| damaged(1))
 }
 
 impl Tx<'_> {
@@ -431,14 +442,13 @@ impl Tx<'_> {
     /// # Errors
     /// When the database refuses.
     pub fn put_standing(&self, s: &StandingRecord) -> Result<(), StoreError> {
-        let StandingTemplate::RenewCertificates { before_ms } = s.template;
         self.run(
             "INSERT INTO standing_orders (order_id, template, before_ms, cap_an_hour, made_at_ms, expires_at_ms)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (order_id) DO NOTHING",
             params![
                 s.order.as_bytes(),
                 s.template.name(),
-                before_ms,
+                s.template.before_ms().unwrap_or(0),
                 s.cap_an_hour,
                 s.made_at_ms,
                 s.expires_at_ms

@@ -55,7 +55,7 @@ fn config_of(room: &str, data: &Path, base_url: &str) -> Value {
         }),
         "vault" => json!({
             "data_dir": dir, "base_url": base_url, "organization": "Example Hospital",
-            "topic": "com.apple.mgmt.External.matron-without-push", "unsigned_profiles": false,
+            "organization_phone": null, "topic": "com.apple.mgmt.External.matron-without-push", "unsigned_profiles": false,
             "admit_old_algorithms": false, "certificate_days": 730, "sign_messages": false,
         }),
         _ => json!({ "data_dir": dir }),

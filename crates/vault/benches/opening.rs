@@ -87,6 +87,7 @@ async fn house(dir: &std::path::Path) -> (House, Ed25519Secret) {
         data_dir: dir.into(),
         base_url: "https://mdm.example.org".into(),
         organization: "Example Hospital".into(),
+        organization_phone: None,
         topic: "com.apple.mgmt.External.made-up".into(),
         unsigned_profiles: false,
         admit_old_algorithms: false,

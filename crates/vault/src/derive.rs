@@ -4,6 +4,7 @@
 use aws_lc_rs::{constant_time, hmac};
 use minicbor::{Decode, Encode};
 use model::{CommandId, EnrolmentId, LinkHash, OrderId, PersonId};
+use order::HolderCode;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// The key that everything here is derived with.
@@ -15,8 +16,6 @@ pub(crate) struct DeriveKey(
     pub(crate) [u8; 32],
 );
 
-const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-
 /// Text of 5 bits a character that survives being typed: no 0, 1, l, o.
 fn to_text(bytes: &[u8]) -> String {
     let mut out = String::new();
@@ -27,7 +26,7 @@ fn to_text(bytes: &[u8]) -> String {
         while bits >= 5 {
             bits -= 5;
             let place = usize::try_from(held >> bits & 31).unwrap_or(0);
-            out.push(char::from(*ALPHABET.get(place).unwrap_or(&b'a')));
+            out.push(char::from(*HolderCode::ALPHABET.get(place).unwrap_or(&b'a')));
         }
     }
     out
@@ -120,6 +119,13 @@ impl DeriveKey {
         CommandId(self.id("act", &[standing.as_bytes(), phone.as_bytes(), &position.to_be_bytes()]))
     }
 
+    /// The code of the holder's card that this order made for the phone: 100 bits.
+    pub(crate) fn holder_code(&self, enrolment: &EnrolmentId, order: &OrderId) -> Option<HolderCode> {
+        let bytes = self.bytes("holder code", &[enrolment.as_bytes(), order.as_bytes()]);
+        let text = Zeroizing::new(to_text(bytes.get(..13).unwrap_or_default()));
+        HolderCode::read(&text)
+    }
+
     /// Whether two challenges are the same, in a time that says nothing of where they differ.
     pub(crate) fn same(right: &str, given: &str) -> bool {
         constant_time::verify_slices_are_equal(right.as_bytes(), given.as_bytes()).is_ok()
@@ -168,6 +174,22 @@ mod tests {
         assert_eq!(key.read_challenge(&challenge), None, "it is no invitation's");
         assert_eq!(DeriveKey::named_in_renewal(&key.challenge(&enrolment)), None);
         assert_eq!(DeriveKey::named_in_renewal(&format!("{}.x", *challenge)), None);
+    }
+
+    #[test]
+    fn a_holders_code_is_of_one_phone_and_one_order() {
+        let key = DeriveKey([7; 32]);
+        let (phone, order) = (EnrolmentId([3; 16]), OrderId([1; 16]));
+        let code = key.holder_code(&phone, &order).unwrap();
+        assert_eq!(key.holder_code(&phone, &order), Some(code.clone()));
+        assert_eq!(code.grouped().len(), 24);
+        for other in [
+            key.holder_code(&EnrolmentId([4; 16]), &order),
+            key.holder_code(&phone, &OrderId([2; 16])),
+            DeriveKey([8; 32]).holder_code(&phone, &order),
+        ] {
+            assert_ne!(other, Some(code.clone()));
+        }
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod erase;
 mod error;
 mod give_back;
 mod grant;
+mod holder;
 mod install;
 mod keys;
 mod library;

@@ -4,8 +4,8 @@ use ledger::{Effect, Opaque, SigningPublicKey, Subject};
 use minicbor::Decode;
 use model::{Command, Compartment, EnrolmentId, KeyId, Role, SealedRow, TimeMs};
 use order::{
-    ApiScope, InviteAnswer, InviteSecrets, JoinSecrets, OpenAnswer, OpenedField, Order, OrderKind, Passkey,
-    PersonKey, Refusal, Scheme, VerifiedOrder, encode, key_id,
+    ApiScope, HolderCode, InviteAnswer, InviteSecrets, JoinSecrets, OpenAnswer, OpenedField, Order,
+    OrderKind, Passkey, PersonKey, Refusal, Scheme, VerifiedOrder, encode, key_id,
 };
 use zeroize::Zeroizing;
 
@@ -256,6 +256,7 @@ impl Chamber {
             OrderKind::ErasePerson { subject, despite_enrolled } => {
                 self.erase_person(order, *subject, *despite_enrolled)
             }
+            OrderKind::HolderCards => self.holder_cards(order),
         }
     }
 
@@ -282,6 +283,7 @@ impl Chamber {
             | OrderKind::EndOlderCa { .. }
             | OrderKind::EndKey { .. }
             | OrderKind::SaveDeviceGroup { .. }
+            | OrderKind::HolderCards
             | OrderKind::Grant { .. } => {
                 let nothing = Submitted::default();
                 self.consequence(order, signer, arguments_bytes, &nothing, erasing, true).map(drop)
@@ -307,23 +309,33 @@ impl Chamber {
         let link_secret = self.keys.file.derive_key.link_secret(&order.id);
         let holder = self.people_keys.seal(Subject::from(enrolment), arguments_bytes, &self.rng);
         let holder = holder.map_err(|e| self.fail(e))?;
-        let answer = self.invite_answer(order, expires_at_ms);
+        let code = self.keys.file.derive_key.holder_code(&enrolment, &order.id);
+        let card = code.as_ref().map(HolderCode::hash);
+        let answer = self.invite_answer(order, expires_at_ms, code);
         let effect = Effect::Invited {
             enrolment,
             link: DeriveKey::link_hash(&link_secret),
             group: group.clone(),
             expires_at_ms,
             holder,
+            card,
         };
         Ok(Consequence { answer: Some(answer), ..Consequence::of(effect) })
     }
 
-    fn invite_answer(&self, order: &Order, expires_at_ms: TimeMs) -> Zeroizing<Vec<u8>> {
+    /// `code`: of the holder's card, as long as it is the newest.
+    fn invite_answer(
+        &self,
+        order: &Order,
+        expires_at_ms: TimeMs,
+        code: Option<HolderCode>,
+    ) -> Zeroizing<Vec<u8>> {
         Zeroizing::new(encode(&InviteAnswer {
             enrolment: self.keys.file.derive_key.enrolment(&order.id),
             link_secret: self.keys.file.derive_key.link_secret(&order.id).to_string(),
             expires_at_ms,
             base_url: self.config.base_url.clone(),
+            holder_code: code.map(|c| c.grouped().to_string()),
         }))
     }
 
@@ -384,9 +396,11 @@ impl Chamber {
             OrderKind::Invite { .. } => {
                 let enrolment = self.keys.file.derive_key.enrolment(&order.id);
                 let e = self.state.enrolments.get(&enrolment).ok_or(Refusal::UnknownEnrolment)?;
-                let answer = self.invite_answer(order, e.expires_at_ms);
+                let code = self.card_of(&enrolment, &order.id);
+                let answer = self.invite_answer(order, e.expires_at_ms, code);
                 Ok(Consequence { answer: Some(answer), ..nothing() })
             }
+            OrderKind::HolderCards => Ok(Consequence { answer: Some(self.cards_answer(order)), ..nothing() }),
             OrderKind::Open { fields } => {
                 let since_ms = self.now_ms.saturating_sub(decided_at_ms);
                 if since_ms.saturating_abs() >= OPENED_AGAIN_MS || self.now_ms >= order.expires_at_ms {

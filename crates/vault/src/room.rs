@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
+use zeroize::Zeroizing;
 
 use crate::Error;
 use crate::alarms::{Alarms, alarm};
@@ -38,6 +39,8 @@ pub struct Config {
     pub base_url: String,
     /// Shown on phones.
     pub organization: String,
+    /// The number to call that a lost phone shows, when there is one.
+    pub organization_phone: Option<String>,
     /// The push topic, `com.apple.mgmt.…`.
     pub topic: String,
     /// Serve enrolment profiles without a CMS signature, for simulators that can't read one.
@@ -250,7 +253,9 @@ impl Vault for Room {
         let r = request.into_inner();
         let standing = rpc::order_id(&r.standing).map_err(invalid)?;
         let enrolment = rpc::enrolment_id(&r.enrolment).map_err(invalid)?;
-        let acted = self.door.decide(move |c| c.act(&standing, &enrolment)).await.map_err(not_durable)?;
+        let code = r.holder_code.map(Zeroizing::new);
+        let act = move |c: &mut Chamber| c.act(&standing, &enrolment, code.as_ref().map(|c| c.as_str()));
+        let acted = self.door.decide(act).await.map_err(not_durable)?;
         Ok(Response::new(match acted {
             Ok(a) => proto::ActAnswer {
                 refusal: 0,

@@ -249,6 +249,8 @@ impl State {
         for e in self.enrolments.values_mut() {
             e.withdrawn |= e.issued.is_none();
             e.renewal = None;
+            // Whoever was in may have seen codes, or the key they come from.
+            e.card = None;
         }
     }
 

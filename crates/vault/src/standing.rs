@@ -1,6 +1,6 @@
-//! What the vault does by itself under a standing order: so far, asking a phone to renew its certificate.
-//! Core says for which phone; the vault looks for itself whether the order stands, whether the hour's
-//! cap is spent, and whether that phone's certificate is due by its own record. What an act costs is
+//! What the vault does by itself under a standing order: asking a phone to renew its certificate, and what a phone's
+//! holder asks for ([`crate::holder`]). Core says for which phone; the vault looks for itself whether the order stands,
+//! whether the hour's cap is spent, and whether the template fits the phone by its own record. What an act costs is
 //! written before it leaves, so no restart gives it back.
 
 use std::collections::HashMap;
@@ -36,10 +36,16 @@ pub(crate) struct Standing {
 
 /// The last thing that was done for a phone.
 #[derive(Debug, Clone, Copy)]
-struct Act {
-    command: CommandId,
-    digest: Digest,
-    expires_at_ms: TimeMs,
+pub(crate) struct Act {
+    pub(crate) command: CommandId,
+    pub(crate) digest: Digest,
+    pub(crate) expires_at_ms: TimeMs,
+    /// Where it stands in the ledger.
+    pub(crate) position: u64,
+    pub(crate) at_ms: TimeMs,
+    hour: i64,
+    /// How often it was done for this phone in that hour.
+    times: u32,
 }
 
 /// A phone was asked to renew: its next certificate may be fetched with this challenge.
@@ -86,7 +92,7 @@ impl Standing {
     }
 
     /// What is left of this hour's cap. A clock that was set back stays in the latest hour it was in.
-    fn left(&self, now_ms: TimeMs) -> u32 {
+    pub(crate) fn left(&self, now_ms: TimeMs) -> u32 {
         if hour_of(now_ms) > self.hour {
             self.cap_an_hour
         } else {
@@ -94,21 +100,33 @@ impl Standing {
         }
     }
 
-    /// Takes in what was done for a phone at `at_ms`.
+    /// The last thing that was done for this phone.
+    pub(crate) fn last(&self, enrolment: &EnrolmentId) -> Option<&Act> {
+        self.acts.get(enrolment)
+    }
+
+    /// How often something was done for this phone in this hour.
+    pub(crate) fn times(&self, enrolment: &EnrolmentId, now_ms: TimeMs) -> u32 {
+        let hour = self.hour.max(hour_of(now_ms));
+        self.acts.get(enrolment).filter(|a| a.hour == hour).map_or(0, |a| a.times)
+    }
+
+    /// Takes in what was done for a phone, and where and when that was written.
     pub(crate) fn used(
         &mut self,
         enrolment: EnrolmentId,
-        command: CommandId,
-        digest: Digest,
+        (command, digest): (CommandId, Digest),
         expires_at_ms: TimeMs,
-        at_ms: TimeMs,
+        (position, at_ms): (u64, TimeMs),
     ) {
         if hour_of(at_ms) > self.hour {
             self.hour = hour_of(at_ms);
             self.spent = 0;
         }
         self.spent = self.spent.saturating_add(1);
-        self.acts.insert(enrolment, Act { command, digest, expires_at_ms });
+        let times = self.times(&enrolment, at_ms).saturating_add(1);
+        let act = Act { command, digest, expires_at_ms, position, at_ms, hour: self.hour, times };
+        self.acts.insert(enrolment, act);
     }
 
     /// Drops what ran out before then.
@@ -150,7 +168,7 @@ impl Chamber {
     ) -> Result<Consequence, Refusal> {
         let life_ms = expires_at_ms.saturating_sub(self.now_ms);
         let sound = template.is_sound()
-            && (1..=StandingTemplate::MOST_AN_HOUR).contains(&cap_an_hour)
+            && (1..=template.most_an_hour()).contains(&cap_an_hour)
             && (1..=StandingTemplate::LONGEST_LIFE_MS).contains(&life_ms)
             && order.targets.is_empty();
         if !sound {
@@ -168,24 +186,50 @@ impl Chamber {
         }
     }
 
-    /// Acts for one phone under a standing order.
-    pub(crate) fn act(&mut self, standing: &OrderId, enrolment: &EnrolmentId) -> Result<Acted, Refusal> {
+    /// Acts for one phone under a standing order; `code`: of the holder's card, where the template asks for one.
+    pub(crate) fn act(
+        &mut self,
+        standing: &OrderId,
+        enrolment: &EnrolmentId,
+        code: Option<&str>,
+    ) -> Result<Acted, Refusal> {
         self.check_budgets_are_confirmed()?;
+        match self.stands(standing)?.template {
+            StandingTemplate::RenewCertificates { before_ms } => self.renew(standing, enrolment, before_ms),
+            StandingTemplate::HolderLostMode => self.lost_mode(standing, enrolment, code),
+            StandingTemplate::HolderRings => self.ring(standing, enrolment, code),
+        }
+    }
+
+    pub(crate) fn stands(&self, standing: &OrderId) -> Result<&Standing, Refusal> {
         let s = self.state.standing.get(standing).filter(|s| s.stands(self.now_ms));
-        let s = s.ok_or(Refusal::NoSuchStanding)?;
-        let StandingTemplate::RenewCertificates { before_ms } = s.template;
+        s.ok_or(Refusal::NoSuchStanding)
+    }
+
+    /// Nothing more is done under it in this hour, when its cap is spent.
+    pub(crate) fn check_cap(&mut self, standing: &OrderId) -> Result<(), Refusal> {
+        if self.stands(standing)?.left(self.now_ms) > 0 {
+            return Ok(());
+        }
+        self.tell_of_cap(*standing);
+        Err(Refusal::StandingCapReached)
+    }
+
+    fn renew(
+        &mut self,
+        standing: &OrderId,
+        enrolment: &EnrolmentId,
+        before_ms: TimeMs,
+    ) -> Result<Acted, Refusal> {
         let e = self.state.enrolments.get(enrolment).ok_or(Refusal::UnknownEnrolment)?;
         let since = (self.state.breach.as_ref().map(|b| b.at_ms), self.state.rotations.made_in(KeyName::Ca));
         due(e, before_ms, since, self.now_ms)?;
-        if s.left(self.now_ms) == 0 {
-            self.tell_of_cap(*standing);
-            return Err(Refusal::StandingCapReached);
-        }
         let newest_ends_ms = e.issued.as_ref().map_or(self.now_ms, |i| i.not_after_ms);
-        let expires_at_ms = (self.now_ms + Order::LONGEST_LIFE_MS)
-            .min(s.expires_at_ms)
-            .min(newest_ends_ms.max(self.now_ms + 1));
         let number = e.certificates;
+        self.check_cap(standing)?;
+        let expires_at_ms = (self.now_ms + Order::LONGEST_LIFE_MS)
+            .min(self.stands(standing)?.expires_at_ms)
+            .min(newest_ends_ms.max(self.now_ms + 1));
         let challenge = self.keys.file.derive_key.renewal_challenge(standing, enrolment, number);
         let profile = self.enrolment_profile(enrolment, &challenge)?;
         // The signature in it differs each time, so each act is a command of its own.

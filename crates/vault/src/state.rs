@@ -8,7 +8,7 @@ use apple::x509::Certificate;
 use ledger::{Body, Effect, FileLedger, Opaque, PersonalSealed, Publisher, SigningPublicKey};
 use model::{
     CommandId, CommandKind, Compartment, DataSubject, DeviceGroupId, Digest, Duty, EnrolmentId, Group, KeyId,
-    KeyName, LinkHash, OrderId, PersonId, Role, TimeMs,
+    KeyName, LinkHash, OrderId, PersonId, Role, StandingTemplate, TimeMs,
 };
 
 use order::{Assertion, PersonKey, Scheme};
@@ -69,6 +69,8 @@ pub(crate) struct Enrolment {
     pub(crate) refused_requests: u8,
     /// By core's word the phone left, or enrolled anew under another id.
     pub(crate) left: bool,
+    /// The hash of the code of the holder's newest card.
+    pub(crate) card: Option<Digest>,
 }
 
 impl Enrolment {
@@ -391,10 +393,12 @@ impl State {
                 }
             }
             Body::StandingUsed { standing, enrolment, number, command, answer_digest, expires_at_ms } => {
+                let mut renews = false;
                 if let Some(s) = self.standing.get_mut(standing) {
-                    s.used(*enrolment, *command, *answer_digest, *expires_at_ms, at_ms);
+                    renews = matches!(s.template, StandingTemplate::RenewCertificates { .. });
+                    s.used(*enrolment, (*command, *answer_digest), *expires_at_ms, (position, at_ms));
                 }
-                if let Some(e) = self.enrolments.get_mut(enrolment) {
+                if let Some(e) = self.enrolments.get_mut(enrolment).filter(|_| renews) {
                     let (standing, number, expires_at_ms) = (*standing, *number, *expires_at_ms);
                     e.renewal = Some(Renewal { standing, number, expires_at_ms });
                 }
@@ -472,7 +476,7 @@ impl State {
             Effect::RestoreConfirmed { restored, without, complete } => {
                 self.restore_confirmed(*restored, signer, without, *complete);
             }
-            Effect::Invited { enrolment, link, group, expires_at_ms, holder } => {
+            Effect::Invited { enrolment, link, group, expires_at_ms, holder, card } => {
                 self.links.insert(*link, *enrolment);
                 let invited = Enrolment {
                     group: group.clone(),
@@ -487,6 +491,7 @@ impl State {
                     renewal: None,
                     refused_requests: 0,
                     left: false,
+                    card: *card,
                 };
                 self.enrolments.insert(*enrolment, invited);
             }
@@ -555,6 +560,19 @@ impl State {
             }
             Effect::PersonErased { subject } => {
                 self.erased.insert(*subject);
+                // Nobody holds the phone any more as far as is known here.
+                if let DataSubject::Holder(enrolment) = subject
+                    && let Some(e) = self.enrolments.get_mut(enrolment)
+                {
+                    e.card = None;
+                }
+            }
+            Effect::HolderCardsMade { cards } => {
+                for (enrolment, card) in cards {
+                    if let Some(e) = self.enrolments.get_mut(enrolment) {
+                        e.card = Some(*card);
+                    }
+                }
             }
             Effect::ServiceTokenSet { service, sealed } => {
                 if sealed.0.is_empty() {

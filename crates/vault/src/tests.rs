@@ -9,6 +9,7 @@ mod device_groups;
 mod erase;
 mod faults;
 mod give_back;
+mod holder;
 mod hostile;
 mod library;
 mod limits;
@@ -58,6 +59,7 @@ fn config(dir: &TempDir) -> Config {
         data_dir: dir.path().into(),
         base_url: "https://mdm.example.org".into(),
         organization: "Example Hospital".into(),
+        organization_phone: Some("+44 20 7946 0123".into()),
         topic: "com.apple.mgmt.External.test".into(),
         unsigned_profiles: false,
         admit_old_algorithms: false,

@@ -45,6 +45,10 @@ pub fn told(body: &Body) -> String {
                 Effect::Commanded { targets, .. } => {
                     format!(" to {}", count(targets.len() as u64, "phone"))
                 }
+                Effect::HolderCardsMade { cards } => match cards.as_slice() {
+                    [(one, _)] => format!(" ({})", short(one)),
+                    many => format!(" ({})", count(many.len() as u64, "phone")),
+                },
                 Effect::Opened { fields } => {
                     fields.first().map(|(e, _)| format!(" of {}", short(e))).unwrap_or_default()
                 }
@@ -122,6 +126,12 @@ pub fn told(body: &Body) -> String {
             format!("phone {} {how} command {command}", short(enrolment))
         }
         Body::PhoneRefused { enrolment, .. } => format!("phone {} was turned away", short(enrolment)),
+        // A phone that renews has had a certificate.
+        Body::StandingUsed { standing, enrolment, number: 0, .. } => format!(
+            "the holder of phone {} asked for what standing order {} lets holders do",
+            short(enrolment),
+            short(standing)
+        ),
         Body::StandingUsed { standing, enrolment, .. } => {
             format!(
                 "standing order {} asked phone {} to renew its certificate",
@@ -185,6 +195,7 @@ pub fn kind_name(kind: &str) -> &str {
         "device_group_saved" => "Device group saved",
         "device_group_ended" => "Device group ended",
         "profile_saved" => "Profile saved",
+        "holder_cards_made" => "Holder's card",
         "order_refused" => "Order refused",
         "order_held" => "Order waits",
         "grant_used" => "Records opened in a session",

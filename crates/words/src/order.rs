@@ -56,14 +56,22 @@ pub fn what(kind: &OrderKind) -> String {
             format!("the token that phones get when they ask for {}'s", line(service))
         }
         OrderKind::MakeStanding { template, cap_an_hour, expires_at_ms } => {
-            let StandingTemplate::RenewCertificates { before_ms } = template;
-            format!(
-                "from now on the vault asks phones by itself to renew their certificates, {} before they end, up \
-                 to {} an hour, until {}",
-                span(*before_ms),
-                count((*cap_an_hour).into(), "phone"),
-                time(*expires_at_ms)
-            )
+            let does = match template {
+                StandingTemplate::RenewCertificates { before_ms } => format!(
+                    "asks phones by itself to renew their certificates, {} before they end, up to {} an hour",
+                    span(*before_ms),
+                    count((*cap_an_hour).into(), "phone")
+                ),
+                StandingTemplate::HolderLostMode => format!(
+                    "puts a phone in lost mode when its holder asks with the code of the holder's card, up to {} an hour",
+                    count((*cap_an_hour).into(), "phone")
+                ),
+                StandingTemplate::HolderRings => format!(
+                    "makes a phone in lost mode ring when its holder asks with the code of the holder's card, up to {} an hour",
+                    if *cap_an_hour == 1 { "once".to_owned() } else { format!("{cap_an_hour} times") }
+                ),
+            };
+            format!("from now on the vault {does}, until {}", time(*expires_at_ms))
         }
         OrderKind::EndStanding { order } => {
             format!("end standing order {order}: the vault does nothing more by itself under it")
@@ -138,6 +146,9 @@ pub fn what(kind: &OrderKind) -> String {
                 "install '{}' (version {version} of profile {profile} of the library){harm}",
                 line(identifier)
             )
+        }
+        OrderKind::HolderCards => {
+            "make a new holder's card for each phone; the card that its holder has now is void".into()
         }
         OrderKind::SetDeclarations { set } => {
             format!("replace the set of declarations '{set}': what it held before is taken away")
@@ -336,6 +347,17 @@ mod tests {
             OrderKind::EndApiKey { hash },
             OrderKind::EndSession { session: hash },
             OrderKind::EndStanding { order: OrderId([6; 16]) },
+            OrderKind::MakeStanding {
+                template: StandingTemplate::HolderLostMode,
+                cap_an_hour: 20,
+                expires_at_ms: 0,
+            },
+            OrderKind::MakeStanding {
+                template: StandingTemplate::HolderRings,
+                cap_an_hour: 100,
+                expires_at_ms: 0,
+            },
+            OrderKind::HolderCards,
             OrderKind::ConfirmRestore { manifest: hash, made_at_ms: 0, without: vec![PersonId([7; 16])] },
             OrderKind::SetDeclarations { set: model::SetName::new("ward-policy").unwrap() },
             OrderKind::SetServiceToken { service: "com.apple.maid".into() },

@@ -328,6 +328,7 @@ fn effects() -> Result<Vec<Effect>, Box<dyn Error>> {
             group,
             expires_at_ms: 1_764_000_000_000,
             holder: PersonalSealed(vec![7; 50]),
+            card: Some(Digest([9; 32])),
         },
         Effect::InvitationWithdrawn { enrolment: phone },
         Effect::Opened { fields: vec![(phone, "IMEI".into())] },

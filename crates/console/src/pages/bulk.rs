@@ -5,8 +5,9 @@ use model::{Command as Ordered, Role};
 use order::OrderKind;
 
 use super::device_groups;
+use super::invite::cards_sheet;
 use super::parts::why;
-use super::phone::{Action, may, sealed_input};
+use super::phone::{Action, may, new_card, sealed_input};
 use crate::guard::Visitor;
 use crate::layout::status_line;
 use crate::shapes::DeviceGroup;
@@ -43,6 +44,7 @@ pub(super) fn actions(v: &Visitor) -> Markup {
             h2.nhsuk-heading-m #h-bulk { "With the ticked phones" }
             p.nhsuk-hint data-ticks="" role="status" { "Tick phones in the list first." }
             (each(v, Whom::Ticked))
+            (cards_sheet())
             @if device_groups::may_save(v) { (list_of_ticked()) }
         }
     }
@@ -60,6 +62,7 @@ pub(super) fn of_group(v: &Visitor, group: &DeviceGroup) -> Markup {
             p { "An order names its phones one by one, so it goes to those that are in now, and to none that come later. You see "
                 "how many before you sign." }
             (each(v, Whom::All(&phones)))
+            (cards_sheet())
         }
     }
 }
@@ -112,6 +115,12 @@ fn each(v: &Visitor, whom: Whom<'_>) -> Markup {
                 says: "Their holders are asked first. What is not saved in an app may be lost. Supervised phones only.",
                 fields: html! {}, button: "Restart",
             }))
+        }
+        @if may(role, &OrderKind::HolderCards, false) {
+            @let says = "Codes on paper for the phones' holders, at most 100 at once: with them they report their phones lost, and see what the \
+                hospital can see of them. The cards that they have now are void at once.";
+            @let all = if let Whom::All(phones) = whom { Some(phones) } else { None };
+            (new_card("holder-card", "", all, says))
         }
         // Of a device group it is core that says which phones: what is erased, somebody has ticked.
         @if matches!(whom, Whom::Ticked) && command(role, erase, true) {

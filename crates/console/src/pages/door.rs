@@ -91,6 +91,7 @@ pub(crate) async fn sign_in(State(api): State<Api>, headers: HeaderMap, Query(q)
             details.nhsuk-details {
                 summary.nhsuk-details__summary { span.nhsuk-details__summary-text { "I have no passkey here" } }
                 .nhsuk-details__text {
+                    p { "Do you only hold one of the hospital's phones? With your holder's card you see " a href="/my-phone" { "your phone's own page" } "." }
                     p { "An administrator adds you, and you register a passkey with what they send you. If yours is lost, use your "
                         "second one; or two administrators add you anew. Nobody at Matron's server can let you in." }
                 }

@@ -123,8 +123,24 @@ fn sheet() -> Markup {
             } }
             p.app-print-only {
                 "Give each strip to its person alone. On the phone: join the Wi-Fi, point the camera at the code, open the link, "
-                "then Settings › Profile Downloaded › Install."
+                "then Settings › Profile Downloaded › Install. The holder's card below each strip is cut off and kept apart from the phone."
             }
+            ul.app-cards #cards {}
+        }
+    }
+}
+
+/// What is printed of holders' cards that were made anew: the page's script puts them here.
+pub(super) fn cards_sheet() -> Markup {
+    html! {
+        section.app-sheet-alone #sheet aria-labelledby="h-sheet" hidden {
+            .app-title-row {
+                h2.nhsuk-heading-m #h-sheet tabindex="-1" { "Holder's cards" }
+                p.app-screen-only { button.nhsuk-button.nhsuk-button--small.nhsuk-button--secondary type="button" data-print="" { "Print" } }
+            }
+            .nhsuk-inset-text.app-screen-only { p {
+                "Each card is for its phone's holder alone. Nobody can show it again, Matron neither; when it is lost, make another."
+            } }
             ul.app-cards #cards {}
         }
     }

@@ -11,6 +11,7 @@ mod health;
 mod invite;
 mod ledger;
 mod live;
+mod my_phone;
 mod oidc;
 mod overview;
 mod parts;
@@ -30,11 +31,15 @@ pub(crate) use door::own_path;
 /// An order with a profile sealed beside it, in base64, with room for the rest.
 const LARGEST_BODY_BYTES: usize = 12 << 20;
 
+/// A holder's code, or a page's token.
+const LARGEST_HOLDERS_BYTES: usize = 4 << 10;
+
 /// A passkey with its attestation is some hundred bytes.
 const LARGEST_PASSKEY_BYTES: usize = 16 << 10;
 
 pub(crate) fn all(api: Api) -> Pages {
     let large = DefaultBodyLimit::max(LARGEST_BODY_BYTES);
+    let small = DefaultBodyLimit::max(LARGEST_HOLDERS_BYTES);
     Pages::new(api)
         .open("nobody is signed in yet", "GET", "/sign-in", get(door::sign_in))
         .open("nobody has a role yet; the token's key signs", "GET", "/join", get(door::join))
@@ -84,6 +89,32 @@ pub(crate) fn all(api: Api) -> Pages {
             get(oidc::done),
         )
         .open("ends the session of its own cookie", "POST", "/sign-out", post(door::sign_out))
+        .open(
+            "a phone's holder has no account; the API looks at the card's code, or at the cookie that came of it",
+            "GET",
+            "/my-phone",
+            get(my_phone::show),
+        )
+        .open(
+            "nobody is signed in yet; the API looks at the card's code",
+            "POST",
+            "/my-phone/session",
+            post(my_phone::sign_in).layer(small.clone()),
+        )
+        .open("asks once more; the API looks at the cookie", "GET", "/my-phone/lost-mode", get(my_phone::sure))
+        .open(
+            "the API looks at the holder's cookie, the vault at the code behind it",
+            "POST",
+            "/my-phone/lost-mode",
+            post(my_phone::lose).layer(small.clone()),
+        )
+        .open(
+            "the API looks at the holder's cookie, the vault at the code behind it",
+            "POST",
+            "/my-phone/ring",
+            post(my_phone::ring).layer(small),
+        )
+        .open("ends the session of its own cookie", "POST", "/my-phone/sign-out", post(my_phone::sign_out))
         .inside("GET", "/phones", get(phones::list))
         .inside("GET", "/phones/{enrolment}", get(phone::show))
         .inside("GET", "/phones.csv", get(export::phones))

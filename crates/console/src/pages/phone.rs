@@ -7,6 +7,7 @@ use maud::{Markup, html};
 use model::{Command as Ordered, Role};
 use order::{OrderKind, roles};
 
+use super::invite::cards_sheet;
 use super::parts::{breadcrumb, line, title_row, why};
 use super::phones::state_tag;
 use crate::api::{Api, Failure, path};
@@ -36,6 +37,7 @@ pub(crate) async fn show(
         (title_row(html! { "Phone " code { (d.short()) } }))
         #summary data-live { (summary(&phone, now_ms)) }
         (actions(&v, &phone))
+        @if v.role().is_some() { (cards_sheet()) }
         section aria-labelledby="h-commands" {
             h2.nhsuk-heading-m #h-commands { "What was asked of it" }
             #commands data-live { (history(&commands.items, now_ms)) }
@@ -111,6 +113,26 @@ pub(super) struct Action<'a> {
     pub(super) grave: bool,
 }
 
+/// New holders' cards: `cards` are shown by the page's script, once.
+pub(super) fn new_card(id: &str, target: &str, all: Option<&str>, says: &str) -> Markup {
+    let reason = format!("{id}-reason");
+    html! {
+        details.nhsuk-details.app-action id=(id) {
+            summary.nhsuk-details__summary { span.nhsuk-details__summary-text { "New holder's card" } }
+            .nhsuk-details__text {
+                p { (says) }
+                form method="dialog" data-order=r#"{"kind":"holder_cards"}"# data-target=(target) data-all=[all]
+                    data-ticked[target.is_empty() && all.is_none()] data-cards=""
+                    data-done="Signed and accepted. The card is below: it is shown this once, so print it now." {
+                    (why(&reason))
+                    (status_line())
+                    button.nhsuk-button.nhsuk-button--small type="submit" { "Make it" }
+                }
+            }
+        }
+    }
+}
+
 impl Action<'_> {
     /// For one phone, or, where `target` is empty, for those that are ticked in the list.
     pub(super) fn markup(&self, target: &str) -> Markup {
@@ -164,6 +186,10 @@ fn actions(v: &Visitor, phone: &DeviceDetail) -> Markup {
         section.app-actions aria-labelledby="h-actions" {
             h2.nhsuk-heading-m #h-actions { "Do something" }
             @if may(role, &OrderKind::Open { fields: vec![] }, false) { (reveal(target, &phone.sealed_fields)) }
+            @if may(role, &OrderKind::HolderCards, false) && !matches!(phone.device.state.as_str(), "withdrawn" | "checked_out" | "replaced") {
+                (new_card("holder-card", target, None, "A code on paper for the phone's holder: with it they report the phone lost, and see what the \
+                    hospital can see of it. The card that they have now is void at once."))
+            }
             @if !enrolled {
                 p.nhsuk-hint { "This phone is not under management, so nothing can be asked of it." }
             } @else {

@@ -1,83 +1,26 @@
 // Invitations: links become cards with a QR code, and cards a sheet to print; a file of many is looked at row by row.
 // Links and what a file says stay in this page.
 import Papa from "papaparse";
-import { encode as qr } from "uqr";
 import { hex, moment } from "./bytes.js";
+import { card, element, show } from "./cards.js";
+import { holdersCard } from "./holder.js";
 import { tell } from "./server.js";
 
-const SVG = "http://www.w3.org/2000/svg";
 // As crates/matron/src/cli/invite.rs, where the rows are invited.
 const MOST_ROWS = 20_000;
 const MOST_TOLD = 50;
 const CONTROL = /\p{Cc}/u;
 const GROUP = /^[a-z0-9-]{1,64}$/;
 
-function element(name, attributes, ...children) {
-  const e = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) e.setAttribute(key, value);
-  e.append(...children);
-  return e;
-}
-
-// Dark on light with its quiet zone, whatever the page's colours.
-function code(link) {
-  const { size, data } = qr(link, { ecc: "M", border: 4 });
-  const path = data.flatMap((row, y) => row.map((dark, x) => (dark ? `M${x} ${y}h1v1h-1z` : ""))).join("");
-  const svg = document.createElementNS(SVG, "svg");
-  for (const [key, value] of [["viewBox", `0 0 ${size} ${size}`], ["role", "img"], ["aria-label", "The link as a QR code"], ["class", "app-qr"], ["shape-rendering", "crispEdges"]]) {
-    svg.setAttribute(key, value);
-  }
-  for (const [shape, colour, attributes] of [["rect", "#fff", { width: size, height: size }], ["path", "#000", { d: path }]]) {
-    const e = document.createElementNS(SVG, shape);
-    for (const [key, value] of Object.entries({ ...attributes, fill: colour })) e.setAttribute(key, value);
-    svg.append(e);
-  }
-  return svg;
-}
-
-function card({ name, group, link, until }) {
-  const copy = element("button", { type: "button", class: "nhsuk-button nhsuk-button--secondary nhsuk-button--small app-screen-only" }, "Copy the link");
-  copy.addEventListener("click", async () => {
-    try {
-      await navigator.clipboard.writeText(link);
-      copy.textContent = "Copied";
-    } catch {
-      copy.textContent = "The browser does not allow it: copy the link by hand";
-    }
-  });
-  return element("li", { class: "app-card" },
-    code(link),
-    element("div", {},
-      element("h3", { class: "nhsuk-heading-s" }, name),
-      element("p", {}, `${group} · one phone, once, until ${until}`),
-      element("p", {}, element("code", { class: "app-break" }, link)),
-      copy,
-    ),
-  );
-}
-
-// A file's cards take the place of those of the file before: chosen again, it is not printed twice. A card that was made
-// here stays, since its link is shown once.
-function show(cards, ofFile = false) {
-  const sheet = document.getElementById("sheet");
-  const place = document.getElementById("cards");
-  if (ofFile) {
-    for (const old of place.querySelectorAll("[data-of-file]")) old.remove();
-    for (const c of cards) c.dataset.ofFile = "";
-  }
-  place.prepend(...cards);
-  sheet.hidden = false;
-  document.getElementById("h-sheet").focus();
-}
-
 function invited(event) {
   const form = event.target;
   if (form.id !== "invite" || !event.detail.answer) return;
-  const [enrolment, secret, expires_at_ms, base] = event.detail.answer;
+  const [enrolment, secret, expires_at_ms, base, grouped] = event.detail.answer;
   const link = `${base.replace(/\/+$/, "")}/enrol/${secret}`;
   const until = moment(Number(expires_at_ms));
   const { name, email, group } = form.elements;
-  show([card({ name: name.value.trim(), group: `${group.value.trim()} · ${hex(enrolment).slice(0, 8)}`, link, until })]);
+  const invitation = card({ name: name.value.trim(), group: `${group.value.trim()} · ${hex(enrolment).slice(0, 8)}`, link, until });
+  show(grouped ? [invitation, holdersCard(grouped, name.value.trim())] : [invitation]);
   name.value = "";
   email.value = "";
 }
@@ -106,7 +49,7 @@ function judged({ head, rows }, groupOfAll) {
     const row = { line, name: cell(cells, "name"), email: cell(cells, "email"), group: cell(cells, "group") || groupOfAll };
     const link = cell(cells, "link");
     const shape = cells.length === head.length ? [] : [`it has ${cells.length} columns, the first line ${head.length}`];
-    return { ...row, link, until: cell(cells, "expires"), wrong: [...shape, ...wrong(row)] };
+    return { ...row, link, until: cell(cells, "expires"), code: cell(cells, "holder_code"), wrong: [...shape, ...wrong(row)] };
   });
 }
 
@@ -145,11 +88,11 @@ async function looked(form) {
     return undefined;
   }
   if (table.head.includes("link")) {
-    const cards = rows.filter((r) => /^https:\/\//.test(r.link)).map((r) => card(r));
-    show(cards, true);
-    const left = rows.length - cards.length;
+    const linked = rows.filter((r) => /^https:\/\//.test(r.link));
+    show(linked.flatMap((r) => (r.code ? [card(r), holdersCard(r.code, r.name)] : [card(r)])), true);
+    const left = rows.length - linked.length;
     const without = left > 0 ? ` ${left} of its rows hold no link.` : "";
-    return told(`${cards.length} links, from the file.${without} They stay in this page; print the sheet above.`, left > 0 ? "waits" : "good");
+    return told(`${linked.length} links, from the file.${without} They stay in this page; print the sheet above.`, left > 0 ? "waits" : "good");
   }
   // A POSIX shell takes what stands in single quotes as it is.
   const quoted = (word) => (/^[A-Za-z0-9._-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
@@ -163,7 +106,6 @@ async function looked(form) {
 export function start() {
   if (!document.getElementById("invite")) return;
   document.addEventListener("matron:placed", invited);
-  document.querySelector("[data-print]").addEventListener("click", () => window.print());
   const many = document.getElementById("many");
   many.addEventListener("change", () => looked(many));
   many.addEventListener("submit", (event) => event.preventDefault());

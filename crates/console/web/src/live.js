@@ -27,6 +27,7 @@ function takeOver(old, now) {
     const was = old.querySelector(`#${CSS.escape(fold.id)}`);
     if (was) fold.open = was.open;
   }
+  if (now.dataset.poll) old.dataset.poll = now.dataset.poll;
   if (old.innerHTML === now.innerHTML) return;
   const focus = old.contains(document.activeElement) ? document.activeElement.closest("[id]")?.id : null;
   old.replaceChildren(...now.childNodes);
@@ -86,8 +87,17 @@ function changed() {
   refresh();
 }
 
+// A holder's page has no stream of changes: while something waits for the phone, it is asked for again every few seconds.
+const POLLED_MS = 4000;
+
 export function start() {
   if (!document.querySelector("[data-live]")) return;
+  if (document.querySelector("[data-poll]")) {
+    setInterval(() => {
+      if (!document.hidden && document.querySelector('[data-poll="now"]')) refresh();
+    }, POLLED_MS);
+    return;
+  }
   let events;
   let lost;
   const isLost = () => (lost ??= setTimeout(() => connection("Not connected: what you see may be old."), LOST_AFTER_MS));

@@ -9,11 +9,12 @@ use axum::response::{IntoResponse, Response};
 use http::Method;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use model::Digest;
+use model::{Digest, TimeMs};
 use order::ApiScope;
 
 use super::problem::Problem;
 use crate::access::{Actor, Reader, SecretOf, Session};
+use crate::holder::{Holder, is_held};
 use crate::room::Room;
 
 /// Who may call a route.
@@ -27,6 +28,8 @@ pub enum Access {
     Session,
     /// The same, or to read one that was signed in by OpenID Connect.
     SignedIn,
+    /// A phone's holder alone, with the code of the holder's card, and nobody else.
+    Holder,
 }
 
 /// A route of the API.
@@ -71,6 +74,8 @@ reach!(
     InSession = Access::Session;
     /// A person, not a program.
     SignedIn = Access::SignedIn;
+    /// A phone's holder, for that phone.
+    Holders = Access::Holder;
 );
 
 /// The caller's own session.
@@ -103,7 +108,18 @@ impl<R> Permit<R> {
         match &self.0 {
             Actor::Person(s) => Ok(s),
             Actor::Reader(_) => Err(Problem::reads_only()),
+            Actor::Holder(_) => Err(Problem::holders_only_their_own()),
             Actor::Key { .. } => Err(Problem::forbidden("this needs a session; an API key only reads masks")),
+        }
+    }
+}
+
+impl Permit<Holders> {
+    /// The phone's holder.
+    pub fn holder(&self) -> Result<&Holder, Problem> {
+        match &self.0 {
+            Actor::Holder(h) => Ok(h),
+            _ => Err(Problem::for_holders()),
         }
     }
 }
@@ -125,15 +141,26 @@ fn authenticate(room: &Room, parts: &http::HeaderMap) -> Option<Actor> {
         return None;
     }
     let (scheme, secret) = text.split_once(' ')?;
-    let of = match secret.get(..3)? {
-        "ms_" => SecretOf::Session,
-        "mk_" => SecretOf::Key,
-        _ => return None,
-    };
     if !scheme.eq_ignore_ascii_case("bearer") || secret.len() != 46 {
         return None;
     }
-    room.access.find(of, &order::sha256(secret.as_bytes()), room.now_ms())
+    let (hash, now_ms) = (order::sha256(secret.as_bytes()), room.now_ms());
+    match secret.get(..3)? {
+        "ms_" => room.access.find(SecretOf::Session, &hash, now_ms),
+        "mk_" => room.access.find(SecretOf::Key, &hash, now_ms),
+        "mh_" => held(room, &hash, now_ms).map(Actor::Holder),
+        _ => None,
+    }
+}
+
+/// A holder whose phone is still theirs.
+fn held(room: &Room, hash: &Digest, now_ms: TimeMs) -> Option<Holder> {
+    let holder = room.holders.find(hash, now_ms)?;
+    if room.fleet.find(holder.enrolment()).is_some_and(|p| is_held(p.state)) {
+        return Some(holder);
+    }
+    room.holders.end(hash);
+    None
 }
 
 /// The first digits of a reader's subject, by which people and the log tell them apart.
@@ -166,6 +193,19 @@ pub(crate) async fn guard<R: Reach>(mut request: Request, next: Next) -> Respons
         room.counters.requests_refused.inc();
         return Problem::unauthorised().into_response();
     };
+    // Deny by default, whatever the route is for: a holder has routes of their own, and they have nobody else.
+    match (&actor, R::ACCESS) {
+        (Actor::Holder(_), Access::Holder) => {}
+        (Actor::Holder(_), _) => {
+            room.counters.requests_refused.inc();
+            return Problem::holders_only_their_own().into_response();
+        }
+        (_, Access::Holder) => {
+            room.counters.requests_refused.inc();
+            return Problem::for_holders().into_response();
+        }
+        _ => {}
+    }
     if let Actor::Reader(reader) = &actor {
         // Deny by default, whatever the route is for: no change but of what is their own.
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
@@ -180,6 +220,7 @@ pub(crate) async fn guard<R: Reach>(mut request: Request, next: Next) -> Respons
         Access::Scope(scope) => actor.may_read(scope),
         Access::Session => matches!(actor, Actor::Person(_)),
         Access::SignedIn => matches!(actor, Actor::Person(_) | Actor::Reader(_)),
+        Access::Holder => matches!(actor, Actor::Holder(_)),
     };
     if !allowed {
         room.counters.requests_refused.inc();
@@ -189,6 +230,7 @@ pub(crate) async fn guard<R: Reach>(mut request: Request, next: Next) -> Respons
         Actor::Person(s) => Who(format!("person {}", s.person)),
         Actor::Reader(r) => Who(format!("reader {}", short(r.subject()))),
         Actor::Key { .. } => Who("api key".to_owned()),
+        Actor::Holder(h) => Who(format!("holder of {}", h.enrolment())),
     };
     request.extensions_mut().insert(Permit::<R>(actor, PhantomData));
     let mut response = next.run(request).await;

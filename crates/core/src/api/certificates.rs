@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Extension, Json};
-use model::{EnrolmentId, OrderId, StandingTemplate};
+use model::{EnrolmentId, OrderId};
 use serde::{Deserialize, Serialize};
 use store::CertificateState;
 use utoipa::{IntoParams, ToSchema};
@@ -101,8 +101,8 @@ pub(crate) struct StandingOrder {
     #[schema(value_type = String)]
     order: OrderId,
     template: &'static str,
-    /// How long before its end a certificate is due.
-    before_ms: i64,
+    /// How long before its end a certificate is due, of the template that renews them.
+    before_ms: Option<i64>,
     cap_an_hour: u32,
     /// `stands`, `ended` or `expired`.
     state: &'static str,
@@ -124,7 +124,6 @@ pub(crate) async fn list_standing(
     let now_ms = room.now_ms();
     let all = room.store.read(|v| v.standing_orders()).await?;
     let items = all.into_iter().map(|s| {
-        let StandingTemplate::RenewCertificates { before_ms } = s.template;
         let state = match s.ended_at_ms {
             Some(_) => "ended",
             None if now_ms >= s.expires_at_ms => "expired",
@@ -133,7 +132,7 @@ pub(crate) async fn list_standing(
         StandingOrder {
             order: s.order,
             template: s.template.name(),
-            before_ms,
+            before_ms: s.template.before_ms(),
             cap_an_hour: s.cap_an_hour,
             state,
             made_at_ms: s.made_at_ms,

@@ -345,6 +345,10 @@ fn effect_summary(effect: &Effect) -> (&'static str, Value) {
                     "payloads": outline.payloads.iter().map(|p| &p.payload_type).collect::<Vec<_>>(),
                     "commitment": commitment, "signed": signed, "erasing": erasing }),
         ),
+        Effect::HolderCardsMade { cards } => (
+            "holder_cards_made",
+            json!({ "enrolments": cards.iter().map(|(enrolment, _)| enrolment).collect::<Vec<_>>() }),
+        ),
         Effect::PersonErased { subject } => ("person_erased", json!({ "subject": subject })),
         Effect::StandingEnded { order } => ("standing_ended", json!({ "order": order })),
         Effect::RestoreConfirmed { restored, without, complete } => {

@@ -15,6 +15,7 @@ mod endings;
 mod health;
 mod keys;
 mod ledger;
+mod my_phone;
 mod oidc;
 mod orders;
 mod overview;
@@ -47,7 +48,7 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterE
 use utoipa_axum::routes;
 
 use crate::room::Room;
-use access::{Commands, Devices, InSession, Ledger, Metrics, OwnSession, Reach, SignedIn, guard};
+use access::{Commands, Devices, Holders, InSession, Ledger, Metrics, OwnSession, Reach, SignedIn, guard};
 pub(crate) use device_groups::GroupCounts;
 pub(crate) use overview::Counted;
 pub(crate) use strangers::Strangers;
@@ -151,6 +152,14 @@ fn all() -> Routes {
             "the provider's signed token says who comes, and that they began here",
             routes!(oidc::finish_oidc),
         )
+        .public(
+            "the code of a holder's card says whose phone it is; who is wrong often waits",
+            routes!(my_phone::begin_my_phone),
+        )
+        .guarded::<Holders>(routes!(my_phone::end_my_phone))
+        .guarded::<Holders>(routes!(my_phone::get_my_phone))
+        .guarded::<Holders>(routes!(my_phone::lose_my_phone))
+        .guarded::<Holders>(routes!(my_phone::ring_my_phone))
         .guarded::<OwnSession>(routes!(session::get_session, session::end_session))
         .guarded::<SignedIn>(routes!(oidc::list_oidc_sessions))
         .guarded::<SignedIn>(routes!(session::changes))
@@ -220,7 +229,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_public_routes_are_these_eight() {
+    fn the_public_routes_are_these_nine() {
         let all = routes();
         let public: Vec<_> =
             all.iter().filter(|r| matches!(r.access, Access::Public(_))).map(|r| r.path.as_str()).collect();
@@ -234,10 +243,11 @@ mod tests {
                 "/api/v1/passkeys/find",
                 "/api/v1/oidc",
                 "/api/v1/oidc/begin",
-                "/api/v1/oidc/finish"
+                "/api/v1/oidc/finish",
+                "/api/v1/my-phone/session"
             ]
         );
-        assert_eq!(all.len(), 51);
+        assert_eq!(all.len(), 56);
     }
 
     #[test]

@@ -189,7 +189,8 @@ impl Held {
         match actor {
             Actor::Person(s) => s.group.clone().map(|group| Self { person: Some(s.person), group }),
             Actor::Reader(r) => r.group().map(|group| Self { person: None, group: group.to_owned() }),
-            Actor::Key { .. } => None,
+            // No holder comes here: the guard is before.
+            Actor::Key { .. } | Actor::Holder(_) => None,
         }
     }
 

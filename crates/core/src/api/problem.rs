@@ -80,6 +80,16 @@ impl Problem {
         )
     }
 
+    /// A holder asked for something else than their own phone.
+    pub fn holders_only_their_own() -> Self {
+        Self::forbidden("a holder's card opens the page of its own phone and nothing else")
+    }
+
+    /// Somebody else asked for what is a holder's.
+    pub fn for_holders() -> Self {
+        Self::forbidden("this is for a phone's holder, signed in with the code of the holder's card")
+    }
+
     pub fn not_found(what: &'static str) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", format!("there is no such {what}"))
     }

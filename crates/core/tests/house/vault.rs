@@ -42,6 +42,8 @@ pub struct State {
     pub asked_beyond: usize,
     /// So many of its decisions don't reach who asked for them.
     pub loses: usize,
+    /// What it was asked to do under standing orders; it knows none.
+    pub acted: Vec<proto::ActRequest>,
     commands: BTreeMap<OrderId, CommandId>,
     cut: Option<UnixStream>,
 }
@@ -103,6 +105,7 @@ impl FakeVault {
             lies: false,
             asked_beyond: 0,
             loses: 0,
+            acted: vec![],
             commands: BTreeMap::new(),
             cut: None,
         };
@@ -238,6 +241,7 @@ impl FakeVault {
                     group: group.clone(),
                     expires_at_ms: START_MS + model::clock::DAY_MS,
                     holder: PersonalSealed(vec![1]),
+                    card: order::HolderCode::read(&card_code(n)).map(|c| c.hash()),
                 };
                 (effect, Some(sealed("Holder.Name", Compartment::Identity, &holder_name(n))))
             }
@@ -301,6 +305,12 @@ impl FakeVault {
     }
 }
 
+/// The code of the card that comes with the invitation of that number.
+pub fn card_code(n: u8) -> String {
+    let digit = |n: u8| char::from(order::HolderCode::ALPHABET[usize::from(n % 32)]);
+    format!("abcd-efgh-ijkm-npqr-22{}{}", digit(n / 32), digit(n))
+}
+
 pub fn holder_name(n: u8) -> String {
     format!("Nurse Madeup{}", char::from(b'a' + n % 26))
 }
@@ -318,8 +328,9 @@ fn index_row(enrolment: EnrolmentId, name: &str, e: &seal::IndexEntry) -> proto:
 impl Vault for FakeVault {
     async fn act(
         &self,
-        _: Request<rpc::proto::ActRequest>,
+        request: Request<rpc::proto::ActRequest>,
     ) -> Result<Response<rpc::proto::ActAnswer>, Status> {
+        self.lock().acted.push(request.into_inner());
         let refusal = u32::from(order::Refusal::NoSuchStanding.number());
         Ok(Response::new(rpc::proto::ActAnswer { refusal, ..Default::default() }))
     }

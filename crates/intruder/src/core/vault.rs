@@ -298,8 +298,21 @@ impl Core {
         let standing = self.loot.standing.iter().map(|s| s.order.0).chain([random::<16>(&self.rng)]);
         for standing in standing {
             for phone in self.told.enrolments.iter().take(GUESSES) {
-                let asked = proto::ActRequest { standing: standing.to_vec(), enrolment: phone.0.to_vec() };
-                told("have the vault act for a phone that is not due", vault.act(asked).await, |a| a.refusal);
+                let asked = |holder_code| proto::ActRequest {
+                    standing: standing.to_vec(),
+                    enrolment: phone.0.to_vec(),
+                    holder_code,
+                };
+                let answer = vault.act(asked(None)).await;
+                told("have the vault act for a phone that is not due", answer, |a| a.refusal);
+                let guess: String = random::<20>(&self.rng)
+                    .iter()
+                    .filter_map(|b| {
+                        order::HolderCode::ALPHABET.get(usize::from(b % 32)).copied().map(char::from)
+                    })
+                    .collect();
+                let answer = vault.act(asked(Some(guess))).await;
+                told("have the vault act for a phone's holder with a guessed code", answer, |a| a.refusal);
             }
         }
         for (phone, row) in

@@ -31,6 +31,7 @@ fn effects() -> Vec<Effect> {
             group: group(),
             expires_at_ms: 1_700_000_000_000,
             holder: PersonalSealed(vec![7; 50]),
+            card: None,
         },
         Effect::InvitationWithdrawn { enrolment: phone },
         Effect::Opened { fields: vec![(phone, "IMEI".into()), (phone, "PhoneNumber".into())] },
@@ -234,6 +235,42 @@ fn the_encoding_of_sign_ins_to_read_stays_what_it_is() {
 }
 
 const GOLDEN_READER: &str = "db07895c3ea6741563ab9a1115aa52e10ceea7b37b17b0e8d6211975e540517b";
+
+/// What holders' cards brought.
+fn card_bodies() -> Vec<Body> {
+    let phone = EnrolmentId([1; 16]);
+    let invited = Effect::Invited {
+        enrolment: phone,
+        link: LinkHash([6; 32]),
+        group: Group::new("ward-7").unwrap(),
+        expires_at_ms: 1_700_000_000_000,
+        holder: PersonalSealed(vec![7; 50]),
+        card: Some(Digest([8; 32])),
+    };
+    let made =
+        |template| Effect::StandingMade { template, cap_an_hour: 20, expires_at_ms: 1_800_000_000_000 };
+    vec![
+        accepted(invited),
+        accepted(Effect::HolderCardsMade {
+            cards: vec![(phone, Digest([9; 32])), (EnrolmentId([2; 16]), Digest([10; 32]))],
+        }),
+        accepted(made(model::StandingTemplate::HolderLostMode)),
+        accepted(made(model::StandingTemplate::HolderRings)),
+    ]
+}
+
+#[test]
+fn the_encoding_of_holders_cards_stays_what_it_is_and_an_invitation_of_before_reads_on() {
+    let all: Vec<u8> = card_bodies().into_iter().flat_map(|b| entry(b).encode().unwrap()).collect();
+    assert_eq!(crate::frame::sha256(&all).to_string(), GOLDEN_CARDS);
+    // One element more, where there is a card: an invitation without one is as it ever was.
+    let bare = effects().into_iter().find(|e| matches!(e, Effect::Invited { .. })).unwrap();
+    let Body::OrderAccepted { effect: with, .. } = card_bodies().remove(0) else { unreachable!() };
+    let (bare, with) = (minicbor::to_vec(&bare).unwrap(), minicbor::to_vec(&with).unwrap());
+    assert_eq!((bare[2], with[2], &with[3..bare.len()]), (0x85, 0x86, &bare[3..]));
+}
+
+const GOLDEN_CARDS: &str = "4c0317afb948d62b6070db8e9042099f1f3e2b2a643f529a36227ba01a1bbf8a";
 
 /// What limits brought.
 fn limit_bodies() -> Vec<Body> {
@@ -468,6 +505,7 @@ fn every_kind_of_entry_reads_back_as_it_was_written() {
         .chain(room_key_bodies())
         .chain(device_group_bodies())
         .chain(profile_bodies())
+        .chain(card_bodies())
         .chain(reader_bodies());
     for body in bodies().into_iter().chain(later) {
         let entry = entry(body);

@@ -134,6 +134,7 @@ fn append(vault: &Path, admin: &Admin, count: usize, certificate: &[u8]) -> Resu
                 group,
                 expires_at_ms: SystemClock.now_ms() + DAY_MS,
                 holder: keys.seal(Subject::from(enrolment), &secrets, &rng)?,
+                card: Some(Digest(random(&rng)?)),
             };
             bodies.push(Body::OrderAccepted {
                 order: id,

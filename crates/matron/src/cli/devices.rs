@@ -29,6 +29,8 @@ pub(crate) enum DevicesCommand {
     Reveal(Reveal),
     /// Find phones by a number or a name, under a grant that pays for searches.
     Search(Search),
+    /// New holder's cards: the codes are shown this once, and the cards before are void.
+    HolderCard(super::holder_card::HolderCard),
     /// Commands to one phone.
     Commands(records::OfDevice),
     #[command(flatten)]
@@ -317,6 +319,7 @@ pub(crate) fn run(desk: &Desk, command: DevicesCommand) -> Result<()> {
         DevicesCommand::Query(q) => query(desk, &q),
         DevicesCommand::Reveal(r) => reveal(desk, r),
         DevicesCommand::Search(s) => search(desk, s),
+        DevicesCommand::HolderCard(h) => super::holder_card::make(desk, h),
         DevicesCommand::Commands(c) => records::of_device(desk, c),
         DevicesCommand::Act(a) => act::run(desk, a),
         DevicesCommand::App(a) => apps::run(desk, a),

@@ -70,6 +70,8 @@ pub(crate) struct Invited {
     pub(crate) enrolment: EnrolmentId,
     pub(crate) link: String,
     pub(crate) expires_at_ms: TimeMs,
+    /// The code of the holder's card.
+    pub(crate) holder_code: Option<String>,
 }
 
 impl Invitee {
@@ -108,6 +110,7 @@ fn invited(answer: InviteAnswer) -> Result<Invited> {
         enrolment: answer.enrolment,
         link: format!("{base}/enrol/{}", answer.link_secret),
         expires_at_ms: answer.expires_at_ms,
+        holder_code: answer.holder_code,
     })
 }
 
@@ -127,6 +130,7 @@ pub(crate) fn run(desk: &Desk, args: Invite) -> Result<()> {
             "enrolment": done.enrolment,
             "link": done.link,
             "expires_at_ms": done.expires_at_ms,
+            "holder_code": done.holder_code,
         }));
     }
     let mut text = String::new();
@@ -141,7 +145,19 @@ pub(crate) fn run(desk: &Desk, args: Invite) -> Result<()> {
         show::time(done.expires_at_ms),
         done.enrolment
     );
+    if let Some(code) = &done.holder_code {
+        eprintln!("{}", card_in_words(code));
+    }
     Ok(())
+}
+
+/// A holder's card, as it is told beside what made it.
+pub(crate) fn card_in_words(code: &str) -> String {
+    format!(
+        "The holder's card, for its holder alone and kept apart from the phone: {}\nWith this code they see at /my-phone what \
+         the hospital sees of the phone, and report it lost.",
+        show::line(code)
+    )
 }
 
 /// The link as a QR code of half blocks, light on dark, with its quiet zone.
@@ -212,7 +228,9 @@ fn from_file(desk: &Desk, csv: &Path, args: &Invite) -> Result<()> {
     let file = file.map_err(|e| usage(format!("--out: {}: {e}; nobody was invited", out.display())))?;
     let mut writer = csv::Writer::from_writer(file);
     let wrote = |e: csv::Error| failed(format!("{}: {e}", out.display()));
-    writer.write_record(["name", "email", "group", "enrolment", "link", "expires"]).map_err(wrote)?;
+    writer
+        .write_record(["name", "email", "group", "enrolment", "link", "expires", "holder_code"])
+        .map_err(wrote)?;
     for (n, row) in rows.iter().enumerate() {
         let done = invite_one(desk, row, args.days, &args.reason).inspect_err(|_| {
             eprintln!(
@@ -224,7 +242,15 @@ fn from_file(desk: &Desk, csv: &Path, args: &Invite) -> Result<()> {
         })?;
         let (enrolment, until) = (done.enrolment.to_string(), show::time(done.expires_at_ms));
         writer
-            .write_record([&row.name, &row.email, row.group.as_str(), &enrolment, &done.link, &until])
+            .write_record([
+                &row.name,
+                &row.email,
+                row.group.as_str(),
+                &enrolment,
+                &done.link,
+                &until,
+                done.holder_code.as_deref().unwrap_or_default(),
+            ])
             .map_err(wrote)?;
         writer.flush().map_err(failed)?;
     }

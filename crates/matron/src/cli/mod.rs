@@ -18,6 +18,7 @@ mod devices;
 pub(crate) mod failure;
 mod follow;
 mod history;
+mod holder_card;
 mod home;
 pub(crate) mod http;
 mod in_words;

@@ -30,7 +30,7 @@ pub(crate) struct Certificates {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum StandingCommand {
-    /// Let the vault renew the phones' certificates by itself.
+    /// Let the vault renew the phones' certificates by itself, or do what a phone's holder asks for.
     Make(Make),
     /// Every standing order, and how often it was used.
     List,
@@ -40,15 +40,21 @@ pub(crate) enum StandingCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct Make {
+    /// What the vault does: renew_certificates; holder_lost_mode or holder_rings, when a phone's holder asks with the
+    /// code of the holder's card.
+    #[arg(long, default_value = "renew_certificates",
+        value_parser = ["renew_certificates", "holder_lost_mode", "holder_rings"])]
+    does: String,
     /// How many days before its end a certificate is renewed, 1 to 365.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..=365))]
     before_days: u16,
     /// The same in hours, for short-lived certificates.
     #[arg(long, conflicts_with = "before_days", value_parser = clap::value_parser!(u16).range(1..=8760))]
     before_hours: Option<u16>,
-    /// How many phones an hour, 1 to 20000: the most harm that it can do.
-    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=20_000))]
-    cap: u32,
+    /// How many phones an hour, the most harm that it can do: 1 to 20000 [default: 200]; holder_lost_mode 1 to 200
+    /// [default: 20]; holder_rings 1 to 1000 [default: 100].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    cap: Option<u32>,
     /// For how many days the order stands, 1 to 1096.
     #[arg(long, default_value_t = 1096, value_parser = clap::value_parser!(u16).range(1..=1096))]
     days: u16,
@@ -86,15 +92,39 @@ fn make(desk: &Desk, m: Make) -> Result<()> {
         None => TimeMs::from(m.before_days) * DAY_MS,
     };
     let expires_at_ms = desk.now_ms() + TimeMs::from(m.days) * DAY_MS - HOUR_MS;
-    let template = StandingTemplate::RenewCertificates { before_ms };
-    let kind = OrderKind::MakeStanding { template, cap_an_hour: m.cap, expires_at_ms };
-    let reason = m.reason.unwrap_or_else(|| "certificates renew by themselves".into());
+    let (lost_an_hour, rings_an_hour) = StandingTemplate::USUAL_HOLDERS_AN_HOUR;
+    let (template, usual_cap, why, then) = match m.does.as_str() {
+        "holder_lost_mode" => (
+            StandingTemplate::HolderLostMode,
+            lost_an_hour,
+            "holders may have their lost phones put in lost mode",
+            "A phone's holder turns lost mode on at /my-phone; ending it stays the service desk's.",
+        ),
+        "holder_rings" => (
+            StandingTemplate::HolderRings,
+            rings_an_hour,
+            "holders may make their lost phones ring",
+            "A phone's holder makes it ring at /my-phone, once it is in lost mode.",
+        ),
+        _ => (
+            StandingTemplate::RenewCertificates { before_ms },
+            200,
+            "certificates renew by themselves",
+            "'matron certificates' shows who is late.",
+        ),
+    };
+    let cap_an_hour = m.cap.unwrap_or(usual_cap);
+    if cap_an_hour > template.most_an_hour() {
+        return Err(usage(format!("--cap: at most {} an hour for {}", template.most_an_hour(), m.does)));
+    }
+    let kind = OrderKind::MakeStanding { template, cap_an_hour, expires_at_ms };
+    let reason = m.reason.unwrap_or_else(|| why.into());
     let placed = Draft::new(kind, &reason).place(desk, m.yes)?;
     if desk.reach.json {
         return show::print_json(&json!({ "order": placed.order, "position": placed.position }));
     }
     show::print(&format!(
-        "Standing order {} stands, ledger entry {}. 'matron certificates' shows who is late.\n",
+        "Standing order {} stands, ledger entry {}. {then}\n",
         placed.order, placed.position
     ))
 }
@@ -113,7 +143,7 @@ fn end(desk: &Desk, e: End) -> Result<()> {
 struct Standing {
     order: OrderId,
     template: String,
-    before_ms: TimeMs,
+    before_ms: Option<TimeMs>,
     cap_an_hour: u32,
     state: String,
     expires_at_ms: TimeMs,
@@ -140,7 +170,7 @@ fn list(desk: &Desk) -> Result<()> {
         vec![
             s.order.to_string(),
             s.template,
-            show::span(s.before_ms),
+            s.before_ms.map(show::span).unwrap_or_default(),
             s.cap_an_hour.to_string(),
             s.state,
             show::time(s.expires_at_ms),

@@ -49,7 +49,7 @@ async fn only_the_public_routes_answer_without_credentials() {
         .filter(|r| matches!(r.access, core_room::Access::Public(_)))
         .map(|r| (r.method, r.path.as_str()))
         .collect();
-    assert_eq!(public.len(), 8, "{public:?}");
+    assert_eq!(public.len(), 9, "{public:?}");
     for route in &routes {
         let path = route
             .path

@@ -61,6 +61,9 @@ fn phone(tx: &Tx<'_>, n: u8) {
     tx.find_by_tag(&[n], slot).unwrap();
     tx.authenticate(slot, &[n], 3).unwrap();
     tx.find_enrolment(enrolment).unwrap();
+    tx.put_holder_card(slot, model::Digest([n; 32]), 3).unwrap();
+    tx.find_holder_card(model::Digest([n; 32])).unwrap();
+    tx.holder_card_since(slot).unwrap();
     tx.enrol(slot, 4, 5).unwrap();
     tx.set_push(slot, PushState::Ok).unwrap();
     tx.find_sealed(slot, "Token").unwrap();
@@ -72,6 +75,7 @@ fn phone(tx: &Tx<'_>, n: u8) {
     tx.say(&[n]).unwrap();
     tx.words(10).unwrap();
     tx.said(1).unwrap();
+    tx.drop_holder_card(slot).unwrap();
     tx.end(slot, Some(EnrolmentId([0; 16])), 20).unwrap();
 }
 

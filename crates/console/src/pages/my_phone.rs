@@ -1,0 +1,371 @@
+//! My phone: for a phone's holder, who has no account here but the code of the holder's card. Everything works without
+//! JavaScript: whoever needs this page is at a borrowed computer, in a hurry.
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::response::{IntoResponse, Redirect, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::header::SET_COOKIE;
+use http::{HeaderMap, StatusCode};
+use maud::{Markup, html};
+use order::sha256;
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use super::parts::line;
+use crate::api::{Api, Failure, Peer, sentence};
+use crate::guard::is_drawn_in_by_another_site;
+use crate::layout::{ago, holders_page, shown};
+use crate::session::{self, Bearer};
+use crate::shapes::{HolderAsked, HolderDone, MyPhone};
+
+const HERE: &str = "/my-phone";
+const LOST: &str = "/my-phone/lost-mode";
+
+/// The one field of that name in a form that the browser sent by itself; two are none.
+fn field(form: &[u8], name: &str) -> Option<Zeroizing<String>> {
+    let mut found = form_urlencoded::parse(form).filter(|(key, _)| key == name).map(|(_, value)| value);
+    let value = Zeroizing::new(found.next()?.into_owned());
+    found.next().is_none().then_some(value)
+}
+
+pub(crate) async fn show(State(api): State<Api>, headers: HeaderMap) -> Response {
+    let Some(bearer) = Bearer::of_holders_cookie(&headers) else { return sign_in_page(None) };
+    if is_drawn_in_by_another_site(&headers) {
+        return sign_in_page(Some("Another site asked for this: open it here."));
+    }
+    match api.get::<MyPhone>("/api/v1/my-phone", &bearer).await {
+        Ok(phone) => holders_page("Your phone", Some(&bearer), whole(&phone, &bearer)),
+        Err(f) if f.status == StatusCode::UNAUTHORIZED => signed_out(),
+        Err(f) => f.into_response(),
+    }
+}
+
+/// Whose session ended has to type the code again: the cookie is of no use any more.
+fn signed_out() -> Response {
+    let page = sign_in_page(Some(
+        "You are signed out: 20 minutes are over, or a new card was made. Type the code again.",
+    ));
+    ([(SET_COOKIE, session::holder::clear())], page).into_response()
+}
+
+pub(crate) async fn sign_in(State(api): State<Api>, peer: Peer, headers: HeaderMap, form: Bytes) -> Response {
+    let typed = field(&form, "code").unwrap_or_default();
+    let signed_in = async {
+        let secret = Zeroizing::new(session::fresh()?);
+        let bearer = Bearer::of_holder(&secret, &headers);
+        let asked = json!({ "code": typed.as_str(), "session": sha256(bearer.secret()) });
+        if let Some(before) = Bearer::of_holders_cookie(&headers) {
+            api.delete("/api/v1/my-phone/session", &before).await;
+        }
+        api.post_from::<Value>("/api/v1/my-phone/session", peer, &asked).await?;
+        Ok::<_, Failure>(session::holder::set(&URL_SAFE_NO_PAD.encode(secret.as_slice())))
+    };
+    match signed_in.await {
+        Ok(cookie) => ([(SET_COOKIE, cookie)], Redirect::to(HERE)).into_response(),
+        Err(f) => {
+            let mut response = sign_in_page(Some(&sentence(&f.detail)));
+            *response.status_mut() = f.status;
+            response
+        }
+    }
+}
+
+pub(crate) async fn sign_out(State(api): State<Api>, headers: HeaderMap) -> Response {
+    if let Some(bearer) = Bearer::of_holders_cookie(&headers) {
+        api.delete("/api/v1/my-phone/session", &bearer).await;
+    }
+    ([(SET_COOKIE, session::holder::clear())], Redirect::to(HERE)).into_response()
+}
+
+/// Asks once more, on a page of its own.
+pub(crate) async fn sure(State(api): State<Api>, headers: HeaderMap) -> Response {
+    let Some(bearer) = Bearer::of_holders_cookie(&headers) else { return Redirect::to(HERE).into_response() };
+    match api.get::<MyPhone>("/api/v1/my-phone", &bearer).await {
+        Ok(phone) if may_be_lost(&phone.lost_mode) => {
+            holders_page("Is your phone lost?", Some(&bearer), are_you_sure(&bearer))
+        }
+        _ => Redirect::to(HERE).into_response(),
+    }
+}
+
+pub(crate) async fn lose(State(api): State<Api>, headers: HeaderMap, form: Bytes) -> Response {
+    ask(&api, &headers, &form, "/api/v1/my-phone/lost-mode").await
+}
+
+pub(crate) async fn ring(State(api): State<Api>, headers: HeaderMap, form: Bytes) -> Response {
+    ask(&api, &headers, &form, "/api/v1/my-phone/ring").await
+}
+
+async fn ask(api: &Api, headers: &HeaderMap, form: &[u8], path: &str) -> Response {
+    let Some(bearer) = Bearer::of_holders_cookie(headers) else { return signed_out() };
+    // Known to our own pages of this session alone. (That no other site's page sends it stands before: `guard::same_origin`.)
+    if field(form, "token").is_none_or(|token| *token != bearer.form_token()) {
+        return not_done("The page is of another session. Nothing was done: go back and try again.", &bearer);
+    }
+    match api.post_nothing(path, &bearer).await {
+        Ok(()) => Redirect::to(HERE).into_response(),
+        Err(f) if f.status == StatusCode::UNAUTHORIZED => signed_out(),
+        Err(f) => {
+            let mut response = not_done(&sentence(&f.detail), &bearer);
+            *response.status_mut() = f.status;
+            response
+        }
+    }
+}
+
+fn not_done(why: &str, bearer: &Bearer) -> Response {
+    let body = html! {
+        h1.nhsuk-heading-l { "That was not done" }
+        p { (why) }
+        p { "Is it urgent? Call the service desk." }
+        p { a href=(HERE) { "Back to your phone" } }
+    };
+    holders_page("That was not done", Some(bearer), body)
+}
+
+fn sign_in_page(wrong: Option<&str>) -> Response {
+    let body = html! {
+        .nhsuk-grid-row { .nhsuk-grid-column-two-thirds {
+            h1.nhsuk-heading-l { "My phone" }
+            p { "For whoever holds one of the hospital's phones: report it lost, make it ring, and see what the hospital can see of it." }
+            form method="post" action="/my-phone/session" #holder-sign-in autocomplete="off" {
+                .nhsuk-form-group.nhsuk-form-group--error[wrong.is_some()] {
+                    label.nhsuk-label.nhsuk-label--m for="code" { "The code of your holder's card" }
+                    .nhsuk-hint #code-hint { "Five groups of four letters and digits. Capitals, hyphens and spaces don't matter." }
+                    @if let Some(wrong) = wrong {
+                        span.nhsuk-error-message #code-error role="alert" { span.nhsuk-u-visually-hidden { "Error: " } (wrong) }
+                    }
+                    input.nhsuk-input.nhsuk-input--code.nhsuk-input--width-20.nhsuk-input--error[wrong.is_some()] #code name="code" type="text"
+                        required maxlength="64" autocomplete="off" autocapitalize="none" autocorrect="off" spellcheck="false"
+                        aria-describedby=(if wrong.is_some() { "code-hint code-error" } else { "code-hint" });
+                }
+                button.nhsuk-button type="submit" { "Open my phone's page" }
+            }
+            h2.nhsuk-heading-m { "No card, or it was with the phone?" }
+            p { "Call the service desk. They can put the phone in lost mode at once, and make you a new card." }
+        } }
+    };
+    holders_page("My phone", None, body)
+}
+
+fn are_you_sure(bearer: &Bearer) -> Markup {
+    html! {
+        .nhsuk-grid-row { .nhsuk-grid-column-two-thirds {
+            h1.nhsuk-heading-l { "Is your phone lost?" }
+            p { "In lost mode nobody can use it, you neither. Its screen says that it is lost, whom it belongs to, and whom to call if the hospital has given a number. "
+                "Nothing on it is deleted." }
+            p { "You can't end lost mode from here, so that whoever has your phone and your card can't either: the service desk does, once you have it back." }
+            form method="post" action=(LOST) {
+                input type="hidden" name="token" value=(bearer.form_token());
+                .nhsuk-button-group {
+                    button.nhsuk-button.nhsuk-button--warning type="submit" data-prevent-double-click="true" { "Yes, turn lost mode on" }
+                    a.nhsuk-link href=(HERE) { "No, go back" }
+                }
+            }
+        } }
+    }
+}
+
+/// Whether there is use in asking for lost mode (again).
+fn may_be_lost(a: &HolderAsked) -> bool {
+    a.can == "yes" && !matches!(a.state.as_str(), "asked" | "on")
+}
+
+fn whole(phone: &MyPhone, bearer: &Bearer) -> Markup {
+    let now_ms = phone.now_ms;
+    let waits = phone.lost_mode.state == "asked" || phone.ring.state == "asked";
+    html! {
+        .app-title-row {
+            h1.nhsuk-heading-l { "Your phone" }
+            form method="post" action="/my-phone/sign-out" { button.nhsuk-button.nhsuk-button--secondary.nhsuk-button--small { "Sign out" } }
+        }
+        #lost data-live data-poll=(if waits { "now" } else { "later" }) {
+            p { (shown(phone.model.as_deref().unwrap_or("A phone")))
+                @if let Some(os) = &phone.os_version { ", system " (shown(os)) }
+                ". Last heard of " (ago(phone.last_seen_ms, now_ms)) "." }
+            section.app-lost aria-labelledby="h-lost" {
+                h2.nhsuk-heading-m #h-lost { "If it is lost" }
+                (if_lost(phone, bearer))
+            }
+        }
+        section aria-labelledby="h-sees" {
+            h2.nhsuk-heading-m #h-sees { "What the hospital can see" }
+            dl.nhsuk-summary-list {
+                (line("Model", html! { (shown(phone.model.as_deref().unwrap_or("not reported"))) }))
+                (line("System version", html! { (shown(phone.os_version.as_deref().unwrap_or("not reported"))) }))
+                (line("Last heard of", ago(phone.last_seen_ms, now_ms)))
+                (line("Managed since", match phone.enrolled_at_ms { Some(at) => html! { (words::time(at)) }, None => html! { "not yet" } }))
+                (line("Passcode", html! { (passcode(phone)) }))
+                (line("Encrypted", html! { (yes_or_no(phone.encrypted)) }))
+                (line("Set up by the hospital from the start (supervised)", html! { (yes_or_no(phone.supervised)) }))
+                (line("Apps", html! { (phone.apps) ": their names and versions, nothing that is in them" }))
+            }
+            h3.nhsuk-heading-s { "Kept sealed" }
+            p { "Your name and email address, the phone's own name, its number, serial number and other numbers of the device are kept encrypted. "
+                "Whoever opens one gives a reason and signs for it, it is written down for good, and it stands in the list below." }
+            h3.nhsuk-heading-s { "Where it is" }
+            p { "Only while it is in lost mode, when somebody signs to ask for it. The phone tells you afterwards that it was asked." }
+        }
+        section aria-labelledby="h-not" {
+            h2.nhsuk-heading-m #h-not { "What it can't see" }
+            ul.nhsuk-list.nhsuk-list--bullet {
+                li { "your messages and who they are with" }
+                li { "your calls, photos, contacts, calendar and notes" }
+                li { "what you do in apps" }
+                li { "which websites you visit (unless the hospital has set up a web filter or proxy on its phones: that sees addresses, and the service desk can tell you)" }
+                li { "your passcode and your passwords" }
+                li { "where the phone is, unless it is in lost mode" }
+            }
+            p { "The hospital can install and remove its own settings and apps, lock the phone, remove its passcode, and delete everything on it. "
+                "Each of these takes a signature, and stands below." }
+        }
+        section aria-labelledby="h-done" {
+            h2.nhsuk-heading-m #h-done { "What was done to it" }
+            #done data-live { (history(phone)) }
+        }
+        p.nhsuk-hint { "You are signed in until " (words::time(phone.expires_at_ms)) ". Sign out when others use this computer." }
+    }
+}
+
+fn yes_or_no(value: Option<bool>) -> &'static str {
+    match value {
+        Some(true) => "yes",
+        Some(false) => "no",
+        None => "not reported",
+    }
+}
+
+fn passcode(phone: &MyPhone) -> &'static str {
+    match (phone.passcode_present, phone.passcode_compliant) {
+        (Some(true), Some(false)) => "set, but weaker than the hospital asks for",
+        (Some(true), _) => "set (the hospital sees that there is one, not which)",
+        (Some(false), _) => "none",
+        (None, _) => "not reported",
+    }
+}
+
+/// What can be done about a lost phone now, and how far it is.
+fn if_lost(phone: &MyPhone, bearer: &Bearer) -> Markup {
+    let a = &phone.lost_mode;
+    let asked = || ago(a.asked_at_ms, phone.now_ms);
+    html! {
+        @match a.state.as_str() {
+            "asked" => {
+                .nhsuk-inset-text { p {
+                    strong { "Lost mode was asked for " (asked()) "." } " The phone has not answered yet. It does as soon as it is switched on and "
+                    "connected; it stays asked for some days. You need not stay on this page."
+                } }
+                p { a href=(HERE) { "Look again" } }
+            }
+            "on" => {
+                .nhsuk-inset-text { p {
+                    strong { "Lost mode is on." } " The phone said so " (ago(a.confirmed_at_ms, phone.now_ms)) ". Nobody can use it, and its screen says whom it belongs to."
+                } }
+                p { "Found it? Call the service desk: they end lost mode. Nobody can end it from this page." }
+            }
+            "failed" => {
+                p { strong { "The phone answered that it can't go into lost mode." } " Call the service desk." }
+            }
+            "ran_out" => { p { "Lost mode was asked for " (asked()) ", and the phone did not come in time." } }
+            "called_back" => { p { "Lost mode was asked for " (asked()) ", and the service desk called it back." } }
+            _ => {}
+        }
+        @if may_be_lost(a) {
+            @if a.state == "off" {
+                p { "Lost mode locks the phone at once. Nothing on it is deleted, and its screen says whom it belongs to." }
+            }
+            p { a.nhsuk-button.nhsuk-button--warning href=(LOST) role="button" draggable="false" { "I have lost my phone…" } }
+        } @else if a.can != "yes" && !matches!(a.state.as_str(), "asked" | "on") {
+            (cannot(&a.can))
+        }
+        @if matches!(a.state.as_str(), "asked" | "on") { (ringing(phone, bearer)) }
+    }
+}
+
+fn ringing(phone: &MyPhone, bearer: &Bearer) -> Markup {
+    let r = &phone.ring;
+    html! {
+        h3.nhsuk-heading-s { "Make it ring" }
+        @if r.can == "yes" {
+            p { "It rings at full volume for two minutes, muted or not, once it is in lost mode." }
+            @match r.state.as_str() {
+                "asked" => p.nhsuk-hint { "Asked " (ago(r.asked_at_ms, phone.now_ms)) "; the phone has not answered yet." },
+                "on" => p.nhsuk-hint { "It rang " (ago(r.confirmed_at_ms, phone.now_ms)) "." },
+                "failed" => p.nhsuk-hint { "The phone could not ring when it was asked " (ago(r.asked_at_ms, phone.now_ms)) "." },
+                _ => {}
+            }
+            form method="post" action="/my-phone/ring" {
+                input type="hidden" name="token" value=(bearer.form_token());
+                button.nhsuk-button.nhsuk-button--secondary type="submit" data-prevent-double-click="true" { "Make it ring" }
+            }
+        } @else { (cannot(&r.can)) }
+    }
+}
+
+fn cannot(why: &str) -> Markup {
+    html! {
+        p { (match why {
+            "not_switched_on" => "The hospital has not switched this on for this page. Call the service desk: they can do it at once.",
+            "not_supervised" => "This phone is set up so that it can't be put in lost mode. Call the service desk: they can lock it.",
+            _ => "This phone is not managed by the hospital, or not yet, so nothing can be asked of it from here. Call the service desk.",
+        }) }
+    }
+}
+
+fn state_of(d: &HolderDone) -> &'static str {
+    match d.state.as_deref() {
+        Some("acknowledged") => "done",
+        Some("error") => "the phone said no",
+        Some("expired") => "ran out",
+        Some("cancelled") => "called back",
+        Some(_) => "waits for the phone",
+        None => "",
+    }
+}
+
+fn by(d: &HolderDone) -> &'static str {
+    match d.by.as_str() {
+        "holder" => "you, from this page",
+        "matron" => "by itself",
+        _ => "the hospital",
+    }
+}
+
+fn history(phone: &MyPhone) -> Markup {
+    if phone.done.is_empty() {
+        return html! { p { "Nothing in the last 90 days, but the questions that every phone answers every few hours." } };
+    }
+    let label = |text: &str| html! { span.nhsuk-table-responsive__heading aria-hidden="true" { (text) " " } };
+    html! {
+        p { "In the last 90 days. The questions that every phone answers every few hours are left out." }
+        table.nhsuk-table.nhsuk-table-responsive role="table" {
+            caption.nhsuk-u-visually-hidden { "What was done to your phone, the newest first" }
+            thead.nhsuk-table__head role="rowgroup" { tr role="row" {
+                th role="columnheader" scope="col" { "When" } th role="columnheader" scope="col" { "What" }
+                th role="columnheader" scope="col" { "How it stands" } th role="columnheader" scope="col" { "By" }
+            } }
+            tbody.nhsuk-table__body { @for d in &phone.done {
+                tr.nhsuk-table__row role="row" {
+                    td.nhsuk-table__cell role="cell" { (label("When")) (ago(Some(d.at_ms), phone.now_ms)) }
+                    td.nhsuk-table__cell role="cell" { (label("What")) span { (what(d)) } }
+                    td.nhsuk-table__cell role="cell" { (label("How it stands")) (if d.what == "opened" { "written down" } else { state_of(d) }) }
+                    td.nhsuk-table__cell role="cell" { (label("By")) (by(d)) }
+                }
+            } }
+        }
+        @if phone.more_done { p.nhsuk-hint { "There was more; these are the newest." } }
+    }
+}
+
+fn what(d: &HolderDone) -> String {
+    if d.what == "opened" {
+        return words::opened_of_holder(&d.compartments);
+    }
+    let kind = d.request_type.as_deref().unwrap_or_default();
+    if d.by == "matron" && kind == "InstallProfile" {
+        return "Its certificate was renewed".to_owned();
+    }
+    shown(&words::done_to_phone(kind))
+}

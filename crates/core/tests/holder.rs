@@ -1,0 +1,159 @@
+//! A phone's holder signs in with the code of the holder's card, and reaches that phone and nothing else.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod house;
+
+use core_room::{Access, routes};
+use house::http::{Answer, SESSION, key};
+use house::vault::card_code;
+use house::{House, until};
+use ledger::{Body, Effect, Opaque};
+use model::{Digest, EnrolmentId, KeyId, OrderId, PersonId, StandingTemplate};
+use order::{ApiScope, HolderCode, sha256};
+use serde_json::json;
+
+fn bearer(n: u8) -> String {
+    format!("mh_{}", char::from(b'A' + n).to_string().repeat(43))
+}
+
+async fn comes(house: &House, n: u8, code: &str) -> Answer {
+    let body = json!({ "code": code, "session": sha256(bearer(n).as_bytes()) });
+    house.http("POST", "/api/v1/my-phone/session", None, Some(&body)).await
+}
+
+async fn status(house: &House, n: u8) -> u16 {
+    house.http("GET", "/api/v1/my-phone", Some(&bearer(n)), None).await.status
+}
+
+/// What the vault's ledger says next.
+fn says(house: &House, n: u8, effect: Effect) {
+    let body = Body::OrderAccepted {
+        order: OrderId([n; 16]),
+        digest: Digest([n; 32]),
+        signer: KeyId([1; 16]),
+        person: PersonId([5; 16]),
+        bytes: Opaque(vec![]),
+        signature: Opaque(vec![]),
+        effect,
+        counted: None,
+    };
+    house.vault.append(body, vec![], vec![]);
+}
+
+#[tokio::test]
+async fn a_holder_is_let_into_their_own_routes_alone_and_nobody_else_is() {
+    let house = House::start().await;
+    house.sign_in().await;
+    house.invite(30).await;
+    let _ = house.make_key(ApiScope::Devices).await;
+    let (one, api_key) = (card_code(30), key(ApiScope::Devices as u8));
+    until("the card to be known", || async { comes(&house, 1, &one).await.status == 200 }).await;
+    let told = house.http("GET", "/api/v1/my-phone", Some(&bearer(1)), None).await;
+    assert_eq!(told.status, 200, "{}", told.body);
+    assert_eq!(told.json()["lost_mode"]["can"], "not_enrolled");
+    assert!(!told.body.contains(&house::vault::holder_name(30)) && !told.body.contains(&one));
+    for r in routes().iter().filter(|r| !matches!(r.access, Access::Public(_))) {
+        let path = r.path.replace("{enrolment}", &"1e".repeat(16)).replace("{order}", &"01".repeat(16));
+        let body = json!({});
+        let body = (r.method != "GET").then_some(&body);
+        let own = r.access == Access::Holder;
+        let holder = bearer(1);
+        if own {
+            for other in [SESSION, &api_key] {
+                assert_eq!(
+                    house.http(r.method, &path, Some(other), body).await.status,
+                    403,
+                    "{} {path}",
+                    r.method
+                );
+            }
+        } else {
+            let answer = house.http(r.method, &path, Some(&holder), body).await;
+            assert_eq!(answer.status, 403, "{} {path}", r.method);
+            assert!(answer.body.contains("its own phone"), "before the route is looked at: {}", answer.body);
+        }
+    }
+    assert_eq!(house.http("DELETE", "/api/v1/my-phone/session", Some(&bearer(1)), None).await.status, 204);
+    assert_eq!(status(&house, 1).await, 401);
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn a_wrong_an_old_and_an_unknown_code_get_the_same_answer_and_whoever_tries_on_waits() {
+    let house = House::start().await;
+    house.sign_in().await;
+    house.invite(30).await;
+    let first = card_code(30);
+    until("the card to be known", || async { comes(&house, 1, &first).await.status == 200 }).await;
+    let newest = HolderCode::read("2222-3333-4444-5555-6666").unwrap();
+    let cards = vec![(EnrolmentId([30; 16]), newest.hash())];
+    says(&house, 40, Effect::HolderCardsMade { cards });
+    until("the session of the card before to end", || async { status(&house, 1).await == 401 }).await;
+    assert_eq!(comes(&house, 2, "2222 3333-4444 5555 6666").await.status, 200);
+    let answer = |a: Answer| (a.status, a.json()["code"].clone(), a.json()["detail"].clone());
+    let old = answer(comes(&house, 3, &first).await);
+    assert_eq!(old.0, 403);
+    for wrong in ["2222-3333-4444-5555-6667", "", "no code at all", &"a".repeat(4000)] {
+        assert_eq!(answer(comes(&house, 3, wrong).await), old, "{wrong}");
+    }
+    assert_eq!(comes(&house, 2, "2222-3333-4444-5555-6666").await.status, 422, "nobody takes a session over");
+    for _ in 0..20 {
+        comes(&house, 3, "").await;
+    }
+    assert_eq!(comes(&house, 3, "2222-3333-4444-5555-6666").await.status, 429);
+    assert_eq!(status(&house, 2).await, 200, "whoever is in stays in");
+    let metrics = house.get("/metrics").await.body;
+    assert!(metrics.contains("matron_core_holders_total{outcome=\"refused\"} 2"), "{metrics}");
+    house.clock.advance(20 * model::clock::MINUTE_MS);
+    assert_eq!(status(&house, 2).await, 401, "after twenty minutes");
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn a_holders_sessions_end_with_the_phone_the_card_and_a_breach() {
+    let house = House::start().await;
+    house.sign_in().await;
+    for n in [30, 31, 32] {
+        house.invite(n).await;
+        until("the card to be known", || async { comes(&house, n - 30, &card_code(n)).await.status == 200 })
+            .await;
+    }
+    says(&house, 41, Effect::InvitationWithdrawn { enrolment: EnrolmentId([30; 16]) });
+    until("the phone that left to end it", || async { status(&house, 0).await == 401 }).await;
+    assert_eq!(comes(&house, 5, &card_code(30)).await.status, 403, "nor does its card let anybody in");
+    let subject = model::DataSubject::Holder(EnrolmentId([31; 16]));
+    says(&house, 42, Effect::PersonErased { subject });
+    until("the erased holder's to end", || async { status(&house, 1).await == 401 }).await;
+    assert_eq!(status(&house, 2).await, 200);
+    let signers = vec![KeyId([1; 16])];
+    let (epoch, reissues_an_hour, expires_at_ms) = (2, 5, i64::MAX);
+    says(&house, 43, Effect::BreachAssumed { epoch, signers, reissues_an_hour, expires_at_ms, keys: None });
+    until("the breach to end the rest", || async { status(&house, 2).await == 401 }).await;
+    assert_eq!(comes(&house, 6, &card_code(32)).await.status, 403);
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn without_a_standing_order_a_holder_is_told_that_it_is_not_switched_on_and_the_vault_is_not_asked() {
+    let house = House::start().await;
+    house.sign_in().await;
+    house.enrol(30).await;
+    let code = card_code(30);
+    until("the card to be known", || async { comes(&house, 1, &code).await.status == 200 }).await;
+    let told = || async { house.http("GET", "/api/v1/my-phone", Some(&bearer(1)), None).await.json() };
+    assert_eq!(told().await["lost_mode"]["can"], "not_switched_on");
+    let lost = house.http("POST", "/api/v1/my-phone/lost-mode", Some(&bearer(1)), None).await;
+    assert_eq!((lost.status, lost.json()["code"].as_str()), (409, Some("not_switched_on")));
+    assert!(house.vault.lock().acted.is_empty());
+    let made = |template| Effect::StandingMade { template, cap_an_hour: 5, expires_at_ms: i64::MAX };
+    says(&house, 44, made(StandingTemplate::HolderLostMode));
+    until("it to be switched on", || async { told().await["lost_mode"]["can"] == "yes" }).await;
+    // This vault says that it knows no such order.
+    let lost = house.http("POST", "/api/v1/my-phone/lost-mode", Some(&bearer(1)), None).await;
+    assert_eq!((lost.status, lost.json()["code"].as_str()), (409, Some("not_switched_on")));
+    let asked = house.vault.lock().acted[0].clone();
+    assert_eq!((asked.standing, asked.enrolment), (vec![44; 16], vec![30; 16]));
+    assert_eq!(asked.holder_code.as_deref(), Some(code.as_str()), "the vault judges the code for itself");
+    assert_eq!(told().await["ring"]["can"], "not_switched_on", "each has a standing order of its own");
+    house.stop().await;
+}
