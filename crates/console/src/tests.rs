@@ -65,7 +65,13 @@ async fn the_open_pages_are_these_and_every_other_leads_to_the_sign_in() {
             "/registrations/{link}",
             "/sign-in/oidc",
             "/sign-in/oidc/done",
-            "/sign-out"
+            "/sign-out",
+            "/my-phone",
+            "/my-phone/session",
+            "/my-phone/lost",
+            "/my-phone/lost-mode",
+            "/my-phone/ring",
+            "/my-phone/sign-out"
         ]
     );
     let (router, asked) = house();

@@ -5,6 +5,7 @@ mod house;
 
 use core_room::{Access, routes};
 use house::http::{Answer, SESSION, key};
+use house::phone::{clear, information};
 use house::vault::card_code;
 use house::{House, until};
 use ledger::{Body, Effect, Opaque};
@@ -137,7 +138,10 @@ async fn a_holders_sessions_end_with_the_phone_the_card_and_a_breach() {
 async fn without_a_standing_order_a_holder_is_told_that_it_is_not_switched_on_and_the_vault_is_not_asked() {
     let house = House::start().await;
     house.sign_in().await;
-    house.enrol(30).await;
+    let mut supervised = information(30);
+    supervised.clear.retain(|c| c.name != "IsSupervised");
+    supervised.clear.push(clear("IsSupervised", "true"));
+    house.enrol_saying(30, supervised).await;
     let code = card_code(30);
     until("the card to be known", || async { comes(&house, 1, &code).await.status == 200 }).await;
     let told = || async { house.http("GET", "/api/v1/my-phone", Some(&bearer(1)), None).await.json() };
@@ -155,5 +159,11 @@ async fn without_a_standing_order_a_holder_is_told_that_it_is_not_switched_on_an
     assert_eq!((asked.standing, asked.enrolment), (vec![44; 16], vec![30; 16]));
     assert_eq!(asked.holder_code.as_deref(), Some(code.as_str()), "the vault judges the code for itself");
     assert_eq!(told().await["ring"]["can"], "not_switched_on", "each has a standing order of its own");
+    // One that is not supervised would say no.
+    house.enrol(31).await;
+    until("the card to be known", || async { comes(&house, 2, &card_code(31)).await.status == 200 }).await;
+    let lost = house.http("POST", "/api/v1/my-phone/lost-mode", Some(&bearer(2)), None).await;
+    assert_eq!((lost.status, lost.json()["code"].as_str()), (409, Some("not_supervised")));
+    assert_eq!(house.vault.lock().acted.len(), 1);
     house.stop().await;
 }

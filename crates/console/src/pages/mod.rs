@@ -99,14 +99,14 @@ pub(crate) fn all(api: Api) -> Pages {
             "nobody is signed in yet; the API looks at the card's code",
             "POST",
             "/my-phone/session",
-            post(my_phone::sign_in).layer(small.clone()),
+            post(my_phone::sign_in).layer(small),
         )
-        .open("asks once more; the API looks at the cookie", "GET", "/my-phone/lost-mode", get(my_phone::sure))
+        .open("asks once more; the API looks at the cookie", "GET", "/my-phone/lost", get(my_phone::sure))
         .open(
             "the API looks at the holder's cookie, the vault at the code behind it",
             "POST",
             "/my-phone/lost-mode",
-            post(my_phone::lose).layer(small.clone()),
+            post(my_phone::lose).layer(small),
         )
         .open(
             "the API looks at the holder's cookie, the vault at the code behind it",

@@ -21,7 +21,7 @@ use crate::session::{self, Bearer};
 use crate::shapes::{HolderAsked, HolderDone, MyPhone};
 
 const HERE: &str = "/my-phone";
-const LOST: &str = "/my-phone/lost-mode";
+const LOST: &str = "/my-phone/lost";
 
 /// The one field of that name in a form that the browser sent by itself; two are none.
 fn field(form: &[u8], name: &str) -> Option<Zeroizing<String>> {
@@ -157,7 +157,7 @@ fn are_you_sure(bearer: &Bearer) -> Markup {
             p { "In lost mode nobody can use it, you neither. Its screen says that it is lost, whom it belongs to, and whom to call if the hospital has given a number. "
                 "Nothing on it is deleted." }
             p { "You can't end lost mode from here, so that whoever has your phone and your card can't either: the service desk does, once you have it back." }
-            form method="post" action=(LOST) {
+            form method="post" action="/my-phone/lost-mode" {
                 input type="hidden" name="token" value=(bearer.form_token());
                 .nhsuk-button-group {
                     button.nhsuk-button.nhsuk-button--warning type="submit" data-prevent-double-click="true" { "Yes, turn lost mode on" }

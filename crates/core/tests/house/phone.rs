@@ -121,6 +121,11 @@ impl House {
 
     /// From the invitation to an enrolled phone with its first inventory answered.
     pub async fn enrol(&self, n: u8) -> Phone {
+        self.enrol_saying(n, information(n)).await
+    }
+
+    /// The same, of a phone that says this of itself.
+    pub async fn enrol_saying(&self, n: u8, information: proto::ReportContent) -> Phone {
         let phone = Phone::of(self.invite(n).await);
         assert!(matches!(self.scep(phone.enrolment).await, Answer::ScepIssued(_)));
         assert_eq!(self.authenticates(&phone).await, Answer::Plain(200));
@@ -129,12 +134,12 @@ impl House {
         let mut asked = vec![];
         while let Answer::Free(free) = next {
             asked.push(free.query);
-            let content = (free.query == 1).then(|| information(n));
+            let content = (free.query == 1).then(|| information.clone());
             let command = rpc::command_id(&free.command).ok();
             next = self.reports(&phone, ReportStatus::Acknowledged, command, content).await;
         }
         assert_eq!(next, Answer::Plain(200));
-        assert_eq!(asked, [1, 2, 3, 5, 6], "the first inventory");
+        assert!(asked.starts_with(&[1, 2, 3, 5, 6]), "the first inventory: {asked:?}");
         phone
     }
 }
