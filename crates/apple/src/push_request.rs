@@ -102,8 +102,7 @@ impl PushRequest {
             .map_err(|_| PushRequestError::Chain)?;
         for (n, pair) in certificates.windows(2).enumerate() {
             let [this, issuer] = pair else { continue };
-            let fits = this.issuer_der() == issuer.subject_der() && this.is_signed_by(issuer.spki_der());
-            if !fits {
+            if !this.is_issued_by(issuer) {
                 return Err(PushRequestError::Link(n + 1));
             }
         }

@@ -383,9 +383,6 @@ fn read_enrolment(
 fn is_anchored(signer: &[u8], network: &Network) -> bool {
     let Ok(signer_cert) = Certificate::parse(signer) else { return false };
     network.anchors().any(|anchor| {
-        anchor == signer
-            || Certificate::parse(anchor).is_ok_and(|ca| {
-                ca.subject_der() == signer_cert.issuer_der() && signer_cert.is_signed_by(ca.spki_der())
-            })
+        anchor == signer || Certificate::parse(anchor).is_ok_and(|ca| signer_cert.is_issued_by(&ca))
     })
 }

@@ -84,11 +84,7 @@ impl Keys {
     /// Whether the newest CA, or one before it, made this certificate.
     pub(crate) fn is_of_house(&self, certificate: &Certificate<'_>) -> bool {
         let former = self.file.former_cas.iter().flatten().map(|ca| ca.0.as_slice());
-        let made = |ca: &[u8]| {
-            Certificate::parse(ca).is_ok_and(|ca| {
-                certificate.issuer_der() == ca.subject_der() && certificate.is_signed_by(ca.spki_der())
-            })
-        };
+        let made = |ca: &[u8]| Certificate::parse(ca).is_ok_and(|ca| certificate.is_issued_by(&ca));
         std::iter::once(self.file.ca_certificate.as_slice()).chain(former).any(made)
     }
 

@@ -5,10 +5,11 @@ use apple::csr;
 use apple::x509::{self, Window, X509Error};
 use aws_lc_rs::rand::SecureRandom;
 use ledger::{Body, Opaque, RefusalCode};
-use model::{EnrolmentId, TimeMs, clock::DAY_MS};
+use model::{EnrolmentId, KeyName, TimeMs, clock::DAY_MS};
 use order::{Refusal, sha256};
 use rpc::alarm::AlarmKind;
 use seal::to;
+use zeroize::Zeroizing;
 
 use crate::Error;
 use crate::chamber::Chamber;
@@ -16,6 +17,16 @@ use crate::derive::DeriveKey;
 
 /// The most refusals of one invitation that are written down.
 const MOST_REFUSALS_WRITTEN: u8 = 16;
+
+/// What a challenge is for.
+struct Challenged {
+    enrolment: EnrolmentId,
+    /// How many certificates the enrolment had when it was made: none for an invitation's.
+    number: u32,
+    /// The profile that it stands in anchors the newest CA: one of before would leave a phone that does not know who
+    /// issued its certificate.
+    of_newest_ca: bool,
+}
 
 impl Chamber {
     /// Issues, or gives again, the certificate for what the reader opened and sealed.
@@ -28,7 +39,7 @@ impl Chamber {
         })?;
         // The CSR's own challenge counts: the reader's word for it would be one more thing to trust.
         let challenge = csr.challenge.as_ref().map(|c| c.as_str()).unwrap_or_default();
-        let Some((enrolment, number)) = self.challenged(challenge) else {
+        let Some(Challenged { enrolment, number, of_newest_ca }) = self.challenged(challenge) else {
             return Err(self.refuse_certificate(None, Refusal::InvitationNotOpen));
         };
         let key_digest = sha256(&csr.spki_der);
@@ -47,10 +58,17 @@ impl Chamber {
                 }
             };
         }
-        let open = match number {
-            0 => !e.withdrawn && self.now_ms < e.expires_at_ms,
-            _ => e.renewal.is_some_and(|r| self.renewal_stands(&r)),
-        };
+        if !of_newest_ca {
+            tracing::warn!(
+                enrolment = %enrolment,
+                "a profile from before the CA changed asks for a certificate: the phone is to open its link again"
+            );
+        }
+        let open = of_newest_ca
+            && match number {
+                0 => !e.withdrawn && self.now_ms < e.expires_at_ms,
+                _ => e.renewal.is_some_and(|r| self.renewal_stands(&r)),
+            };
         if !open {
             return Err(self.refuse_certificate(Some(enrolment), Refusal::InvitationNotOpen));
         }
@@ -94,16 +112,22 @@ impl Chamber {
         Ok(serial)
     }
 
-    /// The enrolment that a challenge of ours belongs to, and how many certificates it had when the
-    /// challenge was made: none for an invitation's.
-    fn challenged(&self, challenge: &str) -> Option<(EnrolmentId, u32)> {
-        if let Some(enrolment) = self.keys.file.derive_key.read_challenge(challenge) {
-            return Some((enrolment, 0));
+    /// The challenge in the profile behind an invitation's link.
+    pub(crate) fn invitation_challenge(&self, enrolment: &EnrolmentId) -> Zeroizing<String> {
+        self.keys.file.derive_key.challenge(enrolment, self.state.rotations.made_in(KeyName::Ca))
+    }
+
+    /// What a challenge of ours is for.
+    fn challenged(&self, challenge: &str) -> Option<Challenged> {
+        let newest = self.state.rotations.made_in(KeyName::Ca);
+        if let Some((enrolment, ca_epoch)) = self.keys.file.derive_key.read_challenge(challenge, newest) {
+            return Some(Challenged { enrolment, number: 0, of_newest_ca: ca_epoch == newest });
         }
         let (enrolment, number) = DeriveKey::named_in_renewal(challenge)?;
         let renewal = self.state.enrolments.get(&enrolment)?.renewal.filter(|r| r.number == number)?;
         let right = self.keys.file.derive_key.renewal_challenge(&renewal.standing, &enrolment, number);
-        (number > 0 && DeriveKey::same(&right, challenge)).then_some((enrolment, number))
+        let right = number > 0 && DeriveKey::same(&right, challenge);
+        right.then_some(Challenged { enrolment, number, of_newest_ca: true })
     }
 
     /// Refusals that name an invitation of ours are written; a stranger's guess is only counted.

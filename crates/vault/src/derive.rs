@@ -76,17 +76,18 @@ impl DeriveKey {
         LinkHash(order::sha256(secret.as_bytes()).0)
     }
 
-    /// The SCEP challenge of an enrolment: its id, a dot, and 160 bits that only the vault can make.
-    pub(crate) fn challenge(&self, enrolment: &EnrolmentId) -> Zeroizing<String> {
-        let bytes = self.bytes("challenge", &[enrolment.as_bytes()]);
+    /// The SCEP challenge of an enrolment under a profile that anchors the CA of that epoch: its id, a dot, and 160
+    /// bits that only the vault can make.
+    pub(crate) fn challenge(&self, enrolment: &EnrolmentId, ca_epoch: u32) -> Zeroizing<String> {
+        let bytes = self.bytes("challenge", &[enrolment.as_bytes(), &ca_epoch.to_be_bytes()]);
         Zeroizing::new(format!("{enrolment}.{}", to_text(bytes.get(..20).unwrap_or_default())))
     }
 
-    /// The enrolment that a challenge belongs to, if the vault made it.
-    pub(crate) fn read_challenge(&self, challenge: &str) -> Option<EnrolmentId> {
+    /// The enrolment that a challenge belongs to and the CA's epoch, if the vault made it under one of these.
+    pub(crate) fn read_challenge(&self, challenge: &str, newest_ca_epoch: u32) -> Option<(EnrolmentId, u32)> {
         let enrolment: EnrolmentId = challenge.split('.').next()?.parse().ok()?;
-        let right = self.challenge(&enrolment);
-        Self::same(&right, challenge).then_some(enrolment)
+        let of = |epoch: &u32| Self::same(&self.challenge(&enrolment, *epoch), challenge);
+        (1..=newest_ca_epoch).rev().find(of).map(|epoch| (enrolment, epoch))
     }
 
     /// The SCEP challenge of a renewal: the enrolment's id, how many certificates it had, and 160 bits
@@ -142,17 +143,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_challenge_leads_to_its_enrolment_and_no_other_text_does() {
+    fn a_challenge_leads_to_its_enrolment_and_ca_and_no_other_text_does() {
         let key = DeriveKey([7; 32]);
         let enrolment = EnrolmentId([3; 16]);
-        let challenge = key.challenge(&enrolment);
-        assert_eq!(key.read_challenge(&challenge), Some(enrolment));
-        assert_eq!(DeriveKey([8; 32]).read_challenge(&challenge), None);
+        let challenge = key.challenge(&enrolment, 2);
+        assert_eq!(key.read_challenge(&challenge, 2), Some((enrolment, 2)));
+        assert_eq!(key.read_challenge(&challenge, 9), Some((enrolment, 2)));
+        assert_eq!(key.read_challenge(&challenge, 1), None, "of a CA to come");
+        assert_eq!(DeriveKey([8; 32]).read_challenge(&challenge, 2), None);
         let other = EnrolmentId([4; 16]);
         let moved = challenge.replace(&enrolment.to_string(), &other.to_string());
-        assert_eq!(key.read_challenge(&moved), None);
+        assert_eq!(key.read_challenge(&moved, 2), None);
         for bad in ["", ".", "x.y", &format!("{enrolment}"), &format!("{enrolment}.")] {
-            assert_eq!(key.read_challenge(bad), None, "{bad}");
+            assert_eq!(key.read_challenge(bad, 2), None, "{bad}");
         }
     }
 
@@ -171,8 +174,8 @@ mod tests {
         ] {
             assert!(!DeriveKey::same(&challenge, &other));
         }
-        assert_eq!(key.read_challenge(&challenge), None, "it is no invitation's");
-        assert_eq!(DeriveKey::named_in_renewal(&key.challenge(&enrolment)), None);
+        assert_eq!(key.read_challenge(&challenge, 9), None, "it is no invitation's");
+        assert_eq!(DeriveKey::named_in_renewal(&key.challenge(&enrolment, 1)), None);
         assert_eq!(DeriveKey::named_in_renewal(&format!("{}.x", *challenge)), None);
     }
 

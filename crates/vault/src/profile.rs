@@ -16,7 +16,7 @@ impl Chamber {
         if e.withdrawn || self.now_ms >= e.expires_at_ms {
             return Err(Refusal::InvitationNotOpen);
         }
-        let bytes = self.enrolment_profile(enrolment, &self.keys.file.derive_key.challenge(enrolment))?;
+        let bytes = self.enrolment_profile(enrolment, &self.invitation_challenge(enrolment))?;
         let digest = sha256(&bytes);
         let warrant = Warrant {
             version: 1,

@@ -231,7 +231,7 @@ impl House {
     /// An enrolled phone of this holder.
     fn enrolled(&mut self, key: &Ed25519Secret, name: &str, group: &str) -> EnrolmentId {
         let invited = self.invite(key, name, group);
-        let challenge = self.chamber.keys.file.derive_key.challenge(&invited.enrolment).to_string();
+        let challenge = self.chamber.invitation_challenge(&invited.enrolment).to_string();
         self.issue(&challenge, &RsaSigner::generate().unwrap()).unwrap().0
     }
 
@@ -379,11 +379,11 @@ fn an_invitation_runs_out_can_be_withdrawn_and_is_not_guessed() {
     let (mut house, key) = House::joined();
     let phone = RsaSigner::generate().unwrap();
     let late = house.invite(&key, "Grace Example", "ward-7");
-    let late_challenge = house.chamber.keys.file.derive_key.challenge(&late.enrolment).to_string();
+    let late_challenge = house.chamber.invitation_challenge(&late.enrolment).to_string();
     let taken = house.invite(&key, "Alan Example", "ward-7");
     let (signed, sealed) = house.order(&key, OrderKind::WithdrawInvitation, vec![taken.enrolment], None);
     assert_eq!(house.submit(&signed, &sealed, vec![]).refusal, None);
-    let challenge = house.chamber.keys.file.derive_key.challenge(&taken.enrolment).to_string();
+    let challenge = house.chamber.invitation_challenge(&taken.enrolment).to_string();
     assert_eq!(house.issue(&challenge, &phone).unwrap_err(), Refusal::InvitationNotOpen);
     house.clock.advance(8 * DAY_MS);
     assert_eq!(house.issue(&late_challenge, &phone).unwrap_err(), Refusal::InvitationNotOpen);
@@ -396,7 +396,7 @@ fn an_invitation_runs_out_can_be_withdrawn_and_is_not_guessed() {
 fn core_can_not_forge_what_the_reader_seals() {
     let (mut house, key) = House::joined();
     let invited = house.invite(&key, "Grace Example", "ward-7");
-    let challenge = house.chamber.keys.file.derive_key.challenge(&invited.enrolment).to_string();
+    let challenge = house.chamber.invitation_challenge(&invited.enrolment).to_string();
     let core = KeyPairSecret::generate(&SystemRandom::new()).unwrap();
     let forged = House { reader: core, ..house };
     let sealed = forged.request(&challenge, &RsaSigner::generate().unwrap());

@@ -197,6 +197,12 @@ impl<'a> Certificate<'a> {
         (serves && !found.is_empty()).then_some(found)
     }
 
+    /// Whether `issuer` issued this one: its name, and a signature that its key verifies.
+    #[must_use]
+    pub fn is_issued_by(&self, issuer: &Certificate<'_>) -> bool {
+        self.issuer_der() == issuer.subject_der() && self.is_signed_by(issuer.spki_der())
+    }
+
     /// Does the key in `issuer_spki_der` verify this certificate's signature? Strong algorithms only.
     /// Says nothing of names, times or revocation.
     #[must_use]

@@ -112,7 +112,7 @@ fn check_chain(chain: &[CertificateDer<'_>], file: &Path) -> Result<()> {
         .map_err(|e| failed(format!("{}: {e}", shown(file))))?;
     for (n, pair) in read.windows(2).enumerate() {
         let [this, issuer] = pair else { continue };
-        if this.issuer_der() != issuer.subject_der() || !this.is_signed_by(issuer.spki_der()) {
+        if !this.is_issued_by(issuer) {
             return Err(failed(format!(
                 "{}: certificate {} was not issued by the one that follows it; give the push certificate first",
                 shown(file),

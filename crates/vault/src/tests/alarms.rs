@@ -93,7 +93,7 @@ fn forged_orders_spent_budgets_and_reused_challenges_raise_alarms() {
     assert_eq!(hit[0].refusal, Some(Refusal::NeedsSecondAdministrator.number()));
 
     let invited = house.invite(&key, "A One", "ward-7");
-    let challenge = house.chamber.keys.file.derive_key.challenge(&invited.enrolment).to_string();
+    let challenge = house.chamber.invitation_challenge(&invited.enrolment).to_string();
     house.issue(&challenge, &RsaSigner::generate().unwrap()).unwrap();
     let again = house.issue(&challenge, &RsaSigner::generate().unwrap());
     assert_eq!(again.err(), Some(Refusal::ChallengeReused));

@@ -41,7 +41,7 @@ impl House {
 
 fn by(certificate: &[u8], ca: &[u8]) -> bool {
     let (certificate, ca) = (Certificate::parse(certificate).unwrap(), Certificate::parse(ca).unwrap());
-    certificate.issuer_der() == ca.subject_der() && certificate.is_signed_by(ca.spki_der())
+    certificate.is_issued_by(&ca)
 }
 
 #[test]
@@ -68,13 +68,34 @@ fn a_new_ca_signs_what_is_issued_from_then_on_and_the_key_of_the_older_one_is_go
     let [of_new, root] = house.chamber.keys.profile_chain(2);
     assert!(by(of_new, &newest.certificate) && root == newest.certificate);
     let invited = house.invite(&key, "Grace Example", "ward-7");
-    let challenge = house.chamber.keys.file.derive_key.challenge(&invited.enrolment).to_string();
+    let challenge = house.chamber.invitation_challenge(&invited.enrolment).to_string();
     let (_, certificate) = house.issue(&challenge, &RsaSigner::generate().unwrap()).unwrap();
     assert!(by(&certificate, &newest.certificate) && !by(&certificate, &before));
     assert!(!house.key_file().windows(secret.len()).any(|w| w == secret), "the older key is in no file");
     let mut house = house.restart();
     assert_eq!(house.statement().authorities, said.authorities);
     assert_eq!(house.left(), 0);
+}
+
+#[test]
+fn a_profile_from_before_another_ca_gets_no_certificate_and_its_link_gives_one_that_does() {
+    let (mut house, key) = House::joined();
+    let signer = RsaSigner::generate().unwrap();
+    let (taken, late) =
+        (house.invite(&key, "Grace Example", "ward-7"), house.invite(&key, "Mary Example", "ward-7"));
+    let (used, unused) = (
+        house.chamber.invitation_challenge(&taken.enrolment),
+        house.chamber.invitation_challenge(&late.enrolment),
+    );
+    let (_, certificate) = house.issue(&used, &signer).unwrap();
+    assert_eq!(house.rotate(&key, &[KeyName::Ca]).refusal, None);
+    assert_eq!(house.issue(&used, &signer).unwrap().1, certificate, "an answer that was lost is given again");
+    let refused = house.issue(&unused, &RsaSigner::generate().unwrap()).unwrap_err();
+    assert_eq!(refused, Refusal::InvitationNotOpen);
+    let anew = house.chamber.invitation_challenge(&late.enrolment);
+    assert_ne!(anew, unused);
+    let (_, certificate) = house.issue(&anew, &RsaSigner::generate().unwrap()).unwrap();
+    assert!(by(&certificate, &house.chamber.keys.file.ca_certificate));
 }
 
 #[test]

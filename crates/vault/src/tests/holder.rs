@@ -37,7 +37,7 @@ impl House {
     /// An enrolled phone with its holder's code.
     fn with_card(&mut self, key: &Ed25519Secret) -> (EnrolmentId, String) {
         let invited = self.invite(key, "Grace Example", "ward-7");
-        let challenge = self.chamber.keys.file.derive_key.challenge(&invited.enrolment).to_string();
+        let challenge = self.chamber.invitation_challenge(&invited.enrolment).to_string();
         self.issue(&challenge, &RsaSigner::generate().unwrap()).unwrap();
         (invited.enrolment, invited.holder_code.unwrap())
     }

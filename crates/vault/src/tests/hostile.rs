@@ -57,7 +57,7 @@ fn an_accepted_opening_opens_nothing_newer_once_its_answer_was_lost_long_ago() {
 fn whoever_has_a_link_can_not_fill_the_ledger_with_refused_requests() {
     let (mut house, key) = House::joined();
     let invited = house.invite(&key, "A One", "ward-7");
-    let challenge = house.chamber.keys.file.derive_key.challenge(&invited.enrolment).to_string();
+    let challenge = house.chamber.invitation_challenge(&invited.enrolment).to_string();
     let (mine, others) = (RsaSigner::generate().unwrap(), RsaSigner::generate().unwrap());
     let (_, certificate) = house.issue(&challenge, &mine).unwrap();
     let before = house.chamber.state.entries;

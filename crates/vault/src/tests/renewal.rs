@@ -86,7 +86,7 @@ fn a_certificate_is_renewed_to_a_new_key_under_the_same_enrolment_when_it_is_due
     assert_eq!(house.issue(&read.scep_challenge, &new).unwrap().1, certificate);
     let other = RsaSigner::generate().unwrap();
     assert_eq!(house.issue(&read.scep_challenge, &other), Err(Refusal::ChallengeReused));
-    let invitation = house.chamber.keys.file.derive_key.challenge(&phone).to_string();
+    let invitation = house.chamber.invitation_challenge(&phone).to_string();
     assert_eq!(house.issue(&invitation, &other), Err(Refusal::ChallengeReused));
     // It is fresh now, and so it is not due.
     assert_eq!(house.refused(standing, phone), Refusal::CertificateNotDue);

@@ -126,7 +126,7 @@ fn a_restored_vault_opens_searches_and_commands_nothing_until_two_administrators
             assert_eq!(h.durable(|c| c.declarations(&[phone])).err(), unconfirmed);
             let remove = OrderKind::RemovePerson { person: h.person_of(&grace) };
             assert_eq!(h.order_refused(&ada, remove, vec![]), unconfirmed);
-            let challenge = h.chamber.keys.file.derive_key.challenge(&invited.enrolment).to_string();
+            let challenge = h.chamber.invitation_challenge(&invited.enrolment).to_string();
             let issued = h.issue(&challenge, &RsaSigner::generate().unwrap());
             assert_eq!(issued.err(), Some(Refusal::InvitationNotOpen));
         };
@@ -223,7 +223,7 @@ fn an_order_recalled_after_the_backup_stays_undone_though_the_restored_house_kno
 fn a_house_that_was_taken_back_gives_no_certificate_a_serial_number_it_gave_before() {
     let (mut house, ada) = House::joined();
     let invited = house.invite(&ada, "P 1", "ward-7");
-    let challenge = house.chamber.keys.file.derive_key.challenge(&invited.enrolment).to_string();
+    let challenge = house.chamber.invitation_challenge(&invited.enrolment).to_string();
     let phone = RsaSigner::generate().unwrap();
     // The very same question to two houses of one past.
     let copy = TempDir::new().unwrap();

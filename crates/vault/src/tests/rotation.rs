@@ -307,7 +307,7 @@ fn after_a_breach_nothing_that_was_signed_before_counts() {
     assert_eq!(used, Err(Refusal::GrantExhausted));
     assert_eq!(house.durable(|c| c.warrants(&lock, &[phone])).err(), Some(Refusal::NothingToRecall));
     assert_eq!(house.durable(|c| c.act(&standing, &phone, None)).err(), Some(Refusal::NoSuchStanding));
-    let challenge = house.chamber.keys.file.derive_key.challenge(&open_invitation.enrolment).to_string();
+    let challenge = house.chamber.invitation_challenge(&open_invitation.enrolment).to_string();
     let issued = house.issue(&challenge, &RsaSigner::generate().unwrap());
     assert_eq!(issued.err(), Some(Refusal::InvitationNotOpen));
     let (signed, sealed) = house.now_order(&desk, OrderKind::Recall { order: lock });
