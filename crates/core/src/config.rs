@@ -17,6 +17,9 @@ pub struct Config {
     /// Finished commands are forgotten after so many days.
     #[serde(default = "days_30")]
     pub history_days: u32,
+    /// What a phone reported, and whose it was, is forgotten so many days after it left.
+    #[serde(default = "days_90")]
+    pub left_days: u32,
     /// An enrolled phone is asked for its inventory so often.
     #[serde(default = "hours_24")]
     pub inventory_interval_hours: u32,
@@ -149,6 +152,9 @@ impl OidcConfig {
     }
 }
 
+fn days_90() -> u32 {
+    90
+}
 fn days_30() -> u32 {
     30
 }
@@ -183,6 +189,7 @@ impl Config {
             data_dir,
             base_url: String::new(),
             history_days: days_30(),
+            left_days: days_90(),
             inventory_interval_hours: hours_24(),
             query_life_hours: hours_168(),
             not_now_retry_minutes: minutes_15(),
@@ -201,6 +208,9 @@ impl Config {
         let wrong = |key, why| Err(ConfigError { key, why });
         if !(1..=3650).contains(&self.history_days) {
             return wrong("history_days", "give 1 to 3650 days");
+        }
+        if !(1..=3650).contains(&self.left_days) {
+            return wrong("left_days", "give 1 to 3650 days");
         }
         if !(1..=720).contains(&self.inventory_interval_hours) {
             return wrong("inventory_interval_hours", "give 1 to 720 hours");

@@ -369,6 +369,16 @@ async fn every_hour(room: &Arc<Room>) -> Result<(), StoreError> {
         // Check-ins go first.
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    let left_ms = now_ms - TimeMs::from(room.config.left_days) * model::clock::DAY_MS;
+    loop {
+        let left = room.store.read(move |v| v.left_before(left_ms, 50)).await?;
+        if left.is_empty() {
+            break;
+        }
+        tracing::info!(phones = left.len(), "what phones reported that left long ago is forgotten");
+        room.store.write(move |tx| left.into_iter().try_for_each(|slot| tx.forget_reported(slot))).await?;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     while room.store.write(|tx| tx.drop_unused_keys(500)).await? > 0 {}
     let day_ago_ms = now_ms - model::clock::DAY_MS;
     while room.store.write(move |tx| tx.drop_unused_sets(500, day_ago_ms)).await? > 0 {}

@@ -172,6 +172,7 @@ pub(crate) struct Enrolment {
 pub(crate) struct Inventory {
     pub(crate) interval_hours: u32,
     pub(crate) history_days: u32,
+    pub(crate) left_days: u32,
     pub(crate) query_life_hours: u32,
 }
 
@@ -330,7 +331,7 @@ impl Default for Enrolment {
 }
 impl Default for Inventory {
     fn default() -> Self {
-        Self { interval_hours: 24, history_days: 30, query_life_hours: 168 }
+        Self { interval_hours: 24, history_days: 30, left_days: 90, query_life_hours: 168 }
     }
 }
 
@@ -668,6 +669,7 @@ impl Config {
         core_room::Config {
             base_url: self.base_url.clone(),
             history_days: self.inventory.history_days,
+            left_days: self.inventory.left_days,
             inventory_interval_hours: self.inventory.interval_hours,
             query_life_hours: self.inventory.query_life_hours,
             not_now_retry_minutes: self.push.not_now_retry_minutes,
@@ -803,6 +805,7 @@ mod tests {
             ("push.topic=org.example", "push.topic"),
             ("push.certificate=/nowhere.pem", "push.certificate"),
             ("inventory.history_days=0", "history_days"),
+            ("inventory.left_days=0", "left_days"),
             ("acme.directory=https://acme.example.org/d", "acme.agree_to_terms"),
             ("acme.challenge=dns-01", "challenge"),
             ("backup.recipients=[\"age1made-up\"]", "backup.recipients"),

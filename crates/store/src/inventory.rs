@@ -69,7 +69,25 @@ const SEALED: &str = "SELECT s.name, s.compartment, w.wrapped, s.ciphertext, s.m
 /// fills the disk.
 pub const MOST_SEALED_OF_ONE: usize = 8192;
 
+/// Tables of what a phone said of itself, besides sealed rows.
+const REPORTED: [&str; 7] =
+    ["clear_fields", "reports", "apps", "app_requests", "declaration_states", "status_errors", "phone_sets"];
+
 impl View<'_> {
+    /// Phones that left before then, and invitations that were taken back, of which something is kept beside `escrow`.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn left_before(&self, before_ms: TimeMs, limit: u32) -> Result<Vec<Slot>, StoreError> {
+        self.all(
+            "SELECT e.slot FROM enrolments e WHERE e.state IN (4, 5, 6) AND e.ended_at_ms < ?1 AND
+             (EXISTS (SELECT 1 FROM sealed_rows s WHERE s.slot = e.slot AND s.compartment <> ?2)
+              OR EXISTS (SELECT 1 FROM clear_fields c WHERE c.slot = e.slot)) LIMIT ?3",
+            params![before_ms, Compartment::Escrow.number(), limit],
+            |r| Ok(Slot(r.get(0)?)),
+        )
+    }
+
     /// The sealed row of that name.
     ///
     /// # Errors
@@ -338,6 +356,26 @@ impl Tx<'_> {
         self.run("DELETE FROM sealed_rows WHERE slot = ?1 AND name = ?2", params![slot.0, name])?;
         self.run("DELETE FROM index_due WHERE slot = ?1 AND name = ?2", params![slot.0, name])?;
         self.drop_index(slot, name)
+    }
+
+    /// Forgets what a phone reported and whose it was. What it told for `escrow` stays: it may be the only way back into
+    /// a phone that is the organisation's.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn forget_reported(&self, slot: Slot) -> Result<(), StoreError> {
+        let sealed: Vec<String> = self.all(
+            "SELECT name FROM sealed_rows WHERE slot = ?1 AND compartment <> ?2",
+            params![slot.0, Compartment::Escrow.number()],
+            |r| r.get(0),
+        )?;
+        for name in &sealed {
+            self.drop_sealed(slot, name)?;
+        }
+        for table in REPORTED {
+            self.run(&format!("DELETE FROM {table} WHERE slot = ?1"), [slot.0])?;
+        }
+        Ok(())
     }
 
     /// Sets the apps of a phone as this report lists them.

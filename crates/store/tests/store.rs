@@ -563,3 +563,45 @@ async fn a_phone_that_names_ever_new_things_in_parts_comes_to_an_end_and_keeps_w
     let there = store.read(|v| v.apps(Slot(1))).await.unwrap();
     assert_eq!(there.len(), most as usize);
 }
+
+#[tokio::test]
+async fn what_a_phone_reported_is_forgotten_some_time_after_it_left_but_its_escrow() {
+    let (_dir, store) = open();
+    let escrow = SealedUpdate {
+        row: SealedRow { compartment: Compartment::Escrow, ..row("UnlockToken", 1, 1).row },
+        indexed: false,
+    };
+    store
+        .write(move |tx| {
+            for n in [1, 2] {
+                let slot = invite(tx, n)?;
+                tx.authenticate(slot, &[n; 16], 2)?;
+                tx.put_sealed(slot, "x", &[row("IMEI", 1, 1), escrow.clone()], true, 3)?;
+                tx.put_clear(slot, "x", &[("Model".into(), "iPhone".into())], true, 3)?;
+                let app =
+                    App { identifier: "org.example".into(), version: "1".into(), short_version: "1".into() };
+                tx.put_apps(slot, "x", &[app])?;
+            }
+            tx.end(Slot(1), None, 100)
+        })
+        .await
+        .unwrap();
+    let left = |before_ms| store.read(move |v| v.left_before(before_ms, 10));
+    assert!(left(100).await.unwrap().is_empty());
+    assert_eq!(left(101).await.unwrap(), [Slot(1)]);
+    store.write(|tx| tx.forget_reported(Slot(1))).await.unwrap();
+    assert!(left(101).await.unwrap().is_empty(), "it is done once");
+    let kept = |slot: i64| {
+        store.read(move |v| {
+            let sealed = |name| Ok::<_, StoreError>(v.find_sealed(Slot(slot), name)?.is_some());
+            Ok((
+                sealed("IMEI")?,
+                sealed("UnlockToken")?,
+                v.apps(Slot(slot))?.len(),
+                v.clear_fields(Slot(slot))?.len(),
+            ))
+        })
+    };
+    assert_eq!(kept(1).await.unwrap(), (false, true, 0, 0));
+    assert_eq!(kept(2).await.unwrap(), (true, true, 1, 1));
+}

@@ -77,6 +77,8 @@ fn phone(tx: &Tx<'_>, n: u8) {
     tx.said(1).unwrap();
     tx.drop_holder_card(slot).unwrap();
     tx.end(slot, Some(EnrolmentId([0; 16])), 20).unwrap();
+    tx.left_before(30, 10).unwrap();
+    tx.forget_reported(slot).unwrap();
 }
 
 fn commands(tx: &Tx<'_>, slot: Slot, n: u8) {
