@@ -15,7 +15,8 @@ use tower::ServiceExt;
 
 use super::*;
 
-const COOKIE: &str = "__Host-matron=BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc";
+const COOKIE: &str = "__Host-matron=BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc; \
+     __Host-matron-holder=BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc";
 const ENROLMENT: &str = "00112233445566778899aabbccddeeff";
 
 const ORDER: &str = "01010101010101010101010101010101";
@@ -203,6 +204,15 @@ fn answer(path: &str, h: &str) -> Option<Value> {
             "errors": [{ "code": 1, "domain": h }],
         }])),
         p if p.starts_with("/api/v1/devices/") => detail(),
+        "/api/v1/my-phone" => {
+            let asked = json!({ "can": "yes", "state": "on", "asked_at_ms": 1, "confirmed_at_ms": 1 });
+            json!({
+                "model": h, "os_version": h, "supervised": true, "last_seen_ms": 1, "enrolled_at_ms": 1, "passcode_present": true,
+                "passcode_compliant": true, "encrypted": true, "apps": 1, "lost_mode": asked, "ring": asked, "more_done": true, "call": h,
+                "done": [{ "at_ms": 1, "what": "command", "request_type": h, "state": "queued", "compartments": [], "by": "hospital" }],
+                "expires_at_ms": 9, "now_ms": 2,
+            })
+        }
         _ => return None,
     })
 }
@@ -252,6 +262,7 @@ const PAGES: &[&str] = &[
     "/approvals",
     "/commands",
     "/commands/01010101010101010101010101010101",
+    "/my-phone",
 ];
 
 const MARKUP: &str = "<i x=1>\"'><svg/onload=x></textarea><script>x()</script>";

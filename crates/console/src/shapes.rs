@@ -310,6 +310,7 @@ pub(crate) struct MyPhone {
     pub ring: HolderAsked,
     pub done: Vec<HolderDone>,
     pub more_done: bool,
+    pub call: Option<String>,
     pub expires_at_ms: i64,
     pub now_ms: i64,
 }

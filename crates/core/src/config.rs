@@ -43,6 +43,9 @@ pub struct Config {
     /// People of an OpenID provider sign in to read masks. None: nobody does.
     #[serde(default)]
     pub oidc: Option<OidcConfig>,
+    /// The number to call that a lost phone shows; its holder is told it too.
+    #[serde(default)]
+    pub organization_phone: Option<String>,
 }
 
 /// Core's part of signing in by OpenID Connect. Where the provider is reached, and the client's secret, are the courier's.
@@ -197,6 +200,7 @@ impl Config {
             admin_tls_cert: None,
             admin_tls_key: None,
             oidc: None,
+            organization_phone: None,
         }
     }
 

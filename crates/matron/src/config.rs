@@ -684,6 +684,7 @@ impl Config {
                 scopes: self.oidc.scopes.clone(),
                 roles: self.oidc.roles.clone(),
             }),
+            organization_phone: self.organization_phone.clone(),
             ..core_room::Config::at(dir.join("core"))
         }
     }

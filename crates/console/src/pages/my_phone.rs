@@ -161,7 +161,7 @@ fn are_you_sure(bearer: &Bearer) -> Markup {
                 input type="hidden" name="token" value=(bearer.form_token());
                 .nhsuk-button-group {
                     button.nhsuk-button.nhsuk-button--warning type="submit" data-prevent-double-click="true" { "Yes, turn lost mode on" }
-                    a.nhsuk-link href=(HERE) { "No, go back" }
+                    a href=(HERE) { "No, go back" }
                 }
             }
         } }
@@ -184,10 +184,11 @@ fn whole(phone: &MyPhone, bearer: &Bearer) -> Markup {
         #lost data-live data-poll=(if waits { "now" } else { "later" }) {
             p { (shown(phone.model.as_deref().unwrap_or("A phone")))
                 @if let Some(os) = &phone.os_version { ", system " (shown(os)) }
-                ". Last heard of " (ago(phone.last_seen_ms, now_ms)) "." }
+                ". Last contact " (ago(phone.last_seen_ms, now_ms)) "." }
             section.app-lost aria-labelledby="h-lost" {
                 h2.nhsuk-heading-m #h-lost { "If it is lost" }
                 (if_lost(phone, bearer))
+                @if let Some(number) = &phone.call { p { "The service desk: " strong { (shown(number)) } } }
             }
         }
         section aria-labelledby="h-sees" {
@@ -195,7 +196,7 @@ fn whole(phone: &MyPhone, bearer: &Bearer) -> Markup {
             dl.nhsuk-summary-list {
                 (line("Model", html! { (shown(phone.model.as_deref().unwrap_or("not reported"))) }))
                 (line("System version", html! { (shown(phone.os_version.as_deref().unwrap_or("not reported"))) }))
-                (line("Last heard of", ago(phone.last_seen_ms, now_ms)))
+                (line("Last contact", ago(phone.last_seen_ms, now_ms)))
                 (line("Managed since", match phone.enrolled_at_ms { Some(at) => html! { (words::time(at)) }, None => html! { "not yet" } }))
                 (line("Passcode", html! { (passcode(phone)) }))
                 (line("Encrypted", html! { (yes_or_no(phone.encrypted)) }))
@@ -216,7 +217,7 @@ fn whole(phone: &MyPhone, bearer: &Bearer) -> Markup {
                 li { "what you do in apps" }
                 li { "which websites you visit (unless the hospital has set up a web filter or proxy on its phones: that sees addresses, and the service desk can tell you)" }
                 li { "your passcode and your passwords" }
-                li { "where the phone is, unless it is in lost mode" }
+                li { "where the phone is, unless it is in lost mode, or you let an app of the hospital's see it" }
             }
             p { "The hospital can install and remove its own settings and apps, lock the phone, remove its passcode, and delete everything on it. "
                 "Each of these takes a signature, and stands below." }
@@ -321,7 +322,7 @@ fn state_of(d: &HolderDone) -> &'static str {
         Some("expired") => "ran out",
         Some("cancelled") => "called back",
         Some(_) => "waits for the phone",
-        None => "",
+        None => "how it ended is not kept any more",
     }
 }
 

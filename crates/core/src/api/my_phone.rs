@@ -9,12 +9,12 @@ use axum::{Extension, Json};
 use http::StatusCode;
 use ledger::{Body, Effect, Entry};
 use model::clock::DAY_MS;
-use model::{CommandKind, Compartment, Digest, OrderId, StandingTemplate, TimeMs};
+use model::{CommandKind, Compartment, Digest, StandingTemplate, TimeMs};
 use order::HolderCode;
 use serde::{Deserialize, Serialize};
 use store::{
     CommandFilter, CommandItem, CommandState, DeviceItem, EnrolmentState, LedgerAbout, LedgerFilter,
-    StoreError, View,
+    StandingRecord, StoreError, View,
 };
 use tokio::time::Instant;
 use utoipa::ToSchema;
@@ -135,7 +135,7 @@ pub(crate) struct Done {
     what: &'static str,
     /// Of a command: Apple's `RequestType`.
     request_type: Option<String>,
-    /// Of a command: queued, sent, not_now, acknowledged, error, expired or cancelled.
+    /// Of a command: queued, sent, not_now, acknowledged, error, expired or cancelled; null: it is not kept any more.
     #[schema(value_type = Option<String>)]
     state: Option<CommandState>,
     /// Of an opening: which kinds of value.
@@ -167,6 +167,8 @@ pub(crate) struct MyPhone {
     done: Vec<Done>,
     /// There was more.
     more_done: bool,
+    /// The number to call that the configuration has for lost phones.
+    call: Option<String>,
     expires_at_ms: TimeMs,
     now_ms: TimeMs,
 }
@@ -187,6 +189,7 @@ pub(crate) async fn get_my_phone(
         my_phone(v, &item, (expires_at_ms, now_ms)).map(Some)
     });
     let mut phone = read.await?.ok_or_else(|| Problem::not_found("phone"))?;
+    phone.call.clone_from(&room.config.organization_phone);
     if let Some(p) = room.fleet.find(enrolment) {
         phone.last_seen_ms = (p.last_seen_ms > 0).then_some(p.last_seen_ms);
     }
@@ -224,23 +227,7 @@ fn my_phone(
         asked_at_ms: ring.map(|c| c.created_at_ms),
         confirmed_at_ms: ring.and_then(confirmed),
     };
-    let holders = |order: OrderId| {
-        standing
-            .iter()
-            .find(|s| s.order == order)
-            .map(|s| if s.template.is_holders() { "holder" } else { "matron" })
-    };
-    let mut done: Vec<Done> = commands
-        .iter()
-        .map(|c| Done {
-            at_ms: c.created_at_ms,
-            what: "command",
-            request_type: Some(c.request_type.clone()),
-            state: Some(c.state),
-            compartments: Vec::new(),
-            by: c.order.and_then(holders).unwrap_or("hospital"),
-        })
-        .collect();
+    let mut done = orders(v, item, (&commands, &standing), now_ms)?;
     done.extend(openings(v, item, now_ms)?);
     done.sort_by_key(|d| std::cmp::Reverse(d.at_ms));
     let more_done = done.len() > MOST_TOLD;
@@ -261,12 +248,13 @@ fn my_phone(
         ring,
         done,
         more_done,
+        call: None,
         expires_at_ms,
         now_ms,
     })
 }
 
-/// What orders asked of the phone in the last 90 days, the newest first.
+/// What orders asked of the phone, as far as it is kept, the newest first.
 fn commands(v: &View<'_>, item: &DeviceItem, now_ms: TimeMs) -> Result<Vec<CommandItem>, StoreError> {
     const PAGE: u32 = 100;
     let (mut out, mut after, mut seen) = (Vec::new(), None, 0);
@@ -285,21 +273,83 @@ fn commands(v: &View<'_>, item: &DeviceItem, now_ms: TimeMs) -> Result<Vec<Comma
     Ok(out)
 }
 
+/// What orders asked of the phone in the last 90 days, as the ledger has it: core forgets finished commands sooner.
+fn orders(
+    v: &View<'_>,
+    item: &DeviceItem,
+    (commands, standing): (&[CommandItem], &[StandingRecord]),
+    now_ms: TimeMs,
+) -> Result<Vec<Done>, StoreError> {
+    let mut out = Vec::new();
+    for kind in ["commanded", "declarations_set", "standing_used"] {
+        for (at_ms, body) in entries(v, item, kind, now_ms)? {
+            let (command, kind, by) = match body {
+                Body::OrderAccepted {
+                    effect: Effect::Commanded { command, kind, per_phone, .. }, ..
+                } => {
+                    let own = per_phone.iter().find(|(e, ..)| *e == item.enrolment).map(|(_, c, _)| *c);
+                    (own.unwrap_or(command), kind, "hospital")
+                }
+                Body::OrderAccepted { effect: Effect::DeclarationsSet { command, .. }, .. } => {
+                    (command, CommandKind::DeclarativeManagement, "hospital")
+                }
+                Body::StandingUsed { standing: under, command, .. } => {
+                    let template = standing.iter().find(|s| s.order == under).map(|s| s.template);
+                    match template {
+                        Some(StandingTemplate::HolderLostMode) => {
+                            (command, CommandKind::EnableLostMode, "holder")
+                        }
+                        Some(StandingTemplate::HolderRings) => {
+                            (command, CommandKind::PlayLostModeSound, "holder")
+                        }
+                        Some(StandingTemplate::RenewCertificates { .. }) | None => {
+                            (command, CommandKind::InstallProfile, "matron")
+                        }
+                    }
+                }
+                _ => continue,
+            };
+            let kept = commands.iter().find(|c| c.command == command);
+            out.push(Done {
+                at_ms,
+                what: "command",
+                request_type: Some(
+                    kept.map_or_else(|| kind.request_type().to_owned(), |c| c.request_type.clone()),
+                ),
+                state: kept.map(|c| c.state),
+                compartments: Vec::new(),
+                by,
+            });
+        }
+    }
+    Ok(out)
+}
+
+/// The ledger's entries of that kind about the phone in the last 90 days, the newest first.
+fn entries(
+    v: &View<'_>,
+    item: &DeviceItem,
+    kind: &str,
+    now_ms: TimeMs,
+) -> Result<Vec<(TimeMs, Body)>, StoreError> {
+    let found = v.ledger_found(&LedgerFilter {
+        about: vec![LedgerAbout::Enrolment(item.enrolment), LedgerAbout::Kind(kind.into())],
+        newest_first: true,
+        limit: MOST_ROWS,
+        ..LedgerFilter::default()
+    })?;
+    let recent = found.into_iter().take_while(|r| r.at_ms >= now_ms - HISTORY_MS);
+    Ok(recent.filter_map(|r| Some((r.at_ms, Entry::decode(&r.entry).ok()?.body))).collect())
+}
+
 /// When sealed values of the phone were read in the last 90 days, and of which kinds.
 fn openings(v: &View<'_>, item: &DeviceItem, now_ms: TimeMs) -> Result<Vec<Done>, StoreError> {
     let kinds: BTreeMap<String, Compartment> =
         v.sealed_notes(item.slot)?.into_iter().map(|n| (n.name, n.compartment)).collect();
     let mut out = Vec::new();
     for kind in ["opened", "grant_used"] {
-        let found = v.ledger_found(&LedgerFilter {
-            about: vec![LedgerAbout::Enrolment(item.enrolment), LedgerAbout::Kind(kind.into())],
-            newest_first: true,
-            limit: MOST_ROWS,
-            ..LedgerFilter::default()
-        })?;
-        for row in found.into_iter().take_while(|r| r.at_ms >= now_ms - HISTORY_MS) {
-            let Ok(entry) = Entry::decode(&row.entry) else { continue };
-            let fields = match entry.body {
+        for (at_ms, body) in entries(v, item, kind, now_ms)? {
+            let fields = match body {
                 Body::OrderAccepted { effect: Effect::Opened { fields }, .. } => fields,
                 Body::GrantUsed { opened, .. } => opened,
                 _ => continue,
@@ -310,7 +360,7 @@ fn openings(v: &View<'_>, item: &DeviceItem, now_ms: TimeMs) -> Result<Vec<Done>
             compartments.sort_unstable_by_key(|c| c.number());
             compartments.dedup();
             out.push(Done {
-                at_ms: row.at_ms,
+                at_ms,
                 what: "opened",
                 request_type: None,
                 state: None,
@@ -423,7 +473,7 @@ fn problem(e: NotDone) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::{CommandId, EnrolmentId};
+    use model::{CommandId, EnrolmentId, OrderId};
 
     fn command(
         kind: CommandKind,

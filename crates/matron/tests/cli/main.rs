@@ -73,7 +73,9 @@ fn blanked(text: &str) -> String {
                 .bytes()
                 .enumerate()
                 .all(|(n, b)| if n == 4 || n == 7 { b == b'-' } else { b.is_ascii_digit() });
-        if is_id || is_link || is_date {
+        let is_code =
+            word.len() == 24 && word.split('-').count() == 5 && word.split('-').all(|four| four.len() == 4);
+        if is_id || is_link || is_date || is_code {
             out.extend(std::iter::repeat_n('x', word.len()));
         } else {
             out.push_str(&word);
