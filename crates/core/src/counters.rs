@@ -118,7 +118,7 @@ impl Counters {
             open_commands: gauge("open_commands", "Commands that wait for a phone"),
             deferred_commands: gauge("deferred_commands", "Commands that a phone put off (NotNow)"),
             words_waiting: gauge("words_waiting", "Core's words that the vault has yet to write down"),
-            standing_orders: gauge("standing_orders", "Standing orders in force"),
+            standing_orders: gauge("standing_orders", "Standing orders in force that renew certificates"),
             certificates,
             push_certificate_expires: gauge(
                 "push_certificate_expires_timestamp_seconds",
