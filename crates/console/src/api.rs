@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
+use model::Clock;
 use order::Refusal;
 use order::limits::Hold;
 use serde::Deserialize;
@@ -31,6 +32,7 @@ pub(crate) type Peer = Option<Extension<ConnectInfo<SocketAddr>>>;
 #[derive(Clone)]
 pub(crate) struct Api {
     router: Router,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) registrations: Arc<Registrations>,
 }
 
@@ -126,15 +128,17 @@ impl std::fmt::Display for Failure {
 impl std::error::Error for Failure {}
 
 impl IntoResponse for Failure {
-    /// As a page.
+    /// As a page. Whoever is signed in gets it with its navigation from the guard, which knows them.
     fn into_response(self) -> Response {
-        layout::failed(&self)
+        let mut response = layout::failed(&self, None);
+        response.extensions_mut().insert(self);
+        response
     }
 }
 
 impl Api {
-    pub(crate) fn of(router: Router) -> Self {
-        Self { router, registrations: Arc::default() }
+    pub(crate) fn of(router: Router, clock: Arc<dyn Clock>) -> Self {
+        Self { router, clock, registrations: Arc::default() }
     }
 
     /// The answer as it comes, for what is passed on while it lasts.

@@ -70,3 +70,37 @@ pub(crate) async fn get(Path(name): Path<String>, headers: HeaderMap) -> Respons
     }
     response
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs::{self, File};
+    use std::time::{Duration, SystemTime};
+
+    use crate::made::{MADE, newer_than_made};
+
+    #[test]
+    fn what_changed_after_the_script_was_made_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let web = dir.path();
+        fs::create_dir_all(web.join("src/deeper")).unwrap();
+        fs::create_dir_all(web.join("dist")).unwrap();
+        let write = |name: &str, seconds: u64| {
+            let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000 + seconds);
+            File::create(web.join(name)).unwrap().set_modified(at).unwrap();
+        };
+        assert_eq!(newer_than_made(web), None, "nothing was made: that is told otherwise");
+        for name in ["src/main.js", "src/deeper/more.js", "build.mjs", "package-lock.json"] {
+            write(name, 1);
+        }
+        write(MADE, 2);
+        assert_eq!(newer_than_made(web), None);
+        for name in ["src/main.js", "src/deeper/more.js", "build.mjs", "package-lock.json"] {
+            write(name, 3);
+            assert_eq!(newer_than_made(web), Some(web.join(name)));
+            write(name, 1);
+        }
+        write("dist/console.js", 9);
+        assert_eq!(newer_than_made(web), None, "what was made is not what it is made of");
+    }
+}

@@ -7,6 +7,7 @@ use http::{HeaderMap, Method, StatusCode};
 use serde::Deserialize;
 
 use crate::api::{Api, Failure, path};
+use crate::layout::failed;
 use crate::session::Bearer;
 
 /// Whoever is signed in.
@@ -65,8 +66,13 @@ pub(crate) async fn inside(State(api): State<Api>, mut request: Request, next: N
             if !page && !has_token(request.headers(), &bearer) {
                 return refused("the page's token does not fit this session; reload the page").json();
             }
-            request.extensions_mut().insert(Visitor { bearer, session });
-            next.run(request).await
+            let visitor = Visitor { bearer, session };
+            request.extensions_mut().insert(visitor.clone());
+            let mut response = next.run(request).await;
+            match response.extensions_mut().remove::<Failure>() {
+                Some(failure) => failed(&failure, Some(&visitor)),
+                None => response,
+            }
         }
         Err(f) if f.status == StatusCode::UNAUTHORIZED => sign_in(&request, page),
         Err(f) if page => f.into_response(),

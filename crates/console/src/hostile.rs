@@ -233,7 +233,7 @@ async fn shown(path: &str, hostile: &str) -> (StatusCode, String) {
             }
         });
     let request = Request::get(path).header("cookie", COOKIE).body(Body::empty()).unwrap();
-    let response = front(api).oneshot(request).await.unwrap();
+    let response = front(api, std::sync::Arc::new(model::SystemClock)).oneshot(request).await.unwrap();
     let status = response.status();
     let body = response.into_body().collect().await.unwrap().to_bytes();
     (status, String::from_utf8(body.into()).unwrap())

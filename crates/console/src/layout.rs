@@ -41,7 +41,8 @@ const PLACES: &[(Place, &str, &str)] = &[
 
 /// What tells of every group is no place for someone who is held to one; the API would say no.
 fn is_for(place: Place, visitor: &Visitor) -> bool {
-    let grouped = visitor.session.group.is_some() && matches!(place, Place::Ledger | Place::People);
+    let grouped =
+        visitor.session.group.is_some() && matches!(place, Place::Ledger | Place::People | Place::Health);
     let nothing_to_do = visitor.only_reads() && place == Place::Invite;
     !(grouped || nothing_to_do)
 }
@@ -205,8 +206,8 @@ pub(crate) fn moved_on(title: &str, to: &str) -> Response {
     Html(markup.into_string()).into_response()
 }
 
-/// A page that could not be made.
-pub(crate) fn failed(f: &Failure) -> Response {
+/// A page that could not be made, with the navigation of whoever is signed in.
+pub(crate) fn failed(f: &Failure, visitor: Option<&Visitor>) -> Response {
     let title = match f.status {
         StatusCode::NOT_FOUND => "Not found",
         StatusCode::FORBIDDEN => "Not allowed",
@@ -222,7 +223,7 @@ pub(crate) fn failed(f: &Failure) -> Response {
         }
         p { a href="/" { "Back to the start" } }
     };
-    let mut response = page(title, Place::Nowhere, None, body);
+    let mut response = page(title, Place::Nowhere, visitor, body);
     *response.status_mut() = f.status;
     response
 }

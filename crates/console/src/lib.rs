@@ -16,17 +16,23 @@ mod headers;
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod hostile;
 mod layout;
+#[cfg(test)]
+#[path = "../made.rs"]
+mod made;
 mod ordering;
 mod pages;
 mod registrations;
 mod session;
 mod shapes;
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 mod tests;
+
+use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::MethodRouter;
+use model::Clock;
 
 use api::Api;
 pub use session::of_browser;
@@ -88,12 +94,12 @@ impl Pages {
 /// Every page and who may ask for it, from the router itself.
 #[must_use]
 pub fn pages() -> Vec<PageInfo> {
-    pages::all(Api::of(Router::new())).infos
+    pages::all(Api::of(Router::new(), Arc::new(model::SystemClock))).infos
 }
 
-/// The pages before an API: what no page takes goes on to it.
-pub fn front(api: Router) -> Router {
-    let pages = pages::all(Api::of(api.clone()));
+/// The pages before an API, by its clock: what no page takes goes on to it.
+pub fn front(api: Router, clock: Arc<dyn Clock>) -> Router {
+    let pages = pages::all(Api::of(api.clone(), clock));
     let state = pages.api.clone();
     pages
         .router

@@ -8,10 +8,10 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use model::clock::{DAY_MS, HOUR_MS};
+use model::clock::DAY_MS;
 use model::{
-    Clock, Command, Compartment, DeviceGroupDefinition, DeviceGroupId, DeviceGroupName, Digest, EnrolmentId,
-    Group, OrderId, ProfileId, SystemClock, TimeMs,
+    Command, Compartment, DeviceGroupDefinition, DeviceGroupId, DeviceGroupName, Digest, EnrolmentId, Group,
+    OrderId, ProfileId, TimeMs,
 };
 use order::{
     Order, OrderKind, OrderSignature, Passkey, PersonKey, Scheme, SignedOrder, SignedStatement, X25519Public,
@@ -25,11 +25,6 @@ use crate::guard::Visitor;
 use crate::session::{self, Bearer};
 use crate::shapes::{FoundPasskey, SignedBytes, Statement};
 
-/// A session lives a working day.
-const SESSION_MS: TimeMs = 8 * HOUR_MS;
-/// What a sign-in that opens names pays for.
-const RECORDS: u32 = 100;
-const SEARCHES: u32 = 20;
 /// A command waits for its phone so long.
 const COMMAND_LIFE_MS: TimeMs = 7 * DAY_MS;
 
@@ -132,10 +127,10 @@ fn kind(what: What) -> Result<(OrderKind, TimeMs), Failure> {
         }
         What::SignIn { session, names } => at_once(OrderKind::Grant {
             session,
-            records: if names { RECORDS } else { 0 },
-            searches: if names { SEARCHES } else { 0 },
+            records: if names { order::session::NAMES } else { 0 },
+            searches: if names { order::session::SEARCHES } else { 0 },
             compartments: if names { vec![Compartment::Identity] } else { vec![] },
-            valid_ms: SESSION_MS,
+            valid_ms: order::session::LIFE_MS,
         }),
         What::Open { fields } => at_once(OrderKind::Open { fields }),
         What::Lock => command(Command::DeviceLock),
@@ -177,7 +172,7 @@ fn passkey(rp_id: String, origin: String, attestation: &str) -> Result<PersonKey
     Ok(PersonKey { scheme: Scheme::Passkey, public })
 }
 
-fn encoded(wanted: Wanted) -> Result<Vec<u8>, Failure> {
+fn encoded(wanted: Wanted, made_at_ms: TimeMs) -> Result<Vec<u8>, Failure> {
     let answer_key: [u8; 32] = base64("the answer key", &wanted.answer_key)?
         .try_into()
         .map_err(|_| Failure::bad("the answer key is not 32 bytes"))?;
@@ -190,7 +185,6 @@ fn encoded(wanted: Wanted) -> Result<Vec<u8>, Failure> {
         return Err(Failure::bad(format!("the reason is longer than {} bytes", Order::LONGEST_REASON_BYTES)));
     }
     let (kind, life_ms) = kind(wanted.what)?;
-    let made_at_ms = SystemClock.now_ms();
     Ok(order::encode(&Order {
         version: Order::VERSION,
         id: wanted.id,
@@ -288,8 +282,7 @@ pub(crate) async fn key(State(api): State<Api>) -> Response {
         let signed: SignedStatement = order::decode(&base64("the statement", &s.statement)?)
             .map_err(|_| Failure::bad("the key statement can't be read"))?;
         let root = base64("the root key", &s.root_key)?;
-        let trusted =
-            signed.verify(&root, SystemClock.now_ms(), 0).map_err(|e| Failure::bad(e.to_string()))?;
+        let trusted = signed.verify(&root, api.clock.now_ms(), 0).map_err(|e| Failure::bad(e.to_string()))?;
         Ok::<_, Failure>(json!({ "order_key": STANDARD.encode(trusted.order_key.0), "root_key": s.root_key }))
     };
     answered(found.await)
@@ -303,7 +296,8 @@ fn answered(answer: Result<Value, Failure>) -> Response {
 }
 
 /// An order's bytes and its words.
-pub(crate) async fn prepare(body: axum::body::Bytes) -> Response {
+pub(crate) async fn prepare(State(api): State<Api>, body: axum::body::Bytes) -> Response {
+    let encoded = |wanted| encoded(wanted, api.clock.now_ms());
     let made = parsed::<Wanted>(&body).and_then(encoded).and_then(|bytes| {
         let words = in_words(&bytes)?;
         Ok(json!({ "order": STANDARD.encode(&bytes), "words": words }))

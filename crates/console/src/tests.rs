@@ -15,6 +15,11 @@ use super::*;
 const COOKIE: &str = "__Host-matron=BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc";
 const SESSION: &str = r#"{"person":"00","signed_in_by":"grant","role":"auditor","group":null,"session":"00","compartments":[],"expires_at_ms":1,"now_ms":0}"#;
 
+/// The pages by a clock that stands still.
+fn at(now_ms: model::TimeMs, api: Router) -> Router {
+    front(api, Arc::new(model::clock::HandClock::at(now_ms)))
+}
+
 /// The pages, and how often anything but the session was asked of the API.
 fn house() -> (Router, Arc<AtomicUsize>) {
     let asked = Arc::new(AtomicUsize::new(0));
@@ -23,7 +28,7 @@ fn house() -> (Router, Arc<AtomicUsize>) {
         count.fetch_add(1, Ordering::SeqCst);
         async { StatusCode::NOT_FOUND }
     }));
-    (front(api), asked)
+    (at(0, api), asked)
 }
 
 async fn ask(router: &Router, method: &str, path: &str, headers: &[(&str, &str)]) -> http::Response<Body> {
@@ -165,7 +170,7 @@ async fn a_sign_in_by_account_ends_the_session_before_it_and_no_other_site_begin
     let api = Router::new()
         .route("/api/v1/session", session)
         .route("/api/v1/oidc/begin", axum::routing::post(move || async move { began }));
-    let router = front(api);
+    let router = at(0, api);
     for site in [&[][..], &[("sec-fetch-site", "cross-site")], &[("sec-fetch-site", "same-site")]] {
         let headers = [&[("cookie", COOKIE), ("sec-fetch-mode", "navigate")], site].concat();
         let answer = ask(&router, "GET", "/sign-in/oidc?to=/phones", &headers).await;
@@ -197,7 +202,7 @@ async fn an_answer_that_was_not_begun_here_is_told_to_core_and_leaves_the_other_
             (StatusCode::FORBIDDEN, [("content-type", "application/problem+json")], problem)
         }
     });
-    let router = front(Router::new().route("/api/v1/oidc/finish", finish));
+    let router = at(0, Router::new().route("/api/v1/oidc/finish", finish));
     let cookie = session::oidc::set(&[7; 32], "/").split(';').next().unwrap().to_owned();
     for (n, cookie) in ["", cookie.as_str()].into_iter().enumerate() {
         let come = [("cookie", cookie), ("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")];
@@ -213,4 +218,45 @@ async fn an_answer_that_was_not_begun_here_is_told_to_core_and_leaves_the_other_
         StatusCode::FORBIDDEN
     );
     assert_eq!(asked.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_page_that_fails_keeps_the_navigation_of_whoever_is_signed_in() {
+    let (router, _) = house();
+    for path in ["/phones", "/phones/zz", "/ledger", "/entries/x", "/commands/0"] {
+        let answer = ask(&router, "GET", path, &[("cookie", COOKIE)]).await;
+        assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{path}");
+        let body = http_body_util::BodyExt::collect(answer.into_body()).await.unwrap().to_bytes();
+        let page = String::from_utf8(body.into()).unwrap();
+        for part in ["Not found", "href=\"/phones\"", "Sign out", "name=\"matron-token\""] {
+            assert!(page.contains(part), "{path}: {part}: {page}");
+        }
+    }
+    // Nobody is signed in who comes back from elsewhere with nothing.
+    let answer = ask(&router, "GET", "/sign-in/oidc/done", &[("sec-fetch-site", "cross-site")]).await;
+    let body = http_body_util::BodyExt::collect(answer.into_body()).await.unwrap().to_bytes();
+    assert!(!String::from_utf8(body.into()).unwrap().contains("Sign out"));
+}
+
+#[tokio::test]
+async fn an_order_is_dated_by_the_clock_that_the_house_goes_by() {
+    const NOW_MS: model::TimeMs = 1_795_564_800_000;
+    let router = at(NOW_MS, Router::new());
+    let body = serde_json::json!({
+        "id": "00".repeat(16), "what": { "kind": "sign_in", "session": "00".repeat(32), "names": true }, "targets": [],
+        "reason": "signing in", "answer_key": "CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk=", "sealed": null,
+    });
+    let request = Request::post("/orders/prepare").header("sec-fetch-site", "same-origin");
+    let answer = router.oneshot(request.body(Body::from(body.to_string())).unwrap()).await.unwrap();
+    let said = http_body_util::BodyExt::collect(answer.into_body()).await.unwrap().to_bytes();
+    let said: serde_json::Value = serde_json::from_slice(&said).unwrap();
+    let bytes = base64::Engine::decode(
+        &base64::engine::general_purpose::STANDARD,
+        said["order"].as_str().unwrap_or_else(|| panic!("{said}")),
+    );
+    let order: order::Order = order::decode(&bytes.unwrap()).unwrap();
+    assert_eq!(order.made_at_ms, NOW_MS);
+    let order::OrderKind::Grant { records, searches, valid_ms, .. } = order.kind else { panic!("no grant") };
+    use order::session::{LIFE_MS, NAMES, SEARCHES};
+    assert_eq!((records, searches, valid_ms), (NAMES, SEARCHES, LIFE_MS));
 }

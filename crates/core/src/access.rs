@@ -6,10 +6,10 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use model::clock::MINUTE_MS;
 use model::{Compartment, Digest, OrderId, PersonId, Role, TimeMs};
 use order::ApiScope;
+use order::session::IDLE_MS;
 use store::{ApiKeyRecord, OidcSessionRecord, PersonRecord, SessionRecord};
 
 use crate::holder::Holder;
-use crate::oidc::IDLE_MS;
 
 /// What a secret is for, by its first letters. A key's hash finds no session, and the other way round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +94,11 @@ impl Actor {
             Self::Key { scopes } => scopes & scope_bit(scope) != 0,
             Self::Holder(_) => false,
         }
+    }
+
+    /// An administrator or an engineer, in a session of their own grant.
+    pub fn runs_the_house(&self) -> bool {
+        matches!(self, Self::Person(s) if matches!(s.role, Role::Administrator | Role::Engineer))
     }
 
     /// The group it is held to, if any.

@@ -101,7 +101,7 @@ async fn an_api_key_reads_its_scopes_and_nothing_else() {
             let body = json!({});
             let body = (r.method == "POST").then_some(&body);
             let status = house.http(r.method, &path_of(r), Some(&key), body).await.status;
-            if r.access == Access::Scope(scope) {
+            if [Access::Scope(scope), Access::RunsOr(scope)].contains(&r.access) {
                 // It was let in, and what was posted is no checkpoint, or what was asked no rule.
                 let is_bad = match status {
                     400 => r.path == "/api/v1/device-groups/preview",

@@ -23,6 +23,7 @@ pub mod limits;
 mod passkey;
 mod refusal;
 pub mod roles;
+pub mod session;
 mod shown;
 mod signature;
 mod statement;

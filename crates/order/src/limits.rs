@@ -327,6 +327,23 @@ pub struct SpentRow {
     pub day: u32,
 }
 
+impl Overview {
+    /// What this person, signing alone, has left of a duty in the window: of their own budget, their role's and the
+    /// house's, whichever is least. `None`: there is no budget.
+    #[must_use]
+    pub fn left(&self, duty: Duty, role: Role, person: model::PersonId, window: Window) -> Option<u32> {
+        let limits = Limits::with(&self.changed);
+        let left = |whose| {
+            let most = limits.budget(duty, whose, window);
+            let of = matches!(whose, Whose::Person(_)).then_some(person);
+            let row = self.spent.iter().find(|r| r.duty == duty && r.whose == whose && r.person == of);
+            let spent = row.map_or(0, |r| if window == Window::Hour { r.hour } else { r.day });
+            (most != UNLIMITED).then(|| most.saturating_sub(spent))
+        };
+        [Whose::Person(role), Whose::Role(role), Whose::House].into_iter().filter_map(left).min()
+    }
+}
+
 /// Whether this may be done with these signatures, one of each person.
 ///
 /// # Errors

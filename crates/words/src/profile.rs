@@ -46,6 +46,18 @@ pub fn payload(payload_type: &str) -> String {
     name.to_owned()
 }
 
+/// Why a version counts as erasure: pairs of a payload's type and a key of it. No key is the payload itself, `*` one that
+/// Apple's schema has not.
+#[must_use]
+pub fn because(pairs: &[(String, String)]) -> String {
+    let one = |(kind, path): &(String, String)| match path.as_str() {
+        "" => payload(kind),
+        "*" => format!("{}: a key that Apple's schema has not", payload(kind)),
+        path => format!("{}: {}", payload(kind), key(path)),
+    };
+    pairs.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
 /// A key's path as words: `EAPClientConfiguration.AcceptEAPTypes.0` is `EAP client configuration, accept EAP types 1`.
 #[must_use]
 pub fn key(path: &str) -> String {
@@ -162,6 +174,21 @@ pub fn change(c: &Change) -> String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn why_a_version_counts_as_erasure_is_told_of_the_payload_its_key_and_a_key_that_nobody_knows() {
+        let pair = |kind: &str, key: &str| (kind.to_owned(), key.to_owned());
+        let pairs = [
+            pair("com.apple.proxy.http.global", ""),
+            pair("com.apple.mobiledevice.passwordpolicy", "maxFailedAttempts"),
+            pair("com.apple.wifi.managed", "*"),
+        ];
+        assert_eq!(
+            because(&pairs),
+            "Proxy for everything; Passcode: max failed attempts; Wi-Fi: a key that Apple's schema has not"
+        );
+        assert_eq!(because(&[]), "");
+    }
 
     #[test]
     fn keys_are_told_as_words() {

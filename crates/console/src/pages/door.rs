@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use http::HeaderMap;
 use http::header::{HOST, SET_COOKIE, USER_AGENT};
 use maud::html;
+use order::session::{LIFE_MS, NAMES, SEARCHES};
 use serde::Deserialize;
 
 use crate::api::{Api, path};
@@ -72,7 +73,7 @@ pub(crate) async fn sign_in(State(api): State<Api>, headers: HeaderMap, Query(q)
                             input.nhsuk-checkboxes__input #names name="names" type="checkbox" checked aria-describedby="names-hint";
                             label.nhsuk-label.nhsuk-checkboxes__label for="names" { "Let me open names and search" }
                             .nhsuk-hint.nhsuk-checkboxes__hint #names-hint {
-                                "100 names and 20 searches in the next 8 hours, each in the ledger. Untick it to see masks alone, "
+                                (NAMES) " names and " (SEARCHES) " searches in the next " (words::span(LIFE_MS)) ", each in the ledger. Untick it to see masks alone, "
                                 "as auditors do."
                             }
                         }

@@ -63,8 +63,8 @@ impl Item {
 }
 
 #[derive(Debug, Deserialize)]
-struct Head {
-    entries: u64,
+pub(super) struct Head {
+    pub(super) entries: u64,
 }
 
 fn given(value: &Option<String>) -> Option<String> {
@@ -244,10 +244,14 @@ fn outside() -> Markup {
         details.nhsuk-details {
             summary.nhsuk-details__summary { span.nhsuk-details__summary-text { "Take it with you, or check it without this page" } }
             .nhsuk-details__text {
+                p { "All of it as two files, which belong in one folder; names in them stay sealed, reasons that people wrote do not. First "
+                    a href="/ledger.checkpoint" download="checkpoint" { "the checkpoint" } ", then "
+                    a href="/ledger.jsonl" download="entries.jsonl" { "every entry" } ". "
+                    code { "matron ledger verify --dir FOLDER" } " checks them without this server." }
                 p { "This page and its script come from core. Who doubts core checks from elsewhere, with the root key that they were given:" }
                 ul.nhsuk-list.nhsuk-list--bullet {
                     li { code { "matron ledger verify" } ": every entry, every signature, and that history is what it was" }
-                    li { code { "matron ledger export FOLDER" } ": all of it as files for others" }
+                    li { code { "matron ledger export --to FOLDER" } ": the same with the tree's tiles, for other programs" }
                     li { code { "matron ledger prove NUMBER --out FILE" } " and " code { "matron ledger verify-proof FILE" } ": one entry" }
                     li { code { "matron ledger cosigned" } ": what witnesses signed" }
                 }

@@ -10,6 +10,7 @@ mod export;
 mod health;
 mod invite;
 mod ledger;
+mod ledger_export;
 mod live;
 mod my_phone;
 mod oidc;
@@ -134,6 +135,8 @@ pub(crate) fn all(api: Api) -> Pages {
         .inside("GET", "/people", get(people::show))
         .inside("GET", "/health", get(health::show))
         .inside("GET", "/ledger", get(ledger::list))
+        .inside("GET", "/ledger.jsonl", get(ledger_export::entries))
+        .inside("GET", "/ledger.checkpoint", get(ledger_export::checkpoint))
         .inside("GET", "/entries/{index}", get(ledger::show))
         .inside("GET", "/entries/{index}/proof", get(ledger::proof))
         .inside("POST", "/search", post(phones::search))

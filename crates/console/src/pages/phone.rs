@@ -1,14 +1,17 @@
 //! One phone: what it is, what it last confirmed and when, what was asked of it, what can be done.
 
+use std::time::Duration;
+
 use axum::Extension;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use maud::{Markup, html};
-use model::{Command as Ordered, Role};
+use model::{Command as Ordered, Duty, Role, Window};
+use order::limits::Overview;
 use order::{OrderKind, roles};
 
 use super::invite::cards_sheet;
-use super::parts::{breadcrumb, line, title_row, why};
+use super::parts::{breadcrumb, line, number, title_row, why};
 use super::phones::state_tag;
 use crate::api::{Api, Failure, path};
 use crate::guard::Visitor;
@@ -32,11 +35,12 @@ pub(crate) async fn show(
     let commands: Page<Command> = api.get(&asked, &v.bearer).await?;
     let d = &phone.device;
     let now_ms = v.session.now_ms;
+    let left = left_to_open(&api, &v).await;
     let body = html! {
         (breadcrumb("/phones", "Phones"))
         (title_row(html! { "Phone " code { (d.short()) } }))
         #summary data-live { (summary(&phone, now_ms)) }
-        (actions(&v, &phone))
+        (actions(&v, &phone, left))
         @if v.role().is_some() { (cards_sheet()) }
         section aria-labelledby="h-commands" {
             h2.nhsuk-heading-m #h-commands { "What was asked of it" }
@@ -175,7 +179,7 @@ pub(super) fn sealed_input(id: &str, name: &str, label: &str, required: bool) ->
     }
 }
 
-fn actions(v: &Visitor, phone: &DeviceDetail) -> Markup {
+fn actions(v: &Visitor, phone: &DeviceDetail, left: Option<(u32, u32)>) -> Markup {
     let Some(role) = v.role() else { return masks(&phone.sealed_fields) };
     let target = &phone.device.enrolment;
     let command = |command: Ordered| OrderKind::Command { command };
@@ -185,7 +189,7 @@ fn actions(v: &Visitor, phone: &DeviceDetail) -> Markup {
     html! {
         section.app-actions aria-labelledby="h-actions" {
             h2.nhsuk-heading-m #h-actions { "Do something" }
-            @if may(role, &OrderKind::Open { fields: vec![] }, false) { (reveal(target, &phone.sealed_fields)) }
+            @if may(role, &OrderKind::Open { fields: vec![] }, false) { (reveal(target, &phone.sealed_fields, left)) }
             @if may(role, &OrderKind::HolderCards, false) && !matches!(phone.device.state.as_str(), "withdrawn" | "checked_out" | "replaced") {
                 (new_card("holder-card", target, None, "A code on paper for the phone's holder: with it they report the phone lost, and see what the \
                     hospital can see of it. The card that they have now is void at once."))
@@ -281,7 +285,20 @@ fn masks(fields: &[SealedField]) -> Markup {
     }
 }
 
-fn reveal(target: &str, fields: &[SealedField]) -> Markup {
+/// The page does not wait longer for a vault that is slow.
+const VAULT_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How many records this person may still open alone, in this hour and in these 24; none where the vault does not say.
+async fn left_to_open(api: &Api, v: &Visitor) -> Option<(u32, u32)> {
+    let role = v.role().filter(|role| may(*role, &OrderKind::Open { fields: vec![] }, false))?;
+    let person = v.session.person.as_deref()?.parse().ok()?;
+    let asked = api.get::<Overview>("/api/v1/roles", &v.bearer);
+    let overview = tokio::time::timeout(VAULT_PATIENCE, asked).await.ok()?.ok()?;
+    let of = |window| overview.left(Duty::Open, role, person, window);
+    Some((of(Window::Hour)?, of(Window::Day)?))
+}
+
+fn reveal(target: &str, fields: &[SealedField], left: Option<(u32, u32)>) -> Markup {
     let rank = |f: &SealedField| {
         let last = f.name.rsplit('.').next().unwrap_or(&f.name);
         ASKED_FOR.iter().position(|n| *n == f.name || *n == last)
@@ -297,6 +314,13 @@ fn reveal(target: &str, fields: &[SealedField]) -> Markup {
                 @if fields.is_empty() { p { "Nothing is sealed for this phone yet." } }
                 @else {
                     p { "What you open is shown here alone, counts against your budget, and stands in the ledger with your reason." }
+                    p #reveal-left data-live { @match left {
+                        Some((hour, day)) => {
+                            "Left of it: " strong { (number(hour.into())) } " in an hour, " strong { (number(day.into())) }
+                            " in 24 hours. What is beyond takes another administrator's signature."
+                        }
+                        None => { "What is left of it is not known just now: the vault does not say." }
+                    } }
                     form method="dialog" data-order=r#"{"kind":"open"}"# data-least="fields" data-target=(target) data-done="Opened; it is in the ledger." {
                         fieldset.nhsuk-fieldset {
                             legend.nhsuk-fieldset__legend { "What" }
@@ -413,5 +437,36 @@ fn inventory(phone: &DeviceDetail, now_ms: i64) -> Markup {
                 }
             } } } }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_link_of_an_error_chain_is_shown_in_the_phones_own_order() {
+        let failed: Command = serde_json::from_value(serde_json::json!({
+            "enrolment": "00", "expires_at_ms": 2, "request_type": "InstallProfile", "state": "error", "created_at_ms": 1,
+            "done_at_ms": 2, "not_now_count": 0,
+            "errors": [{ "code": 4001, "domain": "MCInstallationErrorDomain" }, { "code": 1009, "domain": "MCProfileErrorDomain" }],
+        }))
+        .unwrap();
+        let page = history(&[failed], 3).into_string();
+        let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text}: {page}"));
+        assert!(at("failed") < at("MCInstallationErrorDomain 4001"));
+        assert!(at("MCInstallationErrorDomain 4001") < at("MCProfileErrorDomain 1009"));
+    }
+
+    #[test]
+    fn what_is_left_to_open_stands_at_reveal_and_so_does_that_nobody_knows_it() {
+        let field = SealedField { name: "IMEI".into(), compartment: "hardware".into(), mask: String::new() };
+        let told = |left| reveal("00", std::slice::from_ref(&field), left).into_string();
+        let page = told(Some((197, 1_000)));
+        assert!(
+            page.contains("<strong>197</strong> in an hour, <strong>1,000</strong> in 24 hours"),
+            "{page}"
+        );
+        assert!(told(None).contains("the vault does not say"));
     }
 }

@@ -156,13 +156,8 @@ pub(crate) async fn show(
 }
 
 fn because(told: &VersionDetail) -> String {
-    let one = |(kind, key): &(String, String)| match key.as_str() {
-        "" => words::profile::payload(kind),
-        "*" => format!("{}: a key that Apple's schema has not", words::profile::payload(kind)),
-        key => format!("{}: {}", words::profile::payload(kind), words::profile::key(key)),
-    };
-    let all: Vec<String> = told.because.iter().map(one).collect();
-    format!("Installing it takes what erasing takes, because of: {}", shown(&all.join("; ")))
+    let because = words::profile::because(&told.because);
+    format!("Installing it takes what erasing takes, because of: {}", shown(&because))
 }
 
 fn capital(text: &str) -> String {

@@ -1,5 +1,6 @@
 // The pages for looking: how the phones are, how the house is, what happened, who may do what.
-import { addPasskey, base, browser, check, looked, matron, picture, signIn, visitor } from "./lib.mjs";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { addPasskey, base, browser, check, firstVisit, looked, matron, picture, signIn, visitor } from "./lib.mjs";
 
 const chrome = await browser();
 const { page, complaints } = await visitor(chrome);
@@ -79,6 +80,28 @@ try {
   await page.goto(`${base}/ledger?from_day=${today}&kind=invited`);
   check((await page.locator("tbody tr").count()) === 3, "by day and kind together");
 
+  // All of it, as files that are checked elsewhere.
+  await page.goto(`${base}/ledger`);
+  await page.getByText("Take it with you").click();
+  await looked(page, "ledger-export");
+  const whole = `${process.env.SCRATCH}/ledger`;
+  await mkdir(whole);
+  for (const [link, name] of [["the checkpoint", "checkpoint"], ["every entry", "entries.jsonl"]]) {
+    const [file] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: link }).click()]);
+    check(file.suggestedFilename() === name, `${link} is downloaded as ${name}`);
+    await file.saveAs(`${whole}/${name}`);
+  }
+  const told = await matron(["ledger", "verify", "--dir", whole]).done;
+  const entries = (await readFile(`${whole}/entries.jsonl`, "utf8")).trimEnd().split("\n");
+  check(told.includes(`${entries.length} entries`), `the whole ledger leaves the page, and verifies without the server: ${told.split("\n")[0]}`);
+  const refused = async (lines, what) => {
+    await writeFile(`${whole}/entries.jsonl`, `${lines.join("\n")}\n`);
+    check(await matron(["ledger", "verify", "--dir", whole]).done.then(() => false, () => true), what);
+  };
+  await refused(entries.slice(0, 5), "a ledger that was cut off does not");
+  const forged = entries.map((line, n) => (n === 3 ? JSON.stringify({ ...JSON.parse(line), raw: JSON.parse(entries[2]).raw, hash: JSON.parse(entries[2]).hash }) : line));
+  await refused(forged, "nor one in which an entry is another's");
+
   // A proof that was tampered with: the browser is told another entry's.
   await page.route(/\/entries\/\d+\/proof$/, async (route) => {
     const response = await route.fetch();
@@ -123,6 +146,33 @@ try {
     localStorage.setItem("matron-root-key", (pinned[0] === "A" ? "B" : "A") + pinned.slice(1));
   }, remembered);
   await says("names another root key than the one this browser knows", "another root key than the one that was seen is not believed");
+
+  // The list in each order that the page offers, against what the API says of the phones.
+  const phones = JSON.parse(await matron(["devices", "list", "--json"]).done).items;
+  const shown = async (sort) => {
+    await page.goto(`${base}/phones`);
+    await page.getByText("Filter and sort").click();
+    await page.getByLabel("Sort by").selectOption({ label: sort });
+    await page.getByRole("button", { name: "Show", exact: true }).click();
+    await page.waitForURL(/[?&]sort=/);
+    return page.locator("#phones tbody a[href^='/phones/']").evaluateAll((all) => all.map((a) => a.getAttribute("href").split("/").at(-1)));
+  };
+  const by = (of) => [...phones].sort((a, b) => of(b) - of(a)).map((d) => d.enrolment).join();
+  const orders = { "Last seen": (d) => d.last_seen_ms, Enrolment: (d) => d.enrolled_at_ms, Invitation: (d) => -d.invited_at_ms };
+  for (const [sort, of] of Object.entries(orders)) {
+    const distinct = new Set(phones.map(of)).size === 3;
+    check(distinct && (await shown(sort)).join() === by(of), `phones are sorted by: ${sort}`);
+  }
+
+  // The first visit, with an empty cache; the list of phones with as many rows as a page has.
+  const guests = Array.from({ length: 60 }, (_, n) => `Guest Madeup${n},guest${n}@example.org,ward-7`);
+  await writeFile(`${process.env.SCRATCH}/many.csv`, `name,email,group\n${guests.join("\n")}\n`);
+  await matron(["invite", "--csv", `${process.env.SCRATCH}/many.csv`, "--reason", "a full page", "--yes"]).done;
+  const _cookies = await page.context().cookies();
+  for (const [path, given] of [["/sign-in", []]]) {
+    const { bytes, ended, here } = await firstVisit(chrome, path, given);
+    check(here === path && ended >= 3 && bytes > 10_000 && bytes < 150_000, `the first visit to ${path} takes ${bytes} bytes, of at most 150,000`);
+  }
 
   const unexpected = complaints.filter((c) => !c.includes("404"));
   check(unexpected.length === 0, `no page complained${unexpected.map((c) => `\n  ${c}`).join("")}`);

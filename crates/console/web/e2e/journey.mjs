@@ -54,6 +54,9 @@ try {
   await looked(page, "phone");
 
   await page.getByText("Reveal…").click();
+  const left = async () => /([\d,]+) in an hour, ([\d,]+) in 24 hours/.exec(await page.locator("#reveal-left").innerText())?.slice(1).map((n) => Number(n.replaceAll(",", "")));
+  const before = await left();
+  check(before?.[0] > 0 && before[0] < 200 && before[1] > before[0], `what is left of the budget stands at Reveal: ${before}`);
   await page.getByLabel(/^Phone number/).check();
   await page.locator("#reveal-reason").fill("the network asks for it");
   await page.getByRole("button", { name: "Reveal", exact: true }).click();
@@ -64,6 +67,8 @@ try {
   const answer = page.locator("#reveal [data-answer] tbody td");
   await answer.waitFor();
   check(/^(\+44|0)7700 ?900 ?\d{3}$/.test((await answer.innerText()).replaceAll(/(?<=7700)(?=900)/g, "")), "a number is revealed to the page alone");
+  await page.locator("#reveal-left", { hasText: `${before[0] - 1} in an hour` }).waitFor({ timeout: 15_000 });
+  check((await left())[1] === before[1] - 1, "and one less is left of the budget, without a reload");
   await looked(page, "revealed");
 
   // By the keyboard alone.
@@ -108,6 +113,18 @@ try {
   await locked.locator(".nhsuk-tag--green").waitFor({ timeout: 30_000 });
   check(true, "a phone is locked, and its answer appears without a reload");
   await picture(page, "locked");
+
+  // What a phone refuses, with its own error chain.
+  const list = JSON.parse(await matron(["devices", "list", "--json"]).done).items;
+  await page.goto(`${base}/phones/${list.find((d) => d.supervised).enrolment}`);
+  await page.getByText("Make it ring").click();
+  await page.locator("#ring-reason").fill("to find it");
+  await page.getByRole("button", { name: "Ring", exact: true }).click();
+  await sign.click();
+  const rang = page.locator("#commands tr", { hasText: "PlayLostModeSound" });
+  await rang.locator(".nhsuk-tag--red").waitFor({ timeout: 30_000 });
+  check((await rang.innerText()).includes("MCMDMErrorDomain 12067"), "a command that failed has the phone's error chain in the history");
+  await looked(page, "error-chain");
 
   await page.goto(`${base}/phones?state=enrolled&silent_for_days=30`);
   await page.getByText("No phone is like that").waitFor();

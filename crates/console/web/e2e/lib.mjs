@@ -173,3 +173,27 @@ export async function holderOf(page) {
   const at = heads.findIndex((head) => head.trim() === "Holder") + 1;
   return (await page.locator(`#phones tbody tr :nth-child(${at})`).first().innerText()).trim();
 }
+
+// How many bytes a browser with an empty cache takes over the network for a page: heads, markup, style sheet and script.
+export async function firstVisit(chrome, path, cookies = []) {
+  const context = await chrome.newContext();
+  await context.addCookies(cookies);
+  const page = await context.newPage();
+  const devtools = await context.newCDPSession(page);
+  await devtools.send("Network.enable");
+  let bytes = 0;
+  let ended = 0;
+  devtools.on("Network.loadingFinished", (e) => {
+    bytes += e.encodedDataLength;
+    ended += 1;
+  });
+  // What has no end (the stream of changes) is counted as it comes.
+  devtools.on("Network.dataReceived", (e) => (streamed.has(e.requestId) ? (bytes += e.encodedDataLength) : 0));
+  const streamed = new Set();
+  devtools.on("Network.responseReceived", (e) => e.response.mimeType === "text/event-stream" && streamed.add(e.requestId));
+  await page.goto(`${base}${path}`, { waitUntil: "load" });
+  await page.waitForTimeout(1000);
+  const here = new URL(page.url()).pathname;
+  await context.close();
+  return { bytes, ended, here };
+}

@@ -30,6 +30,10 @@ pub enum Access {
     SignedIn,
     /// A phone's holder alone, with the code of the holder's card, and nobody else.
     Holder,
+    /// A session of an administrator's or an engineer's, that their grant made.
+    Runs,
+    /// The same, or an API key with this scope.
+    RunsOr(ApiScope),
 }
 
 /// A route of the API.
@@ -76,6 +80,10 @@ reach!(
     SignedIn = Access::SignedIn;
     /// A phone's holder, for that phone.
     Holders = Access::Holder;
+    /// Someone who runs the house.
+    Runs = Access::Runs;
+    /// The same, or a witness with its key.
+    HandsBack = Access::RunsOr(ApiScope::Ledger);
 );
 
 /// The caller's own session.
@@ -209,7 +217,8 @@ pub(crate) async fn guard<R: Reach>(mut request: Request, next: Next) -> Respons
     if let Actor::Reader(reader) = &actor {
         // Deny by default, whatever the route is for: no change but of what is their own.
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-        if R::ACCESS == Access::Session || !(reads || R::READERS_OWN) {
+        let takes_a_grant = matches!(R::ACCESS, Access::Session | Access::Runs | Access::RunsOr(_));
+        if takes_a_grant || !(reads || R::READERS_OWN) {
             room.counters.requests_refused.inc();
             return Problem::reads_only().into_response();
         }
@@ -221,10 +230,19 @@ pub(crate) async fn guard<R: Reach>(mut request: Request, next: Next) -> Respons
         Access::Session => matches!(actor, Actor::Person(_)),
         Access::SignedIn => matches!(actor, Actor::Person(_) | Actor::Reader(_)),
         Access::Holder => matches!(actor, Actor::Holder(_)),
+        Access::Runs => actor.runs_the_house(),
+        Access::RunsOr(scope) => match &actor {
+            Actor::Key { .. } => actor.may_read(scope),
+            _ => actor.runs_the_house(),
+        },
     };
     if !allowed {
         room.counters.requests_refused.inc();
-        return Problem::forbidden("this key's scopes do not cover it").into_response();
+        let why = match &actor {
+            Actor::Key { .. } => "this key's scopes do not cover it",
+            _ => "this is an administrator's or an engineer's to do; ask one of them",
+        };
+        return Problem::forbidden(why).into_response();
     }
     let who = match &actor {
         Actor::Person(s) => Who(format!("person {}", s.person)),

@@ -24,9 +24,10 @@ const MOST_KIB: usize = 128 << 10;
 /// holds up a sign-in, a lock or a recall.
 const FREE_BYTES: usize = 64 << 10;
 
-/// What is left of the budget, in KiB.
+/// How long a body may take, and what is left of the budget in KiB.
 #[derive(Clone)]
 pub(crate) struct Bodies {
+    patience: Duration,
     kib: Arc<Semaphore>,
     refused: Counter,
 }
@@ -34,7 +35,7 @@ pub(crate) struct Bodies {
 impl Bodies {
     /// `refused` counts the bodies that were not taken.
     pub fn counting(refused: Counter) -> Self {
-        Self { kib: Arc::new(Semaphore::new(MOST_KIB)), refused }
+        Self { patience: PATIENCE, kib: Arc::new(Semaphore::new(MOST_KIB)), refused }
     }
 }
 
@@ -80,7 +81,7 @@ async fn whole(
 /// Stands before everything on the listener.
 pub(crate) async fn read_first(State(bodies): State<Bodies>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
-    let read = tokio::time::timeout(PATIENCE, whole(body, &bodies, most(parts.uri.path()))).await;
+    let read = tokio::time::timeout(bodies.patience, whole(body, &bodies, most(parts.uri.path()))).await;
     let (status, code, detail) = match read {
         Ok(Ok((body, _held))) => {
             return next.run(Request::from_parts(parts, Body::from(body.freeze()))).await;
@@ -114,7 +115,7 @@ mod tests {
     }
 
     fn with(kib: usize) -> Bodies {
-        Bodies { kib: Arc::new(Semaphore::new(kib)), refused: Counter::default() }
+        Bodies { patience: PATIENCE, kib: Arc::new(Semaphore::new(kib)), refused: Counter::default() }
     }
 
     #[tokio::test]
@@ -137,5 +138,32 @@ mod tests {
         let streamed = body(vec![vec![1; 600]; 2]);
         assert!(matches!(whole(streamed, &with(0), 1_000).await, Err(Unread::TooLarge)));
         assert!(most("/api/v1/search") < most("/api/v1/orders"));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_come_in_its_time_is_refused_and_counted_and_its_route_not_asked() {
+        use tower::ServiceExt;
+        let asked = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let seen = asked.clone();
+        let to = axum::routing::post(move || {
+            seen.store(true, std::sync::atomic::Ordering::SeqCst);
+            async { StatusCode::OK }
+        });
+        let bodies = Bodies { patience: Duration::from_millis(50), ..with(1024) };
+        let first = axum::middleware::from_fn_with_state(bodies.clone(), read_first);
+        let router = axum::Router::new().route("/api/v1/orders", to).layer(first);
+        let send = |body: Body| {
+            let request = Request::builder().method("POST").uri("/api/v1/orders").body(body).unwrap();
+            router.clone().oneshot(request)
+        };
+        // A first piece, and then nothing more.
+        let begun = tokio_stream::iter([Ok::<_, Infallible>(Bytes::from_static(b"{"))]);
+        let slow = tokio_stream::StreamExt::chain(begun, tokio_stream::pending());
+        assert_eq!(send(Body::from_stream(slow)).await.unwrap().status(), StatusCode::REQUEST_TIMEOUT);
+        assert!(!asked.load(std::sync::atomic::Ordering::SeqCst));
+        assert_eq!(bodies.refused.get(), 1);
+        assert_eq!(send(body(vec![vec![1; 10]; 3])).await.unwrap().status(), StatusCode::OK);
+        assert_eq!(bodies.refused.get(), 1);
+        assert_eq!(Bodies::counting(Counter::default()).patience, Duration::from_secs(20));
     }
 }

@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 
 use super::access::{Metrics, Permit};
 use super::endings::{DOOR_SOON_MS, EndingState, STANDING_SOON_MS, WitnessState, endings};
+use super::orders::not_held_to_a_group;
 use super::problem::{Problem, ProblemBody};
 use super::shape::encode;
 use super::tls_certificate::AcmeState;
@@ -248,11 +249,13 @@ fn push_warning(courier: &CourierState, phones: u64, now_ms: i64) -> Option<Stri
 #[utoipa::path(get, path = "/api/v1/health", responses(
     (status = 200, body = Health),
     (status = 401, body = ProblemBody, content_type = "application/problem+json"),
+    (status = 403, body = ProblemBody, content_type = "application/problem+json", description = "held to a group"),
 ))]
 pub(crate) async fn health(
-    _permit: Permit<Metrics>,
+    permit: Permit<Metrics>,
     Extension(room): Extension<Arc<Room>>,
 ) -> Result<Json<Health>, Problem> {
+    not_held_to_a_group(&permit)?;
     let (vault, door, courier) = tokio::join!(vault(&room), door(&room), courier(&room));
     let read = room.store.read(|v| Ok((v.count_by_state()?, v.count_open()?, v.count_words()?)));
     let (states, (open_commands, deferred_commands), words_waiting) = read.await?;
@@ -377,11 +380,13 @@ async fn courier(room: &Room) -> CourierState {
 #[utoipa::path(get, path = "/metrics", responses(
     (status = 200, body = String, content_type = "application/openmetrics-text"),
     (status = 401, body = ProblemBody, content_type = "application/problem+json"),
+    (status = 403, body = ProblemBody, content_type = "application/problem+json", description = "held to a group"),
 ))]
 pub(crate) async fn metrics(
-    _permit: Permit<Metrics>,
+    permit: Permit<Metrics>,
     Extension(room): Extension<Arc<Room>>,
 ) -> Result<Response, Problem> {
+    not_held_to_a_group(&permit)?;
     crate::tasks::count(&room).await?;
     let (door, courier) = tokio::join!(door(&room), courier(&room));
     if let Some(until_ms) = door.certificate_ends_ms() {

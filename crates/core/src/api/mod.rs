@@ -48,7 +48,9 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterE
 use utoipa_axum::routes;
 
 use crate::room::Room;
-use access::{Commands, Devices, Holders, InSession, Ledger, Metrics, OwnSession, Reach, SignedIn, guard};
+use access::{
+    Commands, Devices, HandsBack, Holders, InSession, Ledger, Metrics, OwnSession, Reach, Runs, SignedIn, guard,
+};
 pub(crate) use device_groups::GroupCounts;
 pub(crate) use overview::Counted;
 pub(crate) use strangers::Strangers;
@@ -196,8 +198,9 @@ fn all() -> Routes {
         .guarded::<Ledger>(routes!(proof::ledger_proof))
         .guarded::<Ledger>(routes!(tree::ledger_checkpoint))
         .guarded::<Ledger>(routes!(tree::ledger_tile))
-        .guarded::<Ledger>(routes!(tree::ledger_cosigned, tree::add_cosigned))
-        .guarded::<InSession>(routes!(tls_certificate::renew_tls_certificate))
+        .guarded::<Ledger>(routes!(tree::ledger_cosigned))
+        .guarded::<HandsBack>(routes!(tree::add_cosigned))
+        .guarded::<Runs>(routes!(tls_certificate::renew_tls_certificate))
         .guarded::<Metrics>(routes!(health::health))
         .guarded::<Metrics>(routes!(overview::overview))
         .guarded::<Metrics>(routes!(health::metrics))

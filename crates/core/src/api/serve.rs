@@ -40,8 +40,9 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// What stands before the API on the administrators' listener: it gets the API, and gives what is served.
-pub type Front = fn(axum::Router) -> axum::Router;
+/// What stands before the API on the administrators' listener: it gets the API and the house's clock, and gives what is
+/// served.
+pub type Front = fn(axum::Router, Arc<dyn model::Clock>) -> axum::Router;
 
 /// The configured certificate, if there is one.
 pub(crate) fn tls(config: &Config) -> Result<Option<TlsAcceptor>, Error> {
@@ -82,7 +83,8 @@ pub(crate) async fn serve(
         Bodies::counting(room.counters.bodies_refused.clone()),
         read_first,
     );
-    let router = front(super::router(room)).layer(first);
+    let clock = room.clock.clone();
+    let router = front(super::router(room), clock).layer(first);
     let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {

@@ -9,7 +9,7 @@ use rpc::proto::{AcmeHealth, AcmeRenewRequest};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::access::{InSession, Permit};
+use super::access::{Permit, Runs};
 use super::problem::{Problem, ProblemBody};
 use crate::room::{Room, asked};
 
@@ -69,11 +69,12 @@ pub(crate) struct RenewalBegun {
 #[utoipa::path(post, path = "/api/v1/tls-certificate/renew", responses(
     (status = 202, body = RenewalBegun),
     (status = 401, body = ProblemBody, content_type = "application/problem+json"),
+    (status = 403, body = ProblemBody, content_type = "application/problem+json", description = "for administrators and engineers"),
     (status = 409, body = ProblemBody, content_type = "application/problem+json"),
     (status = 503, body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn renew_tls_certificate(
-    _permit: Permit<InSession>,
+    _permit: Permit<Runs>,
     Extension(room): Extension<Arc<Room>>,
 ) -> Result<(StatusCode, Json<RenewalBegun>), Problem> {
     let answered =

@@ -11,7 +11,7 @@ use http::header::CONTENT_TYPE;
 use ledger::{SignedCheckpoint, Tile};
 use rpc::proto::TileRequest;
 
-use super::access::{Ledger, Permit};
+use super::access::{HandsBack, Ledger, Permit};
 use super::problem::{Problem, ProblemBody};
 use crate::cosigned::{self, NotKept};
 use crate::room::{Following, Room, VAULT_PATIENCE};
@@ -92,11 +92,13 @@ pub(crate) async fn ledger_cosigned(
     responses(
         (status = 204, description = "kept"),
         (status = 401, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, body = ProblemBody, content_type = "application/problem+json",
+            description = "for keys that read the ledger, administrators and engineers"),
         (status = 409, body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, body = ProblemBody, content_type = "application/problem+json"),
     ))]
 pub(crate) async fn add_cosigned(
-    _permit: Permit<Ledger>,
+    _permit: Permit<HandsBack>,
     Extension(room): Extension<Arc<Room>>,
     body: Bytes,
 ) -> Result<StatusCode, Problem> {

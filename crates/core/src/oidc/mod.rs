@@ -27,11 +27,9 @@ use crate::config::{OidcConfig, OidcRole};
 use crate::room::{Room, asked};
 use leads::leads_to_the_provider;
 pub(crate) use limits::SignIns;
+use order::session::{IDLE_MS, LIFE_MS};
 use token::{Claims, Expected, Keys, Unfit, check};
 
-/// A session that was signed in so lives a working day at most, and half an hour without a request.
-pub(crate) const LIFE_MS: TimeMs = 8 * HOUR_MS;
-pub(crate) const IDLE_MS: TimeMs = 30 * MINUTE_MS;
 /// One person has so many at once; the oldest ends first.
 pub(crate) const MOST_OF_ONE: u32 = 20;
 /// The courier gives a provider ten seconds, twice at most.

@@ -282,13 +282,17 @@ impl Admin {
 
     /// A search that the session's grant pays for.
     pub(crate) async fn search(&self, field: &str, term: &str) -> Result<Value> {
+        self.call("POST", "/api/v1/search", Some(&self.sealed_search(field, term)?)).await
+    }
+
+    /// What is sent for it.
+    pub(crate) fn sealed_search(&self, field: &str, term: &str) -> Result<Value> {
         let wanted = order::SearchSecrets { field: field.to_owned(), term: term.to_owned() };
         let session = sha256(self.session.as_bytes());
         let to_vault = PublicKey(self.statement.order_key.0);
         let aad = session.as_bytes();
         let sealed = to::seal(&to_vault, to::INFO_ORDER_ARGS, aad, &encode(&wanted), &self.rng)?;
-        let body = json!({ "sealed_search": STANDARD.encode(sealed) });
-        self.call("POST", "/api/v1/search", Some(&body)).await
+        Ok(json!({ "sealed_search": STANDARD.encode(sealed) }))
     }
 }
 
@@ -300,6 +304,20 @@ impl Admin {
     pub(crate) fn another(&self, seed: u8) -> Self {
         let key = Ed25519Secret::from_seed([seed; 32]).expect("a seed makes a key");
         Self { key, ..self.with_secret("ms_none") }
+    }
+
+    /// Begins a session with this secret, whose grant pays for so many searches.
+    pub(crate) async fn sign_in_as(&mut self, session: &str, searches: u32) -> Result<()> {
+        let kind = OrderKind::Grant {
+            session: sha256(session.as_bytes()),
+            records: 0,
+            searches,
+            compartments: vec![],
+            valid_ms: model::clock::HOUR_MS,
+        };
+        self.order(kind, vec![], None).await?;
+        self.session = session.to_owned();
+        Ok(())
     }
 
     /// Goes by the newest key statement, under the same root key.

@@ -11,13 +11,12 @@ use serde_json::json;
 
 use super::desk::Desk;
 use super::failure::{CliError, Result, failed, usage};
+use super::files::read_file;
 use super::place::{self, Draft, Placed};
 use super::{declarations, devices, follow, show};
 
 /// The most phones that one order erases.
 const MOST_ERASED: usize = 100;
-/// The largest profile that is sent, in bytes.
-const LARGEST_PROFILE_BYTES: u64 = 4 << 20;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ActCommand {
@@ -278,11 +277,7 @@ fn settings(desk: &Desk, s: Settings) -> Result<()> {
 
 fn read_profile(path: &std::path::Path) -> Result<Vec<u8>> {
     let wrong = |e: &dyn std::fmt::Display| usage(format!("the profile {}: {e}", path.display()));
-    let size = std::fs::metadata(path).map_err(|e| wrong(&e))?.len();
-    if size > LARGEST_PROFILE_BYTES {
-        return Err(wrong(&format!("{size} bytes; at most {LARGEST_PROFILE_BYTES} are sent")));
-    }
-    let bytes = std::fs::read(path).map_err(|e| wrong(&e))?;
+    let bytes = read_file(path, apple::profile::MAX_PROFILE_BYTES)?;
     // What the vault would refuse, told before anything is signed.
     match harm::judge(&bytes) {
         Ok(_) => Ok(bytes),

@@ -8,6 +8,7 @@ use model::{AppAttributes, AppSource, Command, CommandSecrets, Setting};
 use super::act::{How, Plain, order_all};
 use super::desk::Desk;
 use super::failure::{Result, usage};
+use super::files::read_file;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AppCommand {
@@ -235,15 +236,6 @@ pub(crate) fn run(desk: &Desk, command: AppCommand) -> Result<()> {
         }
         AppCommand::Command(r) => raw(desk, r),
     }
-}
-
-fn read_file(path: &Path, largest_bytes: usize) -> Result<Vec<u8>> {
-    let wrong = |e: &dyn std::fmt::Display| usage(format!("{}: {e}", path.display()));
-    let size = std::fs::metadata(path).map_err(|e| wrong(&e))?.len();
-    if size > largest_bytes as u64 {
-        return Err(wrong(&format!("{size} bytes; at most {largest_bytes} are sent")));
-    }
-    std::fs::read(path).map_err(|e| wrong(&e))
 }
 
 fn read_settings(path: &Path) -> Result<Vec<u8>> {

@@ -8,7 +8,6 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use clap::Args;
 use http::Method;
-use model::clock::HOUR_MS;
 use model::{Clock, Compartment, Digest, PersonId, SystemClock, TimeMs};
 use order::limits::Hold;
 use order::{Ed25519Secret, OrderKind, Refusal, SignedStatement, TrustedStatement, sha256};
@@ -23,8 +22,6 @@ use super::place::{Draft, send_order};
 use words::limits;
 
 const DEFAULT_SERVER: &str = "http://127.0.0.1:8444";
-/// A session that was made along the way lives so long, and opens nothing.
-const PLAIN_SESSION_MS: TimeMs = 8 * HOUR_MS;
 
 /// Where Matron is, and how to answer.
 #[derive(Debug, Clone, Args)]
@@ -246,7 +243,7 @@ impl Desk {
             kept.filter(|s| s.expires_at_ms > self.now_ms() + 30_000 && s.server == self.client.server());
         match good {
             Some(s) => Ok(s),
-            None => self.new_session(0, 0, PLAIN_SESSION_MS, "a session that reads masks", |_| Ok(())),
+            None => self.new_session(0, 0, order::session::LIFE_MS, "a session that reads masks", |_| Ok(())),
         }
     }
 

@@ -16,6 +16,7 @@ mod desk;
 mod device_groups;
 mod devices;
 pub(crate) mod failure;
+mod files;
 mod follow;
 mod history;
 mod holder_card;

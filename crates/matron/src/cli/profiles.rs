@@ -17,11 +17,9 @@ use super::desk::{Desk, shaped};
 use super::device_groups;
 use super::devices;
 use super::failure::{CliError, Result, failed, usage};
+use super::files::read_file;
 use super::place::{self, Beside, Draft};
 use super::show;
-
-/// A larger one is not sent; the vault refuses it.
-const LARGEST_FILE_BYTES: u64 = 4 << 20;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ProfilesCommand {
@@ -293,12 +291,7 @@ fn harm_of(one: &VersionDetail) -> String {
     if !one.version.erasing {
         return "mild".into();
     }
-    let why = |(kind, key): &(String, String)| match key.as_str() {
-        "" => told::payload(kind),
-        "*" => format!("{}, a key that Apple's schema has not", told::payload(kind)),
-        key => format!("{}, {}", told::payload(kind), told::key(key)),
-    };
-    format!("counts as erasure: {}", one.because.iter().map(why).collect::<Vec<_>>().join("; "))
+    format!("counts as erasure: {}", told::because(&one.because))
 }
 
 /// An outline as a table; `texts` are those that whoever saved it is told.
@@ -380,13 +373,9 @@ fn phones(desk: &Desk, named: &str) -> Result<()> {
 }
 
 /// What a file would be saved as, told before anything is signed.
-fn read_file(path: &std::path::Path) -> Result<(Vec<u8>, schema::Profile, Beside)> {
+fn read_version(path: &std::path::Path) -> Result<(Vec<u8>, schema::Profile, Beside)> {
     let wrong = |e: &dyn std::fmt::Display| usage(format!("the profile {}: {e}", path.display()));
-    let size = std::fs::metadata(path).map_err(|e| wrong(&e))?.len();
-    if size > LARGEST_FILE_BYTES {
-        return Err(wrong(&format!("{size} bytes; at most {LARGEST_FILE_BYTES} are saved")));
-    }
-    let bytes = std::fs::read(path).map_err(|e| wrong(&e))?;
+    let bytes = read_file(path, profile::MAX_PROFILE_BYTES)?;
     let unwrapped = profile::unwrapped(&bytes).map_err(|e| wrong(&e))?;
     let read = schema::read(&unwrapped.profile).map_err(|e| wrong(&e))?;
     let harm = harm::judge(&unwrapped.profile).map_err(|e| wrong(&e))?;
@@ -401,7 +390,7 @@ fn read_file(path: &std::path::Path) -> Result<(Vec<u8>, schema::Profile, Beside
 }
 
 fn save(desk: &Desk, s: Save) -> Result<()> {
-    let (profile_bytes, read, mut beside) = read_file(&s.file)?;
+    let (profile_bytes, read, mut beside) = read_version(&s.file)?;
     let same = |p: &Listed| p.newest.identifier == read.outline.identifier;
     let into = match &s.profile {
         Some(named) => Some(find(desk, named)?),

@@ -8,16 +8,8 @@ fn a_profile_an_app_and_a_raw_command_go_to_a_phone_from_the_command_line() {
     const APP: &str = "org.example.hospital.ward-pager";
     let (house, dir) = (house(), tempfile::tempdir().unwrap());
     let ada = Admin::at(&house.api_url(), &dir.path().join("ada"));
-    let fine = |arguments: &[&str]| {
-        let said = ada.run(arguments);
-        assert_eq!(said.code, 0, "{arguments:?}: {}", said.err);
-        said.out
-    };
-    let file = |name: &str, bytes: &[u8]| {
-        let path = dir.path().join(name);
-        std::fs::write(&path, bytes).unwrap();
-        path.to_str().unwrap().to_owned()
-    };
+    let fine = |arguments: &[&str]| ada.fine(arguments);
+    let file = |name: &str, bytes: &[u8]| file_in(dir.path(), name, bytes);
     fine(&["admin", "join", "--token", house.token(), "--name", "Ada Example"]);
     let (ca, fleet) = (house.ca_pem(), dir.path().join("fleet"));
     let (ca, fleet) = (ca.to_str().unwrap(), fleet.to_str().unwrap());

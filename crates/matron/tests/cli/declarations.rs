@@ -6,11 +6,7 @@ use super::*;
 fn a_policy_from_a_starter_folder_is_set_confirmed_updated_and_cleared_from_the_command_line() {
     let (house, dir) = (house(), tempfile::tempdir().unwrap());
     let ada = Admin::at(&house.api_url(), &dir.path().join("ada"));
-    let fine = |arguments: &[&str]| {
-        let said = ada.run(arguments);
-        assert_eq!(said.code, 0, "{arguments:?}: {}{}", said.out, said.err);
-        said.out
-    };
+    let fine = |arguments: &[&str]| ada.fine(arguments);
     let json = |arguments: &[&str]| -> serde_json::Value { serde_json::from_str(&fine(arguments)).unwrap() };
     fine(&["admin", "join", "--token", house.token(), "--name", "Ada Example"]);
     let (ca, fleet, folder) = (house.ca_pem(), dir.path().join("fleet"), dir.path().join("policy"));

@@ -6,11 +6,7 @@ use super::*;
 fn device_groups_are_tried_saved_changed_listed_and_ended_from_the_command_line() {
     let (house, dir) = (house(), tempfile::tempdir().unwrap());
     let ada = Admin::at(&house.api_url(), &dir.path().join("ada"));
-    let fine = |arguments: &[&str]| {
-        let said = ada.run(arguments);
-        assert_eq!(said.code, 0, "{arguments:?}: {}", said.err);
-        said.out
-    };
+    let fine = |arguments: &[&str]| ada.fine(arguments);
     fine(&["admin", "join", "--token", house.token(), "--name", "Ada Example"]);
     let (ca, fleet) = (house.ca_pem(), dir.path().join("fleet"));
     let simulate = ["simulate", "--phones", "2", "--seed", "7", "--ca", ca.to_str().unwrap(), "--keep"];

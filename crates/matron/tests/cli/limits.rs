@@ -14,11 +14,7 @@ fn an_order_that_waits_is_looked_at_and_signed_by_another_administrator_and_call
     let (house, dir) = (house(), tempfile::tempdir().unwrap());
     let ada = Admin::at(&house.api_url(), &dir.path().join("ada"));
     let ben = Admin::at(&house.api_url(), &dir.path().join("ben"));
-    let fine = |admin: &Admin, arguments: &[&str]| {
-        let said = admin.run(arguments);
-        assert_eq!(said.code, 0, "{arguments:?}: {}", said.err);
-        said.out
-    };
+    let fine = |admin: &Admin, arguments: &[&str]| admin.fine(arguments);
     fine(&ada, &["admin", "join", "--token", house.token(), "--name", "Ada Example"]);
     let fingerprint = house.token().rsplit('-').next().unwrap();
     let key = |admin: &Admin| {

@@ -48,6 +48,18 @@ impl Admin {
         Said { code: status.code().unwrap(), out: text(stdout), err: text(stderr) }
     }
 
+    /// A run that has to succeed; what it said.
+    fn fine(&self, arguments: &[&str]) -> String {
+        let said = self.run(arguments);
+        assert_eq!(said.code, 0, "{arguments:?}: {}{}", said.out, said.err);
+        said.out
+    }
+
+    /// The same, read as JSON.
+    fn json(&self, arguments: &[&str]) -> serde_json::Value {
+        serde_json::from_str(&self.fine(&[arguments, &["--json"]].concat())).unwrap()
+    }
+
     /// A run as a golden file keeps it: what differs from run to run is blanked.
     fn golden(&self, arguments: &[&str]) -> String {
         let said = self.run(arguments);
@@ -55,6 +67,13 @@ impl Admin {
         let text = text.replace(&self.server, "http://SERVER").replace(self.home.to_str().unwrap(), "HOME");
         blanked(&text)
     }
+}
+
+/// A file of that name and content in this folder; its path.
+fn file_in(dir: &Path, name: &str, content: &[u8]) -> String {
+    let path = dir.join(name);
+    std::fs::write(&path, content).unwrap();
+    path.to_str().unwrap().to_owned()
 }
 
 /// Ids, hashes, link secrets and times, blanked at the same width.

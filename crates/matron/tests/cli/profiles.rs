@@ -21,19 +21,9 @@ fn a_profile_is_saved_compared_installed_and_confirmed_and_nothing_of_its_texts_
     const CANARY: &str = "canary-password-4711";
     let (house, dir) = (house(), tempfile::tempdir().unwrap());
     let ada = Admin::at(&house.api_url(), &dir.path().join("ada"));
-    let fine = |arguments: &[&str]| {
-        let said = ada.run(arguments);
-        assert_eq!(said.code, 0, "{arguments:?}: {}{}", said.out, said.err);
-        said.out
-    };
-    let json = |arguments: &[&str]| -> serde_json::Value {
-        serde_json::from_str(&fine(&[arguments, &["--json"]].concat())).unwrap()
-    };
-    let file = |name: &str, text: &str| {
-        let path = dir.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        path.to_str().unwrap().to_owned()
-    };
+    let fine = |arguments: &[&str]| ada.fine(arguments);
+    let json = |arguments: &[&str]| ada.json(arguments);
+    let file = |name: &str, text: &str| file_in(dir.path(), name, text.as_bytes());
     fine(&["admin", "join", "--token", house.token(), "--name", "Ada Example"]);
     let (ca, fleet) = (house.ca_pem(), dir.path().join("fleet"));
     let (ca, fleet) = (ca.to_str().unwrap(), fleet.to_str().unwrap());

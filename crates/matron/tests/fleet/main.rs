@@ -12,6 +12,7 @@ mod authority;
 mod backup;
 mod balancer;
 mod bodies;
+mod changes;
 mod clocks;
 mod declared;
 mod device_groups;

@@ -10,13 +10,13 @@ use order::{JoinSecrets, sha256};
 const BROWSER: &str = "matrix";
 
 /// Who asks.
-struct Visitor {
-    name: &'static str,
+pub(super) struct Visitor {
+    pub(super) name: &'static str,
     /// They signed in by an OpenID provider.
-    only_reads: bool,
+    pub(super) only_reads: bool,
     /// What they are held to.
     group: Option<&'static str>,
-    session: String,
+    pub(super) session: String,
     cookie: String,
 }
 
@@ -66,7 +66,7 @@ async fn signs_in(person: &Admin, name: &'static str, group: Option<&'static str
 }
 
 /// A ward with a provider that nobody asks: a role that no line gives has no sessions.
-async fn ward_with_accounts() -> Ward {
+pub(super) async fn ward_with_accounts() -> Ward {
     let roles = "oidc.roles=[{claim=\"groups\",value=\"a\",role=\"auditor\"},\
                  {claim=\"groups\",value=\"d\",role=\"service_desk\"},\
                  {claim=\"groups\",value=\"b\",role=\"ward_manager\",group=\"bench\"},\
@@ -110,7 +110,7 @@ fn sign_in_to_read(ward: &mut Ward, who: &[(&'static str, Role, Option<&'static 
 }
 
 /// The five roles, a ward manager of another ward, and those who only read.
-async fn visitors(ward: &mut Ward) -> Vec<Visitor> {
+pub(super) async fn visitors(ward: &mut Ward) -> Vec<Visitor> {
     let mut all = vec![signs_in(&ward.admin, "administrator", None).await];
     for (seed, name, role, group) in [
         (81, "engineer", Role::Engineer, None),
@@ -147,13 +147,17 @@ const OF_EVERY_GROUP: &[&str] = &[
     "/api/v1/orders/{order}/signed",
     "/api/v1/api-keys",
     "/api/v1/oidc/sessions",
+    "/api/v1/health",
+    "/metrics",
     "/approvals/{order}",
     "/api/v1/ledger",
     "/api/v1/ledger/{index}/proof",
     "/ledger",
+    "/ledger.jsonl",
     "/entries/{index}",
     "/entries/{index}/proof",
     "/people",
+    "/health",
 ];
 
 /// What is not there in this house, for whoever asks: no witness, no tile of that width.

@@ -135,3 +135,30 @@ proptest! {
         prop_assert!(fine(phones, spent) || !fine(phones, spent + 1));
     }
 }
+
+#[test]
+fn what_is_left_is_the_least_of_what_the_person_their_role_and_the_house_have() {
+    let (ada, bea) = (model::PersonId([1; 16]), model::PersonId([2; 16]));
+    let row = |whose, person, hour, day| SpentRow { duty: Duty::Open, whose, person, hour, day };
+    let person = Whose::Person(Role::Administrator);
+    let mut told = Overview::default();
+    let left = |told: &Overview, who, window| told.left(Duty::Open, Role::Administrator, who, window);
+    let (hour, day) = (left(&told, ada, Window::Hour).unwrap(), left(&told, ada, Window::Day).unwrap());
+    assert_eq!((hour, day), (200, 1_000), "the built-in budget of a person");
+    told.spent = vec![row(person, Some(ada), 3, 40)];
+    assert_eq!((left(&told, ada, Window::Hour), left(&told, ada, Window::Day)), (Some(197), Some(960)));
+    assert_eq!(left(&told, bea, Window::Hour), Some(200), "another's is not touched");
+    // The house's is nearly spent by everyone together.
+    let house = Limit::Budget { duty: Duty::Open, whose: Whose::House, window: Window::Hour };
+    let most = Limits::with(&told.changed).get(&house);
+    assert_ne!(most, UNLIMITED);
+    told.spent.push(row(Whose::House, None, most - 5, most - 5));
+    assert_eq!(left(&told, ada, Window::Hour), Some(5));
+    told.spent.push(row(person, Some(bea), 900, 900));
+    assert_eq!(left(&told, bea, Window::Hour), Some(0), "never less than nothing");
+    assert_eq!(
+        told.left(Duty::End, Role::Administrator, ada, Window::Day),
+        None,
+        "there is no budget for it"
+    );
+}
