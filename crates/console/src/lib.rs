@@ -20,6 +20,7 @@ mod layout;
 #[path = "../made.rs"]
 mod made;
 mod ordering;
+mod packed;
 mod pages;
 mod registrations;
 mod session;
@@ -105,6 +106,8 @@ pub fn front(api: Router, clock: Arc<dyn Clock>) -> Router {
         .router
         .layer(axum::middleware::from_fn(guard::same_origin))
         .layer(axum::middleware::from_fn(headers::wide_line))
+        .layer(packed::layer())
+        .layer(axum::middleware::from_fn(packed::only_for_ourselves))
         .with_state(state)
         .fallback_service(api)
         .layer(axum::middleware::from_fn(headers::add))

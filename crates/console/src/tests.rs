@@ -260,3 +260,30 @@ async fn an_order_is_dated_by_the_clock_that_the_house_goes_by() {
     use order::session::{LIFE_MS, NAMES, SEARCHES};
     assert_eq!((records, searches, valid_ms), (NAMES, SEARCHES, LIFE_MS));
 }
+
+#[tokio::test]
+async fn a_page_is_packed_for_whoever_asks_themselves_and_never_for_another_site() {
+    let (router, _) = house();
+    let packed = |answer: &http::Response<Body>| answer.headers().get("content-encoding").cloned();
+    for site in ["same-origin", "none"] {
+        let own = [("accept-encoding", "gzip, br"), ("sec-fetch-site", site)];
+        let answer = ask(&router, "GET", "/sign-in", &own).await;
+        assert_eq!(packed(&answer).unwrap(), "gzip", "{site}");
+        let plain = ask(&router, "GET", "/sign-in", &own[1..]).await;
+        assert_eq!(packed(&plain), None, "it was not asked for");
+        let length = async |answer: http::Response<Body>| {
+            http_body_util::BodyExt::collect(answer.into_body()).await.unwrap().to_bytes().len()
+        };
+        let (short, long) = (length(answer).await, length(plain).await);
+        assert!(short < long, "{short} of {long}");
+    }
+    // A navigation from a neighbour of the same domain brings the cookie; its lengths tell nothing.
+    for site in [&[][..], &[("sec-fetch-site", "cross-site")], &[("sec-fetch-site", "same-site")]] {
+        let navigated = [("accept-encoding", "gzip, br"), ("sec-fetch-mode", "navigate"), ("cookie", COOKIE)];
+        let answer = ask(&router, "GET", "/sign-in?to=/guess", &[&navigated, site].concat()).await;
+        assert_eq!((answer.status(), packed(&answer)), (StatusCode::OK, None), "{site:?}");
+    }
+    let script = assets::script();
+    let own = [("accept-encoding", "gzip, br"), ("sec-fetch-site", "same-origin")];
+    assert_eq!(packed(&ask(&router, "GET", &script, &own).await).unwrap(), "br", "packed when it was made");
+}

@@ -157,19 +157,20 @@ try {
     await page.waitForURL(/[?&]sort=/);
     return page.locator("#phones tbody a[href^='/phones/']").evaluateAll((all) => all.map((a) => a.getAttribute("href").split("/").at(-1)));
   };
-  const by = (of) => [...phones].sort((a, b) => of(b) - of(a)).map((d) => d.enrolment).join();
   const orders = { "Last seen": (d) => d.last_seen_ms, Enrolment: (d) => d.enrolled_at_ms, Invitation: (d) => -d.invited_at_ms };
   for (const [sort, of] of Object.entries(orders)) {
-    const distinct = new Set(phones.map(of)).size === 3;
-    check(distinct && (await shown(sort)).join() === by(of), `phones are sorted by: ${sort}`);
+    // Two phones may enrol in the same millisecond.
+    const keys = (await shown(sort)).map((id) => of(phones.find((d) => d.enrolment === id)));
+    const falls = keys.every((key, n) => n === 0 || keys[n - 1] >= key);
+    check(keys.length === 3 && keys[0] > keys[2] && falls, `phones are sorted by: ${sort} (${keys})`);
   }
 
   // The first visit, with an empty cache; the list of phones with as many rows as a page has.
   const guests = Array.from({ length: 60 }, (_, n) => `Guest Madeup${n},guest${n}@example.org,ward-7`);
   await writeFile(`${process.env.SCRATCH}/many.csv`, `name,email,group\n${guests.join("\n")}\n`);
   await matron(["invite", "--csv", `${process.env.SCRATCH}/many.csv`, "--reason", "a full page", "--yes"]).done;
-  const _cookies = await page.context().cookies();
-  for (const [path, given] of [["/sign-in", []]]) {
+  const cookies = await page.context().cookies();
+  for (const [path, given] of [["/sign-in", []], ["/phones", cookies]]) {
     const { bytes, ended, here } = await firstVisit(chrome, path, given);
     check(here === path && ended >= 3 && bytes > 10_000 && bytes < 150_000, `the first visit to ${path} takes ${bytes} bytes, of at most 150,000`);
   }
