@@ -49,7 +49,8 @@ use utoipa_axum::routes;
 
 use crate::room::Room;
 use access::{
-    Commands, Devices, HandsBack, Holders, InSession, Ledger, Metrics, OwnSession, Reach, Runs, SignedIn, guard,
+    Commands, Devices, HandsBack, Holders, InSession, Ledger, Metrics, OwnSession, Reach, Runs, SignedIn,
+    guard,
 };
 pub(crate) use device_groups::GroupCounts;
 pub(crate) use overview::Counted;

@@ -194,6 +194,7 @@ fn others(there: &There, n: usize, own: model::KeyId) -> Vec<Row> {
         row("yyy-yg", OrderKind::Invite { group: bench, valid_ms: model::clock::DAY_MS })
             .with(encode(&holder)),
         row("yyy-yg", OrderKind::WithdrawInvitation).to(there.invited[n]),
+        row("yyy-yg", OrderKind::HolderCards).to(phone),
         row("yyy-yg", OrderKind::Open { fields: vec!["IMEI".into()] }).to(phone),
         // What is mild, but no command.
         row("yy----", OrderKind::SetDeclarations { set: SetName::new("status").unwrap() })
@@ -416,12 +417,17 @@ async fn cosigned(ward: &Ward) -> String {
 }
 
 /// What each of [`SIGNERS`] gets; whoever only reads gets 403 of all, but for the end of their own session.
-const ROUTES: [(&str, &str, [u16; 6]); 5] = [
+const ROUTES: [(&str, &str, [u16; 6]); 8] = [
     ("POST", "/api/v1/queries", [202, 202, 202, 403, 202, 404]),
     ("POST", "/api/v1/search", [200, 200, 200, 403, 200, 200]),
     ("POST", "/ledger/cosigned", [204, 204, 403, 403, 403, 403]),
     // None is configured here: those who may are told so.
     ("POST", "/api/v1/tls-certificate/renew", [409, 409, 403, 403, 403, 403]),
+    // A phone's holder's alone, with the code of their card.
+    ("POST", "/api/v1/my-phone/lost-mode", [403; 6]),
+    ("POST", "/api/v1/my-phone/ring", [403; 6]),
+    ("DELETE", "/api/v1/my-phone/session", [403; 6]),
+    // The last, since it ends what asks.
     ("DELETE", "/api/v1/session", [204; 6]),
 ];
 
@@ -464,7 +470,13 @@ async fn each_changing_route_does_what_it_is_asked_for_whom_it_is_for_and_refuse
     let public: Vec<_> = changing(true).into_iter().map(|(_, path)| path).collect();
     assert_eq!(
         public,
-        ["/api/v1/oidc/begin", "/api/v1/oidc/finish", "/api/v1/orders", "/api/v1/passkeys/find"]
+        [
+            "/api/v1/my-phone/session",
+            "/api/v1/oidc/begin",
+            "/api/v1/oidc/finish",
+            "/api/v1/orders",
+            "/api/v1/passkeys/find"
+        ]
     );
 
     let note = cosigned(&ward).await;
@@ -495,7 +507,7 @@ async fn each_changing_route_does_what_it_is_asked_for_whom_it_is_for_and_refuse
         for v in &readers {
             let bearer = format!("Bearer {}", v.session);
             let got = sent(&address, (method, path), &[("authorization", &bearer)], &nobodys).await.0;
-            judge(v.name, path, got, if method == "DELETE" { 204 } else { 403 });
+            judge(v.name, path, got, if path == "/api/v1/session" { 204 } else { 403 });
         }
         for ((name, person, session, cookie), wanted) in signers.iter().zip(expected) {
             let bearer = format!("Bearer {session}");
