@@ -335,10 +335,9 @@ pub enum Effect {
         /// The epoch that began with the newest.
         #[n(0)]
         before: u32,
-        /// The epoch that begins without them, so that no room believes a statement of before any more. The first ones
-        /// have none.
+        /// The epoch that begins without them, so that no room believes a statement of before any more.
         #[n(1)]
-        epoch: Option<u32>,
+        epoch: u32,
     },
     /// A person's key signs no more.
     #[n(92)]

@@ -31,17 +31,6 @@ struct Kept {
     made_at_ms: TimeMs,
 }
 
-impl Kept {
-    /// Releases before wrote the CAs alone.
-    fn read(bytes: &[u8]) -> Option<Self> {
-        let alone = || {
-            let authorities = order::decode(bytes).ok()?;
-            Some(Self { authorities, epoch: 0, made_at_ms: TimeMs::MIN })
-        };
-        order::decode(bytes).ok().or_else(alone).filter(|kept: &Self| !kept.authorities.is_empty())
-    }
-}
-
 /// A room's CAs.
 #[derive(Debug)]
 pub struct Authorities {
@@ -68,7 +57,9 @@ impl Authorities {
     pub fn open(dir: &Path, installed: &str) -> io::Result<Self> {
         let named = |name: &str, e: io::Error| io::Error::new(e.kind(), format!("{name}: {e}"));
         let kept = match fs::read(dir.join(AUTHORITIES)) {
-            Ok(bytes) => Kept::read(&bytes)
+            Ok(bytes) => order::decode(&bytes)
+                .ok()
+                .filter(|kept: &Kept| !kept.authorities.is_empty())
                 .ok_or_else(|| io::Error::other(format!("{AUTHORITIES}: it can't be read; restore it")))?,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 let certificate = fs::read(dir.join(installed)).map_err(|e| named(installed, e))?;
@@ -201,16 +192,6 @@ mod tests {
         // Of the newest again, and of another one.
         assert!(!room.follow(&of(3, 20, &newest)));
         assert!(room.follow(&of(4, 20, &[authority(3, false), authority(2, true)])));
-    }
-
-    #[test]
-    fn what_a_release_before_kept_is_read() {
-        let dir = tempfile::tempdir().unwrap();
-        let both = vec![authority(2, false), authority(1, true)];
-        fs::write(dir.path().join(AUTHORITIES), order::encode(&both)).unwrap();
-        let room = Authorities::open(dir.path(), "ca.der").unwrap();
-        assert_eq!(room.all()[..], both);
-        assert!(room.follow(&statement(Some(vec![authority(2, false)]))));
     }
 
     #[test]

@@ -149,6 +149,6 @@ impl Chamber {
         if old.before != before {
             return Err(Refusal::AnotherCaSince);
         }
-        Ok(Consequence::of(Effect::OlderCaEnded { before, epoch: Some(self.next_epoch()) }))
+        Ok(Consequence::of(Effect::OlderCaEnded { before, epoch: self.next_epoch() }))
     }
 }

@@ -222,7 +222,7 @@ impl State {
             Effect::KeysRotated { keys, epoch } => self.rotations.rotate(keys, *epoch, at_ms),
             Effect::OlderCaEnded { before, epoch } => {
                 self.rotations.destroyed(&[KeyName::Ca], *before);
-                self.rotations.begin(*epoch, at_ms);
+                self.rotations.begin(Some(*epoch), at_ms);
             }
             Effect::BreachAssumed { epoch, signers, reissues_an_hour, expires_at_ms, keys } => {
                 let keys = keys.clone().unwrap_or_else(|| KeyName::of_first_breaches().collect());
