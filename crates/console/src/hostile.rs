@@ -125,19 +125,29 @@ fn answer(path: &str, h: &str) -> Option<Value> {
         "/api/v1/device-groups/preview" => {
             json!({ "definition": device_group(h)["definition"], "phones": 1, "items": [device] })
         }
+        p if p.starts_with("/api/v1/device-groups/") && p.ends_with("/profiles") => page(json!([{
+            "profile": ORDER, "identifier": h, "newest": 1, "erasing": true, "on_newest": 1, "older": 1, "without": 1,
+        }])),
         p if p.starts_with("/api/v1/device-groups/") => device_group(h),
+        p if p.contains("/device-groups/") && p.ends_with("/phones") => json!({ "phones": [ENROLMENT] }),
+        p if p.contains("/device-groups/") => json!({
+            "device_group": ORDER, "name": h, "newest": 2, "phones": 6, "on_newest": 1, "asked": 1, "older": [{ "version": 1, "phones": 1 }],
+            "without": 3, "to_install": 4, "to_remove": 2, "removing": 1,
+        }),
         "/api/v1/profiles" => {
             page(json!([{ "profile": ORDER, "newest": profile_version(h), "confirmed": 2 }]))
         }
         p if p.starts_with("/api/v1/profiles/") && p.ends_with("/phones") => page(json!([{
             "enrolment": ENROLMENT, "version": 1, "state": "asked", "command": "sent", "confirmed": 1, "confirmed_at_ms": 1,
         }])),
-        p if p.starts_with("/api/v1/profiles/") && p.ends_with("/versions/1") => json!({
+        p if p.starts_with("/api/v1/profiles/") && p.contains("/versions/") => json!({
             "outline": profile_outline(h), "because": [[h, h]], "content": true, "against": 1,
             "changes": [{ "payload_type": h, "nth": 1, "path": h, "from": { "word": h }, "to": null, "came": null }],
         }),
         p if p.starts_with("/api/v1/profiles/") => {
-            json!({ "versions": [profile_version(h)], "removing": { "asked": 1, "failed": 0, "confirmed": 0 } })
+            json!({
+                "versions": [profile_version(h)], "removing": { "asked": 1, "failed": 0, "confirmed": 0 }, "ended_at_ms": null, "ended_by": null,
+            })
         }
         "/api/v1/overview" => json!({
             "group": h, "enrolments": { "enrolled": 1 }, "silent_7_days": 1, "silent_30_days": 1, "lost": 1,
@@ -252,6 +262,7 @@ const PAGES: &[&str] = &[
     "/device-groups/01010101010101010101010101010101/edit",
     "/profiles",
     "/profiles/01010101010101010101010101010101",
+    "/profiles/01010101010101010101010101010101?device_group=01010101010101010101010101010101",
     "/ledger",
     "/ledger?phone=%3Ci%20x%3D1%3E&kind=%22%3E%3Ci%20x%3D1%3E",
     "/entries/1",

@@ -77,6 +77,12 @@ enum What {
         erasing: bool,
         shown: Digest,
     },
+    RemoveProfile {
+        identifier: String,
+    },
+    EndProfile {
+        profile: ProfileId,
+    },
     SaveDeviceGroup {
         group: DeviceGroupId,
         replaces: Option<OrderId>,
@@ -154,6 +160,8 @@ fn kind(what: What) -> Result<(OrderKind, TimeMs), Failure> {
         What::InstallSaved { profile, version, identifier, erasing, shown } => {
             (OrderKind::InstallSaved { profile, version, identifier, erasing, shown }, COMMAND_LIFE_MS)
         }
+        What::EndProfile { profile } => at_once(OrderKind::EndProfile { profile }),
+        What::RemoveProfile { identifier } => command(Command::RemoveProfile { identifier }),
         What::SaveDeviceGroup { group, replaces, name, definition } => {
             let name = DeviceGroupName::new(name.trim()).map_err(|e| Failure::bad(e.to_string()))?;
             at_once(OrderKind::SaveDeviceGroup { group, replaces, name, definition })
@@ -239,6 +247,14 @@ fn in_words(bytes: &[u8]) -> Result<InWords, Failure> {
         OrderKind::Command { command: Command::EnableLostMode } => Some(format!(
             "Whoever holds {one} can do nothing with it but read the message, and call the number if one was given.",
         )),
+        OrderKind::Command { command: Command::RemoveProfile { identifier } } => Some(format!(
+            "What '{}' set up goes from {every}, as its page says: a network, a certificate, a passcode's rules. Removing a profile \
+             counts as erasure.",
+            words::line(identifier)
+        )),
+        OrderKind::EndProfile { .. } => {
+            Some("There is no way back: what is sealed of its versions is deleted, and its identifier is not used again.".into())
+        }
         OrderKind::InstallSaved { identifier, erasing: true, .. } => Some(format!(
             "'{}' counts as erasure: what it sets can delete what is on {every}, or take the phone out of management, as its page \
              says. Sign it as you would sign an erasure.",

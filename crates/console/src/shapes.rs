@@ -12,7 +12,7 @@ pub(crate) struct Page<T> {
 }
 
 /// A phone in a list.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Device {
     pub enrolment: String,
     pub state: String,
@@ -266,11 +266,54 @@ pub(crate) struct ProfilePhones {
     pub confirmed: u32,
 }
 
+/// How a device group's phones stand with a profile.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ProfileMembers {
+    pub device_group: model::DeviceGroupId,
+    pub name: String,
+    pub newest: u32,
+    pub phones: u32,
+    pub on_newest: u32,
+    pub asked: u32,
+    pub older: Vec<OlderVersion>,
+    pub without: u32,
+    pub to_install: u32,
+    pub to_remove: u32,
+    pub removing: u32,
+}
+
+/// Phones on an older version.
+#[derive(Debug, Deserialize)]
+pub(crate) struct OlderVersion {
+    pub version: u32,
+    pub phones: u32,
+}
+
+/// Phones as an order names them.
+#[derive(Debug, Deserialize)]
+pub(crate) struct NamedPhones {
+    pub phones: Vec<String>,
+}
+
+/// How a device group's phones stand with one of the library's profiles.
+#[derive(Debug, Deserialize)]
+pub(crate) struct MemberProfile {
+    pub profile: model::ProfileId,
+    pub identifier: String,
+    pub newest: u32,
+    pub erasing: bool,
+    pub on_newest: u64,
+    pub older: u64,
+    pub without: u64,
+}
+
 /// A profile with its versions.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ProfileDetail {
     pub versions: Vec<ProfileVersion>,
     pub removing: ProfilePhones,
+    pub ended_at_ms: Option<i64>,
+    pub ended_by: Option<model::OrderId>,
 }
 
 /// What a version says.

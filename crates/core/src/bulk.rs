@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::mpsc::channel;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use model::{CommandId, EnrolmentId, SealedRow, TimeMs};
+use model::{CommandId, EnrolmentId, ProfileId, SealedRow, TimeMs};
 use seal::SearchField;
 use serde::Serialize;
 use store::{App, CommandState, NewCommand, PushState, SealedUpdate, Slot, Store, StoreError, Tx, View};
@@ -133,7 +133,7 @@ fn write<T: Send + 'static>(
 }
 
 /// Gives the enrolments `to`, which core has followed, what the phone `like` said, and each `history`
-/// finished commands. Sealed values and index entries are random bytes of the real ones' lengths: they
+/// finished commands; but for one in ten, the first of them installed version 1 of `profile`. Sealed values and index entries are random bytes of the real ones' lengths: they
 /// take the same room and the same scan, and open for nobody.
 ///
 /// # Errors
@@ -142,7 +142,7 @@ pub fn copy_phone(
     data_dir: &Path,
     like: EnrolmentId,
     to: &[EnrolmentId],
-    history: u32,
+    (history, profile): (u32, ProfileId),
     now_ms: TimeMs,
 ) -> Result<Written, Error> {
     let store = Store::open(&data_dir.join(DATABASE_FILE))?;
@@ -187,6 +187,11 @@ pub fn copy_phone(
                 let record = tx.find_enrolment(*enrolment)?;
                 let slot = record.ok_or(StoreError::Damaged("an enrolment of the ledger"))?.slot;
                 added.rows += shape.write(tx, slot, n, now_ms, &dice)?;
+                if let Some((number, _, at_ms)) = numbers.first().filter(|_| !n.is_multiple_of(10)) {
+                    tx.put_profile_command(*number, profile, 1)?;
+                    tx.ask_profile(slot, profile, 1, *number, *at_ms)?;
+                    tx.profile_answered(slot, *number, true, *at_ms + 1)?;
+                }
                 for (number, command, at_ms) in numbers.iter() {
                     tx.queue(slot, *number, None)?;
                     tx.mark_sent(slot, *number, *at_ms)?;

@@ -463,7 +463,7 @@ fn project_effect(
         // See `renewal::project`.
         Effect::StandingMade { .. } | Effect::StandingEnded { .. } => {}
         // Taken in by `profiles::project`.
-        Effect::ProfileSaved { .. } => {}
+        Effect::ProfileSaved { .. } | Effect::ProfileEnded { .. } => {}
         // Taken in by `declarations::project`; its bytes come with the order's outcome.
         Effect::DeclarationsSet { .. } => {}
     }

@@ -20,6 +20,7 @@ pub mod bulk;
 mod checkin;
 mod config;
 mod cosigned;
+mod counted;
 mod counters;
 mod declarations;
 mod deliveries;
@@ -209,8 +210,7 @@ fn open(config: Config, clock: Arc<dyn Clock>) -> Result<Arc<Room>, Error> {
         oidc_sign_ins: Arc::new(sign_ins),
         oidc_keys: oidc::KeysKept::default(),
         oidc_places: Semaphore::new(oidc::MOST_AT_ONCE),
-        group_counts: api::GroupCounts::default(),
-        overview: api::Counted::default(),
+        counts: api::Counts::default(),
         cosigned: std::sync::Mutex::new(()),
         door_epoch: std::sync::atomic::AtomicU32::new(0),
         deliveries_left: std::sync::atomic::AtomicU64::new(0),

@@ -5,9 +5,12 @@ use model::{Command, CommandKind, ProfileId};
 use order::OrderKind;
 use store::{LedgerRow, ProfileVersion, StoreError, Tx};
 
-/// Takes a version in as the ledger says it.
+/// Takes a version in as the ledger says it, and a profile's end.
 pub(crate) fn project(tx: &Tx<'_>, row: &LedgerRow, body: &Body) -> Result<(), StoreError> {
     let Body::OrderAccepted { order, person, effect, .. } = body else { return Ok(()) };
+    if let Effect::ProfileEnded { profile } = effect {
+        return tx.end_profile(*profile, *order, row.at_ms);
+    }
     let Effect::ProfileSaved { profile, version, outline, signed, erasing, because, .. } = effect else {
         return Ok(());
     };

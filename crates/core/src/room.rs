@@ -94,10 +94,8 @@ pub(crate) struct Room {
     pub oidc_keys: crate::oidc::KeysKept,
     /// Sign-ins that wait for it at once.
     pub oidc_places: Semaphore,
-    /// The whole house at a glance, as it was counted last.
-    pub overview: crate::api::Counted,
-    /// How many phones device groups hold, as they were counted last.
-    pub group_counts: crate::api::GroupCounts,
+    /// What was counted over all phones, as it was counted last.
+    pub counts: crate::api::Counts,
     /// Where tasks begun from the writing thread run.
     pub tasks: tokio::runtime::Handle,
 }

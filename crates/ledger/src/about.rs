@@ -56,6 +56,7 @@ pub const KINDS: &[&str] = &[
     "device_group_ended",
     "profile_saved",
     "holder_cards_made",
+    "profile_ended",
     "order_refused",
     "order_held",
     "grant_used",
@@ -111,6 +112,7 @@ impl Effect {
             Self::DeviceGroupEnded { .. } => "device_group_ended",
             Self::ProfileSaved { .. } => "profile_saved",
             Self::HolderCardsMade { .. } => "holder_cards_made",
+            Self::ProfileEnded { .. } => "profile_ended",
         }
     }
 

@@ -405,6 +405,13 @@ pub enum Effect {
         #[n(0)]
         cards: Vec<(EnrolmentId, Digest)>,
     },
+    /// A profile was taken out of the library: no version of it is installed any more.
+    #[n(173)]
+    ProfileEnded {
+        /// Which.
+        #[n(0)]
+        profile: ProfileId,
+    },
 }
 
 /// Why a saved profile counts as erasure.

@@ -375,6 +375,14 @@ pub enum OrderKind {
     /// New holder's cards for the targets; the cards that they had are void. The answer is [`crate::HolderCardsAnswer`].
     #[n(142)]
     HolderCards,
+    /// A profile is taken out of the library: no version of it is installed any more, nor another one saved. Phones keep what
+    /// they have.
+    #[n(144)]
+    EndProfile {
+        /// Which.
+        #[n(0)]
+        profile: ProfileId,
+    },
 }
 
 impl OrderKind {
@@ -412,6 +420,7 @@ impl OrderKind {
             Self::SaveProfile { .. } => "save_profile",
             Self::InstallSaved { .. } => "install_saved",
             Self::HolderCards => "holder_cards",
+            Self::EndProfile { .. } => "end_profile",
         }
     }
 

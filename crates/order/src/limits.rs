@@ -44,6 +44,7 @@ pub fn duty(kind: &OrderKind, erasing: bool) -> Duty {
         | OrderKind::EndKey { .. }
         | OrderKind::EndSession { .. }
         | OrderKind::EndDeviceGroup { .. }
+        | OrderKind::EndProfile { .. }
         | OrderKind::EndStanding { .. } => Duty::End,
         // It counts by its own rule: as many administrators as there were, up to two, an order each.
         OrderKind::ConfirmRestore { .. } => Duty::End,

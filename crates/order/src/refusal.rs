@@ -200,11 +200,18 @@ pub enum Refusal {
         "this phone's holder has asked for it as often as one may in an hour; the service desk can do it"
     )]
     HolderAskedTooOften = 156,
+    #[error("the profile was taken out of the library; nothing of it is installed or saved any more")]
+    ProfileEnded = 158,
+    #[error(
+        "a profile with this PayloadIdentifier was taken out of the library, and no other one gets it: phones would take it for that \
+         one; give it another identifier"
+    )]
+    IdentifierEnded = 159,
 }
 
 impl Refusal {
     /// Every refusal, in the order of its number.
-    pub const ALL: [Refusal; 81] = [
+    pub const ALL: [Refusal; 83] = [
         Self::Unreadable,
         Self::BadSignature,
         Self::UnknownSigner,
@@ -286,6 +293,8 @@ impl Refusal {
         Self::OtherIdentifier,
         Self::WrongHolderCode,
         Self::HolderAskedTooOften,
+        Self::ProfileEnded,
+        Self::IdentifierEnded,
     ];
 
     /// Its number in the ledger and on the wire.

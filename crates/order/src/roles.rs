@@ -91,7 +91,9 @@ pub fn rule(role: Role, kind: &OrderKind, erasing: bool) -> Option<Rule> {
             Administrator | Engineer => Some(EVERYWHERE),
             ServiceDesk | WardManager | Auditor => None,
         },
-        OrderKind::SaveProfile { .. } => matches!(role, Administrator | Engineer).then_some(EVERYWHERE),
+        OrderKind::SaveProfile { .. } | OrderKind::EndProfile { .. } => {
+            matches!(role, Administrator | Engineer).then_some(EVERYWHERE)
+        }
         // What is installed is the same, wherever it comes from.
         OrderKind::InstallSaved { .. } => {
             rule(role, &OrderKind::Command { command: Command::InstallProfile }, erasing)

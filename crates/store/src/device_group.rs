@@ -60,19 +60,13 @@ impl DeviceGroupRecord {
     }
 }
 
-/// A field in the clear with this value, looked up by the phone. `index` names the partial index of such phones, where
-/// they are few and there is one.
-fn says(field: &str, value: &str, index: Option<&str>) -> String {
-    let index = index.map(|i| format!(" INDEXED BY {i}")).unwrap_or_default();
-    format!(
-        "EXISTS (SELECT 1 FROM clear_fields c{index} WHERE c.slot = e.slot AND c.name = '{field}' AND c.value {value})"
-    )
-}
-
-const PASSCODE_COMPLIES: &str = "SecurityInfo.PasscodeCompliant";
-const PASSCODE_PRESENT: &str = "SecurityInfo.PasscodePresent";
-const ENCRYPTION: &str = "SecurityInfo.HardwareEncryptionCaps";
-const LOST: &str = "IsMDMLostModeEnabled";
+/// What rules ask of a phone's word stands beside the phone too: the field's name, and the column of `enrolments`.
+pub(crate) const SAID: [(&str, &str); 4] = [
+    ("SecurityInfo.PasscodeCompliant", "said_passcode_complies"),
+    ("SecurityInfo.PasscodePresent", "said_passcode_present"),
+    ("SecurityInfo.HardwareEncryptionCaps", "said_encryption"),
+    ("IsMDMLostModeEnabled", "said_lost"),
+];
 
 impl Members {
     /// Those of which the rule holds at this moment.
@@ -109,7 +103,7 @@ impl Members {
     }
 
     /// The same for the phones of one home group, or of all.
-    fn within(&self, home: Option<&str>, values: &mut Vec<(String, Value)>) -> String {
+    pub(crate) fn within(&self, home: Option<&str>, values: &mut Vec<(String, Value)>) -> String {
         let members = self.sql(true, values);
         match home {
             None => members,
@@ -138,21 +132,15 @@ fn condition(condition: &Condition, now_ms: TimeMs, bound: &mut impl FnMut(Value
             format!("+e.last_seen_at_ms < {}", bound(since_ms.into()))
         }
         Condition::Supervised(is) => format!("e.supervised = {}", bound(i64::from(*is).into())),
-        Condition::PasscodeCompliant(false) => {
-            says(PASSCODE_COMPLIES, "= 'false'", Some("clear_fields_no_passcode"))
-        }
-        Condition::PasscodeCompliant(true) => says(PASSCODE_COMPLIES, "= 'true'", None),
-        Condition::Lost(true) => says(LOST, "= 'true'", Some("clear_fields_lost")),
-        Condition::Lost(false) => says(LOST, "= 'false'", None),
+        Condition::PasscodeCompliant(is) => format!("e.said_passcode_complies = '{is}'"),
+        Condition::Lost(is) => format!("e.said_lost = '{is}'"),
         // Apple: with both kinds of encryption and a passcode the data protection is in force (SecurityInfo).
         Condition::DataProtected(true) => {
-            format!("({} AND {})", says(ENCRYPTION, "= '3'", None), says(PASSCODE_PRESENT, "= 'true'", None))
+            "(e.said_encryption = '3' AND e.said_passcode_present = 'true')".to_owned()
         }
-        Condition::DataProtected(false) => format!(
-            "({} OR {})",
-            says(ENCRYPTION, "<> '3'", Some("clear_fields_not_encrypted")),
-            says(PASSCODE_PRESENT, "= 'false'", Some("clear_fields_without_passcode"))
-        ),
+        Condition::DataProtected(false) => {
+            "(e.said_encryption <> '3' OR e.said_passcode_present = 'false')".to_owned()
+        }
     }
 }
 
@@ -320,6 +308,9 @@ mod tests {
         tx.enrol(slot, NOW_MS - seen_days_ago * DAY_MS, NOW_MS)?;
         tx.describe(slot, said.0, said.1, said.2)?;
         let fields: Vec<_> = fields.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        // What it said before and says no more counts no more.
+        let before: Vec<_> = GOOD.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        tx.put_clear(slot, "SecurityInfo", &before, true, 4)?;
         tx.put_clear(slot, "SecurityInfo", &fields, true, 5)?;
         Ok(slot)
     }

@@ -3,6 +3,7 @@
 use model::{Compartment, EnrolmentId, SealedRow, TimeMs};
 use rusqlite::{Row, params};
 
+use crate::device_group::SAID;
 use crate::view::{coded, id};
 use crate::{Slot, StoreError, Tx, View};
 
@@ -223,14 +224,29 @@ impl Tx<'_> {
             )?;
             for name in before.iter().filter(|b| !fields.iter().any(|(name, _)| name == *b)) {
                 self.run("DELETE FROM clear_fields WHERE slot = ?1 AND name = ?2", params![slot.0, name])?;
+                self.put_said(slot, name, None)?;
             }
         }
         for (name, value) in fields {
-            self.run(
+            let changed = self.run(
                 "INSERT INTO clear_fields (slot, name, value, source, at_ms) VALUES (?1, ?2, ?3, ?4, ?5)
                  ON CONFLICT (slot, name) DO UPDATE SET value = excluded.value, source = excluded.source,
                  at_ms = excluded.at_ms WHERE value <> excluded.value OR source <> excluded.source",
                 params![slot.0, name, value, source, at_ms],
+            )?;
+            if changed > 0 {
+                self.put_said(slot, name, Some(value))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts beside the phone what rules of device groups ask for.
+    fn put_said(&self, slot: Slot, name: &str, value: Option<&str>) -> Result<(), StoreError> {
+        if let Some((_, column)) = SAID.iter().find(|(field, _)| *field == name) {
+            self.run(
+                &format!("UPDATE enrolments SET {column} = ?2 WHERE slot = ?1"),
+                params![slot.0, value],
             )?;
         }
         Ok(())

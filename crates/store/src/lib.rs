@@ -29,6 +29,7 @@ mod overview;
 mod people;
 #[cfg(test)]
 mod plan;
+mod profile_members;
 mod profiles;
 mod queue;
 mod reseal;
@@ -61,6 +62,7 @@ pub use oidc::{OidcBegan, OidcSessionRecord};
 pub use orders::{Decision, NewOrder, OrderRecord, OrderState};
 pub use overview::GroupPhone;
 pub use people::{ApiKeyRecord, PersonRecord, SessionRecord};
+pub use profile_members::ProfileMember;
 pub use profiles::{PhoneProfile, PhoneProfileState, ProfileVersion, StaleProfile, VersionPhones};
 pub use queue::{
     CommandFilter, CommandItem, CommandState, ErrorLink, Finished, NewCommand, Next, Offer, Progress,

@@ -129,18 +129,42 @@ fn epoch_bytes(epoch: u32) -> [u8; 4] {
 }
 
 impl View<'_> {
-    /// Every profile's newest version, by the profile's id.
+    /// The newest version of each profile of the library, by the profile's id.
     ///
     /// # Errors
     /// When the database refuses.
     pub fn profiles(&self, limit: u32) -> Result<Vec<ProfileVersion>, StoreError> {
+        self.newest_versions("IS NULL", limit)
+    }
+
+    /// The same of those that were taken out.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn ended_profiles(&self, limit: u32) -> Result<Vec<ProfileVersion>, StoreError> {
+        self.newest_versions("IS NOT NULL", limit)
+    }
+
+    fn newest_versions(&self, ended: &str, limit: u32) -> Result<Vec<ProfileVersion>, StoreError> {
         self.all(
             &format!(
                 "{VERSION} FROM profiles p JOIN profile_versions v ON v.profile = p.profile AND v.version = p.newest
-                 ORDER BY p.profile LIMIT ?1"
+                 WHERE p.ended_at_ms {ended} ORDER BY p.profile LIMIT ?1"
             ),
             [limit],
             version,
+        )
+    }
+
+    /// The order that took a profile out of the library, and when.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn find_profile_end(&self, profile: ProfileId) -> Result<Option<(OrderId, TimeMs)>, StoreError> {
+        self.one(
+            "SELECT ended_by, ended_at_ms FROM profiles WHERE profile = ?1 AND ended_at_ms IS NOT NULL",
+            [profile.as_bytes()],
+            |r| Ok((id(r, 0)?, r.get(1)?)),
         )
     }
 
@@ -333,6 +357,22 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// A profile is taken out of the library, and with it what was sealed of its versions.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn end_profile(&self, profile: ProfileId, order: OrderId, at_ms: TimeMs) -> Result<(), StoreError> {
+        self.run(
+            "UPDATE profiles SET ended_at_ms = ?2, ended_by = ?3 WHERE profile = ?1 AND ended_at_ms IS NULL",
+            params![profile.as_bytes(), at_ms, order.as_bytes()],
+        )?;
+        self.run(
+            "DELETE FROM profile_contents WHERE order_id IN (SELECT order_id FROM profile_versions WHERE profile = ?1)",
+            [profile.as_bytes()],
+        )?;
+        Ok(())
+    }
+
     /// Keeps what the vault sealed of the version that an order saved.
     ///
     /// # Errors
@@ -513,6 +553,16 @@ mod tests {
         store.write(move |tx| tx.put_resealed_profile(&was, &row(1, 256))).await.unwrap();
         assert_eq!(store.read_now(|v| v.count_stale_profiles(256)).unwrap(), 1);
         assert_eq!(store.read_now(|v| v.find_profile_content(PROFILE, 1)).unwrap(), Some(row(1, 256)));
+        // Taken out, its versions are told and nothing sealed of them is kept.
+        store.write(|tx| tx.end_profile(PROFILE, OrderId([9; 16]), 77)).await.unwrap();
+        store.write(|tx| tx.end_profile(PROFILE, OrderId([8; 16]), 78)).await.unwrap();
+        assert_eq!(store.read_now(|v| v.find_profile_end(PROFILE)).unwrap(), Some((OrderId([9; 16]), 77)));
+        assert_eq!(store.read_now(|v| v.profiles(10)).unwrap(), []);
+        assert_eq!(store.read_now(|v| v.ended_profiles(10)).unwrap(), [saved(2)]);
+        assert_eq!(store.read_now(|v| v.profile_versions(PROFILE)).unwrap().len(), 2);
+        for n in [1, 2] {
+            assert_eq!(store.read_now(|v| v.find_profile_content(PROFILE, n)).unwrap(), None);
+        }
     }
 
     #[tokio::test]

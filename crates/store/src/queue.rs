@@ -28,6 +28,14 @@ numbered!(
     }
 );
 
+impl CommandState {
+    /// Whether the phone may still answer for good.
+    #[must_use]
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Queued | Self::Sent | Self::NotNow)
+    }
+}
+
 /// One link of an error chain: never its texts, which may name someone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorLink {

@@ -36,6 +36,8 @@ pub(crate) struct Library {
     pub(crate) orders: HashMap<OrderId, (ProfileId, u32)>,
     /// What stands in an enrolment's place where versions are sealed.
     places: HashSet<EnrolmentId>,
+    /// Profiles that were taken out.
+    ended: HashSet<ProfileId>,
 }
 
 #[derive(Clone)]
@@ -64,6 +66,14 @@ impl Library {
         self.places.insert(profile_place(&profile));
     }
 
+    pub(crate) fn end(&mut self, profile: ProfileId) {
+        self.ended.insert(profile);
+    }
+
+    fn check_stands(&self, profile: &ProfileId) -> Result<(), Refusal> {
+        if self.ended.contains(profile) { Err(Refusal::ProfileEnded) } else { Ok(()) }
+    }
+
     /// Whether versions are sealed in this one's place.
     pub(crate) fn has_place(&self, place: &EnrolmentId) -> bool {
         self.places.contains(place)
@@ -82,21 +92,27 @@ impl Library {
 
     /// The number that the next version of this profile gets.
     fn next(&self, profile: &ProfileId) -> Result<u32, Refusal> {
+        self.check_stands(profile)?;
+        let standing = self.profiles.len().saturating_sub(self.ended.len());
         let there = match self.profiles.get(profile) {
             Some(versions) if versions.len() < MOST_VERSIONS => versions.len(),
-            None if self.profiles.len() < MOST_PROFILES => 0,
+            None if standing < MOST_PROFILES => 0,
             _ => return Err(Refusal::LibraryFull),
         };
         Ok(u32::try_from(there).unwrap_or(u32::MAX).saturating_add(1))
     }
 
-    /// One profile, one identifier: a phone takes it for which profile it is.
+    /// One profile, one identifier: a phone takes it for which profile it is. That of one that was taken out is no other's.
     fn takes(&self, profile: &ProfileId, identifier: &str) -> Result<(), Refusal> {
         let is = |versions: &[SavedVersion]| versions.last().is_some_and(|v| v.identifier == identifier);
         match self.profiles.get(profile) {
             Some(versions) if !is(versions) => Err(Refusal::OtherIdentifier),
-            None if self.profiles.values().any(|versions| is(versions)) => Err(Refusal::IdentifierTaken),
-            _ => Ok(()),
+            None => match self.profiles.iter().find(|(_, versions)| is(versions)) {
+                Some((p, _)) if self.ended.contains(p) => Err(Refusal::IdentifierEnded),
+                Some(_) => Err(Refusal::IdentifierTaken),
+                None => Ok(()),
+            },
+            Some(_) => Ok(()),
         }
     }
 }
@@ -161,6 +177,15 @@ impl Chamber {
         let given = self.given(arguments_bytes)?;
         self.state.library.takes(profile, &given.read.outline.identifier)?;
         self.saved(profile, version, given, before)
+    }
+
+    pub(crate) fn end_profile(&self, order: &Order, profile: ProfileId) -> Result<Consequence, Refusal> {
+        if !order.targets.is_empty() {
+            return Err(Refusal::BadArgument);
+        }
+        self.state.library.find(&profile, 1).ok_or(Refusal::UnknownProfile)?;
+        self.state.library.check_stands(&profile)?;
+        Ok(Consequence::of(Effect::ProfileEnded { profile }))
     }
 
     /// The row and the answer again, for whoever lost them.
@@ -261,6 +286,7 @@ impl Chamber {
         if (&known.identifier, &known.erasing, &known.shown) != (identifier, erasing, shown) {
             return Err(Refusal::ShownOtherwise);
         }
+        self.state.library.check_stands(profile)?;
         let content = self.content(profile, *version, row.ok_or(Refusal::SavedProfileLost)?)?;
         // A release may judge otherwise than the one that saved it: nobody was shown that.
         if harm::judge(&content).map_err(|_| Refusal::BadProfile)?.is_erasing() && !erasing {

@@ -183,6 +183,7 @@ impl Chamber {
             OrderKind::SaveProfile { profile } => {
                 self.save_profile(order, profile, arguments_bytes, with.profile.as_ref())
             }
+            OrderKind::EndProfile { profile } => self.end_profile(order, *profile),
             OrderKind::SetDeclarations { set } => self.set_declarations(order, set, arguments_bytes, erasing),
             OrderKind::Recall { order } => match self.state.commanded.get(order) {
                 Some(_) if self.state.declared.is_set_by(order) => Err(Refusal::SetStands),

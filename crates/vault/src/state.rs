@@ -610,6 +610,7 @@ impl State {
                 };
                 self.library.saved(*profile, *version, *commitment, &shown);
             }
+            Effect::ProfileEnded { profile } => self.library.end(*profile),
             // The set itself is taken in by `DeclaredState`; this is the command that has phones look.
             Effect::DeclarationsSet { command, answer_digest, erasing, targets, expires_at_ms, .. } => {
                 let mut targets = targets.clone();

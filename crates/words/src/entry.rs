@@ -196,6 +196,7 @@ pub fn kind_name(kind: &str) -> &str {
         "device_group_ended" => "Device group ended",
         "profile_saved" => "Profile saved",
         "holder_cards_made" => "Holder's card",
+        "profile_ended" => "Profile taken out of the library",
         "order_refused" => "Order refused",
         "order_held" => "Order waits",
         "grant_used" => "Records opened in a session",

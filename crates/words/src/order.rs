@@ -140,6 +140,12 @@ pub fn what(kind: &OrderKind) -> String {
                 "keep the profile given in the library, as the next version of profile {profile}; no phone is told"
             )
         }
+        OrderKind::EndProfile { profile } => {
+            format!(
+                "take profile {profile} out of the library for good: it is not installed any more, and its identifier is not used \
+                 again; phones keep what they have"
+            )
+        }
         OrderKind::InstallSaved { profile, version, identifier, erasing, .. } => {
             let harm = if *erasing { ", which COUNTS AS ERASURE" } else { "" };
             format!(
@@ -380,6 +386,7 @@ mod tests {
             },
             OrderKind::EndDeviceGroup { group: model::DeviceGroupId([9; 16]) },
             OrderKind::SaveProfile { profile: model::ProfileId([9; 16]) },
+            OrderKind::EndProfile { profile: model::ProfileId([9; 16]) },
             OrderKind::InstallSaved {
                 profile: model::ProfileId([9; 16]),
                 version: 3,

@@ -10,13 +10,13 @@ use model::{DeviceGroupDefinition, DeviceGroupId, OrderId, RuleForm};
 use order::OrderKind;
 use serde_json::{Value, json};
 
-use super::parts::{breadcrumb, cell, heads, in_ascii, line, number, title_row, why};
+use super::parts::{Mood, breadcrumb, cell, heads, in_ascii, line, number, tag, title_row, why};
 use super::phone::may;
 use super::{bulk, phones};
 use crate::api::{Api, Failure, path, sentence};
 use crate::guard::Visitor;
 use crate::layout::{Place, ago, page, shown, status_line};
-use crate::shapes::{Device, DeviceGroup, GroupPreview, Page};
+use crate::shapes::{Device, DeviceGroup, GroupPreview, MemberProfile, Page};
 
 const PATH: &str = "/api/v1/device-groups";
 /// As many as there may be.
@@ -98,6 +98,8 @@ pub(crate) async fn show(
     let g = one(&api, &v, &group).await?;
     let query = [("device_group", Some(g.device_group.to_string())), ("limit", Some(SHOWN.into()))];
     let devices: Page<Device> = api.get(&path("/api/v1/devices", &query), &v.bearer).await?;
+    let profiles: Page<MemberProfile> =
+        api.get(&format!("{PATH}/{}/profiles", g.device_group), &v.bearer).await?;
     let in_list = path("/phones", &[("device_group", Some(g.device_group.to_string()))]);
     let now_ms = v.session.now_ms;
     let by_rule = matches!(g.definition, DeviceGroupDefinition::Rule(_));
@@ -129,10 +131,38 @@ pub(crate) async fn show(
             p { @if devices.next_cursor.is_some() { "These are the first " (SHOWN) ". " }
                 a href=(in_list) { "Show them in the list of phones" } ", to filter them, tick some, or download them." }
         }
+        section aria-labelledby="h-profiles" {
+            h2.nhsuk-heading-m #h-profiles { "Profiles on them" }
+            p.nhsuk-hint { "By what each phone itself answered." }
+            #profiles data-live {
+                @if profiles.items.is_empty() { p.nhsuk-hint { "The library is empty." } }
+                @else { (profile_table(&g, &profiles.items)) }
+            }
+        }
         (bulk::of_group(&v, &g))
         @if may_save(&v) { (end(&g)) }
     };
     Ok(page(&shown(&g.name), Place::DeviceGroups, Some(&v), body))
+}
+
+/// Which profiles of the library its phones hold, each with the way to its page.
+fn profile_table(g: &DeviceGroup, items: &[MemberProfile]) -> Markup {
+    html! {
+        table.nhsuk-table.nhsuk-table-responsive role="table" {
+            caption.nhsuk-u-visually-hidden { "Profiles of the library" }
+            (heads(&["Profile", "Have the newest", "Have an older one", "Have none", "Do"]))
+            tbody.nhsuk-table__body { @for p in items {
+                tr.nhsuk-table__row role="row" {
+                    (cell("Profile", html! { a.app-break href={ "/profiles/" (p.profile) } { (shown(&p.identifier)) } ", version " (p.newest)
+                        @if p.erasing { " " (tag(Mood::Bad, "Counts as erasure")) } }))
+                    (cell("Have the newest", number(p.on_newest)))
+                    (cell("Have an older one", number(p.older)))
+                    (cell("Have none", number(p.without)))
+                    (cell("Do", html! { a href={ "/profiles/" (p.profile) "?device_group=" (g.device_group) "#h-group" } { "Install or remove" span.nhsuk-u-visually-hidden { " " (shown(&p.identifier)) } } }))
+                }
+            } }
+        }
+    }
 }
 
 fn end(g: &DeviceGroup) -> Markup {

@@ -20,6 +20,7 @@ mod people;
 mod phone;
 mod phones;
 mod profile_forms;
+mod profile_orders;
 mod profiles;
 
 use axum::extract::DefaultBodyLimit;
@@ -131,6 +132,11 @@ pub(crate) fn all(api: Api) -> Pages {
         .inside("GET", "/commands/{order}", get(commands::show))
         .inside("GET", "/profiles", get(profiles::list))
         .inside("GET", "/profiles/{profile}", get(profiles::show))
+        .inside(
+            "GET",
+            "/profiles/{profile}/device-groups/{device_group}/phones",
+            get(profiles::phones_that_lack_it),
+        )
         .inside("GET", "/", get(overview::show))
         .inside("GET", "/people", get(people::show))
         .inside("GET", "/health", get(health::show))

@@ -1,37 +1,26 @@
 //! The library of profiles: what each version says, what is different in it, and which phones said that they hold it.
 
-use axum::Extension;
-use axum::extract::{Path, State};
-use axum::response::Response;
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use maud::{Markup, html};
-use model::ProfileId;
+use model::{DeviceGroupId, ProfileId};
 use order::OrderKind;
+use serde::Deserialize;
+use serde_json::Value;
 
-use super::parts::{Mood, breadcrumb, cell, heads, in_ascii, line, tag, title_row, why};
-use super::phone::{may, sealed_input};
+use super::parts::{Mood, breadcrumb, cell, heads, line, tag, title_row, why};
+use super::phone::may;
 use super::profile_forms as forms;
-use crate::api::{Api, Failure, path};
+use super::profile_orders::{Of, Orders};
+use crate::api::{Api, Failure};
 use crate::guard::Visitor;
 use crate::layout::{Place, ago, page, shown, status_line};
-use crate::shapes::{Device, Page, Profile, ProfileDetail, ProfilePhone, ProfileVersion, VersionDetail};
-
-/// Phones that are offered to install on; for more there is the command line.
-const OFFERED: u32 = 100;
+use crate::shapes::{Page, Profile, ProfileDetail, ProfilePhone, ProfileVersion, VersionDetail};
 
 /// Whether this person may add to the library.
 pub(super) fn may_save(v: &Visitor) -> bool {
     v.role().is_some_and(|r| may(r, &OrderKind::SaveProfile { profile: ProfileId([0; 16]) }, false))
-}
-
-fn may_install(v: &Visitor, erasing: bool) -> bool {
-    let kind = OrderKind::InstallSaved {
-        profile: ProfileId([0; 16]),
-        version: 1,
-        identifier: String::new(),
-        erasing,
-        shown: model::Digest([0; 32]),
-    };
-    v.role().is_some_and(|r| may(r, &kind, erasing))
 }
 
 pub(crate) async fn list(
@@ -39,12 +28,19 @@ pub(crate) async fn list(
     Extension(v): Extension<Visitor>,
 ) -> Result<Response, Failure> {
     let found: Page<Profile> = api.get("/api/v1/profiles", &v.bearer).await?;
+    let ended: Page<Profile> = api.get("/api/v1/profiles?ended=true", &v.bearer).await?;
     let body = html! {
         (title_row("Profiles and settings"))
         p.app-narrow { "What phones are set up with. Each change is a version of its own, sealed so that only the vault and the phones read it; nothing reaches a phone before you install it." }
         #library data-live {
             @if found.items.is_empty() { p.nhsuk-hint { "Nothing is saved yet." } }
-            @else { (table(&found.items, v.session.now_ms)) }
+            @else { (table(&found.items, v.session.now_ms, "The library")) }
+        }
+        @if !ended.items.is_empty() {
+            details.nhsuk-details #ended {
+                summary.nhsuk-details__summary { span.nhsuk-details__summary-text { "Taken out of the library (" (ended.items.len()) ")" } }
+                .nhsuk-details__text { (table(&ended.items, v.session.now_ms, "Profiles that were taken out")) }
+            }
         }
         @if may_save(&v) { (forms::all(&found.items)) }
         @else { p.nhsuk-hint { "Administrators and engineers add to the library." } }
@@ -62,10 +58,10 @@ fn harm(v: &ProfileVersion) -> Markup {
     if v.erasing { tag(Mood::Bad, "Counts as erasure") } else { tag(Mood::Good, "Mild") }
 }
 
-fn table(items: &[Profile], now_ms: i64) -> Markup {
+fn table(items: &[Profile], now_ms: i64, caption: &str) -> Markup {
     html! {
         table.nhsuk-table.nhsuk-table-responsive role="table" {
-            caption.nhsuk-u-visually-hidden { "The library" }
+            caption.nhsuk-u-visually-hidden { (caption) }
             (heads(&["Profile", "What it sets", "Version", "Harm", "Phones"]))
             tbody.nhsuk-table__body { @for p in items {
                 tr.nhsuk-table__row role="row" {
@@ -93,12 +89,25 @@ fn phones_of(p: &Profile) -> String {
     }
 }
 
+/// A profile's id in a path; anything else is no profile.
+fn id(text: &str) -> Result<ProfileId, Failure> {
+    text.parse().map_err(|_| Failure::not_found("profile"))
+}
+
+/// Which device group is looked at.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Look {
+    device_group: Option<String>,
+}
+
 pub(crate) async fn show(
     State(api): State<Api>,
     Extension(v): Extension<Visitor>,
     Path(profile): Path<String>,
+    Query(look): Query<Look>,
 ) -> Result<Response, Failure> {
-    let id: ProfileId = profile.parse().map_err(|_| Failure::not_found("profile"))?;
+    let id = id(&profile)?;
     let detail: ProfileDetail = api.get(&format!("/api/v1/profiles/{id}"), &v.bearer).await?;
     let Some(newest) = detail.versions.first() else { return Err(Failure::not_found("profile")) };
     let told: VersionDetail =
@@ -107,21 +116,17 @@ pub(crate) async fn show(
     // What the outline says: an order carries that.
     let title = shown(&told.outline.identifier);
     let now_ms = v.session.now_ms;
-    let install = if may_install(&v, newest.erasing) && told.content {
-        let query = [("state", Some("enrolled".to_owned())), ("limit", Some(OFFERED.to_string()))];
-        let offered: Page<Device> = api.get(&path("/api/v1/devices", &query), &v.bearer).await?;
-        install(id, newest, &told, &offered)
-    } else {
-        html! {}
-    };
+    let of = Of { id, newest, told: &told, ended: detail.ended_at_ms.is_some() };
+    let orders = Orders::of(&api, &v, &of, look.device_group.as_deref()).await?;
     let body = html! {
         (breadcrumb("/profiles", "Profiles and settings"))
         (title_row(title.as_str()))
+        @if let (Some(at_ms), Some(by)) = (detail.ended_at_ms, detail.ended_by) { (ended(at_ms, by, now_ms)) }
         dl.nhsuk-summary-list {
             (line("Version", html! { (newest.version) ", saved " (ago(Some(newest.saved_at_ms), now_ms)) }))
             (line("Harm", html! { (harm(newest)) @if newest.erasing { p { (because(&told)) } } }))
             (line("Signed", if newest.signed { "yes; nobody has vouched for the certificate" } else { "no" }))
-            @if !told.content { (line("Content", "lost: save the file again, then install that version")) }
+            @if !told.content && detail.ended_at_ms.is_none() { (line("Content", "lost: save the file again, then install that version")) }
             (line("Identifier", html! { code.app-break { (title) } }))
         }
         section aria-labelledby="h-says" {
@@ -136,7 +141,7 @@ pub(crate) async fn show(
                 @else { ul.nhsuk-list.nhsuk-list--bullet { @for c in &told.changes { li { (shown(&words::profile::change(c))) } } } }
             }
         }
-        (install)
+        (orders.markup(&v, &of, &phones.items))
         section aria-labelledby="h-versions" {
             h2.nhsuk-heading-m #h-versions { "Versions" }
             #versions data-live { (versions(&detail, now_ms)) }
@@ -150,9 +155,49 @@ pub(crate) async fn show(
             }
             @if phones.next_cursor.is_some() { p { "There are more: " code { "matron profiles phones " (shown(&newest.identifier)) } } }
         }
-        @if may_save(&v) { (forms::upload(id)) }
+        @if may_save(&v) && detail.ended_at_ms.is_none() {
+            (forms::upload(id))
+            (end(id, held_by(&detail)))
+        }
     };
     Ok(page(&title, Place::Profiles, Some(&v), body))
+}
+
+/// Phones that said they hold any version.
+fn held_by(detail: &ProfileDetail) -> u32 {
+    detail.versions.iter().map(|v| v.phones.confirmed).sum()
+}
+
+fn ended(at_ms: i64, by: model::OrderId, now_ms: i64) -> Markup {
+    html! {
+        .nhsuk-inset-text #ended {
+            p { "Taken out of the library " (ago(Some(at_ms), now_ms)) " (" a href={ "/commands/" (by) } { "the order" } "): nothing of it is installed any more. Phones keep what they have; "
+                "those are listed under Phones, and it is removed from them below." }
+        }
+    }
+}
+
+fn end(id: ProfileId, phones: u32) -> Markup {
+    let order = serde_json::json!({ "kind": "end_profile", "profile": id }).to_string();
+    html! {
+        section.app-actions aria-labelledby="h-end" {
+            h2.nhsuk-heading-m #h-end { "Take it out of the library" }
+            details.nhsuk-details.app-action #end {
+                summary.nhsuk-details__summary { span.nhsuk-details__summary-text { "Take it out for good" } }
+                .nhsuk-details__text {
+                    p { "Nothing of it is installed any more, what is sealed of its versions is deleted, and no other profile gets its identifier. "
+                        "What it says in the clear stays in the history. "
+                        @if phones > 0 { strong { (words::count(phones.into(), "phone")) } " said that they hold it and keep it: remove it from them first, or afterwards from this page. " }
+                        "Orders that install it and are on their way go on: call them back under " a href="/commands" { "Commands" } ". What still cools off or waits for a signature is not carried out." }
+                    form method="dialog" data-order=(order) data-then="/profiles" {
+                        (why("end-reason"))
+                        (status_line())
+                        button.nhsuk-button.nhsuk-button--small.nhsuk-button--warning type="submit" { "Take it out" }
+                    }
+                }
+            }
+        }
+    }
 }
 
 fn because(told: &VersionDetail) -> String {
@@ -248,48 +293,22 @@ fn phone_table(phones: &[ProfilePhone], now_ms: i64) -> Markup {
     }
 }
 
-fn install(id: ProfileId, newest: &ProfileVersion, told: &VersionDetail, offered: &Page<Device>) -> Markup {
-    // Of what this page shows: the vault installs nothing else.
-    let shown_here = order::ShownVersion {
-        saved_by: newest.order,
-        outline: told.outline.clone(),
-        erasing: newest.erasing,
-        because: told.because.clone(),
+/// The phones of a device group that lack the newest version, as an order names them, for the page's script.
+pub(crate) async fn phones_that_lack_it(
+    State(api): State<Api>,
+    Extension(v): Extension<Visitor>,
+    Path((profile, group)): Path<(String, String)>,
+) -> Response {
+    let found = async {
+        let group: DeviceGroupId = group.parse().map_err(|_| Failure::not_found("device group"))?;
+        api.get::<Value>(
+            &format!("/api/v1/profiles/{}/device-groups/{group}/phones", id(&profile)?),
+            &v.bearer,
+        )
+        .await
     };
-    let order = in_ascii(&serde_json::json!({
-        "kind": "install_saved", "profile": id, "version": newest.version, "identifier": told.outline.identifier,
-        "erasing": newest.erasing, "shown": shown_here.digest(),
-    }));
-    html! {
-        section.app-actions aria-labelledby="h-install" {
-            h2.nhsuk-heading-m #h-install { "Install version " (newest.version) }
-            @if offered.items.is_empty() { p.nhsuk-hint { "No phone is enrolled." } }
-            @else {
-                form #install method="dialog" data-order=(order) data-ticked="" data-secrets=[newest.erasing.then_some("command")]
-                    data-done="Signed and accepted. Each phone is told as soon as it can be reached." {
-                    fieldset.nhsuk-fieldset {
-                        legend.nhsuk-fieldset__legend { "On which phones?" }
-                        .nhsuk-checkboxes.nhsuk-checkboxes--small.app-choices {
-                            @for d in &offered.items {
-                                @let box_id = format!("phone-{}", d.short());
-                                .nhsuk-checkboxes__item {
-                                    input.nhsuk-checkboxes__input id=(box_id) name="phone" type="checkbox" value=(d.enrolment);
-                                    label.nhsuk-label.nhsuk-checkboxes__label for=(box_id) {
-                                        code { (d.short()) } " " (shown(&d.group)) ", " (shown(&d.clear("ProductName").unwrap_or_default()))
-                                    }
-                                }
-                            }
-                        }
-                    }
-                    @if offered.next_cursor.is_some() {
-                        p.nhsuk-hint { "These are the first " (offered.items.len()) ". For others: " code.app-break { "matron profiles install " (shown(&newest.identifier)) " ID…" } }
-                    }
-                    @if newest.erasing { (sealed_input("install", "holder_name", "Its holder's name, as on the invitation (one phone)", false)) }
-                    (why("install-reason"))
-                    (status_line())
-                    button.nhsuk-button.nhsuk-button--small.nhsuk-button--warning[newest.erasing] type="submit" { "Install" }
-                }
-            }
-        }
+    match found.await {
+        Ok(phones) => Json(phones).into_response(),
+        Err(f) => f.json(),
     }
 }

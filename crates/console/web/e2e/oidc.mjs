@@ -73,7 +73,7 @@ try {
     return (await fetch("/search", { method: "POST", body: JSON.stringify({ sealed_search: "AA==" }), headers })).status;
   }, token);
   check(refused === 403, `a search is refused (${refused})`);
-  for (const path of ["/", "/device-groups", "/profiles", "/approvals", "/commands", "/people", "/ledger", "/health", "/invite"]) {
+  for (const path of ["/", "/device-groups", "/device-groups/new", "/profiles", "/approvals", "/commands", "/people", "/ledger", "/health", "/invite"]) {
     const answer = await page.goto(base + path);
     const forms = await page.locator("main form[method=dialog]").count();
     check(answer.status() === 200 && forms === 0, `${path} is read, and has nothing to sign (${answer.status()}, ${forms})`);

@@ -35,7 +35,8 @@ async function targets(form) {
   if (form.dataset.target) return [form.dataset.target];
   if (form.dataset.all) return (await get(form.dataset.all)).phones;
   if (form.dataset.ticked === undefined) return [];
-  return Array.from(document.querySelectorAll("input[name=phone]:checked"), (box) => box.value);
+  const list = form.querySelector("input[name=phone]") ? form : document;
+  return Array.from(list.querySelectorAll("input[name=phone]:checked"), (box) => box.value);
 }
 
 // Most of what is opened is text; tokens are not.
@@ -84,7 +85,7 @@ async function submitted(event) {
     return;
   }
   if (form.dataset.all !== undefined && phones.length === 0) {
-    status(form, "No phone is in it now.", "bad");
+    status(form, form.dataset.nothing ?? "No phone is in it now.", "bad");
     return;
   }
   const { what, values } = asked(form);

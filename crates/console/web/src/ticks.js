@@ -1,6 +1,6 @@
 // The boxes of a list: all of the page at once, and how many are ticked.
 
-const boxes = () => Array.from(document.querySelectorAll("input[type=checkbox][name=phone]"));
+const boxes = (list = document) => Array.from(list.querySelectorAll("input[type=checkbox][name=phone]"));
 
 function told() {
   const place = document.querySelector("[data-ticks]");
@@ -13,7 +13,9 @@ function told() {
 export function start() {
   document.addEventListener("matron:refreshed", told);
   document.addEventListener("change", ({ target }) => {
-    if (target.dataset?.tickAll !== undefined) for (const box of boxes()) box.checked = target.checked;
+    // A form that has boxes of its own is a list of its own.
+    const list = target.closest?.("form") ?? document;
+    if (target.dataset?.tickAll !== undefined) for (const box of boxes(list)) box.checked = target.checked;
     told();
   });
 }

@@ -1,8 +1,7 @@
 //! Device groups: which there are, whom each holds, and whom a rule would hold before anyone saves it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use axum::extract::Path;
 use axum::{Extension, Json};
@@ -10,56 +9,19 @@ use model::{DeviceGroupDefinition, DeviceGroupId, EnrolmentId, OrderId, PersonId
 use order::Order;
 use serde::{Deserialize, Serialize};
 use store::{DeviceFilter, DeviceGroupRecord, Members, StoreError, View};
-use tokio::time::Instant;
 use utoipa::{IntoParams, ToSchema};
 
 use super::access::{Devices, Permit};
 use super::devices::{Device, device, freshen};
 use super::problem::{Problem, ProblemBody};
 use super::shape::{Page, Params, cursor_from, cursor_of, id, limit};
+use crate::counted::for_a_moment;
 use crate::room::Room;
 
-/// A count is good for so many times what it took, as the overview's is.
-const GOOD_FOR: u32 = 20;
-/// So long an answer waits for counts; what takes longer is told with the next one.
-const COUNT_PATIENCE: Duration = Duration::from_millis(25);
 /// A preview shows so many phones.
 const PREVIEWED: u32 = 10;
-/// More counts than that are of groups that were saved anew since.
-const MOST_COUNTS: usize = 1_000;
-
-/// How many phones device groups hold, by the order that saved them, as they were counted last.
-#[derive(Default)]
-pub(crate) struct GroupCounts {
-    known: Mutex<HashMap<OrderId, Count>>,
-    /// One counts at a time, however many ask.
-    counting: tokio::sync::Mutex<()>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Count {
-    phones: u64,
-    at_ms: TimeMs,
-    good_until: Instant,
-}
-
-impl GroupCounts {
-    fn find(&self, order: &OrderId) -> Option<Count> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(order).copied()
-    }
-
-    fn is_fresh(&self, order: &OrderId) -> bool {
-        self.find(order).is_some_and(|c| Instant::now() < c.good_until)
-    }
-
-    fn put(&self, order: OrderId, count: Count) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MOST_COUNTS {
-            known.clear();
-        }
-        known.insert(order, count);
-    }
-}
+/// How many phones a device group held, and when.
+pub(crate) type Count = (u64, TimeMs);
 
 /// A device group.
 #[derive(Debug, Serialize, ToSchema)]
@@ -87,7 +49,7 @@ pub(crate) struct DeviceGroup {
 }
 
 impl DeviceGroup {
-    fn of(record: DeviceGroupRecord, held: bool, count: Option<(u64, TimeMs)>) -> Self {
+    fn of(record: DeviceGroupRecord, held: bool, count: Option<Count>) -> Self {
         let DeviceGroupRecord { saved, listed, .. } = record;
         let is_list = saved.definition == DeviceGroupDefinition::List;
         Self {
@@ -120,35 +82,20 @@ pub(crate) struct DeviceGroupsQuery {
 }
 
 /// Counts of all phones: those that are known, and what can be counted in a moment. The rest is counted on.
-async fn counted(room: &Arc<Room>, groups: &[DeviceGroupRecord]) -> HashMap<OrderId, (u64, TimeMs)> {
-    let stale: Vec<DeviceGroupRecord> =
-        groups.iter().filter(|g| !room.group_counts.is_fresh(&g.saved.order)).cloned().collect();
-    if !stale.is_empty() {
-        let task = tokio::spawn(count(room.clone(), stale));
-        // It goes on by itself when this has waited long enough.
-        let _ = tokio::time::timeout(COUNT_PATIENCE, task).await;
-    }
+async fn counted(room: &Arc<Room>, groups: &[DeviceGroupRecord]) -> HashMap<OrderId, Count> {
+    for_a_moment(count(room.clone(), groups.to_vec())).await;
     let orders = groups.iter().map(|g| g.saved.order);
-    orders.filter_map(|o| room.group_counts.find(&o).map(|c| (o, (c.phones, c.at_ms)))).collect()
+    orders.filter_map(|o| Some((o, room.counts.device_groups.last(&o)?))).collect()
 }
 
 async fn count(room: Arc<Room>, groups: Vec<DeviceGroupRecord>) {
-    let _alone = room.group_counts.counting.lock().await;
     for group in groups {
         let order = group.saved.order;
-        if room.group_counts.is_fresh(&order) {
-            continue;
-        }
-        let (began, at_ms) = (Instant::now(), room.now_ms());
-        match room.store.read(move |v| v.count_members(&group.members(at_ms), None)).await {
-            Ok(phones) => {
-                let good_until = Instant::now() + began.elapsed() * GOOD_FOR;
-                room.group_counts.put(order, Count { phones, at_ms, good_until });
-            }
-            Err(e) => {
-                tracing::warn!(store.error = %e, "the phones of a device group could not be counted");
-                return;
-            }
+        let at_ms = room.now_ms();
+        let count = room.store.read(move |v| Ok((v.count_members(&group.members(at_ms), None)?, at_ms)));
+        if let Err(e) = room.counts.device_groups.get(order, count).await {
+            tracing::warn!(store.error = %e, "the phones of a device group could not be counted");
+            return;
         }
     }
 }
@@ -245,6 +192,18 @@ pub(crate) struct DeviceGroupPhones {
     now_ms: TimeMs,
 }
 
+impl DeviceGroupPhones {
+    pub(crate) fn of(phones: Vec<EnrolmentId>, now_ms: TimeMs) -> Self {
+        Self { phones, now_ms }
+    }
+}
+
+/// More than an order names.
+pub(crate) fn more_than_one_order_names() -> Problem {
+    let why = "the device group holds more phones than one order names (20,000); narrow its rule";
+    Problem::new(http::StatusCode::CONFLICT, "too_many_phones", why)
+}
+
 #[utoipa::path(get, path = "/api/v1/device-groups/{device_group}/phones", params(
     ("device_group" = String, Path, description = "its id"),
 ), responses(
@@ -267,8 +226,7 @@ pub(crate) async fn device_group_phones(
     });
     let phones = read.await?.ok_or_else(|| Problem::not_found("device group"))?;
     if phones.len() > Order::MOST_TARGETS {
-        let why = "the device group holds more phones than one order names (20,000); narrow its rule";
-        return Err(Problem::new(http::StatusCode::CONFLICT, "too_many_phones", why));
+        return Err(more_than_one_order_names());
     }
     Ok(Json(DeviceGroupPhones { phones, now_ms }))
 }

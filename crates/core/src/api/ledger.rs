@@ -349,6 +349,7 @@ fn effect_summary(effect: &Effect) -> (&'static str, Value) {
             "holder_cards_made",
             json!({ "enrolments": cards.iter().map(|(enrolment, _)| enrolment).collect::<Vec<_>>() }),
         ),
+        Effect::ProfileEnded { profile } => ("profile_ended", json!({ "profile": profile })),
         Effect::PersonErased { subject } => ("person_erased", json!({ "subject": subject })),
         Effect::StandingEnded { order } => ("standing_ended", json!({ "order": order })),
         Effect::RestoreConfirmed { restored, without, complete } => {

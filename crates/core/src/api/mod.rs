@@ -22,6 +22,7 @@ mod overview;
 mod passkeys;
 mod people;
 mod problem;
+mod profile_members;
 mod profiles;
 mod proof;
 mod roles;
@@ -38,23 +39,46 @@ pub use serve::Front;
 pub(crate) use serve::{serve, tls};
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::DefaultBodyLimit;
 use axum::routing::MethodRouter;
 use axum::{Extension, Router};
+use model::OrderId;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
+use crate::counted::Counted;
 use crate::room::Room;
 use access::{
     Commands, Devices, HandsBack, Holders, InSession, Ledger, Metrics, OwnSession, Reach, Runs, SignedIn,
     guard,
 };
-pub(crate) use device_groups::GroupCounts;
-pub(crate) use overview::Counted;
 pub(crate) use strangers::Strangers;
+
+/// What is counted over all phones, as it was counted last.
+pub(crate) struct Counts {
+    overview: Counted<(), overview::Overview>,
+    /// By the order that saved the device group.
+    device_groups: Counted<OrderId, device_groups::Count>,
+    /// Of the library, and of what was taken out of it.
+    profiles: Arc<Counted<bool, profiles::Counts>>,
+    /// By the order that saved the device group.
+    profiles_of: Arc<Counted<OrderId, profile_members::Counts>>,
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self {
+            overview: Counted::new(overview::GOOD_AT_MOST),
+            device_groups: Counted::new(Duration::MAX),
+            profiles: Arc::new(Counted::new(overview::GOOD_AT_MOST)),
+            profiles_of: Arc::new(Counted::new(overview::GOOD_AT_MOST)),
+        }
+    }
+}
 
 /// The largest body in bytes, but for orders.
 const LARGEST_BODY_BYTES: usize = 1024 * 1024;
@@ -194,6 +218,9 @@ fn all() -> Routes {
         .guarded::<SignedIn>(routes!(profiles::get_profile))
         .guarded::<SignedIn>(routes!(profiles::get_version))
         .guarded::<SignedIn>(routes!(profiles::list_profile_phones))
+        .guarded::<SignedIn>(routes!(profile_members::get_profile_members))
+        .guarded::<SignedIn>(routes!(profile_members::profile_member_phones))
+        .guarded::<SignedIn>(routes!(profile_members::list_member_profiles))
         .guarded::<Ledger>(routes!(ledger::list_ledger))
         .guarded::<Ledger>(routes!(ledger::ledger_head))
         .guarded::<Ledger>(routes!(proof::ledger_proof))
@@ -251,7 +278,7 @@ mod tests {
                 "/api/v1/my-phone/session"
             ]
         );
-        assert_eq!(all.len(), 56);
+        assert_eq!(all.len(), 59);
     }
 
     #[test]

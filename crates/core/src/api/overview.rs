@@ -9,7 +9,6 @@ use model::TimeMs;
 use model::clock::DAY_MS;
 use serde::Serialize;
 use store::{EnrolmentState, LedgerDay};
-use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use super::access::{Metrics, Permit};
@@ -19,14 +18,8 @@ use crate::room::Room;
 /// So many days are told one by one.
 const DAYS: i64 = 30;
 
-/// A count of the whole house is good for so many times what it took: it walks all phones beside the check-ins, and may
-/// take a twentieth of a reader's time, however many look. In a small house that is a few milliseconds; on a machine that is
-/// busy it is no longer than this.
-const GOOD_FOR: u32 = 20;
-const GOOD_AT_MOST: Duration = Duration::from_secs(1);
-
-/// What was counted last, and until when it is good.
-pub(crate) type Counted = tokio::sync::Mutex<Option<(Instant, Overview)>>;
+/// A page that is open asks once more when this is over.
+pub(crate) const GOOD_AT_MOST: Duration = Duration::from_secs(1);
 
 /// How the phones are, counted. For someone who is held to a group: that group's.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -99,15 +92,12 @@ pub(crate) async fn overview(
 ) -> Result<Json<Overview>, Problem> {
     let now_ms = room.now_ms();
     let Some(group) = permit.actor().group().map(str::to_owned) else {
-        let mut counted = room.overview.lock().await;
-        if let Some((_, overview)) = counted.as_ref().filter(|(until, _)| Instant::now() < *until) {
-            return Ok(Json(overview.clone()));
-        }
-        let began = Instant::now();
-        let mut out = flagged(&room, None, now_ms).await?;
-        whole(&room, &mut out, now_ms).await?;
-        *counted = Some((Instant::now() + (began.elapsed() * GOOD_FOR).min(GOOD_AT_MOST), out.clone()));
-        return Ok(Json(out));
+        let counting = async {
+            let mut out = flagged(&room, None, now_ms).await?;
+            whole(&room, &mut out, now_ms).await?;
+            Ok(out)
+        };
+        return room.counts.overview.get((), counting).await.map(Json);
     };
     let mut out = flagged(&room, Some(group.clone()), now_ms).await?;
     for phone in room.store.read(move |v| v.group_phones(&group)).await? {

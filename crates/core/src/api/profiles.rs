@@ -14,10 +14,11 @@ use utoipa::{IntoParams, ToSchema};
 use super::access::{Permit, SignedIn};
 use super::problem::{Problem, ProblemBody};
 use super::shape::{Page, Params, cursor_from, cursor_of, id, limit};
+use crate::counted::soon;
 use crate::room::Room;
 
 /// The vault takes no more profiles than these.
-const MOST_PROFILES: u32 = 500;
+pub(crate) const MOST_PROFILES: u32 = 500;
 
 /// A version of a profile.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -71,6 +72,11 @@ pub(crate) struct ProfileDetail {
     versions: Vec<Version>,
     /// Phones that were asked to be without it, and have not said that they are.
     removing: Phones,
+    /// When it was taken out of the library; nothing of it is installed since.
+    ended_at_ms: Option<i64>,
+    /// The order that did.
+    #[schema(value_type = Option<String>)]
+    ended_by: Option<OrderId>,
 }
 
 /// What a version says.
@@ -127,26 +133,60 @@ fn counts(
     Ok(v.profile_phone_counts(profile, group)?.into_iter().map(|c| (c.version, c)).collect())
 }
 
-#[utoipa::path(get, path = "/api/v1/profiles", responses(
+/// How many phones stand where, by profile and version.
+pub(crate) type Counts = Arc<HashMap<ProfileId, HashMap<u32, VersionPhones>>>;
+
+async fn room_counts(
+    room: Arc<Room>,
+    profiles: Vec<ProfileId>,
+    group: Option<String>,
+) -> Result<Counts, StoreError> {
+    let read = room.store.read(move |v| {
+        let of = |p: ProfileId| Ok((p, counts(v, p, group.as_deref())?));
+        profiles.into_iter().map(of).collect::<Result<HashMap<_, _>, StoreError>>()
+    });
+    Ok(Arc::new(read.await?))
+}
+
+/// Which profiles.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ProfilesQuery {
+    /// Those that were taken out of the library, instead of those that are in it.
+    #[serde(default)]
+    ended: bool,
+}
+
+#[utoipa::path(get, path = "/api/v1/profiles", params(ProfilesQuery), responses(
     (status = 200, body = Page<Profile>, description = "all of them, by identifier"),
     (status = 401, body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn list_profiles(
     permit: Permit<SignedIn>,
     Extension(room): Extension<Arc<Room>>,
+    Params(q): Params<ProfilesQuery>,
 ) -> Result<Json<Page<Profile>>, Problem> {
     let group = permit.actor().group().map(str::to_owned);
-    let read = room.store.read(move |v| {
-        let mut items = Vec::new();
-        for newest in v.profiles(MOST_PROFILES)? {
-            let counts = counts(v, newest.profile, group.as_deref())?;
+    let read =
+        move |v: &View<'_>| if q.ended { v.ended_profiles(MOST_PROFILES) } else { v.profiles(MOST_PROFILES) };
+    let newest = room.store.read(read).await?;
+    let ids: Vec<ProfileId> = newest.iter().map(|p| p.profile).collect();
+    let count = room_counts(room.clone(), ids, group.clone());
+    // Of all phones a count may be a second old; of a home group it is made anew.
+    let counts =
+        if group.is_none() { soon(&room.counts.profiles, q.ended, count).await? } else { count.await? };
+    let none = HashMap::new();
+    let mut items: Vec<Profile> = newest
+        .into_iter()
+        .map(|newest| {
+            let counts = counts.get(&newest.profile).unwrap_or(&none);
             let confirmed = counts.values().map(|c| c.confirmed).sum();
-            items.push(Profile { profile: newest.profile, newest: version(&newest, &counts), confirmed });
-        }
-        items.sort_by(|a, b| a.newest.identifier.cmp(&b.newest.identifier));
-        Ok(items)
-    });
-    Ok(Json(Page { items: read.await?, next_cursor: None }))
+            Profile { profile: newest.profile, newest: version(&newest, counts), confirmed }
+        })
+        .collect();
+    items.sort_by(|a, b| a.newest.identifier.cmp(&b.newest.identifier));
+    Ok(Json(Page { items, next_cursor: None }))
 }
 
 #[utoipa::path(get, path = "/api/v1/profiles/{profile}", params(
@@ -166,7 +206,8 @@ pub(crate) async fn get_profile(
         let counts = counts(v, profile, group.as_deref())?;
         let versions = v.profile_versions(profile)?.iter().map(|v| version(v, &counts)).collect();
         let removing = counts.get(&0).map(Phones::from).unwrap_or_default();
-        Ok(ProfileDetail { profile, versions, removing })
+        let (ended_by, ended_at_ms) = v.find_profile_end(profile)?.unzip();
+        Ok(ProfileDetail { profile, versions, removing, ended_at_ms, ended_by })
     });
     let found = read.await?;
     if found.versions.is_empty() { Err(Problem::not_found("profile")) } else { Ok(Json(found)) }

@@ -418,6 +418,19 @@ fn profile_bodies() -> Vec<Body> {
     vec![Body::OrderAccepted { order, digest, signer, person, bytes, signature, effect, counted }]
 }
 
+/// What taking profiles out of the library brought.
+fn ended_profile_bodies() -> Vec<Body> {
+    vec![accepted(Effect::ProfileEnded { profile: ProfileId([19; 16]) })]
+}
+
+#[test]
+fn the_encoding_of_a_profiles_end_stays_what_it_is() {
+    let all: Vec<u8> = ended_profile_bodies().into_iter().flat_map(|b| entry(b).encode().unwrap()).collect();
+    assert_eq!(crate::frame::sha256(&all).to_string(), GOLDEN_ENDED_PROFILES);
+}
+
+const GOLDEN_ENDED_PROFILES: &str = "236ef67538a9b302a00bc9acd3792473dca3ef9648754a786386231c56db960e";
+
 #[test]
 fn the_encoding_of_saved_profiles_stays_what_it_is() {
     let all: Vec<u8> = profile_bodies().into_iter().flat_map(|b| entry(b).encode().unwrap()).collect();

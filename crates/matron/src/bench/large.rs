@@ -17,9 +17,9 @@ use ledger::{Body, Disk, Effect, FileDisk, FileLedger, Opaque, PersonKeys, Subje
 use model::clock::DAY_MS;
 use model::{
     Clock, Condition, DeviceGroupDefinition, DeviceGroupId, DeviceGroupName, DeviceGroupRule, Digest,
-    EnrolmentId, Group, Join, KeyId, LinkHash, PersonId, SystemClock,
+    EnrolmentId, Group, Join, KeyId, LinkHash, PersonId, ProfileId, SystemClock,
 };
-use order::{InviteSecrets, OrderKind, encode, sha256};
+use order::{InviteSecrets, OrderKind, SaveSecrets, encode, sha256};
 use serde::Serialize;
 use serde_json::Value;
 use simulate::Phone;
@@ -86,6 +86,15 @@ impl Large {
         }
     }
 }
+
+/// A profile that nine phones in ten have.
+const PROFILE: ProfileId = ProfileId([0x70; 16]);
+const PASSCODE: &str = r#"<plist version="1.0"><dict><key>PayloadType</key><string>Configuration</string>
+<key>PayloadVersion</key><integer>1</integer><key>PayloadUUID</key><string>A</string><key>PayloadIdentifier</key>
+<string>org.example.passcode</string><key>PayloadContent</key><array><dict><key>PayloadType</key>
+<string>com.apple.mobiledevice.passwordpolicy</string><key>PayloadVersion</key><integer>1</integer><key>PayloadUUID</key>
+<string>B</string><key>PayloadIdentifier</key><string>org.example.passcode.1</string><key>forcePIN</key><true/>
+</dict></array></dict></plist>"#;
 
 /// Keys that are made durable once, at the end, by whoever opens the file next.
 struct Unsynced(FileDisk);
@@ -192,13 +201,15 @@ pub(crate) async fn around(
     );
     let count = usize::try_from(enrolled)?.saturating_sub(phones.len());
     eprintln!("bench: {count} more phones into the ledger");
+    let secrets = encode(&SaveSecrets { profile: PASSCODE.as_bytes().to_vec(), salt: vec![1; 32] });
+    admin.order(OrderKind::SaveProfile { profile: PROFILE }, vec![], Some(&secrets)).await?;
     let (house, (ids, entries)) =
         house.restarted(|data| append(&data.join("rooms").join("vault"), admin, count, &certificate))?;
     let followed_after = followed(admin, entries).await?;
     eprintln!("bench: what they reported, and {history} finished commands each");
     let (house, written) = house.restarted(|data| {
         let core = data.join("rooms").join("core");
-        Ok(core_room::bulk::copy_phone(&core, like_id, &ids, history, SystemClock.now_ms())?)
+        Ok(core_room::bulk::copy_phone(&core, like_id, &ids, (history, PROFILE), SystemClock.now_ms())?)
     })?;
     followed(admin, entries).await?;
     let ready_after_ms = u64::try_from(house.ready_after.as_millis()).unwrap_or(u64::MAX);
@@ -288,6 +299,12 @@ async fn device_groups(admin: &Admin) -> Result<Vec<(&'static str, String)>> {
             "/device-groups/new?lost=false&passcode_compliant=true".into(),
         ),
         ("page: phones of a device group", format!("/phones?device_group={old}")),
+        ("page: profiles", "/profiles".into()),
+        ("page: one profile", format!("/profiles/{PROFILE}")),
+        (
+            "page: a profile and who of older than 17 has it",
+            format!("/profiles/{PROFILE}?device_group={old}"),
+        ),
     ])
 }
 

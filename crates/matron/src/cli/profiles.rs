@@ -1,5 +1,6 @@
 //! The library of profiles: saved as versions, looked at, compared, installed.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use apple::harm;
@@ -24,7 +25,7 @@ use super::show;
 #[derive(Debug, Subcommand)]
 pub(crate) enum ProfilesCommand {
     /// The library: each profile with its newest version, and how many phones said they hold it.
-    List,
+    List(List),
     /// A profile's versions, and what one of them says.
     Show(Show),
     /// Save a .mobileconfig (signed or not) as a new profile, or as the next version of one. No phone is told.
@@ -35,6 +36,27 @@ pub(crate) enum ProfilesCommand {
     Diff(Diff),
     /// Which phones were asked to hold it, and which said that they do.
     Phones(One),
+    /// Take a profile out of the library, for good: nothing of it is installed any more. Phones keep what they have.
+    End(End),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// Those that were taken out, instead.
+    #[arg(long)]
+    ended: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct End {
+    /// The profile's id, its first 6 digits or more, or its identifier.
+    profile: String,
+    /// Why. Auditors read it; no names or numbers here.
+    #[arg(long)]
+    reason: Option<String>,
+    /// Don't ask.
+    #[arg(long, short)]
+    yes: bool,
 }
 
 #[derive(Debug, Args)]
@@ -135,6 +157,8 @@ struct Phones {
 struct Detail {
     versions: Vec<Version>,
     removing: Phones,
+    ended_at_ms: Option<i64>,
+    ended_by: Option<OrderId>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -159,33 +183,50 @@ struct Phone {
 
 pub(crate) fn run(desk: &Desk, command: ProfilesCommand) -> Result<()> {
     match command {
-        ProfilesCommand::List => list(desk),
+        ProfilesCommand::List(l) => list(desk, l.ended),
         ProfilesCommand::Show(s) => show_one(desk, &s),
         ProfilesCommand::Save(s) => save(desk, s),
         ProfilesCommand::Install(i) => install(desk, i),
         ProfilesCommand::Diff(d) => diff(desk, &d),
         ProfilesCommand::Phones(o) => phones(desk, &o.profile),
+        ProfilesCommand::End(e) => end(desk, e),
     }
 }
 
-fn listed(desk: &Desk) -> Result<(Value, Vec<Listed>)> {
-    let value = desk.get("/api/v1/profiles")?;
+fn listed(desk: &Desk, ended: bool) -> Result<(Value, Vec<Listed>)> {
+    let value = desk.get(if ended { "/api/v1/profiles?ended=true" } else { "/api/v1/profiles" })?;
     let page: Page<Listed> = shaped(&value)?;
     Ok((value, page.items))
 }
 
-/// The profile that is meant.
+/// The profile that is meant, also one that was taken out.
+fn find_any(desk: &Desk, named: &str) -> Result<Listed> {
+    match find(desk, named) {
+        Err(CliError::NotFound(why)) => match among(listed(desk, true)?.1, named)? {
+            Some(ended) => Ok(ended),
+            None => Err(CliError::NotFound(why)),
+        },
+        found => found,
+    }
+}
+
+/// The profile of the library that is meant.
 fn find(desk: &Desk, named: &str) -> Result<Listed> {
+    among(listed(desk, false)?.1, named)?.ok_or_else(|| {
+        CliError::NotFound(format!(
+            "the library has no profile '{}'; 'matron profiles list' has them all, with --ended those that were taken out",
+            show::line(named)
+        ))
+    })
+}
+
+fn among(mut found: Vec<Listed>, named: &str) -> Result<Option<Listed>> {
     let digits = named.to_ascii_lowercase();
     let by_id = digits.len() >= 6 && digits.bytes().all(|b| b.is_ascii_hexdigit());
-    let mut found: Vec<Listed> = listed(desk)?.1;
     found.retain(|p| p.newest.identifier == named || (by_id && p.profile.to_string().starts_with(&digits)));
     match (found.pop(), found.is_empty()) {
-        (Some(one), true) => Ok(one),
-        (None, _) => Err(CliError::NotFound(format!(
-            "the library has no profile '{}'; 'matron profiles list' has them all",
-            show::line(named)
-        ))),
+        (one, true) => Ok(one),
+        (None, false) => Ok(None),
         (Some(_), false) => Err(usage(format!(
             "several profiles are meant by '{}'; give an id's first digits",
             show::line(named)
@@ -193,10 +234,13 @@ fn find(desk: &Desk, named: &str) -> Result<Listed> {
     }
 }
 
-fn list(desk: &Desk) -> Result<()> {
-    let (value, items) = listed(desk)?;
+fn list(desk: &Desk, ended: bool) -> Result<()> {
+    let (value, items) = listed(desk, ended)?;
     if desk.reach.json {
         return show::print_json(&value);
+    }
+    if items.is_empty() && ended {
+        return show::print("None was taken out of the library.\n");
     }
     if items.is_empty() {
         return show::print("The library is empty. A first profile: matron profiles save FILE\n");
@@ -231,7 +275,7 @@ fn version(
 }
 
 fn show_one(desk: &Desk, s: &Show) -> Result<()> {
-    let found = find(desk, &s.profile)?;
+    let found = find_any(desk, &s.profile)?;
     let number = s.of.unwrap_or(found.newest.version);
     let (value, one) = version(desk, found.profile, number, None)?;
     let all = desk.get(&format!("/api/v1/profiles/{}", found.profile))?;
@@ -239,6 +283,13 @@ fn show_one(desk: &Desk, s: &Show) -> Result<()> {
         return show::print_json(&json!({ "profile": all, "version": value }));
     }
     let all: Detail = shaped(&all)?;
+    let content = match (all.ended_at_ms, all.ended_by) {
+        (Some(at_ms), Some(by)) => {
+            format!("no: it was taken out of the library {} by order {by}", show::time(at_ms))
+        }
+        _ if one.content => "yes".into(),
+        _ => "no: its content is lost; save it again".into(),
+    };
     let mut out = show::facts(&[
         ("profile", found.profile.to_string()),
         ("identifier", one.version.identifier.clone()),
@@ -249,10 +300,7 @@ fn show_one(desk: &Desk, s: &Show) -> Result<()> {
             if one.version.signed { "yes; nobody has vouched for the certificate" } else { "no" }.into(),
         ),
         ("harm", harm_of(&one)),
-        (
-            "can be installed",
-            if one.content { "yes" } else { "no: its content is lost; save it again" }.into(),
-        ),
+        ("can be installed", content),
     ]);
     out.push('\n');
     out.push_str(&outlined(&one.outline, &[]));
@@ -327,7 +375,7 @@ fn changes(changes: &[Change]) -> String {
 }
 
 fn diff(desk: &Desk, d: &Diff) -> Result<()> {
-    let found = find(desk, &d.profile)?;
+    let found = find_any(desk, &d.profile)?;
     let to = d.to.unwrap_or(found.newest.version);
     if d.from.is_none() && to < 2 {
         return Err(usage("there is only one version; nothing to compare it with"));
@@ -345,7 +393,7 @@ fn diff(desk: &Desk, d: &Diff) -> Result<()> {
 }
 
 fn phones(desk: &Desk, named: &str) -> Result<()> {
-    let found = find(desk, named)?;
+    let found = find_any(desk, named)?;
     let path = format!("/api/v1/profiles/{}/phones", found.profile);
     let value = desk.list(&path, &[], 20_000, None)?;
     if desk.reach.json {
@@ -394,7 +442,7 @@ fn save(desk: &Desk, s: Save) -> Result<()> {
     let same = |p: &Listed| p.newest.identifier == read.outline.identifier;
     let into = match &s.profile {
         Some(named) => Some(find(desk, named)?),
-        None => listed(desk)?.1.into_iter().find(same),
+        None => listed(desk, false)?.1.into_iter().find(same),
     };
     if let Some(p) = into.as_ref().filter(|p| !same(p)) {
         return Err(usage(format!(
@@ -435,6 +483,62 @@ fn save(desk: &Desk, s: Save) -> Result<()> {
     show::print(&out)
 }
 
+/// The phones of a device group that lack the newest version: who has it, or was asked and may still answer, is left out.
+fn lacking(desk: &Desk, profile: ProfileId, named: &str) -> Result<Vec<devices::Device>> {
+    #[derive(Deserialize)]
+    struct Lacking {
+        phones: HashSet<EnrolmentId>,
+    }
+    let group = device_groups::find(desk, named)?.device_group;
+    let lacking: Lacking =
+        shaped(&desk.get(&format!("/api/v1/profiles/{profile}/device-groups/{group}/phones"))?)?;
+    let mut phones = device_groups::devices_in(desk, named)?;
+    let all = phones.len();
+    phones.retain(|d| lacking.phones.contains(&d.enrolment));
+    if phones.is_empty() {
+        return Err(usage(format!(
+            "--device-group: none of the {} in it lacks the newest version, or each was asked and may still answer",
+            show::count(all as u64, "phone")
+        )));
+    }
+    if phones.len() < all {
+        eprintln!(
+            "{} in it are left out: they have this version, or may still answer.",
+            show::count((all - phones.len()) as u64, "phone")
+        );
+    }
+    Ok(phones)
+}
+
+fn end(desk: &Desk, e: End) -> Result<()> {
+    let found = find(desk, &e.profile)?;
+    let identifier = show::line(&found.newest.identifier);
+    let remove = format!("matron devices remove-profile '{identifier}' PHONE");
+    let mut beside = Beside::default();
+    beside.warnings.push(format!(
+        "it is '{identifier}'; its identifier is not used again, and what is sealed of its {} is deleted",
+        show::count(found.newest.version.into(), "version")
+    ));
+    if found.confirmed > 0 {
+        beside.warnings.push(format!(
+            "{} said that they hold it, and keep it: '{remove}' removes it, which counts as erasure",
+            show::count(found.confirmed.into(), "phone")
+        ));
+    }
+    let reason = place::reason(e.reason)?;
+    let kind = OrderKind::EndProfile { profile: found.profile };
+    let placed = Draft::new(kind, &reason).beside(beside).place(desk, e.yes)?;
+    if desk.reach.json {
+        return show::print_json(
+            &json!({ "order": placed.order, "position": placed.position, "ended": found.profile }),
+        );
+    }
+    show::print(&format!(
+        "Profile '{identifier}' is taken out of the library, ledger entry {}. 'matron profiles phones {}' lists the phones that have it.\n",
+        placed.position, found.profile
+    ))
+}
+
 fn install(desk: &Desk, i: Install) -> Result<()> {
     let found = find(desk, &i.profile)?;
     let number = i.of.unwrap_or(found.newest.version);
@@ -451,6 +555,7 @@ fn install(desk: &Desk, i: Install) -> Result<()> {
         )));
     }
     let phones = match &i.device_group {
+        Some(named) if number == found.newest.version => lacking(desk, found.profile, named)?,
         Some(named) => device_groups::devices_in(desk, named)?,
         None => devices::find_all(desk, &i.ids)?,
     };

@@ -94,6 +94,22 @@ fn a_profile_is_saved_compared_installed_and_confirmed_and_nothing_of_its_texts_
     let refused = ada.run(&[&renamed[..], &why].concat());
     assert!(refused.code == 2 && refused.err.contains("a profile of its own"), "{}", refused.err);
     assert_eq!(ada.run(&["profiles", "show", "org.example.nothing"]).code, 4);
+    // Taken out, it stays in the history, and is not installed.
+    let ended = ada.run(&[&["profiles", "end", "org.example.ward-wifi"][..], &why].concat());
+    assert!(
+        ended.code == 0 && ended.err.contains("1 phone said that they hold it"),
+        "{}{}",
+        ended.out,
+        ended.err
+    );
+    assert!(fine(&["profiles", "list"]).contains("The library is empty"));
+    assert!(fine(&["profiles", "list", "--ended"]).contains("org.example.ward-wifi"));
+    assert!(fine(&["profiles", "show", "org.example.ward-wifi"]).contains("it was taken out of the library"));
+    assert!(fine(&["profiles", "phones", "org.example.ward-wifi"]).contains("done"));
+    let gone = ada.run(&[&install[..], &why].concat());
+    assert!(gone.code == 4 && gone.err.contains("--ended"), "{}", gone.err);
+    let again = ada.run(&[&["profiles", "save", &second][..], &why].concat());
+    assert!(again.err.contains("was taken out of the library, and no other one gets it"), "{}", again.err);
 
     // Core, its database and its logs never had the password; the phone did.
     let mut seen = 0;

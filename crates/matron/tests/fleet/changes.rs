@@ -211,6 +211,8 @@ fn others(there: &There, n: usize, own: model::KeyId) -> Vec<Row> {
         // Ending things.
         row("yyy-yg", OrderKind::Recall { order: there.locks[n] }),
         row("yy----", OrderKind::EndDeviceGroup { group: there.groups[n] }),
+        row("xx----", OrderKind::EndProfile { profile: model::ProfileId([0xee; 16]) })
+            .or(Refusal::UnknownProfile),
         row("y-----", OrderKind::EndApiKey { hash: sha256(there.key.as_bytes()) }),
         row("y-----", OrderKind::EndStanding { order: there.standing }),
         row("y-----", OrderKind::Reject { order: there.waiting }),

@@ -171,6 +171,9 @@ pub(super) fn lists(tx: &Tx<'_>) {
     tx.orders(i64::MAX, 50).unwrap();
     let profile = ProfileId([1; 16]);
     tx.profiles(50).unwrap();
+    tx.ended_profiles(50).unwrap();
+    tx.find_profile_end(profile).unwrap();
+    tx.end_profile(profile, OrderId([1; 16]), 5).unwrap();
     tx.profile_versions(profile).unwrap();
     tx.find_profile_content(profile, 1).unwrap();
     tx.newest_profile_content(profile).unwrap();
@@ -267,6 +270,8 @@ fn device_groups(tx: &Tx<'_>) {
         for home in [None, Some("ward-7")] {
             tx.count_members(&of, home).unwrap();
             tx.members(&of, home, 50).unwrap();
+            tx.profile_members(ProfileId([1; 16]), &of, home, 50).unwrap();
+            tx.profiles_of_members(&of, home).unwrap();
         }
     }
     let group = DeviceGroupId([1; 16]);

@@ -19,7 +19,7 @@ fn save(n: u8, replaces: Option<OrderId>, name: &str, definition: DeviceGroupDef
 }
 
 impl House {
-    fn says(
+    pub(super) fn says(
         &mut self,
         key: &Ed25519Secret,
         kind: OrderKind,

@@ -357,3 +357,27 @@ fn one_person_saves_some_thirty_versions_an_hour_and_no_more() {
     }
     assert_eq!(saved, 33);
 }
+
+#[test]
+fn what_was_taken_out_of_the_library_is_not_installed_nor_saved_again_over_a_restart_too() {
+    let (mut house, ada) = House::joined();
+    let phone = house.enrolled(&ada, "Pat Example", "ward-7");
+    let (row, _) = house.save(&ada, &wifi("made up one", "WPA2"), None);
+    let end = OrderKind::EndProfile { profile: WIFI };
+    let unknown = OrderKind::EndProfile { profile: ProfileId([1; 16]) };
+    assert_eq!(house.says(&ada, unknown, vec![]), Err(Refusal::UnknownProfile));
+    assert_eq!(house.says(&ada, end.clone(), vec![phone]), Err(Refusal::BadArgument));
+    let desk = house.person(&ada, 9, Role::ServiceDesk, None);
+    assert_eq!(house.says(&desk, end.clone(), vec![]), Err(Refusal::RoleNotAllowed));
+    assert_eq!(house.install(&ada, 1, Some(row.clone()), vec![phone], None).refusal, None);
+    house.says(&ada, end.clone(), vec![]).unwrap();
+    let mut house = house.restart();
+    assert_eq!(house.says(&ada, end, vec![]), Err(Refusal::ProfileEnded));
+    assert_eq!(house.install(&ada, 1, Some(row), vec![phone], None).refusal, Some(Refusal::ProfileEnded));
+    let next = wifi("made up two", "WPA2");
+    assert_eq!(house.save_with(&ada, &next, None).2.refusal, Some(Refusal::ProfileEnded));
+    let (_, _, outcome) = house.save_as(&ada, ProfileId([2; 16]), &next, None);
+    assert_eq!(outcome.refusal, Some(Refusal::IdentifierEnded));
+    let other = String::from_utf8(next).unwrap().replace("org.example.wifi", "org.example.other");
+    assert_eq!(house.save_as(&ada, ProfileId([2; 16]), other.as_bytes(), None).2.refusal, None);
+}
