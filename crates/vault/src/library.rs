@@ -146,7 +146,12 @@ impl Chamber {
             self.detail = Some(e.to_string());
             Refusal::BadProfileSignature
         })?;
-        let content = Zeroizing::new(unwrapped.profile);
+        let given = Zeroizing::new(unwrapped.profile);
+        // What is read and judged is what is kept, and what phones get.
+        let content = Zeroizing::new(profile::rewritten(&given).map_err(|e| {
+            self.detail = Some(e.to_string());
+            Refusal::BadProfile
+        })?);
         let read = schema::read(&content).map_err(|e| {
             self.detail = Some(e.to_string());
             match e {
@@ -154,10 +159,7 @@ impl Chamber {
                 schema::NotRead::Misfits(_) => Refusal::ProfileMisfit,
             }
         })?;
-        let bad = |_| Refusal::BadProfile;
-        // What is kept is what phones get.
-        let content = Zeroizing::new(profile::rewritten(&content).map_err(bad)?);
-        let harm = harm::judge(&content).map_err(bad)?;
+        let harm = harm::judge(&content).map_err(|_| Refusal::BadProfile)?;
         let salted = Zeroizing::new([secrets.salt.as_slice(), &content].concat());
         let name = |n: String| n.chars().take(LONGEST_SIGNER_CHARS).collect();
         Ok(Given { salted, read, harm, signed_by: unwrapped.signed_by.map(name) })
