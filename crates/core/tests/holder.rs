@@ -167,3 +167,20 @@ async fn without_a_standing_order_a_holder_is_told_that_it_is_not_switched_on_an
     assert_eq!(house.vault.lock().acted.len(), 1);
     house.stop().await;
 }
+
+#[tokio::test]
+async fn a_core_with_an_empty_database_knows_the_newest_cards_from_the_ledger_alone() {
+    let house = House::start().await;
+    house.sign_in().await;
+    house.invite(30).await;
+    let newest = HolderCode::read("2222-3333-4444-5555-6666").unwrap();
+    says(&house, 40, Effect::HolderCardsMade { cards: vec![(EnrolmentId([30; 16]), newest.hash())] });
+    let vault = house.vault.clone();
+    house.stop().await;
+    let empty = tempfile::tempdir().unwrap();
+    let house = House::start_in(empty.path().to_owned(), vault, true).await;
+    let came = || async { comes(&house, 1, "2222-3333-4444-5555-6666").await.status == 200 };
+    until("the newest card to be known", came).await;
+    assert_eq!(comes(&house, 2, &card_code(30)).await.status, 403);
+    house.stop().await;
+}

@@ -89,10 +89,12 @@ pub(crate) async fn sign_in(State(api): State<Api>, headers: HeaderMap, Query(q)
                     "Sign in with your organisation's account"
                 } }
             }
+            h2.nhsuk-heading-m { "Lost your phone?" }
+            p { "Whoever holds one of the hospital's phones reports it lost, and sees what the hospital can see of it, with their holder's card: "
+                a href="/my-phone" { "my phone" } "." }
             details.nhsuk-details {
                 summary.nhsuk-details__summary { span.nhsuk-details__summary-text { "I have no passkey here" } }
                 .nhsuk-details__text {
-                    p { "Do you only hold one of the hospital's phones? With your holder's card you see " a href="/my-phone" { "your phone's own page" } "." }
                     p { "An administrator adds you, and you register a passkey with what they send you. If yours is lost, use your "
                         "second one; or two administrators add you anew. Nobody at Matron's server can let you in." }
                 }

@@ -40,7 +40,7 @@ fn text_of<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
 }
 
 /// One request to the API of the scratch house.
-async fn request(
+pub(crate) async fn request(
     address: &str,
     method: &str,
     path: &str,

@@ -18,6 +18,7 @@ mod declared;
 mod device_groups;
 mod disks;
 mod floods;
+mod holder;
 mod hung;
 mod keeping;
 mod keys;
