@@ -185,7 +185,7 @@ mod tests {
         ];
         assert_eq!(
             because(&pairs),
-            "Proxy for everything; Passcode: max failed attempts; Wi-Fi: a key that Apple's schema has not"
+            "Proxy for everything; Passcode: failed attempts before everything is erased; Wi-Fi: a key that Apple's schema has not"
         );
         assert_eq!(because(&[]), "");
     }

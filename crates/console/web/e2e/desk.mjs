@@ -50,7 +50,7 @@ async function invite() {
   await matron(["invite", "--csv", `${scratch}/ward.csv`, "--reason", "a ward", "--yes"]).done;
   await page.locator("#many-file").setInputFiles(`${scratch}/ward.links.csv`);
   await page.getByText("2 links, from the file").waitFor();
-  check((await page.locator("#cards svg").count()) === 3, "the command line's links become a sheet");
+  check((await page.locator("#cards code", { hasText: "/enrol/" }).count()) === 3, "the command line's links become a sheet");
 
   await page.locator("#open tbody tr").nth(2).waitFor();
   await page.locator("#open input[type=radio]").first().check();

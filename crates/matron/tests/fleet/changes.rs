@@ -83,6 +83,11 @@ fn session_of(n: usize) -> model::Digest {
     sha256(format!("spare {n}").as_bytes())
 }
 
+/// A profile of the library for each signer to take out.
+fn spare(n: usize) -> ProfileId {
+    ProfileId([0x20 + u8::try_from(n).unwrap(); 16])
+}
+
 /// Commands, by what docs/roles.md counts them as.
 fn commands(there: &There) -> Vec<Row> {
     let app = || "org.example.pager".to_owned();
@@ -204,6 +209,7 @@ fn others(there: &There, n: usize, own: model::KeyId) -> Vec<Row> {
         // Into the library goes the next version of what is there.
         row("yy----", OrderKind::SaveProfile { profile: there.library }).with(encode(&another)),
         row("yyy---", saved).to(phone),
+        row("yy----", OrderKind::EndProfile { profile: spare(n) }),
         // Sessions.
         row("yyyyyy", grant(0, 0, vec![])),
         row("yyy-yy", grant(1, 1, vec![Compartment::Identity])),
@@ -273,6 +279,12 @@ impl Ward {
             };
             self.admin.order(kind, vec![phone], None).await.unwrap();
             groups.push(group);
+            let content = HARSH.replace("org.example.proxy", &format!("org.example.proxy-{n}"));
+            let secrets = encode(&order::SaveSecrets { profile: content.into_bytes(), salt: vec![2; 32] });
+            self.admin
+                .order(OrderKind::SaveProfile { profile: spare(n) }, vec![], Some(&secrets))
+                .await
+                .unwrap();
         }
         let open = self.admin.call("GET", "/api/v1/devices?state=invited", None).await.unwrap();
         let open = open["items"].as_array().unwrap().iter();
