@@ -149,6 +149,12 @@ fn answer(path: &str, h: &str) -> Option<Value> {
                 "versions": [profile_version(h)], "removing": { "asked": 1, "failed": 0, "confirmed": 0 }, "ended_at_ms": null, "ended_by": null,
             })
         }
+        "/api/v1/standing" => page(json!([{
+            "order": ORDER, "cap_an_hour": 1, "state": "stands", "expires_at_ms": 9, "uses": 1,
+            "install": {
+                "profile": ORDER, "version": 1, "identifier": h, "shown": "0".repeat(64), "device_group": ORDER, "name": "Theatre 4", "home": null,
+            },
+        }])),
         "/api/v1/overview" => json!({
             "group": h, "enrolments": { "enrolled": 1 }, "silent_7_days": 1, "silent_30_days": 1, "lost": 1,
             "passcode_not_compliant": 1, "declarations_invalid": 1, "certificates": { "late": 1 }, "open_commands": 1,

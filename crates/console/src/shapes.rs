@@ -266,6 +266,17 @@ pub(crate) struct ProfilePhones {
     pub confirmed: u32,
 }
 
+/// A standing order.
+#[derive(Debug, Deserialize)]
+pub(crate) struct StandingOrder {
+    pub order: model::OrderId,
+    pub install: Option<model::StandingInstall>,
+    pub cap_an_hour: u32,
+    pub state: String,
+    pub expires_at_ms: i64,
+    pub uses: u64,
+}
+
 /// How a device group's phones stand with a profile.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ProfileMembers {

@@ -141,7 +141,7 @@ pub(crate) fn in_force(
     template: StandingTemplate,
     now_ms: TimeMs,
 ) -> Option<StandingRecord> {
-    all.iter().find(|s| s.template == template && stands(s, now_ms)).copied()
+    all.iter().find(|s| s.template == template && stands(s, now_ms)).cloned()
 }
 
 /// Why nothing was done.
@@ -189,6 +189,7 @@ pub(crate) async fn act(
         standing: standing.order.0.to_vec(),
         enrolment: enrolment.0.to_vec(),
         holder_code: Some(code.grouped().to_string()),
+        profile: None,
     };
     let asked = ask_vault(room, "act", |mut v| async move { v.act(request).await }).await;
     let answer = asked.map_err(|_| NotDone::VaultAway)?;
@@ -206,7 +207,7 @@ pub(crate) async fn act(
         None => return Err(NotDone::VaultAway),
     }
     let slot: Slot = phone.slot;
-    queue_act(room, (standing.order, command), (slot, enrolment), answer, |_| Ok(())).await?;
+    queue_act(room, (standing.order, command), (slot, enrolment), answer, |_, _| Ok(())).await?;
     Ok(())
 }
 

@@ -37,6 +37,7 @@ mod profiles;
 mod queries;
 mod renewal;
 mod room;
+mod standing_install;
 mod submit;
 mod tasks;
 
@@ -116,6 +117,7 @@ pub async fn run_by(
     tasks.spawn(acme::carry(room.clone()));
     tasks.spawn(tasks::pushes(room.clone()));
     tasks.spawn(renewal::renewals(room.clone()));
+    tasks.spawn(standing_install::installs(room.clone()));
     tasks.spawn(tasks::upkeep(room.clone()));
     tasks.spawn(submit::take_up(room.clone()));
     tasks.spawn(submit::cooled(room.clone()));

@@ -38,7 +38,7 @@ pub(crate) struct Renewal {
 /// The standing order that renews certificates now: of several the one that renews earliest.
 pub(crate) fn in_force(all: &[StandingRecord], now_ms: TimeMs) -> Option<StandingRecord> {
     let renews = |s: &&StandingRecord| stands(s, now_ms) && s.template.before_ms().is_some();
-    all.iter().filter(renews).max_by_key(|s| s.template.before_ms()).copied()
+    all.iter().filter(renews).max_by_key(|s| s.template.before_ms()).cloned()
 }
 
 /// Whether the vault may act under it now.
@@ -89,7 +89,7 @@ pub(crate) fn project(
             Effect::StandingMade { template, cap_an_hour, expires_at_ms } => {
                 tx.put_standing(&StandingRecord {
                     order: *order,
-                    template: *template,
+                    template: template.clone(),
                     cap_an_hour: *cap_an_hour,
                     made_at_ms: at_ms,
                     expires_at_ms: *expires_at_ms,
@@ -228,6 +228,7 @@ async fn ask(
         standing: standing.order.0.to_vec(),
         enrolment: enrolment.0.to_vec(),
         holder_code: None,
+        profile: None,
     };
     let asked = ask_vault(room, "act", |mut v| async move { v.act(request).await }).await;
     let Ok(answer) = asked else { return Ok(Asked::NotNow) };
@@ -253,7 +254,7 @@ async fn ask(
     }
     let now_ms = room.now_ms();
     let act = (standing.order, CommandKind::InstallProfile);
-    queue_act(room, act, (slot, enrolment), answer, move |tx| tx.asked_to_renew(slot, now_ms)).await?;
+    queue_act(room, act, (slot, enrolment), answer, move |tx, _| tx.asked_to_renew(slot, now_ms)).await?;
     Ok(Asked::Noted)
 }
 
@@ -264,7 +265,7 @@ pub(crate) async fn queue_act(
     (standing, kind): (OrderId, CommandKind),
     (slot, enrolment): (Slot, EnrolmentId),
     answer: ActAnswer,
-    note: impl FnOnce(&Tx<'_>) -> Result<(), StoreError> + Send + 'static,
+    note: impl FnOnce(&Tx<'_>, i64) -> Result<(), StoreError> + Send + 'static,
 ) -> Result<(), StoreError> {
     let Some(made) = answer.command else { return Ok(()) };
     let (Ok(command), Some(warrant)) = (rpc::command_id(&made.command), made.warrants.into_iter().next())
@@ -287,7 +288,7 @@ pub(crate) async fn queue_act(
         .write(move |tx| {
             let number = tx.put_command(&new)?;
             tx.queue(slot, number, Some((&warrant.warrant, warrant_expires_at_ms)))?;
-            note(tx)
+            note(tx, number)
         })
         .await?;
     room.fleet.queued(&[enrolment], now_ms);

@@ -35,4 +35,4 @@ pub use id::{
 pub use key_name::KeyName;
 pub use outline::{Change, Outline, OutlinedKey, OutlinedPayload, OutlinedValue, Since};
 pub use person::{DataSubject, Group, GroupError, Role};
-pub use standing::StandingTemplate;
+pub use standing::{StandingInstall, StandingTemplate};

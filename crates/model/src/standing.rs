@@ -3,12 +3,12 @@
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
-use crate::TimeMs;
 use crate::clock::{DAY_MS, MINUTE_MS};
+use crate::{DeviceGroupId, DeviceGroupName, Digest, Group, ProfileId, TimeMs};
 
 /// What a standing order lets the vault do: a fixed template, which leaves nothing to whoever asks but
 /// the phone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Encode, Decode)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Encode, Decode)]
 #[serde(rename_all = "snake_case")]
 pub enum StandingTemplate {
     /// Ask a phone to renew its certificate, with its own enrolment profile, once the certificate has
@@ -25,6 +25,39 @@ pub enum StandingTemplate {
     /// Make a phone that is in lost mode ring when its holder asks, by the code of the holder's card.
     #[n(3)]
     HolderRings,
+    /// Install a mild version of a saved profile on phones that are in a device group and lack it, also those that come later.
+    #[n(4)]
+    InstallSaved {
+        /// Which, and on which.
+        #[n(0)]
+        install: Box<StandingInstall>,
+    },
+}
+
+/// What is installed by itself, and on which phones.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Encode, Decode)]
+pub struct StandingInstall {
+    /// Which profile of the library.
+    #[n(0)]
+    pub profile: ProfileId,
+    /// Which of its versions: 1, 2, …
+    #[n(1)]
+    pub version: u32,
+    /// Its `PayloadIdentifier`, as it was shown.
+    #[n(2)]
+    pub identifier: String,
+    /// All that was shown of it: the vault installs nothing else.
+    #[n(3)]
+    pub shown: Digest,
+    /// The device group. Whom its rule holds is core's word.
+    #[n(4)]
+    pub device_group: DeviceGroupId,
+    /// What that was called when this was signed.
+    #[n(5)]
+    pub name: DeviceGroupName,
+    /// Phones of this home group alone: the vault holds it to that.
+    #[n(6)]
+    pub home: Option<Group>,
 }
 
 impl StandingTemplate {
@@ -48,6 +81,7 @@ impl StandingTemplate {
             Self::RenewCertificates { .. } => "renew_certificates",
             Self::HolderLostMode => "holder_lost_mode",
             Self::HolderRings => "holder_rings",
+            Self::InstallSaved { .. } => "install_saved",
         }
     }
 
@@ -56,7 +90,16 @@ impl StandingTemplate {
     pub fn before_ms(&self) -> Option<TimeMs> {
         match self {
             Self::RenewCertificates { before_ms } => Some(*before_ms),
-            Self::HolderLostMode | Self::HolderRings => None,
+            Self::HolderLostMode | Self::HolderRings | Self::InstallSaved { .. } => None,
+        }
+    }
+
+    /// What is installed by itself, of the template that installs.
+    #[must_use]
+    pub fn install(&self) -> Option<&StandingInstall> {
+        match self {
+            Self::InstallSaved { install } => Some(install),
+            _ => None,
         }
     }
 
@@ -72,7 +115,7 @@ impl StandingTemplate {
         match self {
             Self::RenewCertificates { .. } => Self::MOST_AN_HOUR,
             Self::HolderLostMode => 200,
-            Self::HolderRings => 1_000,
+            Self::HolderRings | Self::InstallSaved { .. } => 1_000,
         }
     }
 
@@ -84,6 +127,7 @@ impl StandingTemplate {
                 (Self::SHORTEST_BEFORE_MS..=Self::LONGEST_BEFORE_MS).contains(before_ms)
             }
             Self::HolderLostMode | Self::HolderRings => true,
+            Self::InstallSaved { install } => install.version > 0 && install.identifier.len() <= 1024,
         }
     }
 }

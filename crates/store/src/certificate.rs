@@ -109,7 +109,7 @@ pub struct RenewedRecord {
 }
 
 /// A standing order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StandingRecord {
     /// The order that made it.
     pub order: OrderId,
@@ -333,7 +333,7 @@ impl View<'_> {
     /// When the database refuses.
     pub fn standing_orders(&self) -> Result<Vec<StandingRecord>, StoreError> {
         self.all(
-            "SELECT order_id, template, before_ms, cap_an_hour, made_at_ms, expires_at_ms, ended_at_ms, uses, used_at_ms
+            "SELECT order_id, template, before_ms, cap_an_hour, made_at_ms, expires_at_ms, ended_at_ms, uses, used_at_ms, install
              FROM standing_orders ORDER BY made_at_ms DESC, order_id",
             [],
             |r| {
@@ -353,9 +353,13 @@ impl View<'_> {
     }
 }
 
-/// A standing order's template, by its name; the one column is of the only one that has an argument.
+/// A standing order's template, by its name; the other columns are of those that have arguments.
 fn template(r: &Row<'_>) -> rusqlite::Result<StandingTemplate> {
     let name = r.get_ref(1)?.as_str()?;
+    if let Some(json) = r.get::<_, Option<String>>(9)? {
+        let install = serde_json::from_str(&json).map_err(|_| damaged(9))?;
+        return Ok(StandingTemplate::InstallSaved { install });
+    }
     let all = [
         StandingTemplate::RenewCertificates { before_ms: r.get(2)? },
         StandingTemplate::HolderLostMode,
@@ -442,16 +446,19 @@ impl Tx<'_> {
     /// # Errors
     /// When the database refuses.
     pub fn put_standing(&self, s: &StandingRecord) -> Result<(), StoreError> {
+        let install = s.template.install().map(serde_json::to_string).transpose();
+        let install = install.map_err(|_| StoreError::Damaged("what a standing order installs"))?;
         self.run(
-            "INSERT INTO standing_orders (order_id, template, before_ms, cap_an_hour, made_at_ms, expires_at_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (order_id) DO NOTHING",
+            "INSERT INTO standing_orders (order_id, template, before_ms, cap_an_hour, made_at_ms, expires_at_ms, install)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (order_id) DO NOTHING",
             params![
                 s.order.as_bytes(),
                 s.template.name(),
                 s.template.before_ms().unwrap_or(0),
                 s.cap_an_hour,
                 s.made_at_ms,
-                s.expires_at_ms
+                s.expires_at_ms,
+                install
             ],
         )?;
         Ok(())

@@ -7,7 +7,7 @@ use rusqlite::types::Value;
 
 use crate::device_group::{Members, named};
 use crate::view::id;
-use crate::{CommandState, EnrolmentState, StoreError, View};
+use crate::{CommandState, EnrolmentState, Slot, StoreError, View};
 
 /// A phone of a device group, and how it stands with one profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +52,34 @@ impl View<'_> {
         })
     }
 
+    /// The first phones of a device group, of one home group or of all, that were not asked for this version of a profile nor a newer
+    /// one, and not to be without it.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn members_without(
+        &self,
+        (profile, version): (ProfileId, u32),
+        of: &Members,
+        home: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<(Slot, EnrolmentId)>, StoreError> {
+        let mut values = vec![
+            (":profile".to_owned(), Value::Blob(profile.as_bytes().to_vec())),
+            (":version".to_owned(), i64::from(version).into()),
+            (":limit".to_owned(), i64::from(limit).into()),
+        ];
+        let members = of.within(home, &mut values);
+        let sql = format!(
+            "SELECT e.slot, e.enrolment FROM enrolments e
+             LEFT JOIN phone_profiles p ON p.slot = e.slot AND p.profile = :profile
+             WHERE +e.state = {} AND (p.version IS NULL OR (p.version > 0 AND p.version < :version)) AND {members}
+             ORDER BY e.slot LIMIT :limit",
+            EnrolmentState::Enrolled.number()
+        );
+        self.named(&sql, &named(&values), |r| Ok((Slot(r.get(0)?), id(r, 1)?)))
+    }
+
     /// Of each profile and version, how many phones of a device group said that they hold it.
     ///
     /// # Errors
@@ -82,7 +110,7 @@ impl View<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{NewCommand, NewInvitation, Slot, Store};
+    use crate::{NewCommand, NewInvitation, Store};
     use model::{CommandId, Condition, DeviceGroupRule, Group, Join, LinkHash};
 
     const PROFILE: ProfileId = ProfileId([7; 16]);
@@ -155,6 +183,12 @@ mod tests {
         assert_eq!(stands(&all, None, 10), [(1, 1, Some(2)), (2, 2, None), (3, 0, None), (4, 0, None)]);
         assert_eq!(stands(&wards(&["ward-7"]), None, 2), [(1, 1, Some(2)), (2, 2, None)]);
         assert_eq!(stands(&all, Some("ward-8"), 10), [(4, 0, None)]);
+        let without = |version: u32, home: Option<&str>| {
+            let found = store.read_now(|v| v.members_without((PROFILE, version), &all, home, 10)).unwrap();
+            found.iter().map(|(_, e)| e.0[0]).collect::<Vec<_>>()
+        };
+        assert_eq!((without(2, None), without(2, Some("ward-8"))), (vec![3], vec![]));
+        assert_eq!(without(3, None), [1, 2, 3, 4]);
         let counts = |of: &Members, home: Option<&str>| {
             store.read_now(|v| v.profiles_of_members(of, home)).unwrap().into_iter().collect::<Vec<_>>()
         };

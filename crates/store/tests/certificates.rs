@@ -120,7 +120,8 @@ async fn a_phone_with_an_open_command_of_the_standing_order_is_not_asked_twice()
         uses: 0,
         used_at_ms: None,
     };
-    store.write(move |tx| tx.put_standing(&made)).await.unwrap();
+    let put = made.clone();
+    store.write(move |tx| tx.put_standing(&put)).await.unwrap();
     store.write(|tx| tx.standing_used(STANDING, 1000)).await.unwrap();
     // Its end calls back what it asked.
     store.write(|tx| tx.end_standing(STANDING, 1001)).await.unwrap();

@@ -141,7 +141,7 @@ impl Chamber {
         self.acted(enrolment, command, &bytes, (position, expires_at_ms))
     }
 
-    fn acted(
+    pub(crate) fn acted(
         &self,
         enrolment: &EnrolmentId,
         command: CommandId,

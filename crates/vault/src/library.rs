@@ -8,8 +8,12 @@ use std::collections::{HashMap, HashSet};
 
 use apple::harm::{self, Harm};
 use apple::profile::{self, schema};
-use ledger::{Effect, ErasingKey};
-use model::{CommandSecrets, Compartment, Digest, EnrolmentId, OrderId, ProfileId, SealedRow};
+use ledger::{Body, Effect, ErasingKey};
+use model::clock::DAY_MS;
+use model::{
+    Command, CommandId, CommandSecrets, Compartment, Digest, EnrolmentId, OrderId, ProfileId, SealedRow,
+    StandingInstall, TimeMs,
+};
 use order::{
     Order, OrderKind, Refusal, SaveSecrets, SavedAnswer, SavedText, ShownVersion, encode, profile_place,
     sha256,
@@ -17,13 +21,17 @@ use order::{
 use zeroize::Zeroizing;
 
 use crate::chamber::Chamber;
+use crate::command::refusal_of;
 use crate::order_kinds::arguments;
+use crate::standing::Acted;
 use crate::submit::Consequence;
 
 /// The most profiles of the library, and the most versions of one.
 const MOST_PROFILES: usize = 500;
 const MOST_VERSIONS: usize = 200;
 const SALT_BYTES: usize = 32;
+/// So long a phone has to fetch what is installed by itself.
+const INSTALL_LIFE_MS: TimeMs = 7 * DAY_MS;
 /// The most keys that the ledger names as the reason why a version counts as erasure.
 const MOST_BECAUSE: usize = 16;
 /// The longest name of a signer that is repeated.
@@ -262,6 +270,69 @@ impl Chamber {
         }
         let content = salted.get(SALT_BYTES..).ok_or(Refusal::SavedProfileLost)?;
         Ok(Zeroizing::new(content.to_vec()))
+    }
+
+    /// What a standing order installs is one version as it was shown, mild, and the device group there is.
+    pub(crate) fn check_standing_install(&self, of: &StandingInstall) -> Result<(), Refusal> {
+        let known = self.state.library.find(&of.profile, of.version).ok_or(Refusal::UnknownProfile)?;
+        self.state.library.check_stands(&of.profile)?;
+        if (&known.identifier, &known.shown) != (&of.identifier, &of.shown) || known.erasing {
+            return Err(Refusal::ShownOtherwise);
+        }
+        let group = self.state.device_groups.get(&of.device_group).ok_or(Refusal::NoSuchDeviceGroup)?;
+        if group.name == of.name { Ok(()) } else { Err(Refusal::DeviceGroupChanged) }
+    }
+
+    /// Installs it on one phone. That the phone is in the device group is core's word; its home group, and that what is
+    /// installed is what was shown and mild, the vault sees for itself.
+    pub(crate) fn install_standing(
+        &mut self,
+        standing: &OrderId,
+        enrolment: &EnrolmentId,
+        of: &StandingInstall,
+        row: Option<&SealedRow>,
+    ) -> Result<Acted, Refusal> {
+        let now_ms = self.now_ms;
+        let e = self.state.enrolments.get(enrolment).filter(|e| e.issued.is_some());
+        let e = e.filter(|e| e.is_under_management(now_ms)).ok_or(Refusal::UnknownEnrolment)?;
+        if of.home.as_ref().is_some_and(|home| *home != e.group) {
+            return Err(Refusal::OutOfScope);
+        }
+        self.state.library.check_stands(&of.profile)?;
+        let content = self.content(&of.profile, of.version, row.ok_or(Refusal::SavedProfileLost)?)?;
+        // A release may judge otherwise than the one that saved it: nobody was shown that.
+        if harm::judge(&content).map_err(|_| Refusal::BadProfile)?.is_erasing() {
+            return Err(Refusal::ShownOtherwise);
+        }
+        let secrets = CommandSecrets { profile: Some(content.to_vec()), ..CommandSecrets::default() };
+        let build = |id: CommandId| {
+            apple::command::build(id, &Command::InstallProfile, &secrets, None)
+                .map(Zeroizing::new)
+                .map_err(|e| refusal_of(&e))
+        };
+        let s = self.stands(standing)?;
+        let expires_at_ms = (now_ms + INSTALL_LIFE_MS).min(s.expires_at_ms);
+        // Once for each phone while that lives: whoever lost the answer gets the same one, and it costs nothing.
+        if let Some(last) = s.last(enrolment).copied().filter(|a| now_ms < a.expires_at_ms) {
+            let bytes = build(last.command)?;
+            return match sha256(&bytes) == last.digest {
+                true => self.acted(enrolment, last.command, &bytes, (last.position, last.expires_at_ms)),
+                false => Err(Refusal::ShownOtherwise),
+            };
+        }
+        self.check_cap(standing)?;
+        let command = self.keys.file.derive_key.act(standing, enrolment, self.state.entries);
+        let bytes = build(command)?;
+        let position = self.record(Body::StandingUsed {
+            standing: *standing,
+            enrolment: *enrolment,
+            number: 0,
+            command,
+            answer_digest: sha256(&bytes),
+            expires_at_ms,
+        });
+        tracing::info!(standing = %standing, enrolment = %enrolment, "a saved profile is installed by itself");
+        self.acted(enrolment, command, &bytes, (position, expires_at_ms))
     }
 
     /// The arguments that the same order would have with the profile given instead of saved: everything after this

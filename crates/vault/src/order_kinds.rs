@@ -235,7 +235,7 @@ impl Chamber {
             }
             OrderKind::SetServiceToken { service } => self.set_service_token(order, service, arguments_bytes),
             OrderKind::MakeStanding { template, cap_an_hour, expires_at_ms } => {
-                self.make_standing(order, *template, *cap_an_hour, *expires_at_ms)
+                self.make_standing(order, template, *cap_an_hour, *expires_at_ms)
             }
             OrderKind::EndStanding { order } => self.end_standing(*order),
             OrderKind::ConfirmRestore { manifest, made_at_ms, without } => {

@@ -254,7 +254,10 @@ impl Vault for Room {
         let standing = rpc::order_id(&r.standing).map_err(invalid)?;
         let enrolment = rpc::enrolment_id(&r.enrolment).map_err(invalid)?;
         let code = r.holder_code.map(Zeroizing::new);
-        let act = move |c: &mut Chamber| c.act(&standing, &enrolment, code.as_ref().map(|c| c.as_str()));
+        let profile = r.profile.map(rpc::row_from).transpose().map_err(invalid)?;
+        let act = move |c: &mut Chamber| {
+            c.act(&standing, &enrolment, code.as_ref().map(|c| c.as_str()), profile.as_ref())
+        };
         let acted = self.door.decide(act).await.map_err(not_durable)?;
         Ok(Response::new(match acted {
             Ok(a) => proto::ActAnswer {

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use ledger::{Body, Effect};
 use model::clock::HOUR_MS;
-use model::{CommandId, Digest, EnrolmentId, KeyName, OrderId, StandingTemplate, TimeMs};
+use model::{CommandId, Digest, EnrolmentId, KeyName, OrderId, SealedRow, StandingTemplate, TimeMs};
 use order::{Order, Refusal, SignedWarrant, sha256};
 use rpc::alarm::AlarmKind;
 use zeroize::Zeroizing;
@@ -162,7 +162,7 @@ impl Chamber {
     pub(crate) fn make_standing(
         &self,
         order: &Order,
-        template: StandingTemplate,
+        template: &StandingTemplate,
         cap_an_hour: u32,
         expires_at_ms: TimeMs,
     ) -> Result<Consequence, Refusal> {
@@ -174,6 +174,10 @@ impl Chamber {
         if !sound {
             return Err(Refusal::BadArgument);
         }
+        if let Some(install) = template.install() {
+            self.check_standing_install(install)?;
+        }
+        let template = template.clone();
         Ok(Consequence::of(Effect::StandingMade { template, cap_an_hour, expires_at_ms }))
     }
 
@@ -186,15 +190,20 @@ impl Chamber {
         }
     }
 
-    /// Acts for one phone under a standing order; `code`: of the holder's card, where the template asks for one.
+    /// Acts for one phone under a standing order; `code`: of the holder's card, where the template asks for one;
+    /// `profile`: the saved version, where it installs one.
     pub(crate) fn act(
         &mut self,
         standing: &OrderId,
         enrolment: &EnrolmentId,
         code: Option<&str>,
+        profile: Option<&SealedRow>,
     ) -> Result<Acted, Refusal> {
         self.check_budgets_are_confirmed()?;
-        match self.stands(standing)?.template {
+        match self.stands(standing)?.template.clone() {
+            StandingTemplate::InstallSaved { install } => {
+                self.install_standing(standing, enrolment, &install, profile)
+            }
             StandingTemplate::RenewCertificates { before_ms } => self.renew(standing, enrolment, before_ms),
             StandingTemplate::HolderLostMode => self.lost_mode(standing, enrolment, code),
             StandingTemplate::HolderRings => self.ring(standing, enrolment, code),

@@ -582,7 +582,7 @@ impl State {
                 }
             }
             Effect::StandingMade { template, cap_an_hour, expires_at_ms } => {
-                self.standing.insert(order, Standing::new(*template, *cap_an_hour, *expires_at_ms));
+                self.standing.insert(order, Standing::new(template.clone(), *cap_an_hour, *expires_at_ms));
             }
             Effect::StandingEnded { order } => {
                 if let Some(s) = self.standing.get_mut(order) {

@@ -70,6 +70,20 @@ pub fn what(kind: &OrderKind) -> String {
                     "makes a phone in lost mode ring when its holder asks with the code of the holder's card, up to {} an hour",
                     if *cap_an_hour == 1 { "once".to_owned() } else { format!("{cap_an_hour} times") }
                 ),
+                StandingTemplate::InstallSaved { install } => {
+                    let home =
+                        install.home.as_ref().map(|g| format!(" of home group {g}")).unwrap_or_default();
+                    format!(
+                        "installs '{}' (version {} of profile {} of the library, which is mild) by itself on phones{home} that are in the \
+                         device group '{}' ({}) and lack it, also those that come later, up to {} an hour",
+                        line(&install.identifier),
+                        install.version,
+                        install.profile,
+                        line(install.name.as_str()),
+                        install.device_group.to_string().get(..12).unwrap_or_default(),
+                        count((*cap_an_hour).into(), "phone")
+                    )
+                }
             };
             format!("from now on the vault {does}, until {}", time(*expires_at_ms))
         }
@@ -356,6 +370,21 @@ mod tests {
             OrderKind::MakeStanding {
                 template: StandingTemplate::HolderLostMode,
                 cap_an_hour: 20,
+                expires_at_ms: 0,
+            },
+            OrderKind::MakeStanding {
+                template: StandingTemplate::InstallSaved {
+                    install: Box::new(model::StandingInstall {
+                        profile: model::ProfileId([9; 16]),
+                        version: 3,
+                        identifier: "org.example.wifi".into(),
+                        shown: model::Digest([9; 32]),
+                        device_group: model::DeviceGroupId([9; 16]),
+                        name: model::DeviceGroupName::new("Theatre 4").unwrap(),
+                        home: Some(model::Group::new("ward-7").unwrap()),
+                    }),
+                },
+                cap_an_hour: 100,
                 expires_at_ms: 0,
             },
             OrderKind::MakeStanding {

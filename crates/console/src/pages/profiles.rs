@@ -9,14 +9,16 @@ use order::OrderKind;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::parts::{Mood, breadcrumb, cell, heads, line, tag, title_row, why};
+use super::parts::{Mood, breadcrumb, cell, heads, line, tag, title_row, until, why};
 use super::phone::may;
 use super::profile_forms as forms;
 use super::profile_orders::{Of, Orders};
 use crate::api::{Api, Failure};
 use crate::guard::Visitor;
 use crate::layout::{Place, ago, page, shown, status_line};
-use crate::shapes::{Page, Profile, ProfileDetail, ProfilePhone, ProfileVersion, VersionDetail};
+use crate::shapes::{
+    Page, Profile, ProfileDetail, ProfilePhone, ProfileVersion, StandingOrder, VersionDetail,
+};
 
 /// Whether this person may add to the library.
 pub(super) fn may_save(v: &Visitor) -> bool {
@@ -113,6 +115,7 @@ pub(crate) async fn show(
     let told: VersionDetail =
         api.get(&format!("/api/v1/profiles/{id}/versions/{}", newest.version), &v.bearer).await?;
     let phones: Page<ProfilePhone> = api.get(&format!("/api/v1/profiles/{id}/phones"), &v.bearer).await?;
+    let standing: Page<StandingOrder> = api.get("/api/v1/standing", &v.bearer).await?;
     // What the outline says: an order carries that.
     let title = shown(&told.outline.identifier);
     let now_ms = v.session.now_ms;
@@ -142,6 +145,7 @@ pub(crate) async fn show(
             }
         }
         (orders.markup(&v, &of, &phones.items))
+        (stands(id, newest.version, &standing.items, now_ms))
         section aria-labelledby="h-versions" {
             h2.nhsuk-heading-m #h-versions { "Versions" }
             #versions data-live { (versions(&detail, now_ms)) }
@@ -166,6 +170,43 @@ pub(crate) async fn show(
 /// Phones that said they hold any version.
 fn held_by(detail: &ProfileDetail) -> u32 {
     detail.versions.iter().map(|v| v.phones.confirmed).sum()
+}
+
+/// Standing orders that install it by themselves.
+fn stands(id: ProfileId, newest: u32, all: &[StandingOrder], now_ms: i64) -> Markup {
+    let own: Vec<_> = all
+        .iter()
+        .filter(|s| s.state == "stands")
+        .filter_map(|s| Some((s, s.install.as_ref().filter(|i| i.profile == id)?)))
+        .collect();
+    if own.is_empty() {
+        return html! {};
+    }
+    html! {
+        section aria-labelledby="h-standing" {
+            h2.nhsuk-heading-m #h-standing { "Installed by itself" }
+            #standing data-live {
+                table.nhsuk-table.nhsuk-table-responsive role="table" {
+                    caption.nhsuk-u-visually-hidden { "Standing orders that install it" }
+                    (heads(&["Device group", "Version", "An hour", "So far", "Until"]))
+                    tbody.nhsuk-table__body { @for (s, i) in &own {
+                        tr.nhsuk-table__row role="row" {
+                            (cell("Device group", html! { a.app-break href={ "/device-groups/" (i.device_group) } { (shown(i.name.as_str())) }
+                                @if let Some(home) = &i.home { ", home group " (shown(home.as_str())) } }))
+                            (cell("Version", html! { (i.version) @if i.version < newest { ", not the newest" } }))
+                            (cell("An hour", words::count(s.cap_an_hour.into(), "phone")))
+                            (cell("So far", words::count(s.uses, "phone")))
+                            (cell("Until", until(s.expires_at_ms, now_ms)))
+                        }
+                        tr.nhsuk-table__row role="row" {
+                            td.nhsuk-table__cell role="cell" colspan="5" { "To end it: " code.app-break { "matron standing end " (s.order) } }
+                        }
+                    } }
+                }
+            }
+            p.nhsuk-hint { "Phones in the device group that were never asked for it get it without a person, also those that come later." }
+        }
+    }
 }
 
 fn ended(at_ms: i64, by: model::OrderId, now_ms: i64) -> Markup {

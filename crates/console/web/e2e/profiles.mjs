@@ -128,10 +128,23 @@ try {
   check(true, "two phones take a second administrator");
   await looked(page, "profile-remove");
 
+  // A phone that comes later gets it without a person.
+  await matron(["standing", "make", "--does", "install_saved", "--profile", "org.example.ward-wifi", "--device-group", "Ward & <phones>", "--yes"]).done;
+  await page.goto(profilePage);
+  const stands = page.locator("#standing");
+  await stands.getByText("Ward & <phones>").waitFor();
+  check(/0 phones/.test(await stands.innerText()), "a standing order touches nobody who was asked for it before");
+  await matron(["simulate", "--phones", "1", "--seed", "8", "--ca", process.env.CA, "--keep", `${scratch}/later`, ...obliging]).done;
+  await stands.getByText("1 phone", { exact: true }).waitFor({ timeout: 40_000 });
+  await matron(["simulate", "--ca", process.env.CA, "--resume", `${scratch}/later`, "--poll", "1", "--for", "5", ...obliging]).done;
+  await page.locator("#versions tbody tr").first().locator("td").nth(2).getByText("3").waitFor({ timeout: 20_000 });
+  check(true, "and the phone that came later says that it has it");
+  await looked(page, "profile-standing");
+
   // Taken out: it can't be installed any more, and stays in the history with the phones that have it.
   await page.goto(profilePage);
   await page.locator("#end summary").click();
-  check((await page.locator("#end").innerText()).includes("2 phones said that they hold it"), "who still has it is said before it is taken out");
+  check((await page.locator("#end").innerText()).includes("3 phones said that they hold it"), "who still has it is said before it is taken out");
   await page.locator("#end-reason").fill("there is another network");
   await page.locator("#end").getByRole("button", { name: "Take it out" }).click();
   await sign();
@@ -141,7 +154,7 @@ try {
   await page.locator("#ended a").first().click();
   await page.getByText("nothing of it is installed any more").waitFor();
   check((await page.locator("#install, #new-file").count()) === 0, "nothing of it is installed or saved");
-  check((await page.locator("#profile-phones tbody tr").count()) === 2 && (await page.locator("#remove").count()) === 1, "the phones that have it are listed, and it can be removed from them");
+  check((await page.locator("#profile-phones tbody tr").count()) === 3 && (await page.locator("#remove").count()) === 1, "the phones that have it are listed, and it can be removed from them");
   await looked(page, "profile-ended");
 
   // The other forms: what is made of each is told on its page.

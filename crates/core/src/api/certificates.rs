@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Extension, Json};
-use model::{EnrolmentId, OrderId};
+use model::{EnrolmentId, OrderId, StandingInstall};
 use serde::{Deserialize, Serialize};
 use store::CertificateState;
 use utoipa::{IntoParams, ToSchema};
@@ -103,6 +103,10 @@ pub(crate) struct StandingOrder {
     template: &'static str,
     /// How long before its end a certificate is due, of the template that renews them.
     before_ms: Option<i64>,
+    /// Of the template that installs: the profile, its version and identifier, the device group and its name, and the home group that
+    /// it is held to.
+    #[schema(value_type = Option<Object>)]
+    install: Option<StandingInstall>,
     cap_an_hour: u32,
     /// `stands`, `ended` or `expired`.
     state: &'static str,
@@ -133,6 +137,7 @@ pub(crate) async fn list_standing(
             order: s.order,
             template: s.template.name(),
             before_ms: s.template.before_ms(),
+            install: s.template.install().cloned(),
             cap_an_hour: s.cap_an_hour,
             state,
             made_at_ms: s.made_at_ms,

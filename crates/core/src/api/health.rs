@@ -262,7 +262,7 @@ pub(crate) async fn health(
     let now_ms = room.now_ms();
     let counted = crate::renewal::counted(&room).await?;
     let renewal = RenewalState {
-        standing: counted.standing.map(|s| s.order),
+        standing: counted.standing.as_ref().map(|s| s.order),
         standing_expires_at_ms: counted.standing.map(|s| s.expires_at_ms),
         phones: counted.states.iter().map(|(s, n)| (s.name(), *n)).collect(),
     };

@@ -294,7 +294,7 @@ fn orders(
                     (command, CommandKind::DeclarativeManagement, "hospital")
                 }
                 Body::StandingUsed { standing: under, command, .. } => {
-                    let template = standing.iter().find(|s| s.order == under).map(|s| s.template);
+                    let template = standing.iter().find(|s| s.order == under).map(|s| &s.template);
                     match template {
                         Some(StandingTemplate::HolderLostMode) => {
                             (command, CommandKind::EnableLostMode, "holder")
@@ -302,9 +302,11 @@ fn orders(
                         Some(StandingTemplate::HolderRings) => {
                             (command, CommandKind::PlayLostModeSound, "holder")
                         }
-                        Some(StandingTemplate::RenewCertificates { .. }) | None => {
-                            (command, CommandKind::InstallProfile, "matron")
-                        }
+                        Some(
+                            StandingTemplate::RenewCertificates { .. }
+                            | StandingTemplate::InstallSaved { .. },
+                        )
+                        | None => (command, CommandKind::InstallProfile, "matron"),
                     }
                 }
                 _ => continue,

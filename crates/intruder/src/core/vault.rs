@@ -301,6 +301,7 @@ impl Core {
                 let asked = |holder_code| proto::ActRequest {
                     standing: standing.to_vec(),
                     enrolment: phone.0.to_vec(),
+                    profile: None,
                     holder_code,
                 };
                 let answer = vault.act(asked(None)).await;

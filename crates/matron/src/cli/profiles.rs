@@ -335,6 +335,31 @@ fn shown(one: &VersionDetail) -> order::ShownVersion {
     }
 }
 
+/// A version that is mild: its profile, its number, and what an order about it carries. It is told first.
+pub(crate) fn mild(
+    desk: &Desk,
+    named: &str,
+    of: Option<u32>,
+) -> Result<(ProfileId, u32, String, model::Digest)> {
+    let found = find(desk, named)?;
+    let number = of.unwrap_or(found.newest.version);
+    let (_, one) = version(desk, found.profile, number, None)?;
+    if one.version.erasing {
+        return Err(usage(format!(
+            "--profile: this version {}; mild ones alone are installed by themselves",
+            harm_of(&one)
+        )));
+    }
+    if !one.content {
+        return Err(failed("what was saved as this version is lost; save it again, and install that"));
+    }
+    if !desk.reach.json {
+        eprint!("{}", outlined(&one.outline, &[]));
+    }
+    let shown = shown(&one).digest();
+    Ok((found.profile, number, one.outline.identifier, shown))
+}
+
 fn harm_of(one: &VersionDetail) -> String {
     if !one.version.erasing {
         return "mild".into();

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 use model::clock::{DAY_MS, HOUR_MS};
-use model::{EnrolmentId, OrderId, StandingTemplate, TimeMs};
+use model::{DeviceGroupName, EnrolmentId, Group, OrderId, StandingInstall, StandingTemplate, TimeMs};
 use order::OrderKind;
 use serde::Deserialize;
 use serde_json::json;
@@ -10,7 +10,7 @@ use serde_json::json;
 use super::desk::{Desk, shaped};
 use super::failure::{Result, usage};
 use super::place::{self, Draft};
-use super::{devices, show};
+use super::{device_groups, devices, profiles, show};
 
 #[derive(Debug, Args)]
 pub(crate) struct Certificates {
@@ -41,10 +41,22 @@ pub(crate) enum StandingCommand {
 #[derive(Debug, Args)]
 pub(crate) struct Make {
     /// What the vault does: renew_certificates; holder_lost_mode or holder_rings, when a phone's holder asks with the
-    /// code of the holder's card.
+    /// code of the holder's card; install_saved, a mild profile of the library on phones that come to a device group.
     #[arg(long, default_value = "renew_certificates",
-        value_parser = ["renew_certificates", "holder_lost_mode", "holder_rings"])]
+        value_parser = ["renew_certificates", "holder_lost_mode", "holder_rings", "install_saved"])]
     does: String,
+    /// What install_saved installs: the profile's id, its first 6 digits or more, or its identifier.
+    #[arg(long, required_if_eq("does", "install_saved"))]
+    profile: Option<String>,
+    /// Which version of it [default: the newest].
+    #[arg(long, value_name = "NUMBER", requires = "profile")]
+    of: Option<u32>,
+    /// On which phones: the device group's name, or its id.
+    #[arg(long, value_name = "NAME", required_if_eq("does", "install_saved"))]
+    device_group: Option<String>,
+    /// Of these phones those of this home group alone.
+    #[arg(long, value_name = "GROUP", requires = "profile")]
+    group: Option<String>,
     /// How many days before its end a certificate is renewed, 1 to 365.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..=365))]
     before_days: u16,
@@ -52,7 +64,7 @@ pub(crate) struct Make {
     #[arg(long, conflicts_with = "before_days", value_parser = clap::value_parser!(u16).range(1..=8760))]
     before_hours: Option<u16>,
     /// How many phones an hour, the most harm that it can do: 1 to 20000 [default: 200]; holder_lost_mode 1 to 200
-    /// [default: 20]; holder_rings 1 to 1000 [default: 100].
+    /// [default: 20]; holder_rings and install_saved 1 to 1000 [default: 100].
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=20_000))]
     cap: Option<u32>,
     /// For how many days the order stands, 1 to 1096.
@@ -106,6 +118,12 @@ fn make(desk: &Desk, m: Make) -> Result<()> {
             "holders may make their lost phones ring",
             "A phone's holder makes it ring at /my-phone, once it is in lost mode.",
         ),
+        "install_saved" => (
+            StandingTemplate::InstallSaved { install: Box::new(install(desk, &m)?) },
+            100,
+            "phones that come to the device group get this profile",
+            "Phones that are in the device group and were never asked for it get it, also those that come later.",
+        ),
         _ => (
             StandingTemplate::RenewCertificates { before_ms },
             200,
@@ -129,6 +147,16 @@ fn make(desk: &Desk, m: Make) -> Result<()> {
     ))
 }
 
+/// What install_saved installs, and on which phones.
+fn install(desk: &Desk, m: &Make) -> Result<StandingInstall> {
+    let (profile, version, identifier, shown) =
+        profiles::mild(desk, m.profile.as_deref().unwrap_or_default(), m.of)?;
+    let group = device_groups::find(desk, m.device_group.as_deref().unwrap_or_default())?;
+    let home = m.group.as_deref().map(Group::new).transpose().map_err(|e| usage(format!("--group: {e}")))?;
+    let name = DeviceGroupName::new(&group.name).map_err(|e| usage(format!("--device-group: {e}")))?;
+    Ok(StandingInstall { profile, version, identifier, shown, device_group: group.device_group, name, home })
+}
+
 fn end(desk: &Desk, e: End) -> Result<()> {
     let order: OrderId = e.id.parse().map_err(|why| usage(format!("the order: {why}")))?;
     let reason = place::reason(e.reason)?;
@@ -144,6 +172,7 @@ struct Standing {
     order: OrderId,
     template: String,
     before_ms: Option<TimeMs>,
+    install: Option<StandingInstall>,
     cap_an_hour: u32,
     state: String,
     expires_at_ms: TimeMs,
@@ -170,7 +199,11 @@ fn list(desk: &Desk) -> Result<()> {
         vec![
             s.order.to_string(),
             s.template,
-            s.before_ms.map(show::span).unwrap_or_default(),
+            match (s.before_ms, s.install) {
+                (Some(ms), _) => format!("{} before", show::span(ms)),
+                (None, Some(i)) => format!("{} version {} on {}", i.identifier, i.version, i.name),
+                (None, None) => String::new(),
+            },
             s.cap_an_hour.to_string(),
             s.state,
             show::time(s.expires_at_ms),
@@ -178,7 +211,7 @@ fn list(desk: &Desk) -> Result<()> {
             show::maybe_time(s.used_at_ms),
         ]
     });
-    show::print(&show::table(&["ORDER", "DOES", "BEFORE", "AN HOUR", "STATE", "UNTIL", "USED", "LAST"], rows))
+    show::print(&show::table(&["ORDER", "DOES", "WHAT", "AN HOUR", "STATE", "UNTIL", "USED", "LAST"], rows))
 }
 
 #[derive(Deserialize)]

@@ -15,3 +15,6 @@ UPDATE enrolments SET
     said_lost = (SELECT c.value FROM clear_fields c WHERE c.slot = enrolments.slot AND c.name = 'IsMDMLostModeEnabled');
 DROP INDEX clear_fields_not_encrypted;
 DROP INDEX clear_fields_without_passcode;
+
+-- Of a standing order that installs: model::StandingInstall as JSON.
+ALTER TABLE standing_orders ADD COLUMN install TEXT;

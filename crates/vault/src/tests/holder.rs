@@ -43,7 +43,7 @@ impl House {
     }
 
     fn ask(&mut self, standing: OrderId, phone: EnrolmentId, code: &str) -> Result<Acted, Refusal> {
-        self.durable(|c| c.act(&standing, &phone, Some(code)))
+        self.durable(|c| c.act(&standing, &phone, Some(code), None))
     }
 
     fn not(&mut self, standing: OrderId, phone: EnrolmentId, code: &str) -> Refusal {
@@ -108,7 +108,7 @@ fn without_the_newest_code_of_that_very_phone_nothing_is_done_and_nothing_writte
     for wrong in [code.as_str(), &others, "", "a", "abcd-efgh-ijkm-npqr-2345", &format!("{newest}a")] {
         assert_eq!(house.not(lost, phone, wrong), Refusal::WrongHolderCode, "{wrong}");
     }
-    assert_eq!(house.durable(|c| c.act(&lost, &phone, None)).err(), Some(Refusal::WrongHolderCode));
+    assert_eq!(house.durable(|c| c.act(&lost, &phone, None, None)).err(), Some(Refusal::WrongHolderCode));
     assert_eq!(house.not(lost, EnrolmentId([9; 16]), &newest), Refusal::WrongHolderCode);
     assert_eq!(house.not(lost, other, &newest), Refusal::WrongHolderCode);
     assert_eq!(house.chamber.state.entries, entries, "a flood of guesses fills no ledger");

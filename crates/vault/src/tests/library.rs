@@ -1,7 +1,7 @@
 //! The library of profiles: what is saved, what is told of it, and that what is installed is what was saved.
 
 use super::*;
-use model::{OutlinedValue, ProfileId, Since};
+use model::{Clock as _, OutlinedValue, ProfileId, Since};
 use order::{SaveSecrets, SavedAnswer, profile_place};
 
 const WIFI: ProfileId = ProfileId([0x77; 16]);
@@ -380,4 +380,78 @@ fn what_was_taken_out_of_the_library_is_not_installed_nor_saved_again_over_a_res
     assert_eq!(outcome.refusal, Some(Refusal::IdentifierEnded));
     let other = String::from_utf8(next).unwrap().replace("org.example.wifi", "org.example.other");
     assert_eq!(house.save_as(&ada, ProfileId([2; 16]), other.as_bytes(), None).2.refusal, None);
+}
+
+const GROUP: model::DeviceGroupId = model::DeviceGroupId([0x33; 16]);
+
+impl House {
+    /// A standing order that installs that version on the device group's phones.
+    fn standing_install(
+        &mut self,
+        key: &Ed25519Secret,
+        version: u32,
+        home: Option<&str>,
+    ) -> Result<OrderId, Refusal> {
+        let (identifier, _, shown) = self.chamber.state.library.shown(&WIFI, version).unwrap();
+        let install = Box::new(model::StandingInstall {
+            profile: WIFI,
+            version,
+            identifier,
+            shown,
+            device_group: GROUP,
+            name: model::DeviceGroupName::new("All of them").unwrap(),
+            home: home.map(|h| model::Group::new(h).unwrap()),
+        });
+        let template = model::StandingTemplate::InstallSaved { install };
+        let expires_at_ms = self.clock.now_ms() + 90 * model::clock::DAY_MS;
+        self.says(key, OrderKind::MakeStanding { template, cap_an_hour: 2, expires_at_ms }, vec![])
+    }
+
+    fn save_group(&mut self, key: &Ed25519Secret) {
+        let rule = model::DeviceGroupRule {
+            join: model::Join::All,
+            conditions: vec![model::Condition::Lost(false)],
+        };
+        let kind = OrderKind::SaveDeviceGroup {
+            group: GROUP,
+            replaces: None,
+            name: model::DeviceGroupName::new("All of them").unwrap(),
+            definition: model::DeviceGroupDefinition::Rule(rule),
+        };
+        self.says(key, kind, vec![]).unwrap();
+    }
+}
+
+#[test]
+fn what_is_installed_by_itself_is_one_mild_version_on_phones_of_its_home_group_within_the_hours_cap() {
+    let (mut house, ada) = House::joined();
+    let phones = ["ward-7", "ward-7", "ward-7", "ward-8"].map(|w| house.enrolled(&ada, "Pat Example", w));
+    let (row, _) = house.save(&ada, &wifi(CANARY, "WPA2"), None);
+    let (open, _) = house.save(&ada, &wifi("", "None"), None);
+    assert_eq!(house.standing_install(&ada, 1, None), Err(Refusal::NoSuchDeviceGroup));
+    house.save_group(&ada);
+    assert_eq!(house.standing_install(&ada, 2, None), Err(Refusal::ShownOtherwise), "it counts as erasure");
+    let engineer = house.person(&ada, 9, Role::Engineer, None);
+    assert_eq!(house.standing_install(&engineer, 1, None), Err(Refusal::RoleNotAllowed));
+    let standing = house.standing_install(&ada, 1, Some("ward-7")).unwrap();
+    // Also after a restart: it is a replay.
+    let mut house = house.restart();
+    let act = |house: &mut House, phone, row: Option<&SealedRow>| {
+        house.durable(|c| c.act(&standing, &phone, None, row)).map(|a| (a.position, a.command))
+    };
+    let (first, command) = act(&mut house, phones[0], Some(&row)).ok().unwrap();
+    let warrant: order::Warrant = decode(&command.warrants[0].1.warrant).unwrap();
+    let bytes = to::open(&house.door, to::INFO_DELIVERY, warrant.digest.as_bytes(), &command.body).unwrap();
+    assert!(profile_in(std::str::from_utf8(&bytes).unwrap()).contains(CANARY), "what was saved");
+    // Whoever lost the answer gets the same one, and nothing is spent.
+    let (again, same) = act(&mut house, phones[0], Some(&row)).ok().unwrap();
+    assert_eq!((again, same.command), (first, command.command));
+    assert_eq!(act(&mut house, phones[3], Some(&row)).err(), Some(Refusal::OutOfScope));
+    assert_eq!(act(&mut house, phones[1], Some(&open)).err(), Some(Refusal::SavedProfileLost));
+    assert_eq!(act(&mut house, phones[1], None).err(), Some(Refusal::SavedProfileLost));
+    assert_eq!(act(&mut house, EnrolmentId([1; 16]), Some(&row)).err(), Some(Refusal::UnknownEnrolment));
+    assert!(act(&mut house, phones[1], Some(&row)).is_ok());
+    assert_eq!(act(&mut house, phones[2], Some(&row)).err(), Some(Refusal::StandingCapReached));
+    house.says(&ada, OrderKind::EndProfile { profile: WIFI }, vec![]).unwrap();
+    assert_eq!(act(&mut house, phones[0], Some(&row)).err(), Some(Refusal::ProfileEnded));
 }

@@ -1,0 +1,134 @@
+//! Profiles that standing orders install by themselves: core says which phones are in the device group and were not asked for that
+//! version, and carries what the vault makes of that.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::clock::HOUR_MS;
+use model::{CommandKind, EnrolmentId, OrderId, SealedRow, StandingInstall, TimeMs};
+use order::Refusal;
+use rpc::proto::ActRequest;
+use store::{Slot, StandingRecord, StoreError};
+
+use crate::checkin::ask_vault;
+use crate::renewal::{queue_act, stands};
+use crate::room::Room;
+
+/// How long a round waits for phones that come.
+const ROUND: Duration = Duration::from_secs(10);
+/// How long, while there are more phones than one round asks for.
+const SOON: Duration = Duration::from_secs(1);
+/// A phone for which the vault would not act is tried again after so long.
+const REFUSED_MS: TimeMs = HOUR_MS;
+/// How many phones one round asks for.
+const AT_ONCE: u32 = 200;
+
+/// Phones for which the vault would not act under a standing order, and when it said so.
+type Refused = HashMap<(OrderId, EnrolmentId), TimeMs>;
+
+/// Asks the vault for each phone that lacks what is to be there, for as long as the room runs.
+pub(crate) async fn installs(room: Arc<Room>) {
+    let mut refused = Refused::new();
+    loop {
+        let wait = match once(&room, &mut refused).await {
+            Ok(true) => SOON,
+            Ok(false) => ROUND,
+            Err(e) => {
+                tracing::error!(store.error = %e, "profiles could not be installed by themselves; trying again");
+                ROUND
+            }
+        };
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// One round. True: there are more phones.
+async fn once(room: &Arc<Room>, refused: &mut Refused) -> Result<bool, StoreError> {
+    let now_ms = room.now_ms();
+    refused.retain(|_, at_ms| (0..REFUSED_MS).contains(&(now_ms - *at_ms)));
+    let all = room.store.read(|v| v.standing_orders()).await?;
+    let mut more = false;
+    for standing in all.into_iter().filter(|s| stands(s, now_ms)) {
+        let Some(install) = standing.template.install().cloned() else { continue };
+        let at_once = AT_ONCE.saturating_add(u32::try_from(refused.len()).unwrap_or(u32::MAX));
+        let of = install.clone();
+        let read = room.store.read(move |v| {
+            let Some(group) = v.find_device_group(of.device_group)? else { return Ok(None) };
+            let Some(row) = v.find_profile_content(of.profile, of.version)? else { return Ok(None) };
+            let home = of.home.as_ref().map(|g| g.as_str());
+            let what = (of.profile, of.version);
+            Ok(Some((row, v.members_without(what, &group.members(now_ms), home, at_once)?)))
+        });
+        let Some((row, phones)) = read.await? else { continue };
+        let many = phones.len() >= at_once as usize;
+        let mut goes_on = true;
+        for (slot, enrolment) in phones {
+            if refused.contains_key(&(standing.order, enrolment)) {
+                continue;
+            }
+            match ask(room, &standing, &install, &row, (slot, enrolment)).await? {
+                Asked::Noted => {}
+                Asked::Refused => drop(refused.insert((standing.order, enrolment), now_ms)),
+                Asked::NotNow => {
+                    goes_on = false;
+                    break;
+                }
+            }
+        }
+        more |= many && goes_on;
+    }
+    Ok(more)
+}
+
+/// What became of asking for one phone.
+enum Asked {
+    Noted,
+    /// The vault would not, for this phone.
+    Refused,
+    /// There is no use in going on now.
+    NotNow,
+}
+
+async fn ask(
+    room: &Arc<Room>,
+    standing: &StandingRecord,
+    install: &StandingInstall,
+    row: &SealedRow,
+    (slot, enrolment): (Slot, EnrolmentId),
+) -> Result<Asked, StoreError> {
+    let request = ActRequest {
+        standing: standing.order.0.to_vec(),
+        enrolment: enrolment.0.to_vec(),
+        holder_code: None,
+        profile: Some(rpc::row_to(row.clone())),
+    };
+    let asked = ask_vault(room, "act", |mut v| async move { v.act(request).await }).await;
+    let Ok(answer) = asked else { return Ok(Asked::NotNow) };
+    let refusal = u16::try_from(answer.refusal).unwrap_or(u16::MAX);
+    match (refusal, Refusal::from_number(refusal)) {
+        (0, _) => {}
+        (
+            _,
+            Some(
+                Refusal::StandingCapReached
+                | Refusal::NoSuchStanding
+                | Refusal::LedgerUnavailable
+                | Refusal::RestoredUnconfirmed,
+            )
+            | None,
+        ) => return Ok(Asked::NotNow),
+        (n, _) => {
+            tracing::warn!(enrolment.id = %enrolment, refusal = n, "the vault installs no profile by itself on this phone");
+            return Ok(Asked::Refused);
+        }
+    }
+    let (now_ms, profile, version) = (room.now_ms(), install.profile, install.version);
+    let act = (standing.order, CommandKind::InstallProfile);
+    queue_act(room, act, (slot, enrolment), answer, move |tx, number| {
+        tx.put_profile_command(number, profile, version)?;
+        tx.ask_profile(slot, profile, version, number, now_ms)
+    })
+    .await?;
+    Ok(Asked::Noted)
+}
