@@ -45,7 +45,7 @@ pub(crate) fn signer(
         _ => Refusal::bad("signature_wrong"),
     })?;
     let certificate = Certificate::parse(&found.certificate_der).map_err(|_| unreadable)?;
-    let issued = |ca: &Certificate<'_>| certificate.is_issued_by(&ca);
+    let issued = |ca: &Certificate<'_>| certificate.is_issued_by(ca);
     let ours = authorities.iter().any(|ca| Certificate::parse(&ca.certificate).is_ok_and(|ca| issued(&ca)));
     // Our CA certifies others too: the door, the RA, the profiles' signer.
     let of_a_phone = certificate.organization() == Some("Matron device");
