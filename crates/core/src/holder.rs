@@ -18,6 +18,8 @@ use crate::room::Room;
 pub(crate) const LIFE_MS: TimeMs = 20 * MINUTE_MS;
 /// So many are signed in at once; beyond, whoever came first has to sign in again.
 const MOST: usize = 10_000;
+/// So many of one phone; beyond, that phone's own oldest ends, so that one card signs nobody else out.
+const MOST_A_PHONE: usize = 4;
 
 /// A phone's holder in a session. It is one enrolment and nothing else; only [`Holders::find`] makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +89,15 @@ impl Holders {
         if inner.sessions.contains_key(&hash) {
             return false;
         }
+        let own: Vec<Digest> = (inner.turns.values())
+            .filter(|hash| inner.sessions.get(*hash).is_some_and(|k| k.enrolment == enrolment))
+            .copied()
+            .collect();
+        if own.len() >= MOST_A_PHONE
+            && let Some(oldest) = own.first()
+        {
+            inner.end(oldest);
+        }
         if inner.sessions.len() >= MOST
             && let Some(oldest) = inner.turns.first_key_value().map(|(_, hash)| *hash)
         {
@@ -100,10 +111,13 @@ impl Holders {
     }
 
     /// Who has the secret of this hash. The look-up goes by the hash of what was given, so its time says nothing
-    /// about any secret.
+    /// about any secret. One that is over ends here, whenever the sweep comes.
     pub fn find(&self, hash: &Digest, now_ms: TimeMs) -> Option<Holder> {
-        let inner = self.lock();
-        let kept = inner.sessions.get(hash).filter(|k| now_ms < k.expires_at_ms)?;
+        let mut inner = self.lock();
+        if inner.sessions.get(hash).is_some_and(|k| now_ms >= k.expires_at_ms) {
+            inner.end(hash);
+        }
+        let kept = inner.sessions.get(hash)?;
         Some(Holder { hash: *hash, enrolment: kept.enrolment, expires_at_ms: kept.expires_at_ms })
     }
 
@@ -234,6 +248,13 @@ mod tests {
         let found = holders.find(&hash(1), LIFE_MS - 1).unwrap();
         assert_eq!((found.enrolment(), holders.code(&found)), (ONE, Some(code('a'))));
         assert!(holders.find(&hash(1), LIFE_MS).is_none() && holders.find(&hash(2), 0).is_none());
+        assert!(
+            holders.code(&found).is_none(),
+            "whoever looks for one that is over ends it, and its code with it"
+        );
+        holders.begin(hash(1), ONE, code('a'), 0);
+        holders.drop_expired(LIFE_MS - 1);
+        assert!(holders.code(&found).is_some());
         holders.drop_expired(LIFE_MS);
         assert!(holders.code(&found).is_none());
         holders.begin(hash(2), ONE, code('a'), 0);
@@ -261,12 +282,29 @@ mod tests {
     fn sessions_without_number_fill_no_memory_and_the_oldest_goes_first() {
         let holders = Holders::default();
         for n in 0..u32::try_from(MOST).unwrap() + 2 {
-            holders.begin(hash(n), ONE, code('a'), 0);
+            let mut phone = [0; 16];
+            phone[..4].copy_from_slice(&n.to_be_bytes());
+            holders.begin(hash(n), EnrolmentId(phone), code('a'), 0);
         }
         let inner = holders.lock();
         assert_eq!((inner.sessions.len(), inner.turns.len()), (MOST, MOST));
         assert!(!inner.sessions.contains_key(&hash(0)) && !inner.sessions.contains_key(&hash(1)));
         assert!(inner.sessions.contains_key(&hash(2)));
+    }
+
+    #[test]
+    fn one_card_ends_its_own_phones_oldest_session_and_signs_nobody_else_out() {
+        let holders = Holders::default();
+        holders.begin(hash(0), TWO, code('b'), 0);
+        for n in 1..=u32::try_from(MOST).unwrap() + 5 {
+            assert!(holders.begin(hash(n), ONE, code('a'), 0));
+        }
+        assert!(holders.find(&hash(0), 0).is_some(), "another phone's");
+        let last = u32::try_from(MOST).unwrap() + 5;
+        let left: Vec<u32> = (1..=last).filter(|n| holders.find(&hash(*n), 0).is_some()).collect();
+        assert_eq!(left, [last - 3, last - 2, last - 1, last]);
+        let inner = holders.lock();
+        assert_eq!((inner.sessions.len(), inner.turns.len()), (MOST_A_PHONE + 1, MOST_A_PHONE + 1));
     }
 
     #[test]

@@ -301,6 +301,8 @@ pub(crate) async fn flush_seen(room: &Room) -> Result<(), StoreError> {
 
 pub(crate) async fn every_minute(room: &Arc<Room>) -> Result<(), StoreError> {
     let now_ms = room.now_ms();
+    // First, since nothing above may fail before it: holders' codes lie in these.
+    room.holders.drop_expired(now_ms);
     let due = room.store.read(move |v| v.inventory_due(now_ms, 1000)).await?;
     if !due.is_empty() {
         let told = declarations::told_by_status(room, &due, now_ms).await?;
@@ -383,7 +385,6 @@ async fn every_hour(room: &Arc<Room>) -> Result<(), StoreError> {
     let day_ago_ms = now_ms - model::clock::DAY_MS;
     while room.store.write(move |tx| tx.drop_unused_sets(500, day_ago_ms)).await? > 0 {}
     room.access.drop_expired(now_ms);
-    room.holders.drop_expired(now_ms);
     room.store
         .write(move |tx| {
             tx.drop_expired_access(now_ms)?;

@@ -80,7 +80,7 @@ async fn a_holder_is_let_into_their_own_routes_alone_and_nobody_else_is() {
 }
 
 #[tokio::test]
-async fn a_wrong_an_old_and_an_unknown_code_get_the_same_answer_and_whoever_tries_on_waits() {
+async fn a_wrong_an_old_and_an_unknown_code_get_the_same_answer_and_after_many_only_wrong_ones_wait() {
     let house = House::start().await;
     house.sign_in().await;
     house.invite(30).await;
@@ -101,10 +101,21 @@ async fn a_wrong_an_old_and_an_unknown_code_get_the_same_answer_and_whoever_trie
     for _ in 0..20 {
         comes(&house, 3, "").await;
     }
-    assert_eq!(comes(&house, 3, "2222-3333-4444-5555-6666").await.status, 429);
+    assert_eq!(comes(&house, 3, &first).await.status, 429);
+    assert_eq!(
+        comes(&house, 3, "2222-3333-4444-5555-6666").await.status,
+        200,
+        "nobody shuts a neighbour out"
+    );
     assert_eq!(status(&house, 2).await, 200, "whoever is in stays in");
     let metrics = house.get("/metrics").await.body;
-    assert!(metrics.contains("matron_core_holders_total{outcome=\"refused\"} 2"), "{metrics}");
+    let counted = |outcome: &str| -> u32 {
+        let start = format!("matron_core_holders_total{{outcome=\"{outcome}\"}} ");
+        metrics.lines().find_map(|l| l.strip_prefix(&start)).unwrap_or("0").parse().unwrap()
+    };
+    // One more try is forgiven every three seconds, so how many of the 26 is up to the machine.
+    assert!(counted("refused") >= 20 && counted("held_up") >= 1, "{metrics}");
+    assert_eq!(counted("refused") + counted("held_up"), 26, "{metrics}");
     house.clock.advance(20 * model::clock::MINUTE_MS);
     assert_eq!(status(&house, 2).await, 401, "after twenty minutes");
     house.stop().await;
