@@ -52,13 +52,14 @@ async fn once(room: &Arc<Room>, refused: &mut Refused) -> Result<bool, StoreErro
     for standing in all.into_iter().filter(|s| stands(s, now_ms)) {
         let Some(install) = standing.template.install().cloned() else { continue };
         let at_once = AT_ONCE.saturating_add(u32::try_from(refused.len()).unwrap_or(u32::MAX));
-        let of = install.clone();
+        let (of, made_at_ms) = (install.clone(), standing.made_at_ms);
         let read = room.store.read(move |v| {
             let Some(group) = v.find_device_group(of.device_group)? else { return Ok(None) };
             let Some(row) = v.find_profile_content(of.profile, of.version)? else { return Ok(None) };
             let home = of.home.as_ref().map(|g| g.as_str());
             let what = (of.profile, of.version);
-            Ok(Some((row, v.members_without(what, &group.members(now_ms), home, at_once)?)))
+            let members = group.members(now_ms);
+            Ok(Some((row, v.members_without(what, made_at_ms, &members, home, at_once)?)))
         });
         let Some((row, phones)) = read.await? else { continue };
         let many = phones.len() >= at_once as usize;

@@ -391,6 +391,12 @@ impl Tx<'_> {
         for table in REPORTED {
             self.run(&format!("DELETE FROM {table} WHERE slot = ?1"), [slot.0])?;
         }
+        // What rules ask of is kept in columns too.
+        self.run(
+            "UPDATE enrolments SET said_passcode_complies = NULL, said_passcode_present = NULL, said_encryption = NULL,
+             said_lost = NULL WHERE slot = ?1",
+            [slot.0],
+        )?;
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{EnrolmentId, ProfileId};
+use model::{EnrolmentId, ProfileId, TimeMs};
 use rusqlite::types::Value;
 
 use crate::device_group::{Members, named};
@@ -19,6 +19,10 @@ pub struct ProfileMember {
     /// What a command asks of it that it may still answer: a version to hold, or 0 to be without the profile.
     pub asked: Option<u32>,
 }
+
+/// What a phone was asked of the profile leaves room for a standing order to install it.
+const LACKS: &str =
+    "(p.version IS NULL OR (p.version > 0 AND p.version < :version AND p.asked_at_ms < :since))";
 
 impl View<'_> {
     /// The phones of a device group, of one home group or of all, as they stand with a profile.
@@ -52,14 +56,39 @@ impl View<'_> {
         })
     }
 
+    /// Whether the phone is still one of those of [`Self::members_without`], but for the device group.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn lacks_profile(
+        &self,
+        slot: Slot,
+        (profile, version): (ProfileId, u32),
+        since_ms: TimeMs,
+    ) -> Result<bool, StoreError> {
+        let values = vec![
+            (":profile".to_owned(), Value::Blob(profile.as_bytes().to_vec())),
+            (":version".to_owned(), i64::from(version).into()),
+            (":since".to_owned(), since_ms.into()),
+            (":slot".to_owned(), slot.0.into()),
+        ];
+        let sql = format!(
+            "SELECT 1 FROM enrolments e LEFT JOIN phone_profiles p ON p.slot = e.slot AND p.profile = :profile
+             WHERE e.slot = :slot AND e.state = {} AND {LACKS}",
+            EnrolmentState::Enrolled.number()
+        );
+        Ok(!self.named(&sql, &named(&values), |_| Ok(()))?.is_empty())
+    }
+
     /// The first phones of a device group, of one home group or of all, that were not asked for this version of a profile nor a newer
-    /// one, and not to be without it.
+    /// one, and not to be without it; and since `since_ms` not for an older one, as somebody who goes back to it does.
     ///
     /// # Errors
     /// When the database refuses.
     pub fn members_without(
         &self,
         (profile, version): (ProfileId, u32),
+        since_ms: TimeMs,
         of: &Members,
         home: Option<&str>,
         limit: u32,
@@ -67,13 +96,14 @@ impl View<'_> {
         let mut values = vec![
             (":profile".to_owned(), Value::Blob(profile.as_bytes().to_vec())),
             (":version".to_owned(), i64::from(version).into()),
+            (":since".to_owned(), since_ms.into()),
             (":limit".to_owned(), i64::from(limit).into()),
         ];
         let members = of.within(home, &mut values);
         let sql = format!(
             "SELECT e.slot, e.enrolment FROM enrolments e
              LEFT JOIN phone_profiles p ON p.slot = e.slot AND p.profile = :profile
-             WHERE +e.state = {} AND (p.version IS NULL OR (p.version > 0 AND p.version < :version)) AND {members}
+             WHERE +e.state = {} AND {LACKS} AND {members}
              ORDER BY e.slot LIMIT :limit",
             EnrolmentState::Enrolled.number()
         );
@@ -183,12 +213,22 @@ mod tests {
         assert_eq!(stands(&all, None, 10), [(1, 1, Some(2)), (2, 2, None), (3, 0, None), (4, 0, None)]);
         assert_eq!(stands(&wards(&["ward-7"]), None, 2), [(1, 1, Some(2)), (2, 2, None)]);
         assert_eq!(stands(&all, Some("ward-8"), 10), [(4, 0, None)]);
-        let without = |version: u32, home: Option<&str>| {
-            let found = store.read_now(|v| v.members_without((PROFILE, version), &all, home, 10)).unwrap();
+        let without_since = |version: u32, since_ms, home: Option<&str>| {
+            let found =
+                store.read_now(|v| v.members_without((PROFILE, version), since_ms, &all, home, 10)).unwrap();
             found.iter().map(|(_, e)| e.0[0]).collect::<Vec<_>>()
         };
+        let without = |version, home| without_since(version, 100, home);
         assert_eq!((without(2, None), without(2, Some("ward-8"))), (vec![3], vec![]));
         assert_eq!(without(3, None), [1, 2, 3, 4]);
+        assert_eq!(
+            without_since(3, 5, None),
+            [3],
+            "whoever was asked for an older one since is left with it"
+        );
+        let lacks =
+            |slot, since_ms| store.read_now(|v| v.lacks_profile(Slot(slot), (PROFILE, 3), since_ms)).unwrap();
+        assert_eq!([lacks(1, 100), lacks(1, 5), lacks(3, 5), lacks(5, 100)], [true, false, true, false]);
         let counts = |of: &Members, home: Option<&str>| {
             store.read_now(|v| v.profiles_of_members(of, home)).unwrap().into_iter().collect::<Vec<_>>()
         };

@@ -374,6 +374,15 @@ impl View<'_> {
         )
     }
 
+    /// Whether that command waits at the phone.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn is_queued(&self, slot: Slot, number: i64) -> Result<bool, StoreError> {
+        let open = "SELECT 1 FROM queue WHERE slot = ?1 AND number = ?2 AND state < 3";
+        Ok(self.one(open, params![slot.0, number], |_| Ok(()))?.is_some())
+    }
+
     /// Open commands that ran out by then, as phones and numbers. It walks what is open, which is why it reads: the
     /// writing thread has check-ins to keep.
     ///

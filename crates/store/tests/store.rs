@@ -566,7 +566,7 @@ async fn a_phone_that_names_ever_new_things_in_parts_comes_to_an_end_and_keeps_w
 
 #[tokio::test]
 async fn what_a_phone_reported_is_forgotten_some_time_after_it_left_but_its_escrow() {
-    let (_dir, store) = open();
+    let (dir, store) = open();
     let escrow = SealedUpdate {
         row: SealedRow { compartment: Compartment::Escrow, ..row("UnlockToken", 1, 1).row },
         indexed: false,
@@ -577,7 +577,7 @@ async fn what_a_phone_reported_is_forgotten_some_time_after_it_left_but_its_escr
                 let slot = invite(tx, n)?;
                 tx.authenticate(slot, &[n; 16], 2)?;
                 tx.put_sealed(slot, "x", &[row("IMEI", 1, 1), escrow.clone()], true, 3)?;
-                tx.put_clear(slot, "x", &[("Model".into(), "iPhone".into())], true, 3)?;
+                tx.put_clear(slot, "x", &[("IsMDMLostModeEnabled".into(), "true".into())], true, 3)?;
                 let app =
                     App { identifier: "org.example".into(), version: "1".into(), short_version: "1".into() };
                 tx.put_apps(slot, "x", &[app])?;
@@ -603,5 +603,11 @@ async fn what_a_phone_reported_is_forgotten_some_time_after_it_left_but_its_escr
         })
     };
     assert_eq!(kept(1).await.unwrap(), (false, true, 0, 0));
+    let columns = rusqlite::Connection::open(dir.path().join("core.db")).unwrap();
+    let lost = |slot: i64| {
+        let sql = "SELECT said_lost FROM enrolments WHERE slot = ?1";
+        columns.query_row(sql, [slot], |r| r.get::<_, Option<String>>(0)).unwrap()
+    };
+    assert_eq!((lost(1), lost(2)), (None, Some("true".into())), "what rules ask of too");
     assert_eq!(kept(2).await.unwrap(), (true, true, 1, 1));
 }

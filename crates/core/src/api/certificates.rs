@@ -122,12 +122,18 @@ pub(crate) struct StandingOrder {
     (status = 401, body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn list_standing(
-    _permit: Permit<SignedIn>,
+    permit: Permit<SignedIn>,
     Extension(room): Extension<Arc<Room>>,
 ) -> Result<Json<Page<StandingOrder>>, Problem> {
     let now_ms = room.now_ms();
     let all = room.store.read(|v| v.standing_orders()).await?;
-    let items = all.into_iter().map(|s| {
+    // One that installs tells of a device group and a home group, which may not be theirs who are held to one.
+    let held = permit.actor().group().map(str::to_owned);
+    let seen = |s: &store::StandingRecord| match (&held, s.template.install()) {
+        (Some(group), Some(install)) => install.home.as_ref().is_some_and(|home| home.as_str() == group),
+        _ => true,
+    };
+    let items = all.into_iter().filter(seen).map(|s| {
         let state = match s.ended_at_ms {
             Some(_) => "ended",
             None if now_ms >= s.expires_at_ms => "expired",

@@ -272,7 +272,7 @@ fn device_groups(tx: &Tx<'_>) {
             tx.members(&of, home, 50).unwrap();
             tx.profile_members(ProfileId([1; 16]), &of, home, 50).unwrap();
             tx.profiles_of_members(&of, home).unwrap();
-            tx.members_without((ProfileId([1; 16]), 1), &of, home, 50).unwrap();
+            tx.members_without((ProfileId([1; 16]), 1), 9, &of, home, 50).unwrap();
         }
     }
     let group = DeviceGroupId([1; 16]);
