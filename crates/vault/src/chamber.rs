@@ -145,7 +145,7 @@ pub(crate) struct Chamber {
     /// Told once this batch is durable.
     pending_alarms: Vec<Alarm>,
     /// The standing order whose cap was told of last, and in which hour.
-    pub(crate) cap_told: Option<(model::OrderId, TimeMs)>,
+    pub(crate) cap_told: HashMap<model::OrderId, i64>,
     statement: Option<(TimeMs, SignedStatement)>,
     /// Which keys rooms are to make, as far as it is durable.
     awaited: watch::Sender<Awaited>,
@@ -262,7 +262,7 @@ impl Chamber {
             words_said: WordsSaid::default(),
             alarms,
             pending_alarms: Vec::new(),
-            cap_told: None,
+            cap_told: HashMap::new(),
             statement: None,
             awaited,
         })

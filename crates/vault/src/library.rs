@@ -78,7 +78,7 @@ impl Library {
         self.ended.insert(profile);
     }
 
-    fn check_stands(&self, profile: &ProfileId) -> Result<(), Refusal> {
+    pub(crate) fn check_stands(&self, profile: &ProfileId) -> Result<(), Refusal> {
         if self.ended.contains(profile) { Err(Refusal::ProfileEnded) } else { Ok(()) }
     }
 
@@ -299,6 +299,10 @@ impl Chamber {
             return Err(Refusal::OutOfScope);
         }
         self.state.library.check_stands(&of.profile)?;
+        // Who is in it is core's word; that it ended is a person's.
+        if !self.state.device_groups.contains_key(&of.device_group) {
+            return Err(Refusal::NoSuchDeviceGroup);
+        }
         let content = self.content(&of.profile, of.version, row.ok_or(Refusal::SavedProfileLost)?)?;
         // A release may judge otherwise than the one that saved it: nobody was shown that.
         if harm::judge(&content).map_err(|_| Refusal::BadProfile)?.is_erasing() {

@@ -264,9 +264,8 @@ impl Chamber {
 
     /// Core asks again and again: once an hour is enough.
     fn tell_of_cap(&mut self, standing: OrderId) {
-        let told = Some((standing, hour_of(self.now_ms)));
-        if self.cap_told != told {
-            self.cap_told = told;
+        let hour = hour_of(self.now_ms);
+        if self.cap_told.insert(standing, hour) != Some(hour) {
             let alarm = self.alarm(AlarmKind::BudgetHit);
             alarm.order = Some(standing);
             alarm.refusal = Some(Refusal::StandingCapReached.number());
@@ -283,6 +282,11 @@ impl Chamber {
         let s = self.state.standing.get(standing)?;
         if !s.stands(self.now_ms) {
             return Some(Err(Refusal::NoSuchStanding));
+        }
+        // What is out of the library is installed no more, also where it waits.
+        let installs = s.template.install();
+        if let Some(Err(ended)) = installs.map(|i| self.state.library.check_stands(&i.profile)) {
+            return Some(Err(ended));
         }
         let warrant = |phone: &EnrolmentId| {
             let a = s.acts.get(phone).filter(|a| self.now_ms < a.expires_at_ms)?;

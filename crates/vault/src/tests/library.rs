@@ -452,6 +452,11 @@ fn what_is_installed_by_itself_is_one_mild_version_on_phones_of_its_home_group_w
     assert_eq!(act(&mut house, EnrolmentId([1; 16]), Some(&row)).err(), Some(Refusal::UnknownEnrolment));
     assert!(act(&mut house, phones[1], Some(&row)).is_ok());
     assert_eq!(act(&mut house, phones[2], Some(&row)).err(), Some(Refusal::StandingCapReached));
+    let waits = |house: &House| house.chamber.standing_warrants(&standing, &phones).unwrap().map(|w| w.len());
+    assert_eq!(waits(&house), Ok(2));
+    house.says(&ada, OrderKind::EndDeviceGroup { group: GROUP }, vec![]).unwrap();
+    assert_eq!(act(&mut house, phones[2], Some(&row)).err(), Some(Refusal::NoSuchDeviceGroup));
     house.says(&ada, OrderKind::EndProfile { profile: WIFI }, vec![]).unwrap();
     assert_eq!(act(&mut house, phones[0], Some(&row)).err(), Some(Refusal::ProfileEnded));
+    assert_eq!(waits(&house), Err(Refusal::ProfileEnded), "nor what waits");
 }
