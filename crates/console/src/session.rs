@@ -17,7 +17,7 @@ use crate::api::Failure;
 /// `__Host-`: by TLS (or this machine) alone, for this very host and every path.
 const COOKIE_NAME: &str = "__Host-matron";
 /// A page that asks for itself again says so (`live.js`).
-const LIVE: &str = "x-matron-live";
+pub(crate) const LIVE: &str = "x-matron-live";
 const SESSION_CONTEXT: &[u8] = b"matron/session/1\0";
 const TOKEN_CONTEXT: &[u8] = b"matron/form-token/1\0";
 

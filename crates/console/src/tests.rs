@@ -73,6 +73,7 @@ async fn the_open_pages_are_these_and_every_other_leads_to_the_sign_in() {
             "/sign-out",
             "/my-phone",
             "/my-phone/session",
+            "/my-phone/session",
             "/my-phone/lost",
             "/my-phone/lost-mode",
             "/my-phone/ring",

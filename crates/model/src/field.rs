@@ -259,6 +259,11 @@ const STATUS_CLEAR: &[&str] = &[
     "softwareupdate.pending-version.os-version",
 ];
 
+/// Every name that may stand in the clear, of status items the whole path.
+pub fn clear_names() -> impl Iterator<Item = &'static str> {
+    CLEAR.iter().chain(STATUS_CLEAR).copied()
+}
+
 /// The class of an item of declarative management's status, by its whole path.
 #[must_use]
 pub fn classify_status(path: &str) -> FieldClass {

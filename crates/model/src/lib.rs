@@ -27,7 +27,7 @@ pub use device_group::{
     OsVersion, RuleError, RuleForm,
 };
 pub use duty::{Duty, Limit, Whose, Window};
-pub use field::{Compartment, FieldClass, SealedRow, classify, classify_status};
+pub use field::{Compartment, FieldClass, SealedRow, classify, classify_status, clear_names};
 pub use id::{
     CommandId, DeviceGroupId, Digest, EnrolmentId, KeyId, LinkHash, OrderId, ParseIdError, PersonId,
     ProfileId,

@@ -15,7 +15,7 @@ use jiff::tz::TimeZone;
 use model::TimeMs;
 use model::clock::{DAY_MS, HOUR_MS, MINUTE_MS};
 
-pub use crate::holder::{done_to_phone, opened_of_holder};
+pub use crate::holder::{SEEN, done_to_phone, opened_of_holder};
 pub use crate::order::{is_confirmed_later, is_for_lost_phones, scope_name, what};
 
 static ZONE: LazyLock<TimeZone> = LazyLock::new(TimeZone::system);

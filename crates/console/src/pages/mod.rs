@@ -103,6 +103,7 @@ pub(crate) fn all(api: Api) -> Pages {
             "/my-phone/session",
             post(my_phone::sign_in).layer(small),
         )
+        .open("leads to the page with the form", "GET", "/my-phone/session", get(my_phone::to_the_page))
         .open("asks once more; the API looks at the cookie", "GET", "/my-phone/lost", get(my_phone::sure))
         .open(
             "the API looks at the holder's cookie, the vault at the code behind it",

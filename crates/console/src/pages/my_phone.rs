@@ -23,6 +23,11 @@ use crate::shapes::{HolderAsked, HolderDone, MyPhone};
 const HERE: &str = "/my-phone";
 const LOST: &str = "/my-phone/lost";
 
+/// A page that stands open asks again, and nobody who sits there (live.js).
+fn asks_for_itself(headers: &HeaderMap) -> bool {
+    headers.contains_key(session::LIVE)
+}
+
 /// The one field of that name in a form that the browser sent by itself; two are none.
 fn field(form: &[u8], name: &str) -> Option<Zeroizing<String>> {
     let mut found = form_urlencoded::parse(form).filter(|(key, _)| key == name).map(|(_, value)| value);
@@ -31,22 +36,35 @@ fn field(form: &[u8], name: &str) -> Option<Zeroizing<String>> {
 }
 
 pub(crate) async fn show(State(api): State<Api>, headers: HeaderMap) -> Response {
-    let Some(bearer) = Bearer::of_holders_cookie(&headers) else { return sign_in_page(None) };
+    let Some(bearer) = Bearer::of_holders_cookie(&headers) else {
+        // A page that stands open asks: it must not take the form for its newest state.
+        return if asks_for_itself(&headers) {
+            signed_out(StatusCode::UNAUTHORIZED)
+        } else {
+            sign_in_page(None)
+        };
+    };
     if is_drawn_in_by_another_site(&headers) {
         return sign_in_page(Some("Another site asked for this: open it here."));
     }
     match api.get::<MyPhone>("/api/v1/my-phone", &bearer).await {
         Ok(phone) => holders_page("Your phone", Some(&bearer), whole(&phone, &bearer)),
-        Err(f) if f.status == StatusCode::UNAUTHORIZED => signed_out(),
+        Err(f) if f.status == StatusCode::UNAUTHORIZED && asks_for_itself(&headers) => signed_out(f.status),
+        Err(f) if f.status == StatusCode::UNAUTHORIZED => signed_out(StatusCode::OK),
         Err(f) => f.into_response(),
     }
 }
 
 /// Whose session ended has to type the code again: the cookie is of no use any more.
-fn signed_out() -> Response {
-    let page = sign_in_page(Some(
-        "You are signed out: 20 minutes are over, or a new card was made. Type the code again.",
+fn signed_out(status: StatusCode) -> Response {
+    let mut page = sign_in_page(Some(
+        "You are signed out: 20 minutes are over, a new card was made, or this phone's page was opened in other places. Type the code again.",
     ));
+    *page.status_mut() = status;
+    if status != StatusCode::OK {
+        // Whoever sits there has not been told yet: the next page that they open does.
+        return page;
+    }
     ([(SET_COOKIE, session::holder::clear())], page).into_response()
 }
 
@@ -56,10 +74,11 @@ pub(crate) async fn sign_in(State(api): State<Api>, peer: Peer, headers: HeaderM
         let secret = Zeroizing::new(session::fresh()?);
         let bearer = Bearer::of_holder(&secret, &headers);
         let asked = json!({ "code": typed.as_str(), "session": sha256(bearer.secret()) });
+        api.post_from::<Value>("/api/v1/my-phone/session", peer, &asked).await?;
+        // Only now: a wrong code ends nothing.
         if let Some(before) = Bearer::of_holders_cookie(&headers) {
             api.delete("/api/v1/my-phone/session", &before).await;
         }
-        api.post_from::<Value>("/api/v1/my-phone/session", peer, &asked).await?;
         Ok::<_, Failure>(session::holder::set(&URL_SAFE_NO_PAD.encode(secret.as_slice())))
     };
     match signed_in.await {
@@ -70,6 +89,11 @@ pub(crate) async fn sign_in(State(api): State<Api>, peer: Peer, headers: HeaderM
             response
         }
     }
+}
+
+/// Whoever reloads after a wrong code, or comes back to that address.
+pub(crate) async fn to_the_page() -> Redirect {
+    Redirect::to(HERE)
 }
 
 pub(crate) async fn sign_out(State(api): State<Api>, headers: HeaderMap) -> Response {
@@ -99,14 +123,14 @@ pub(crate) async fn ring(State(api): State<Api>, headers: HeaderMap, form: Bytes
 }
 
 async fn ask(api: &Api, headers: &HeaderMap, form: &[u8], path: &str) -> Response {
-    let Some(bearer) = Bearer::of_holders_cookie(headers) else { return signed_out() };
+    let Some(bearer) = Bearer::of_holders_cookie(headers) else { return signed_out(StatusCode::OK) };
     // Known to our own pages of this session alone. (That no other site's page sends it stands before: `guard::same_origin`.)
     if field(form, "token").is_none_or(|token| *token != bearer.form_token()) {
         return not_done("The page is of another session. Nothing was done: go back and try again.", &bearer);
     }
     match api.post_nothing(path, &bearer).await {
         Ok(()) => Redirect::to(HERE).into_response(),
-        Err(f) if f.status == StatusCode::UNAUTHORIZED => signed_out(),
+        Err(f) if f.status == StatusCode::UNAUTHORIZED => signed_out(StatusCode::OK),
         Err(f) => {
             let mut response = not_done(&sentence(&f.detail), &bearer);
             *response.status_mut() = f.status;
@@ -139,6 +163,7 @@ fn sign_in_page(wrong: Option<&str>) -> Response {
                     }
                     input.nhsuk-input.nhsuk-input--code.nhsuk-input--width-20.nhsuk-input--error[wrong.is_some()] #code name="code" type="text"
                         required maxlength="64" autocomplete="off" autocapitalize="none" autocorrect="off" spellcheck="false"
+                        aria-invalid=[wrong.map(|_| "true")]
                         aria-describedby=(if wrong.is_some() { "code-hint code-error" } else { "code-hint" });
                 }
                 button.nhsuk-button type="submit" { "Open my phone's page" }
@@ -147,7 +172,7 @@ fn sign_in_page(wrong: Option<&str>) -> Response {
             p { "Call the service desk. They can put the phone in lost mode at once, and make you a new card." }
         } }
     };
-    holders_page("My phone", None, body)
+    holders_page(if wrong.is_some() { "Error: My phone" } else { "My phone" }, None, body)
 }
 
 fn are_you_sure(bearer: &Bearer) -> Markup {
@@ -160,7 +185,7 @@ fn are_you_sure(bearer: &Bearer) -> Markup {
             form method="post" action="/my-phone/lost-mode" {
                 input type="hidden" name="token" value=(bearer.form_token());
                 .nhsuk-button-group {
-                    button.nhsuk-button.nhsuk-button--warning type="submit" data-prevent-double-click="true" { "Yes, turn lost mode on" }
+                    button.nhsuk-button.nhsuk-button--warning type="submit" data-module="nhsuk-button" data-prevent-double-click="true" { "Yes, turn lost mode on" }
                     a href=(HERE) { "No, go back" }
                 }
             }
@@ -181,6 +206,8 @@ fn whole(phone: &MyPhone, bearer: &Bearer) -> Markup {
             h1.nhsuk-heading-l { "Your phone" }
             form method="post" action="/my-phone/sign-out" { button.nhsuk-button.nhsuk-button--secondary.nhsuk-button--small { "Sign out" } }
         }
+        // Read aloud when it changes: short, and without times, which change by themselves.
+        p.nhsuk-u-visually-hidden #news role="status" data-live { (news(phone)) }
         #lost data-live data-poll=(if waits { "now" } else { "later" }) {
             p { (shown(phone.model.as_deref().unwrap_or("A phone")))
                 @if let Some(os) = &phone.os_version { ", system " (shown(os)) }
@@ -201,22 +228,32 @@ fn whole(phone: &MyPhone, bearer: &Bearer) -> Markup {
                 (line("Passcode", html! { (passcode(phone)) }))
                 (line("Encrypted", html! { (yes_or_no(phone.encrypted)) }))
                 (line("Set up by the hospital from the start (supervised)", html! { (yes_or_no(phone.supervised)) }))
-                (line("Apps", html! { (phone.apps) ": their names and versions, nothing that is in them" }))
+                (line("Apps", html! { (phone.apps) ", yours among them: their names and versions, nothing that is in them" }))
+            }
+            p { "This and more is what the phone itself reports:" }
+            ul.nhsuk-list.nhsuk-list--bullet {
+                @for (seen, _) in words::SEEN { li { (seen) } }
+                li { "the lists of its settings profiles and certificates" }
             }
             h3.nhsuk-heading-s { "Kept sealed" }
-            p { "Your name and email address, the phone's own name, its number, serial number and other numbers of the device are kept encrypted. "
-                "Whoever opens one gives a reason and signs for it, it is written down for good, and it stands in the list below." }
+            p { "Your name and email address, the phone's own name, its number, its carrier and country, serial number and other numbers of the device, and whatever "
+                "else it reports are kept encrypted. Whoever opens one signs for it, with a reason; names may also be opened for a whole list of phones at once, "
+                "without a reason for each. Each opening is written down for good, and those of the last 90 days stand in the list below, as far as it goes "
+                "(the newest 100 lines). That somebody searched for a name or a number does not stand there." }
             h3.nhsuk-heading-s { "Where it is" }
             p { "Only while it is in lost mode, when somebody signs to ask for it. The phone tells you afterwards that it was asked." }
         }
         section aria-labelledby="h-not" {
             h2.nhsuk-heading-m #h-not { "What it can't see" }
+            p { "There is one condition. The hospital can install settings: a root certificate together with a proxy, a VPN or a filter. What then goes through "
+                "these can be seen, messages, passwords and websites too. Whether your phone has such settings, the service desk can tell you." }
             ul.nhsuk-list.nhsuk-list--bullet {
-                li { "your messages and who they are with" }
+                li { "your messages and who they are with (on that condition)" }
                 li { "your calls, photos, contacts, calendar and notes" }
                 li { "what you do in apps" }
-                li { "which websites you visit (unless the hospital has set up a web filter or proxy on its phones: that sees addresses, and the service desk can tell you)" }
-                li { "your passcode and your passwords" }
+                li { "which websites you visit (on that condition; a filter, proxy or VPN alone sees their addresses)" }
+                li { "your passcode" }
+                li { "your passwords (on that condition)" }
                 li { "where the phone is, unless it is in lost mode, or you let an app of the hospital's see it" }
             }
             p { "The hospital can install and remove its own settings and apps, lock the phone, remove its passcode, and delete everything on it. "
@@ -247,6 +284,25 @@ fn passcode(phone: &MyPhone) -> &'static str {
     }
 }
 
+/// How it stands with what was asked of the phone.
+fn news(phone: &MyPhone) -> String {
+    let lost = match phone.lost_mode.state.as_str() {
+        "asked" => "Lost mode was asked for; the phone has not answered yet.",
+        "on" => "Lost mode is on.",
+        "failed" => "The phone can't go into lost mode: call the service desk.",
+        "ran_out" => "The phone did not come in time for lost mode.",
+        "called_back" => "Lost mode was called back.",
+        _ => return String::new(),
+    };
+    let ring = match phone.ring.state.as_str() {
+        "asked" => " It was asked to ring.",
+        "on" => " It rang.",
+        "failed" => " It could not ring.",
+        _ => "",
+    };
+    format!("{lost}{ring}")
+}
+
 /// What can be done about a lost phone now, and how far it is.
 fn if_lost(phone: &MyPhone, bearer: &Bearer) -> Markup {
     let a = &phone.lost_mode;
@@ -258,7 +314,7 @@ fn if_lost(phone: &MyPhone, bearer: &Bearer) -> Markup {
                     strong { "Lost mode was asked for " (asked()) "." } " The phone has not answered yet. It does as soon as it is switched on and "
                     "connected; it stays asked for some days. You need not stay on this page."
                 } }
-                p { a href=(HERE) { "Look again" } }
+                p { a #look-again href=(HERE) { "Look again" } }
             }
             "on" => {
                 .nhsuk-inset-text { p {
@@ -270,14 +326,14 @@ fn if_lost(phone: &MyPhone, bearer: &Bearer) -> Markup {
                 p { strong { "The phone answered that it can't go into lost mode." } " Call the service desk." }
             }
             "ran_out" => { p { "Lost mode was asked for " (asked()) ", and the phone did not come in time." } }
-            "called_back" => { p { "Lost mode was asked for " (asked()) ", and the service desk called it back." } }
+            "called_back" => { p { "Lost mode was asked for " (asked()) ", and the hospital called it back." } }
             _ => {}
         }
         @if may_be_lost(a) {
             @if a.state == "off" {
                 p { "Lost mode locks the phone at once. Nothing on it is deleted, and its screen says whom it belongs to." }
             }
-            p { a.nhsuk-button.nhsuk-button--warning href=(LOST) role="button" draggable="false" { "I have lost my phone…" } }
+            p { a.nhsuk-button.nhsuk-button--warning #i-lost-it href=(LOST) role="button" draggable="false" data-module="nhsuk-button" { "I have lost my phone…" } }
         } @else if a.can != "yes" && !matches!(a.state.as_str(), "asked" | "on") {
             (cannot(&a.can))
         }
@@ -290,7 +346,7 @@ fn ringing(phone: &MyPhone, bearer: &Bearer) -> Markup {
     html! {
         h3.nhsuk-heading-s { "Make it ring" }
         @if r.can == "yes" {
-            p { "It rings at full volume for two minutes, muted or not, once it is in lost mode." }
+            p { "Once it is in lost mode it rings at full volume, muted or not, until lost mode ends or somebody at the phone silences it." }
             @match r.state.as_str() {
                 "asked" => p.nhsuk-hint { "Asked " (ago(r.asked_at_ms, phone.now_ms)) "; the phone has not answered yet." },
                 "on" => p.nhsuk-hint { "It rang " (ago(r.confirmed_at_ms, phone.now_ms)) "." },
@@ -299,7 +355,7 @@ fn ringing(phone: &MyPhone, bearer: &Bearer) -> Markup {
             }
             form method="post" action="/my-phone/ring" {
                 input type="hidden" name="token" value=(bearer.form_token());
-                button.nhsuk-button.nhsuk-button--secondary type="submit" data-prevent-double-click="true" { "Make it ring" }
+                button.nhsuk-button.nhsuk-button--secondary type="submit" data-module="nhsuk-button" data-prevent-double-click="true" { "Make it ring" }
             }
         } @else { (cannot(&r.can)) }
     }

@@ -89,7 +89,11 @@ try {
   at = holder.page;
   await comes(at, first.replace(/.$/, first.endsWith("a") ? "b" : "a"));
   check(/opens no phone's page/.test(await main(at)), "a wrong code opens nothing");
+  check((await at.title()).startsWith("Error: "), "the title says so");
+  check((await at.getByLabel("The code of your holder's card").getAttribute("aria-invalid")) === "true", "and the field");
   await looked(at, "my-phone-wrong-code");
+  await at.goto(`${base}/my-phone/session`);
+  check(new URL(at.url()).pathname === "/my-phone", "the form's address leads to the page");
   await comes(at, code.toUpperCase().replaceAll("-", " "));
   await at.getByRole("heading", { name: "Your phone", exact: true }).waitFor();
   check(/has not switched this on/.test(await main(at)), "without a standing order the page says whom to call");
@@ -108,14 +112,14 @@ try {
   await at.getByRole("link", { name: "No, go back" }).click();
   await at.getByRole("button", { name: "I have lost my phone" }).click();
   await at.getByRole("button", { name: "Yes, turn lost mode on" }).click();
-  await at.getByText("Lost mode was asked for").waitFor();
+  await at.locator("#lost").getByText("Lost mode was asked for").waitFor();
   await looked(at, "my-phone-asked");
   fleet = matron(["simulate", "--resume", kept, "--ca", process.env.CA, "--poll", "1", "--not-now-per-mille", "0", "--quiet"]).child;
   // By itself: the page asks again while something waits.
-  await at.getByText("Lost mode is on.").waitFor({ timeout: 20_000 });
+  await at.locator("#lost").getByText("Lost mode is on.").waitFor({ timeout: 20_000 });
   check(true, "the page says that the phone is in lost mode once the phone has said so");
   await at.getByRole("button", { name: "Make it ring" }).click();
-  await at.getByText(/It rang/).waitFor({ timeout: 20_000 });
+  await at.locator("#lost").getByText(/It rang/).waitFor({ timeout: 20_000 });
   await looked(at, "my-phone-lost");
   const done = await at.locator("#done").innerText();
   check(/Lost mode turned on/.test(done) && /Made to ring/.test(done) && /you, from this page/.test(done), "what was done stands in the list");
@@ -154,13 +158,16 @@ try {
   check(/Lost mode (was asked for|is on)/.test(await main(at)), "lost mode is asked for without JavaScript");
   const token = await at.locator("input[name=token]").first().getAttribute("value");
   const forged = await plain.request.post(`${base}/my-phone/ring`, { form: { token }, headers: { "sec-fetch-site": "cross-site" } });
-  check(forged.status() === 403, "another site's form is refused");
+  check(forged.status() === 403 && /text\/html/.test(forged.headers()["content-type"]), "another site's form is refused");
   const without = await plain.request.post(`${base}/my-phone/ring`, { form: { token: "x" }, headers: { "sec-fetch-site": "same-origin" } });
   check(/another session/.test(await without.text()), "and so is one without the page's token");
 
   // A new card voids the old one.
   at = holder.page;
   await cli("devices", "holder-card", new URL(phone).pathname.split("/").pop(), "--yes");
+  await at.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
+  await at.locator("[data-connection]").getByText("You are signed out").waitFor();
+  check(/What was done to it/.test(await main(at)), "an open page says itself that its session ended");
   await at.reload();
   check(/You are signed out/.test(await main(at)), "a new card ends the sessions of the one before");
   await comes(at, code);

@@ -9,6 +9,9 @@ const policy = window.trustedTypes?.createPolicy("matron", {
 let asking = false;
 let again = false;
 let missed = false;
+// How many times in a row a page that asks for itself got no answer, and whether it is over with asking.
+let failures = 0;
+let signedOut = false;
 
 // Someone types or chooses in it: it is replaced once they have left.
 const isUsed = (place) => place.contains(document.activeElement) && document.activeElement.matches("input, select, textarea, button");
@@ -48,12 +51,17 @@ export async function refresh() {
     // It is the page that asks, and nobody who sits there: that keeps no session alive.
     const response = await fetch(here, { headers: { accept: "text/html", "x-matron-live": "1" } });
     if (response.redirected || response.status === 401) {
+      signedOut = true;
       connection("You are signed out: reload the page to sign in again.");
       return;
     }
-    if (!response.ok) return;
+    if (!response.ok) {
+      failures += 1;
+      return;
+    }
     const page = await response.text();
     const fresh = new DOMParser().parseFromString(policy ? policy.createHTML(page) : page, "text/html");
+    failures = 0;
     missed = false;
     for (const old of places) {
       const now = fresh.getElementById(old.id);
@@ -63,6 +71,7 @@ export async function refresh() {
     document.dispatchEvent(new Event("matron:refreshed"));
   } catch {
     // No answer: the connection's own line says so.
+    failures += 1;
   } finally {
     asking = false;
   }
@@ -87,20 +96,40 @@ function changed() {
   refresh();
 }
 
-// A holder's page has no stream of changes: while something waits for the phone, it is asked for again every few seconds.
+// A holder's page has no stream of changes: while something waits for the phone, it is asked for again every few seconds,
+// and otherwise once a minute, so that it never shows for long what is not so any more.
 const POLLED_MS = 4000;
+const SELDOM_MS = 60_000;
+const NOT_CONNECTED = "Not connected: what you see may be old.";
+
+function poll() {
+  let asked = Date.now();
+  const look = async () => {
+    if (document.hidden || signedOut) return;
+    const every = failures > 0 || document.querySelector('[data-poll="now"]') ? POLLED_MS : SELDOM_MS;
+    if (Date.now() - asked < every - POLLED_MS / 2) return;
+    asked = Date.now();
+    await refresh();
+    // One answer may be lost; two in a row are told.
+    if (!signedOut && failures !== 1) connection(failures > 1 ? NOT_CONNECTED : undefined);
+  };
+  setInterval(look, POLLED_MS);
+  document.addEventListener("visibilitychange", () => {
+    asked = 0;
+    look();
+  });
+  document.addEventListener("focusout", () => missed && setTimeout(refresh));
+}
 
 export function start() {
   if (!document.querySelector("[data-live]")) return;
   if (document.querySelector("[data-poll]")) {
-    setInterval(() => {
-      if (!document.hidden && document.querySelector('[data-poll="now"]')) refresh();
-    }, POLLED_MS);
+    poll();
     return;
   }
   let events;
   let lost;
-  const isLost = () => (lost ??= setTimeout(() => connection("Not connected: what you see may be old."), LOST_AFTER_MS));
+  const isLost = () => (lost ??= setTimeout(() => connection(NOT_CONNECTED), LOST_AFTER_MS));
   const listen = () => {
     events?.close();
     // Browsers allow few connections to one host: a tab that nobody looks at holds none.

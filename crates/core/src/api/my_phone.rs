@@ -30,10 +30,12 @@ type Peer = Option<Extension<ConnectInfo<SocketAddr>>>;
 
 /// So far back goes what was done to a phone.
 const HISTORY_MS: TimeMs = 90 * DAY_MS;
-/// The most rows that are looked through for it, of commands and of the ledger.
+/// The most commands that are looked through for it.
 const MOST_ROWS: u32 = 500;
 /// The most things that are told.
 const MOST_TOLD: usize = 100;
+/// The most of the ledger's entries of one kind that are read: one more than are told, which says that there was more.
+const MOST_ENTRIES: u32 = 101;
 
 /// A holder signs in.
 #[derive(Deserialize, ToSchema)]
@@ -335,14 +337,16 @@ fn entries(
     kind: &str,
     now_ms: TimeMs,
 ) -> Result<Vec<(TimeMs, Body)>, StoreError> {
+    // By place, before anything is loaded: an open page asks every few seconds.
+    let Some(from) = v.ledger_place(now_ms - HISTORY_MS)? else { return Ok(Vec::new()) };
     let found = v.ledger_found(&LedgerFilter {
         about: vec![LedgerAbout::Enrolment(item.enrolment), LedgerAbout::Kind(kind.into())],
+        from,
         newest_first: true,
-        limit: MOST_ROWS,
+        limit: MOST_ENTRIES,
         ..LedgerFilter::default()
     })?;
-    let recent = found.into_iter().take_while(|r| r.at_ms >= now_ms - HISTORY_MS);
-    Ok(recent.filter_map(|r| Some((r.at_ms, Entry::decode(&r.entry).ok()?.body))).collect())
+    Ok(found.into_iter().filter_map(|r| Some((r.at_ms, Entry::decode(&r.entry).ok()?.body))).collect())
 }
 
 /// When sealed values of the phone were read in the last 90 days, and of which kinds.
