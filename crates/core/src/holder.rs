@@ -8,10 +8,10 @@ use model::clock::MINUTE_MS;
 use model::{CommandKind, Digest, EnrolmentId, StandingTemplate, TimeMs};
 use order::{HolderCode, Refusal};
 use rpc::proto::ActRequest;
-use store::{EnrolmentState, Slot, StandingRecord, StoreError};
+use store::{CommandFilter, EnrolmentState, Slot, StandingRecord, StoreError};
 
 use crate::checkin::ask_vault;
-use crate::renewal::{queue_act, stands};
+use crate::renewal::{NotQueued, queue_act, stands};
 use crate::room::Room;
 
 /// A session lives so long, used or not: it is a borrowed computer, mostly.
@@ -180,8 +180,18 @@ impl From<StoreError> for NotDone {
     }
 }
 
-/// Has the vault act for this holder's phone, and queues what it answers. Asked again soon after, the vault answers the
-/// same command, which is there already.
+impl From<NotQueued> for NotDone {
+    fn from(e: NotQueued) -> Self {
+        match e {
+            NotQueued::NoCommand => Self::VaultAway,
+            NotQueued::Store(e) => Self::Store(e),
+        }
+    }
+}
+
+/// Has the vault act for this holder's phone, and queues what it answers. While the phone has not answered the command of
+/// before, there is nothing to do. Asked again soon after, the vault answers the same command, unless core says that the
+/// phone is done with that one.
 pub(crate) async fn act(
     room: &Arc<Room>,
     holder: &Holder,
@@ -190,20 +200,35 @@ pub(crate) async fn act(
 ) -> Result<(), NotDone> {
     let (enrolment, now_ms) = (holder.enrolment, room.now_ms());
     let code = room.holders.code(holder).ok_or(NotDone::SignedOut)?;
-    let found = room.store.read(move |v| Ok((v.find_device(enrolment)?, v.standing_orders()?))).await?;
-    let (Some(phone), standing) = found else { return Err(NotDone::NotEnrolled) };
+    let read = room.store.read(move |v| {
+        let Some(phone) = v.find_device(enrolment)? else { return Ok(None) };
+        let standing = in_force(&v.standing_orders()?, template, now_ms);
+        let newest = match &standing {
+            Some(s) => {
+                let (slot, order) = (Some(phone.slot), Some(s.order));
+                v.commands(&CommandFilter { slot, order, limit: 1, ..CommandFilter::default() })?.pop()
+            }
+            None => None,
+        };
+        Ok(Some((phone, standing, newest)))
+    });
+    let (phone, standing, newest) = read.await?.ok_or(NotDone::NotEnrolled)?;
     if phone.state != EnrolmentState::Enrolled {
         return Err(NotDone::NotEnrolled);
     }
-    let standing = in_force(&standing, template, now_ms).ok_or(NotDone::NotSwitchedOn)?;
+    let standing = standing.ok_or(NotDone::NotSwitchedOn)?;
     if phone.supervised == Some(false) {
         return Err(NotDone::NotSupervised);
+    }
+    if newest.as_ref().is_some_and(|c| c.state.is_open() && now_ms < c.expires_at_ms) {
+        return Ok(());
     }
     let request = ActRequest {
         standing: standing.order.0.to_vec(),
         enrolment: enrolment.0.to_vec(),
         holder_code: Some(code.grouped().to_string()),
         profile: None,
+        over: newest.map(|c| c.command.0.to_vec()),
     };
     let asked = ask_vault(room, "act", |mut v| async move { v.act(request).await }).await;
     let answer = asked.map_err(|_| NotDone::VaultAway)?;

@@ -229,6 +229,7 @@ async fn ask(
         enrolment: enrolment.0.to_vec(),
         holder_code: None,
         profile: None,
+        over: None,
     };
     let asked = ask_vault(room, "act", |mut v| async move { v.act(request).await }).await;
     let Ok(answer) = asked else { return Ok(Asked::NotNow) };
@@ -254,25 +255,49 @@ async fn ask(
     }
     let now_ms = room.now_ms();
     let act = (standing.order, CommandKind::InstallProfile);
-    queue_act(room, act, (slot, enrolment), answer, move |tx, _| tx.asked_to_renew(slot, now_ms)).await?;
-    Ok(Asked::Noted)
+    match queue_act(room, act, (slot, enrolment), answer, move |tx, _| tx.asked_to_renew(slot, now_ms)).await
+    {
+        Ok(()) => Ok(Asked::Noted),
+        Err(NotQueued::Store(e)) => Err(e),
+        // Others may be luckier; this one is asked about again in an hour.
+        Err(NotQueued::NoCommand) => Ok(Asked::NotDue),
+    }
+}
+
+/// Why what the vault made was not queued.
+#[derive(Debug)]
+pub(crate) enum NotQueued {
+    /// The vault's answer brings no command with a warrant that can be read.
+    NoCommand,
+    Store(StoreError),
+}
+
+impl From<StoreError> for NotQueued {
+    fn from(e: StoreError) -> Self {
+        Self::Store(e)
+    }
 }
 
 /// Keeps the command that the vault made under a standing order, for the phone to fetch, and what else is to be noted of
-/// it. One that is there already stays as it is.
+/// it. One that is there already stays as it is; what waits of the same standing order for the same phone gives way to it,
+/// since the vault makes no more warrants for that.
 pub(crate) async fn queue_act(
     room: &Arc<Room>,
     (standing, kind): (OrderId, CommandKind),
     (slot, enrolment): (Slot, EnrolmentId),
     answer: ActAnswer,
     note: impl FnOnce(&Tx<'_>, i64) -> Result<(), StoreError> + Send + 'static,
-) -> Result<(), StoreError> {
-    let Some(made) = answer.command else { return Ok(()) };
+) -> Result<(), NotQueued> {
+    let nothing = || {
+        tracing::error!(standing = %standing, enrolment.id = %enrolment, "the vault acted, and its answer brings no command");
+        NotQueued::NoCommand
+    };
+    let made = answer.command.ok_or_else(nothing)?;
     let (Ok(command), Some(warrant)) = (rpc::command_id(&made.command), made.warrants.into_iter().next())
     else {
-        return Ok(());
+        return Err(nothing());
     };
-    let Some(warrant_expires_at_ms) = warrant_expiry(&warrant.warrant) else { return Ok(()) };
+    let warrant_expires_at_ms = warrant_expiry(&warrant.warrant).ok_or_else(nothing)?;
     let now_ms = room.now_ms();
     let new = NewCommand {
         command,
@@ -287,6 +312,7 @@ pub(crate) async fn queue_act(
     room.store
         .write(move |tx| {
             let number = tx.put_command(&new)?;
+            tx.cancel_order_for(slot, standing, Some(number), now_ms)?;
             tx.queue(slot, number, Some((&warrant.warrant, warrant_expires_at_ms)))?;
             note(tx, number)
         })

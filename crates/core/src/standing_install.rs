@@ -12,7 +12,7 @@ use rpc::proto::ActRequest;
 use store::{Slot, StandingRecord, StoreError};
 
 use crate::checkin::ask_vault;
-use crate::renewal::{queue_act, stands};
+use crate::renewal::{NotQueued, queue_act, stands};
 use crate::room::Room;
 
 /// How long a round waits for phones that come.
@@ -102,6 +102,7 @@ async fn ask(
         standing: standing.order.0.to_vec(),
         enrolment: enrolment.0.to_vec(),
         holder_code: None,
+        over: None,
         profile: Some(rpc::row_to(row.clone())),
     };
     let asked = ask_vault(room, "act", |mut v| async move { v.act(request).await }).await;
@@ -126,10 +127,13 @@ async fn ask(
     }
     let (now_ms, profile, version) = (room.now_ms(), install.profile, install.version);
     let act = (standing.order, CommandKind::InstallProfile);
-    queue_act(room, act, (slot, enrolment), answer, move |tx, number| {
+    let queued = queue_act(room, act, (slot, enrolment), answer, move |tx, number| {
         tx.put_profile_command(number, profile, version)?;
         tx.ask_profile(slot, profile, version, number, now_ms)
-    })
-    .await?;
-    Ok(Asked::Noted)
+    });
+    match queued.await {
+        Ok(()) => Ok(Asked::Noted),
+        Err(NotQueued::Store(e)) => Err(e),
+        Err(NotQueued::NoCommand) => Ok(Asked::Refused),
+    }
 }

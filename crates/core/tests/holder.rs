@@ -4,20 +4,22 @@
 mod house;
 
 use core_room::{Access, routes};
-use house::http::{Answer, SESSION, key};
-use house::phone::{clear, information};
+use house::http::{Answer as Told, SESSION, key};
+use house::phone::{Phone, clear, information};
 use house::vault::card_code;
 use house::{House, until};
 use ledger::{Body, Effect, Opaque};
-use model::{Digest, EnrolmentId, KeyId, OrderId, PersonId, StandingTemplate};
+use model::clock::MINUTE_MS;
+use model::{CommandId, Digest, EnrolmentId, KeyId, OrderId, PersonId, StandingTemplate};
 use order::{ApiScope, HolderCode, sha256};
+use rpc::proto::core_reply::Answer;
 use serde_json::json;
 
 fn bearer(n: u8) -> String {
     format!("mh_{}", char::from(b'A' + n).to_string().repeat(43))
 }
 
-async fn comes(house: &House, n: u8, code: &str) -> Answer {
+async fn comes(house: &House, n: u8, code: &str) -> Told {
     let body = json!({ "code": code, "session": sha256(bearer(n).as_bytes()) });
     house.http("POST", "/api/v1/my-phone/session", None, Some(&body)).await
 }
@@ -91,7 +93,7 @@ async fn a_wrong_an_old_and_an_unknown_code_get_the_same_answer_and_after_many_o
     says(&house, 40, Effect::HolderCardsMade { cards });
     until("the session of the card before to end", || async { status(&house, 1).await == 401 }).await;
     assert_eq!(comes(&house, 2, "2222 3333-4444 5555 6666").await.status, 200);
-    let answer = |a: Answer| (a.status, a.json()["code"].clone(), a.json()["detail"].clone());
+    let answer = |a: Told| (a.status, a.json()["code"].clone(), a.json()["detail"].clone());
     let old = answer(comes(&house, 3, &first).await);
     assert_eq!(old.0, 403);
     for wrong in ["2222-3333-4444-5555-6667", "", "no code at all", &"a".repeat(4000)] {
@@ -176,6 +178,82 @@ async fn without_a_standing_order_a_holder_is_told_that_it_is_not_switched_on_an
     let lost = house.http("POST", "/api/v1/my-phone/lost-mode", Some(&bearer(2)), None).await;
     assert_eq!((lost.status, lost.json()["code"].as_str()), (409, Some("not_supervised")));
     assert_eq!(house.vault.lock().acted.len(), 1);
+    house.stop().await;
+}
+
+/// A supervised phone whose holder is signed in and may report it lost.
+async fn held(n: u8) -> (House, Phone) {
+    let house = House::start().await;
+    house.sign_in().await;
+    house.vault.lock().acts = true;
+    let mut supervised = information(n);
+    supervised.clear.retain(|c| c.name != "IsSupervised");
+    supervised.clear.push(clear("IsSupervised", "true"));
+    let phone = house.enrol_saying(n, supervised).await;
+    let (template, expires_at_ms) = (StandingTemplate::HolderLostMode, i64::MAX);
+    says(&house, 44, Effect::StandingMade { template, cap_an_hour: 5, expires_at_ms });
+    comes_in(&house, n).await;
+    let can = || async { told(&house).await["lost_mode"]["can"] == "yes" };
+    until("it to be switched on", can).await;
+    (house, phone)
+}
+
+async fn comes_in(house: &House, n: u8) {
+    until("the card to be known", || async { comes(house, 1, &card_code(n)).await.status == 200 }).await;
+}
+
+async fn told(house: &House) -> serde_json::Value {
+    house.http("GET", "/api/v1/my-phone", Some(&bearer(1)), None).await.json()
+}
+
+async fn loses(house: &House) -> u16 {
+    house.http("POST", "/api/v1/my-phone/lost-mode", Some(&bearer(1)), None).await.status
+}
+
+async fn commands(house: &House, state: &str) -> usize {
+    let listed = house.get(&format!("/api/v1/commands?state={state}")).await.json();
+    listed["items"].as_array().unwrap().iter().filter(|c| c["request_type"] == "EnableLostMode").count()
+}
+
+#[tokio::test]
+async fn a_second_ask_while_the_phone_is_away_asks_the_vault_for_nothing_and_the_phone_gets_one_command() {
+    let (house, phone) = held(30).await;
+    assert_eq!(loses(&house).await, 204);
+    house.clock.advance(11 * MINUTE_MS);
+    assert_eq!(loses(&house).await, 204);
+    assert_eq!(commands(&house, "queued").await, 1);
+    assert_eq!(house.vault.lock().acted.len(), 1);
+    let Answer::Warranted(w) = house.idle(&phone).await else { panic!("no command") };
+    let command = rpc::command_id(&w.command).unwrap();
+    assert_eq!(house.acknowledges(&phone, command).await, Answer::Plain(200));
+    // It is done: an ask is a new one, and the vault hears which one is over.
+    assert_eq!(loses(&house).await, 204);
+    let over = house.vault.lock().acted[1].over.clone();
+    assert_eq!((over, commands(&house, "queued").await), (Some(command.0.to_vec()), 1));
+    let Answer::Warranted(w) = house.idle(&phone).await else { panic!("no second command") };
+    assert_ne!(rpc::command_id(&w.command).unwrap(), command);
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn a_row_for_which_the_vault_has_another_command_is_closed_and_what_waits_behind_it_goes_out() {
+    let (house, phone) = held(30).await;
+    house.vault.lock().warrant_life_ms = 30_000;
+    assert_eq!(loses(&house).await, 204);
+    house.post("/api/v1/queries", &json!({"queries": ["SecurityInfo"], "targets": [phone.enrolment]})).await;
+    // The vault acted once more, and core never heard of it.
+    house.vault.lock().newest.values_mut().for_each(|c| *c = CommandId([0xee; 16]));
+    assert!(matches!(house.idle(&phone).await, Answer::Free(_)), "no warrant of another command's");
+    assert_eq!((commands(&house, "queued").await, commands(&house, "cancelled").await), (0, 1));
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn an_answer_of_the_vaults_that_brings_no_command_is_told_as_what_it_is() {
+    let (house, _) = held(30).await;
+    house.vault.lock().acts_empty = true;
+    assert_eq!(loses(&house).await, 503);
+    assert_eq!(commands(&house, "queued").await, 0);
     house.stop().await;
 }
 

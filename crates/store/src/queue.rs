@@ -124,6 +124,8 @@ pub struct WarrantDue {
     pub number: i64,
     /// The order behind it.
     pub order: OrderId,
+    /// Its id.
+    pub command: CommandId,
 }
 
 /// Which commands a list shows.
@@ -358,7 +360,7 @@ impl View<'_> {
         limit: u32,
     ) -> Result<Vec<WarrantDue>, StoreError> {
         self.all(
-            "SELECT q.slot, e.enrolment, q.number, c.order_id FROM queue q INDEXED BY queue_open
+            "SELECT q.slot, e.enrolment, q.number, c.order_id, c.command FROM queue q INDEXED BY queue_open
              JOIN commands c ON c.number = q.number JOIN enrolments e ON e.slot = q.slot
              WHERE q.state < 3 AND c.order_id IS NOT NULL AND c.expires_at_ms > ?1
              AND COALESCE(q.warrant_expires_at_ms, 0) < MIN(?2, c.expires_at_ms) ORDER BY c.order_id LIMIT ?3",
@@ -369,6 +371,7 @@ impl View<'_> {
                     enrolment: id(r, 1)?,
                     number: r.get(2)?,
                     order: id(r, 3)?,
+                    command: id(r, 4)?,
                 })
             },
         )
@@ -535,6 +538,25 @@ impl Tx<'_> {
             "UPDATE queue SET state = 6, done_at_ms = ?2, warrant = NULL WHERE state < 3 AND number IN
              (SELECT number FROM commands WHERE order_id = ?1)",
             params![order.as_bytes(), at_ms],
+        )
+    }
+
+    /// Cancels what is open of an order for one phone, but the command of that number.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn cancel_order_for(
+        &self,
+        slot: Slot,
+        order: OrderId,
+        but: Option<i64>,
+        at_ms: TimeMs,
+    ) -> Result<usize, StoreError> {
+        self.run(
+            "UPDATE queue INDEXED BY queue_open SET state = 6, done_at_ms = ?4, warrant = NULL
+             WHERE slot = ?1 AND state < 3 AND (?3 IS NULL OR number <> ?3)
+             AND EXISTS (SELECT 1 FROM commands c WHERE c.number = queue.number AND c.order_id = ?2)",
+            params![slot.0, order.as_bytes(), but, at_ms],
         )
     }
 

@@ -430,6 +430,32 @@ async fn a_words_number_is_never_given_twice_though_the_outbox_ran_empty() {
 }
 
 #[tokio::test]
+async fn an_orders_newest_command_for_a_phone_ends_those_before_it_and_no_other_orders_or_phones() {
+    let (_dir, store) = open();
+    let queued = |v: &store::View<'_>| v.commands(&CommandFilter { limit: 9, ..CommandFilter::default() });
+    store
+        .write(|tx| {
+            let (one, two) = (invite(tx, 1)?, invite(tx, 2)?);
+            let number = |n, order| tx.put_command(&NewCommand { order, ..warranted(n) });
+            let (own, other) = (Some(OrderId([1; 16])), Some(OrderId([2; 16])));
+            let (old, others, newest) = (number(7, own)?, number(8, other)?, number(9, own)?);
+            for (slot, number) in [(one, old), (one, others), (one, newest), (two, old)] {
+                tx.queue(slot, number, None)?;
+            }
+            assert_eq!(tx.cancel_order_for(one, OrderId([1; 16]), Some(newest), 600)?, 1);
+            Ok(())
+        })
+        .await
+        .unwrap();
+    let found = store.read(queued).await.unwrap();
+    let ended: Vec<_> = found.iter().filter(|c| c.state == CommandState::Cancelled).collect();
+    assert_eq!((found.len(), ended.len(), ended[0].command), (4, 1, CommandId([7; 16])));
+    store.write(|tx| tx.cancel_order_for(Slot(1), OrderId([1; 16]), None, 700)).await.unwrap();
+    let left = store.read(queued).await.unwrap();
+    assert_eq!(left.iter().filter(|c| c.state.is_open()).count(), 2);
+}
+
+#[tokio::test]
 async fn a_warrant_that_lasts_as_long_as_its_order_is_not_asked_for_again() {
     let (_dir, store) = open();
     let due = |now_ms| store.read(move |v| Ok(v.warrants_due(now_ms, now_ms + 5_000, 10)?.len()));

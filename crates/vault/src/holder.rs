@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::chamber::Chamber;
 use crate::command::{PreparedCommand, refusal_of};
-use crate::standing::Acted;
+use crate::standing::{Acted, Asking};
 use crate::submit::Consequence;
 
 /// One thing that a holder may ask for.
@@ -76,33 +76,33 @@ impl Chamber {
         &mut self,
         standing: &OrderId,
         enrolment: &EnrolmentId,
-        code: Option<&str>,
+        asking: &Asking<'_>,
     ) -> Result<Acted, Refusal> {
         let secrets = CommandSecrets {
             message: Some(format!("This phone is lost. It belongs to {}.", self.config.organization)),
             phone_number: self.config.organization_phone.clone(),
             ..CommandSecrets::default()
         };
-        self.act_for_holder(standing, enrolment, code, (&LOST_MODE, &secrets))
+        self.act_for_holder(standing, enrolment, asking, (&LOST_MODE, &secrets))
     }
 
     pub(crate) fn ring(
         &mut self,
         standing: &OrderId,
         enrolment: &EnrolmentId,
-        code: Option<&str>,
+        asking: &Asking<'_>,
     ) -> Result<Acted, Refusal> {
-        self.act_for_holder(standing, enrolment, code, (&RING, &CommandSecrets::default()))
+        self.act_for_holder(standing, enrolment, asking, (&RING, &CommandSecrets::default()))
     }
 
     fn act_for_holder(
         &mut self,
         standing: &OrderId,
         enrolment: &EnrolmentId,
-        code: Option<&str>,
+        asking: &Asking<'_>,
         (ask, secrets): (&Ask, &CommandSecrets),
     ) -> Result<Acted, Refusal> {
-        self.check_code(enrolment, code)?;
+        self.check_code(enrolment, asking.code)?;
         let e = self.state.enrolments.get(enrolment).filter(|e| e.issued.is_some());
         e.filter(|e| e.is_under_management(self.now_ms)).ok_or(Refusal::UnknownEnrolment)?;
         let s = self.stands(standing)?;
@@ -114,6 +114,7 @@ impl Chamber {
         if let Some(last) = s.last(enrolment).copied()
             && (0..ask.again_ms).contains(&(self.now_ms - last.at_ms))
             && self.now_ms < last.expires_at_ms
+            && asking.over != Some(last.command)
         {
             let bytes = build(last.command)?;
             // Another text was configured since: that is another command.

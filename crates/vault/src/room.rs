@@ -26,6 +26,7 @@ use crate::command::PreparedCommand;
 use crate::declarations::PhoneDeclarations;
 use crate::give_back::Asked;
 use crate::rows::invited;
+use crate::standing::Asking;
 use crate::state::records_of;
 use crate::submit::Submitted;
 
@@ -255,8 +256,10 @@ impl Vault for Room {
         let enrolment = rpc::enrolment_id(&r.enrolment).map_err(invalid)?;
         let code = r.holder_code.map(Zeroizing::new);
         let profile = r.profile.map(rpc::row_from).transpose().map_err(invalid)?;
+        let over = r.over.map(|c| rpc::command_id(&c)).transpose().map_err(invalid)?;
         let act = move |c: &mut Chamber| {
-            c.act(&standing, &enrolment, code.as_ref().map(|c| c.as_str()), profile.as_ref())
+            let code = code.as_ref().map(|c| c.as_str());
+            c.act(&standing, &enrolment, &Asking { code, over }, profile.as_ref())
         };
         let acted = self.door.decide(act).await.map_err(not_durable)?;
         Ok(Response::new(match acted {

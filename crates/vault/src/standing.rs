@@ -57,6 +57,15 @@ pub(crate) struct Renewal {
     pub(crate) expires_at_ms: TimeMs,
 }
 
+/// What comes with a holder's ask.
+#[derive(Default)]
+pub(crate) struct Asking<'a> {
+    /// The code of the holder's card.
+    pub(crate) code: Option<&'a str>,
+    /// This command is over at the phone, as core says: it is not given again.
+    pub(crate) over: Option<CommandId>,
+}
+
 /// What an act gives core.
 pub(crate) struct Acted {
     pub(crate) position: u64,
@@ -190,13 +199,12 @@ impl Chamber {
         }
     }
 
-    /// Acts for one phone under a standing order; `code`: of the holder's card, where the template asks for one;
-    /// `profile`: the saved version, where it installs one.
+    /// Acts for one phone under a standing order; `profile`: the saved version, where it installs one.
     pub(crate) fn act(
         &mut self,
         standing: &OrderId,
         enrolment: &EnrolmentId,
-        code: Option<&str>,
+        asking: &Asking<'_>,
         profile: Option<&SealedRow>,
     ) -> Result<Acted, Refusal> {
         self.check_budgets_are_confirmed()?;
@@ -205,8 +213,8 @@ impl Chamber {
                 self.install_standing(standing, enrolment, &install, profile)
             }
             StandingTemplate::RenewCertificates { before_ms } => self.renew(standing, enrolment, before_ms),
-            StandingTemplate::HolderLostMode => self.lost_mode(standing, enrolment, code),
-            StandingTemplate::HolderRings => self.ring(standing, enrolment, code),
+            StandingTemplate::HolderLostMode => self.lost_mode(standing, enrolment, asking),
+            StandingTemplate::HolderRings => self.ring(standing, enrolment, asking),
         }
     }
 

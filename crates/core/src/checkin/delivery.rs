@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::{EnrolmentId, OrderId, TimeMs};
+use model::{CommandId, EnrolmentId, OrderId, TimeMs};
 use order::{AnswerClass, Refusal, SignedWarrant, Warrant};
 use rpc::proto::core_reply::Answer;
 use rpc::proto::{Free, Warranted, WarrantsAnswer, WarrantsRequest};
@@ -40,11 +40,15 @@ pub(crate) fn class_number(class: AnswerClass) -> u32 {
     }
 }
 
-/// When a warrant runs out, as it says itself; the door is the one that checks it.
-pub(crate) fn warrant_expiry(signed: &[u8]) -> Option<TimeMs> {
+/// What a warrant says of itself; the door is the one that checks it.
+fn claimed(signed: &[u8]) -> Option<Warrant> {
     let signed: SignedWarrant = order::decode(signed).ok()?;
-    let warrant: Warrant = order::decode(&signed.warrant).ok()?;
-    Some(warrant.expires_at_ms)
+    order::decode(&signed.warrant).ok()
+}
+
+/// When a warrant runs out, as it says itself.
+pub(crate) fn warrant_expiry(signed: &[u8]) -> Option<TimeMs> {
+    claimed(signed).map(|w| w.expires_at_ms)
 }
 
 /// Picks the next command and marks it as sent, within the write of what the phone said.
@@ -116,7 +120,7 @@ async fn fetch_and_give(
     reply: ReplyTo,
 ) {
     loop {
-        let number = next.number;
+        let (number, command) = (next.number, next.command);
         let fetched = match next.order {
             Some(order) => fetch(&room, order, &[enrolment]).await,
             None => Ok(Fetched::Ended(CommandState::Cancelled)),
@@ -124,9 +128,9 @@ async fn fetch_and_give(
         let again = Offer { after: number, ..offer };
         let same = offer;
         let work = room.store.write(move |tx| match fetched {
-            Ok(Fetched::Warrants(found)) => match found.get(&enrolment) {
+            Ok(Fetched::Warrants(found)) => match fitting(&found, enrolment, command) {
                 Some((warrant, expires_at_ms)) => {
-                    tx.renew_warrant(slot, number, warrant, *expires_at_ms)?;
+                    tx.renew_warrant(slot, number, warrant, expires_at_ms)?;
                     Ok((pick(tx, slot, same)?, same))
                 }
                 None => {
@@ -169,9 +173,20 @@ async fn fetch_and_give(
 
 /// What the vault says to a request for warrants.
 enum Fetched {
-    Warrants(BTreeMap<EnrolmentId, (Vec<u8>, TimeMs)>),
+    Warrants(BTreeMap<EnrolmentId, (Vec<u8>, Warrant)>),
     /// The order no longer stands: its commands end so.
     Ended(CommandState),
+}
+
+/// The phone's warrant for this very command, and when it runs out. Another command's would be turned away by the door at
+/// each check-in, with everything behind it: the vault remembers of a standing order the newest act for a phone alone.
+fn fitting(
+    found: &BTreeMap<EnrolmentId, (Vec<u8>, Warrant)>,
+    enrolment: EnrolmentId,
+    command: CommandId,
+) -> Option<(&[u8], TimeMs)> {
+    let (signed, warrant) = found.get(&enrolment)?;
+    (warrant.command == Some(command)).then_some((signed, warrant.expires_at_ms))
 }
 
 async fn fetch(room: &Room, order: OrderId, enrolments: &[EnrolmentId]) -> Result<Fetched, rpc::Unavailable> {
@@ -192,8 +207,8 @@ async fn fetch(room: &Room, order: OrderId, enrolments: &[EnrolmentId]) -> Resul
     }
     let mut found = BTreeMap::new();
     for w in answer.warrants {
-        if let (Ok(e), Some(expiry)) = (rpc::enrolment_id(&w.enrolment), warrant_expiry(&w.warrant)) {
-            found.insert(e, (w.warrant, expiry));
+        if let (Ok(e), Some(claimed)) = (rpc::enrolment_id(&w.enrolment), claimed(&w.warrant)) {
+            found.insert(e, (w.warrant, claimed));
         }
     }
     Ok(Fetched::Warrants(found))
@@ -218,8 +233,8 @@ pub(crate) async fn renew_warrants(room: &Arc<Room>) -> Result<bool, StoreError>
             .write(move |tx| {
                 for d in &due {
                     match &fetched {
-                        Fetched::Warrants(found) => match found.get(&d.enrolment) {
-                            Some((w, expiry)) => tx.renew_warrant(d.slot, d.number, w, *expiry)?,
+                        Fetched::Warrants(found) => match fitting(found, d.enrolment, d.command) {
+                            Some((w, expiry)) => tx.renew_warrant(d.slot, d.number, w, expiry)?,
                             None => tx.close(d.slot, d.number, CommandState::Cancelled, now_ms)?,
                         },
                         Fetched::Ended(state) => tx.close(d.slot, d.number, *state, now_ms)?,

@@ -42,8 +42,14 @@ pub struct State {
     pub asked_beyond: usize,
     /// So many of its decisions don't reach who asked for them.
     pub loses: usize,
-    /// What it was asked to do under standing orders; it knows none.
+    /// What it was asked to do under standing orders.
     pub acted: Vec<proto::ActRequest>,
+    /// It does what it is asked under standing orders; else it knows none.
+    pub acts: bool,
+    /// Its answers to that bring no command.
+    pub acts_empty: bool,
+    /// Its newest act for a phone under a standing order: as the real one, it remembers no other.
+    pub newest: BTreeMap<(OrderId, EnrolmentId), CommandId>,
     commands: BTreeMap<OrderId, CommandId>,
     cut: Option<UnixStream>,
 }
@@ -106,6 +112,9 @@ impl FakeVault {
             asked_beyond: 0,
             loses: 0,
             acted: vec![],
+            acts: false,
+            acts_empty: false,
+            newest: BTreeMap::new(),
             commands: BTreeMap::new(),
             cut: None,
         };
@@ -330,9 +339,29 @@ impl Vault for FakeVault {
         &self,
         request: Request<rpc::proto::ActRequest>,
     ) -> Result<Response<rpc::proto::ActAnswer>, Status> {
-        self.lock().acted.push(request.into_inner());
-        let refusal = u32::from(order::Refusal::NoSuchStanding.number());
-        Ok(Response::new(rpc::proto::ActAnswer { refusal, ..Default::default() }))
+        let r = request.into_inner();
+        let mut state = self.lock();
+        state.acted.push(r.clone());
+        if !state.acts {
+            let refusal = u32::from(order::Refusal::NoSuchStanding.number());
+            return Ok(Response::new(rpc::proto::ActAnswer { refusal, ..Default::default() }));
+        }
+        if state.acts_empty {
+            return Ok(Response::new(rpc::proto::ActAnswer::default()));
+        }
+        let at = (rpc::order_id(&r.standing).unwrap(), rpc::enrolment_id(&r.enrolment).unwrap());
+        let over = r.over.map(|c| rpc::command_id(&c).unwrap());
+        let made = CommandId([u8::try_from(0xa0 + state.acted.len()).unwrap(); 16]);
+        let command =
+            state.newest.get(&at).copied().filter(|c| over.is_some_and(|o| o != *c)).unwrap_or(made);
+        state.newest.insert(at, command);
+        let body = format!("<bytes of {command}>").into_bytes();
+        let expires_at_ms = START_MS + state.warrant_life_ms;
+        let warrant = warrant(at.1, command, &body, expires_at_ms);
+        let warrants = vec![PhoneWarrant { enrolment: r.enrolment, warrant }];
+        let command = Some(CommandBytes { command: command.0.to_vec(), warrants, sealed: false, body });
+        let expires_at_ms = START_MS + 7 * model::clock::DAY_MS;
+        Ok(Response::new(rpc::proto::ActAnswer { refusal: 0, position: 1, command, expires_at_ms }))
     }
 
     async fn give_back(
@@ -408,16 +437,13 @@ impl Vault for FakeVault {
             let refusal = u32::from(refusal.number());
             return Ok(Response::new(proto::WarrantsAnswer { refusal, warrants: vec![] }));
         }
-        let command = state.commands[&order];
-        let body = format!("<bytes of {command}>").into_bytes();
-        let warrants = r.enrolments.into_iter().map(|e| PhoneWarrant {
-            warrant: warrant(
-                rpc::enrolment_id(&e).unwrap(),
-                command,
-                &body,
-                START_MS + 10 * model::clock::DAY_MS,
-            ),
-            enrolment: e,
+        let warrants = r.enrolments.into_iter().map(|e| {
+            let phone = rpc::enrolment_id(&e).unwrap();
+            let command = state.newest.get(&(order, phone)).copied();
+            let command = command.unwrap_or_else(|| state.commands[&order]);
+            let body = format!("<bytes of {command}>").into_bytes();
+            let expires_at_ms = START_MS + 10 * model::clock::DAY_MS;
+            PhoneWarrant { warrant: warrant(phone, command, &body, expires_at_ms), enrolment: e }
         });
         Ok(Response::new(proto::WarrantsAnswer { refusal: 0, warrants: warrants.collect() }))
     }

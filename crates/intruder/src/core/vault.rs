@@ -303,6 +303,7 @@ impl Core {
                     enrolment: phone.0.to_vec(),
                     profile: None,
                     holder_code,
+                    over: None,
                 };
                 let answer = vault.act(asked(None)).await;
                 told("have the vault act for a phone that is not due", answer, |a| a.refusal);

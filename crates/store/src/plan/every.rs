@@ -106,6 +106,7 @@ fn commands(tx: &Tx<'_>, slot: Slot, n: u8) {
     tx.profile_answered(slot, second, true, 9).unwrap();
     tx.profile_answered(slot, second, false, 9).unwrap();
     tx.ran_out(9, 10).unwrap();
+    tx.cancel_order_for(slot, order, Some(second), 12).unwrap();
     tx.cancel_order(order, 12).unwrap();
     tx.close(slot, first, CommandState::Expired, 13).unwrap();
     tx.cancel_open(slot, 14).unwrap();

@@ -10,7 +10,8 @@ use model::{Clock as _, KeyName};
 impl House {
     /// The phone does what a renewal asks of it; its new certificate.
     fn renew(&mut self, standing: &OrderId, phone: EnrolmentId) -> Vec<u8> {
-        self.durable(|c| c.act(standing, &phone, None, None).map(drop)).unwrap();
+        self.durable(|c| c.act(standing, &phone, &crate::standing::Asking::default(), None).map(drop))
+            .unwrap();
         let renewal = self.chamber.state.enrolments[&phone].renewal.unwrap();
         let derive = &self.chamber.keys.file.derive_key;
         let challenge = derive.renewal_challenge(standing, &phone, renewal.number).to_string();
@@ -104,7 +105,10 @@ fn phones_change_to_the_newest_ca_and_the_older_one_counts_until_the_last_has() 
     let (one, other) =
         (house.enrolled(&key, "Grace Example", "ward-7"), house.enrolled(&key, "Mary Example", "ward-7"));
     let standing = house.standing(&key, 10);
-    assert_eq!(house.durable(|c| c.act(&standing, &one, None, None)).err(), Some(Refusal::CertificateNotDue));
+    assert_eq!(
+        house.durable(|c| c.act(&standing, &one, &crate::standing::Asking::default(), None)).err(),
+        Some(Refusal::CertificateNotDue)
+    );
     house.clock.advance(LATER_MS);
     assert_eq!(house.rotate(&key, &[KeyName::Ca]).refusal, None);
     house.clock.advance(LATER_MS);
@@ -113,7 +117,10 @@ fn phones_change_to_the_newest_ca_and_the_older_one_counts_until_the_last_has() 
     let certificate = house.renew(&standing, one);
     assert!(by(&certificate, &newest));
     assert_eq!(house.left(), 2, "given, and not used yet");
-    assert_eq!(house.durable(|c| c.act(&standing, &one, None, None)).err(), Some(Refusal::CertificateNotDue));
+    assert_eq!(
+        house.durable(|c| c.act(&standing, &one, &crate::standing::Asking::default(), None)).err(),
+        Some(Refusal::CertificateNotDue)
+    );
     house.taken(one, &certificate, 1);
     assert_eq!(house.left(), 1);
     assert_eq!(house.nothing_left(KeyName::Ca), Err(Refusal::OldKeyStillNeeded), "whatever core says");

@@ -8,7 +8,7 @@ use model::{Clock as _, StandingTemplate};
 use order::{HolderCardsAnswer, HolderCode, Warrant};
 use rpc::alarm::AlarmKind;
 
-use crate::standing::Acted;
+use crate::standing::{Acted, Asking};
 
 impl House {
     fn holders(&mut self, key: &Ed25519Secret, template: StandingTemplate, cap_an_hour: u32) -> OrderId {
@@ -43,7 +43,18 @@ impl House {
     }
 
     fn ask(&mut self, standing: OrderId, phone: EnrolmentId, code: &str) -> Result<Acted, Refusal> {
-        self.durable(|c| c.act(&standing, &phone, Some(code), None))
+        self.durable(|c| c.act(&standing, &phone, &Asking { code: Some(code), over: None }, None))
+    }
+
+    /// Asks, when the phone is done with what was asked before.
+    fn ask_anew(
+        &mut self,
+        standing: OrderId,
+        (phone, code): (EnrolmentId, &str),
+        before: &Acted,
+    ) -> Result<Acted, Refusal> {
+        let over = Some(before.command.command);
+        self.durable(|c| c.act(&standing, &phone, &Asking { code: Some(code), over }, None))
     }
 
     fn not(&mut self, standing: OrderId, phone: EnrolmentId, code: &str) -> Refusal {
@@ -108,7 +119,10 @@ fn without_the_newest_code_of_that_very_phone_nothing_is_done_and_nothing_writte
     for wrong in [code.as_str(), &others, "", "a", "abcd-efgh-ijkm-npqr-2345", &format!("{newest}a")] {
         assert_eq!(house.not(lost, phone, wrong), Refusal::WrongHolderCode, "{wrong}");
     }
-    assert_eq!(house.durable(|c| c.act(&lost, &phone, None, None)).err(), Some(Refusal::WrongHolderCode));
+    assert_eq!(
+        house.durable(|c| c.act(&lost, &phone, &Asking::default(), None)).err(),
+        Some(Refusal::WrongHolderCode)
+    );
     assert_eq!(house.not(lost, EnrolmentId([9; 16]), &newest), Refusal::WrongHolderCode);
     assert_eq!(house.not(lost, other, &newest), Refusal::WrongHolderCode);
     assert_eq!(house.chamber.state.entries, entries, "a flood of guesses fills no ledger");
@@ -148,6 +162,23 @@ fn the_same_ask_again_gets_the_same_command_and_spends_nothing_over_a_restart_to
     assert_eq!(house.not(rings, phone, &code), Refusal::HolderAskedTooOften);
     house.clock.advance(HOUR_MS);
     assert!(house.ask(rings, phone, &code).is_ok());
+}
+
+#[test]
+fn a_holder_who_asks_when_the_phone_is_done_gets_another_command_three_times_an_hour_and_no_more() {
+    let (mut house, key) = House::joined();
+    let (phone, code) = house.with_card(&key);
+    let lost = house.holders(&key, StandingTemplate::HolderLostMode, 100);
+    let first = house.ask(lost, phone, &code).ok().unwrap();
+    let second = house.ask_anew(lost, (phone, &code), &first).ok().unwrap();
+    assert_ne!(second.command.command, first.command.command);
+    // The answer was lost, and core says the same once more.
+    let again = house.ask_anew(lost, (phone, &code), &first).ok().unwrap();
+    assert_eq!(again.command.command, second.command.command);
+    let third = house.ask_anew(lost, (phone, &code), &second).ok().unwrap();
+    let refused = house.ask_anew(lost, (phone, &code), &third).err();
+    assert_eq!(refused, Some(Refusal::HolderAskedTooOften));
+    assert_eq!(house.ask(lost, phone, &code).ok().unwrap().command.command, third.command.command);
 }
 
 #[test]

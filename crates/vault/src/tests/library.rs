@@ -437,7 +437,9 @@ fn what_is_installed_by_itself_is_one_mild_version_on_phones_of_its_home_group_w
     // Also after a restart: it is a replay.
     let mut house = house.restart();
     let act = |house: &mut House, phone, row: Option<&SealedRow>| {
-        house.durable(|c| c.act(&standing, &phone, None, row)).map(|a| (a.position, a.command))
+        house
+            .durable(|c| c.act(&standing, &phone, &crate::standing::Asking::default(), row))
+            .map(|a| (a.position, a.command))
     };
     let (first, command) = act(&mut house, phones[0], Some(&row)).ok().unwrap();
     let warrant: order::Warrant = decode(&command.warrants[0].1.warrant).unwrap();

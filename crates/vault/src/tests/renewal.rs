@@ -26,7 +26,7 @@ impl House {
     }
 
     pub(super) fn act(&mut self, standing: OrderId, phone: EnrolmentId) -> Result<Acted, Refusal> {
-        self.durable(|c| c.act(&standing, &phone, None, None))
+        self.durable(|c| c.act(&standing, &phone, &crate::standing::Asking::default(), None))
     }
 
     pub(super) fn refused(&mut self, standing: OrderId, phone: EnrolmentId) -> Refusal {

@@ -306,7 +306,10 @@ fn after_a_breach_nothing_that_was_signed_before_counts() {
     let used = house.durable(|c| c.use_grant(&session, &[(phone, row)], &[]).map(|_| ()));
     assert_eq!(used, Err(Refusal::GrantExhausted));
     assert_eq!(house.durable(|c| c.warrants(&lock, &[phone])).err(), Some(Refusal::NothingToRecall));
-    assert_eq!(house.durable(|c| c.act(&standing, &phone, None, None)).err(), Some(Refusal::NoSuchStanding));
+    assert_eq!(
+        house.durable(|c| c.act(&standing, &phone, &crate::standing::Asking::default(), None)).err(),
+        Some(Refusal::NoSuchStanding)
+    );
     let challenge = house.chamber.invitation_challenge(&open_invitation.enrolment).to_string();
     let issued = house.issue(&challenge, &RsaSigner::generate().unwrap());
     assert_eq!(issued.err(), Some(Refusal::InvitationNotOpen));
@@ -334,7 +337,8 @@ fn a_breach_is_over_when_phones_have_new_certificates_and_its_signers_new_keys()
     assert_eq!(left(&mut house), (1, 1, 1));
     house.clock.advance(LATER_MS);
     // The order itself lets the vault ask phones for new certificates.
-    let acted = house.durable(|c| c.act(&breach, &phone, None, None)).ok().unwrap();
+    let acted =
+        house.durable(|c| c.act(&breach, &phone, &crate::standing::Asking::default(), None)).ok().unwrap();
     let renewal = house.chamber.state.enrolments[&phone].renewal.unwrap();
     let derive = &house.chamber.keys.file.derive_key;
     let challenge = derive.renewal_challenge(&breach, &phone, renewal.number).to_string();
@@ -346,7 +350,10 @@ fn a_breach_is_over_when_phones_have_new_certificates_and_its_signers_new_keys()
     );
     house.issue(&challenge, &RsaSigner::generate().unwrap()).unwrap();
     assert_eq!(left(&mut house), (0, 1, 1));
-    assert_eq!(house.durable(|c| c.act(&breach, &phone, None, None)).err(), Some(Refusal::CertificateNotDue));
+    assert_eq!(
+        house.durable(|c| c.act(&breach, &phone, &crate::standing::Asking::default(), None)).err(),
+        Some(Refusal::CertificateNotDue)
+    );
     // Another key for the signer, and the old one ends.
     let (signed, sealed) = house.now_order(&key, OrderKind::EndKey { key: key.id() });
     assert_eq!(house.submit(&signed, &sealed, vec![]).refusal, Some(Refusal::KeyStays), "it is the only one");
