@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ledger::{Body, Effect, Entry};
-use model::{DataSubject, Digest, EnrolmentId, KeyName, TimeMs};
+use model::{DataSubject, Digest, EnrolmentId, KeyName, StandingTemplate, TimeMs};
 use order::Refusal;
 use rpc::proto::vault_client::VaultClient;
 use rpc::proto::{CheckpointsRequest, FollowRequest, IndexRow, LedgerItem, PhoneRow, VaultHealthRequest};
 use seal::SearchField;
 use store::{
     ApiKeyRecord, EnrolmentState, LedgerRow, NewInvitation, Position, RenewedRecord, SavedDeviceGroup,
-    SealedUpdate, SessionRecord, Slot, StoreError, Tx,
+    SealedUpdate, SessionRecord, Slot, StandingRecord, StoreError, Tx,
 };
 use tokio::sync::mpsc;
 use tonic::transport::Channel;
@@ -424,6 +424,7 @@ fn project_effect(
             if let Some(e) = tx.find_enrolment(enrolment)? {
                 HOLDER_ROWS.iter().try_for_each(|name| tx.drop_sealed(e.slot, name))?;
                 tx.drop_holder_card(e.slot)?;
+                card_changes(tx, e.slot, at_ms)?;
                 remembered.push(Remember::HolderCard(enrolment, None));
             }
         }
@@ -431,6 +432,7 @@ fn project_effect(
             for (enrolment, card) in cards {
                 if let Some(e) = tx.find_enrolment(enrolment)? {
                     tx.put_holder_card(e.slot, card, at_ms)?;
+                    card_changes(tx, e.slot, at_ms)?;
                     remembered.push(Remember::HolderCard(enrolment, Some(card)));
                 }
             }
@@ -466,6 +468,18 @@ fn project_effect(
         Effect::ProfileSaved { .. } | Effect::ProfileEnded { .. } => {}
         // Taken in by `declarations::project`; its bytes come with the order's outcome.
         Effect::DeclarationsSet { .. } => {}
+    }
+    Ok(())
+}
+
+/// What was asked for with the card of before, and the phone has not done yet, is called back.
+fn card_changes(tx: &Tx<'_>, slot: Slot, at_ms: TimeMs) -> Result<(), StoreError> {
+    let standing = tx.standing_orders()?;
+    let holders = |s: &&StandingRecord| {
+        matches!(s.template, StandingTemplate::HolderLostMode | StandingTemplate::HolderRings)
+    };
+    for standing in standing.iter().filter(holders) {
+        tx.cancel_order_for(slot, standing.order, None, at_ms)?;
     }
     Ok(())
 }

@@ -249,6 +249,18 @@ async fn a_row_for_which_the_vault_has_another_command_is_closed_and_what_waits_
 }
 
 #[tokio::test]
+async fn a_new_card_closes_what_waits_at_the_phone_of_the_card_before() {
+    let (house, phone) = held(30).await;
+    assert_eq!(loses(&house).await, 204);
+    assert_eq!(commands(&house, "queued").await, 1);
+    let newest = HolderCode::read("2222-3333-4444-5555-6666").unwrap();
+    says(&house, 46, Effect::HolderCardsMade { cards: vec![(phone.enrolment, newest.hash())] });
+    until("it to be called back", || async { commands(&house, "cancelled").await == 1 }).await;
+    assert_eq!(house.idle(&phone).await, Answer::Plain(200));
+    house.stop().await;
+}
+
+#[tokio::test]
 async fn an_answer_of_the_vaults_that_brings_no_command_is_told_as_what_it_is() {
     let (house, _) = held(30).await;
     house.vault.lock().acts_empty = true;

@@ -122,7 +122,10 @@ impl Chamber {
                 return self.acted(enrolment, last.command, &bytes, (last.position, last.expires_at_ms));
             }
         }
-        if s.times(enrolment, self.now_ms) >= ask.most_an_hour {
+        // Over all standing orders that let holders do it: another one makes nobody free to ask more.
+        let alike = self.state.standing.values().filter(|other| other.template == s.template);
+        let times: u32 = alike.map(|s| s.times(enrolment, self.now_ms)).sum();
+        if times >= ask.most_an_hour {
             return Err(Refusal::HolderAskedTooOften);
         }
         let expires_at_ms = (self.now_ms + ask.life_ms).min(s.expires_at_ms);

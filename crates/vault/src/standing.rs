@@ -46,6 +46,8 @@ pub(crate) struct Act {
     hour: i64,
     /// How often it was done for this phone in that hour.
     times: u32,
+    /// It is not done any more; it counts all the same.
+    called_back: bool,
 }
 
 /// A phone was asked to renew: its next certificate may be fetched with this challenge.
@@ -109,9 +111,18 @@ impl Standing {
         }
     }
 
-    /// The last thing that was done for this phone.
+    /// The last thing that was done for this phone, unless it was called back.
     pub(crate) fn last(&self, enrolment: &EnrolmentId) -> Option<&Act> {
-        self.acts.get(enrolment)
+        self.acts.get(enrolment).filter(|a| !a.called_back)
+    }
+
+    /// What a holder asked for with the card of before is called back.
+    pub(crate) fn card_changes(&mut self, enrolment: &EnrolmentId) {
+        if matches!(self.template, StandingTemplate::HolderLostMode | StandingTemplate::HolderRings)
+            && let Some(act) = self.acts.get_mut(enrolment)
+        {
+            act.called_back = true;
+        }
     }
 
     /// How often something was done for this phone in this hour.
@@ -134,7 +145,7 @@ impl Standing {
         }
         self.spent = self.spent.saturating_add(1);
         let times = self.times(&enrolment, at_ms).saturating_add(1);
-        let act = Act { command, digest, expires_at_ms, position, at_ms, hour: self.hour, times };
+        let act = Act { command, digest, expires_at_ms, position, at_ms, hour: self.hour, times, called_back: false };
         self.acts.insert(enrolment, act);
     }
 
@@ -297,7 +308,7 @@ impl Chamber {
             return Some(Err(ended));
         }
         let warrant = |phone: &EnrolmentId| {
-            let a = s.acts.get(phone).filter(|a| self.now_ms < a.expires_at_ms)?;
+            let a = s.last(phone).filter(|a| self.now_ms < a.expires_at_ms)?;
             Some((*phone, self.command_warrant(*phone, a.command, a.digest, a.expires_at_ms)))
         };
         Some(Ok(phones.iter().filter_map(warrant).collect()))

@@ -565,12 +565,14 @@ impl State {
                     && let Some(e) = self.enrolments.get_mut(enrolment)
                 {
                     e.card = None;
+                    self.standing.values_mut().for_each(|s| s.card_changes(enrolment));
                 }
             }
             Effect::HolderCardsMade { cards } => {
                 for (enrolment, card) in cards {
                     if let Some(e) = self.enrolments.get_mut(enrolment) {
                         e.card = Some(*card);
+                        self.standing.values_mut().for_each(|s| s.card_changes(enrolment));
                     }
                 }
             }

@@ -182,6 +182,50 @@ fn a_holder_who_asks_when_the_phone_is_done_gets_another_command_three_times_an_
 }
 
 #[test]
+fn a_new_card_and_an_erased_holder_call_back_what_was_asked_for_and_free_nobody_to_ask_more() {
+    let (mut house, key) = House::joined();
+    let (phone, code) = house.with_card(&key);
+    let (other, others) = house.with_card(&key);
+    let lost = house.holders(&key, StandingTemplate::HolderLostMode, 100);
+    let first = house.ask(lost, phone, &code).ok().unwrap();
+    assert!(house.ask(lost, other, &others).is_ok());
+    let newest = house.cards(&key, vec![phone]).unwrap().remove(0);
+    let mut house = house.restart();
+    let signed = |house: &House| house.chamber.warrants(&lost, &[phone, other]).unwrap();
+    assert_eq!(signed(&house).iter().map(|w| w.0).collect::<Vec<_>>(), [other], "and no other phone's");
+    let second = house.ask(lost, phone, &newest).ok().unwrap();
+    assert_ne!(second.command.command, first.command.command);
+    assert!(house.ask_anew(lost, (phone, &newest), &second).is_ok());
+    let newest = house.cards(&key, vec![phone]).unwrap().remove(0);
+    assert_eq!(house.not(lost, phone, &newest), Refusal::HolderAskedTooOften);
+    let subject = model::DataSubject::Holder(other);
+    let kind = OrderKind::ErasePerson { subject, despite_enrolled: true };
+    let (order, sealed) = house.now(&key, kind, vec![]);
+    assert_eq!(house.submit(&order, &sealed, vec![]).refusal, None);
+    assert!(signed(&house).is_empty());
+}
+
+#[test]
+fn a_phone_is_lost_three_times_an_hour_over_all_standing_orders_that_are_or_were() {
+    let (mut house, key) = House::joined();
+    let (phone, code) = house.with_card(&key);
+    let one = house.holders(&key, StandingTemplate::HolderLostMode, 100);
+    let two = house.holders(&key, StandingTemplate::HolderLostMode, 100);
+    let rings = house.holders(&key, StandingTemplate::HolderRings, 100);
+    let first = house.ask(one, phone, &code).ok().unwrap();
+    assert!(house.ask_anew(one, (phone, &code), &first).is_ok());
+    let (order, sealed) = house.now(&key, OrderKind::EndStanding { order: one }, vec![]);
+    assert_eq!(house.submit(&order, &sealed, vec![]).refusal, None);
+    let mut house = house.restart();
+    let third = house.ask(two, phone, &code).ok().unwrap();
+    let refused = house.ask_anew(two, (phone, &code), &third).err();
+    assert_eq!(refused, Some(Refusal::HolderAskedTooOften));
+    assert!(house.ask(rings, phone, &code).is_ok(), "ringing is another thing");
+    house.clock.advance(HOUR_MS);
+    assert!(house.ask_anew(two, (phone, &code), &third).is_ok());
+}
+
+#[test]
 fn holders_together_have_no_more_done_in_an_hour_than_the_cap_and_nothing_without_a_standing_order() {
     let (mut house, key) = House::joined();
     let phones: Vec<_> = (0..3).map(|_| house.with_card(&key)).collect();
