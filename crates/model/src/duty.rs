@@ -45,7 +45,7 @@ named!(
         Erase = 1, "erase";
         /// Locking screens.
         Lock = 2, "lock";
-        /// Lost mode, where a phone is, making it ring.
+        /// Lost mode, where a phone is, making it ring; holder's cards, with which that is asked for.
         LostMode = 3, "lost_mode";
         /// Taking passcodes away.
         ClearPasscode = 4, "clear_passcode";

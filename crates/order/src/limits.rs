@@ -32,7 +32,9 @@ pub fn duty(kind: &OrderKind, erasing: bool) -> Duty {
         | OrderKind::AssumeBreach { .. }
         | OrderKind::EndOlderCa { .. }
         | OrderKind::SetServiceToken { .. } => Duty::Keys,
-        OrderKind::Invite { .. } | OrderKind::HolderCards => Duty::Invite,
+        OrderKind::Invite { .. } => Duty::Invite,
+        // Whoever makes a card could use it.
+        OrderKind::HolderCards => Duty::LostMode,
         OrderKind::Open { .. } => Duty::Open,
         OrderKind::Grant { .. } => Duty::SignIn,
         OrderKind::SetLimit { .. } => Duty::Limits,

@@ -83,7 +83,11 @@ impl Chamber {
             return Err(stop((Refusal::NeedsSignatures, hold)));
         }
         let spent = self.state.budgets.of(first.person, self.now_ms);
-        let weighed = limits::weigh(&self.state.limits, &asked, &signings, &spent).map_err(stop)?;
+        let mut weighed = limits::weigh(&self.state.limits, &asked, &signings, &spent).map_err(stop)?;
+        // A card tells no phone anything: there is nothing to wait with.
+        if matches!(order.kind, OrderKind::HolderCards) {
+            weighed.cooling_off_ms = 0;
+        }
         if !weighed.approved {
             self.grant_is_within_a_day(order, first.role)?;
         }

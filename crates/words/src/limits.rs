@@ -12,7 +12,7 @@ pub fn duty(duty: Duty) -> &'static str {
     match duty {
         Duty::Erase => "erasing phones, or what counts as that",
         Duty::Lock => "locking screens",
-        Duty::LostMode => "lost mode and finding phones",
+        Duty::LostMode => "lost mode, finding phones and holder's cards",
         Duty::ClearPasscode => "removing passcodes",
         Duty::Restart => "restarting and switching off",
         Duty::Configure => "mild profiles, settings, declarations and apps of the App Store",

@@ -226,6 +226,31 @@ fn a_phone_is_lost_three_times_an_hour_over_all_standing_orders_that_are_or_were
 }
 
 #[test]
+fn cards_and_lost_modes_of_one_person_stay_within_one_budget() {
+    let (mut house, key) = House::joined();
+    let desk = house.person(&key, 79, Role::ServiceDesk, None);
+    let phones: Vec<_> = (0..20).map(|_| house.invite(&key, "Ada Example", "ward-7").enrolment).collect();
+    let enrolled = house.enrolled(&key, "Grace Example", "ward-7");
+    let loses = |house: &mut House| {
+        let kind = OrderKind::Command { command: model::Command::EnableLostMode };
+        let now_ms = house.clock.now_ms();
+        let secrets = CommandSecrets { message: Some("Lost".into()), ..CommandSecrets::default() };
+        let (signed, sealed) = house.order_with(&desk, kind, vec![enrolled], Some(&encode(&secrets)), |o| {
+            o.made_at_ms = now_ms;
+            o.expires_at_ms = now_ms + DAY_MS;
+        });
+        house.submit(&signed, &sealed, vec![]).refusal
+    };
+    assert!(house.cards(&desk, phones[..19].to_vec()).is_ok());
+    assert_eq!(loses(&mut house), None);
+    assert_eq!(house.cards(&desk, vec![phones[19]]), Err(Refusal::BudgetSpent));
+    assert_eq!(loses(&mut house), Some(Refusal::BudgetSpent));
+    assert!(house.cards(&key, vec![phones[19]]).is_ok(), "another one's budget");
+    house.clock.advance(HOUR_MS + MINUTE_MS);
+    assert!(house.cards(&desk, vec![phones[19]]).is_ok());
+}
+
+#[test]
 fn holders_together_have_no_more_done_in_an_hour_than_the_cap_and_nothing_without_a_standing_order() {
     let (mut house, key) = House::joined();
     let phones: Vec<_> = (0..3).map(|_| house.with_card(&key)).collect();
