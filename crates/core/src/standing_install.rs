@@ -9,7 +9,7 @@ use model::clock::HOUR_MS;
 use model::{CommandKind, EnrolmentId, OrderId, SealedRow, StandingInstall, TimeMs};
 use order::Refusal;
 use rpc::proto::ActRequest;
-use store::{Slot, StandingRecord, StoreError};
+use store::{CommandState, Slot, StandingRecord, StoreError};
 
 use crate::checkin::ask_vault;
 use crate::renewal::{NotQueued, queue_act, stands};
@@ -116,10 +116,17 @@ async fn ask(
                 Refusal::StandingCapReached
                 | Refusal::NoSuchStanding
                 | Refusal::LedgerUnavailable
-                | Refusal::RestoredUnconfirmed,
+                | Refusal::RestoredUnconfirmed
+                | Refusal::NoSuchDeviceGroup
+                | Refusal::ProfileEnded,
             )
             | None,
         ) => return Ok(Asked::NotNow),
+        // No phone's fault: the next round says it again.
+        (n, Some(Refusal::SavedProfileLost | Refusal::ShownOtherwise | Refusal::BadProfile)) => {
+            tracing::warn!(standing = %standing.order, refusal = n, "the vault does not install what this standing order installs");
+            return Ok(Asked::NotNow);
+        }
         (n, _) => {
             tracing::warn!(enrolment.id = %enrolment, refusal = n, "the vault installs no profile by itself on this phone");
             return Ok(Asked::Refused);
@@ -127,12 +134,24 @@ async fn ask(
     }
     let (now_ms, profile, version) = (room.now_ms(), install.profile, install.version);
     let act = (standing.order, CommandKind::InstallProfile);
+    let (standing, made_at_ms) = (standing.order, standing.made_at_ms);
+    let (told, asked) = std::sync::mpsc::channel();
     let queued = queue_act(room, act, (slot, enrolment), answer, move |tx, number| {
-        tx.put_profile_command(number, profile, version)?;
-        tx.ask_profile(slot, profile, version, number, now_ms)
+        // The phone left, somebody ordered otherwise or the standing order ended while the vault was asked; or the
+        // vault gave the command of before, which is over at the phone.
+        let stands = tx.standing_orders()?.iter().any(|s| s.order == standing && stands(s, now_ms));
+        let goes = stands && tx.lacks_profile(slot, (profile, version), made_at_ms)?;
+        if goes && tx.is_queued(slot, number)? {
+            tx.put_profile_command(number, profile, version)?;
+            tx.ask_profile(slot, profile, version, number, now_ms)?;
+            let _ = told.send(());
+            return Ok(());
+        }
+        tx.close(slot, number, CommandState::Cancelled, now_ms)
     });
     match queued.await {
-        Ok(()) => Ok(Asked::Noted),
+        Ok(()) if asked.try_recv().is_ok() => Ok(Asked::Noted),
+        Ok(()) => Ok(Asked::Refused),
         Err(NotQueued::Store(e)) => Err(e),
         Err(NotQueued::NoCommand) => Ok(Asked::Refused),
     }

@@ -145,7 +145,16 @@ impl Standing {
         }
         self.spent = self.spent.saturating_add(1);
         let times = self.times(&enrolment, at_ms).saturating_add(1);
-        let act = Act { command, digest, expires_at_ms, position, at_ms, hour: self.hour, times, called_back: false };
+        let act = Act {
+            command,
+            digest,
+            expires_at_ms,
+            position,
+            at_ms,
+            hour: self.hour,
+            times,
+            called_back: false,
+        };
         self.acts.insert(enrolment, act);
     }
 

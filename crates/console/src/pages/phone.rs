@@ -225,7 +225,7 @@ fn actions(v: &Visitor, phone: &DeviceDetail, left: Option<(u32, u32)>) -> Marku
                     }.markup(target))
                     (Action {
                         id: "ring", title: "Make it ring", order: r#"{"kind":"ring"}"#, sealed: false, grave: false,
-                        says: "It rings at full volume for two minutes, muted or not. Only in lost mode.",
+                        says: "It rings at full volume, muted or not, until lost mode ends or somebody at the phone silences it. Only in lost mode.",
                         fields: nothing.clone(), button: "Ring",
                     }.markup(target))
                     (Action {
