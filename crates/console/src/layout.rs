@@ -47,23 +47,30 @@ fn is_for(place: Place, visitor: &Visitor) -> bool {
     !(grouped || nothing_to_do)
 }
 
+/// What a page says of itself; `token`: whose forms the script sends.
+fn head(title: &str, token: Option<&Bearer>) -> Markup {
+    html! {
+        head {
+            meta charset="utf-8";
+            meta name="viewport" content="width=device-width, initial-scale=1";
+            meta name="color-scheme" content="light dark";
+            title { (title) " – Matron" }
+            @if let Some(bearer) = token {
+                meta name="matron-token" content=(bearer.form_token());
+            }
+            link rel="stylesheet" href=(assets::style());
+            link rel="icon" href="data:,";
+            script type="module" src=(assets::script()) {}
+        }
+    }
+}
+
 /// A whole page.
 pub(crate) fn page(title: &str, place: Place, visitor: Option<&Visitor>, body: Markup) -> Response {
     let markup = html! {
         (DOCTYPE)
         html lang="en-GB" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { (title) " – Matron" }
-                @if let Some(v) = visitor {
-                    meta name="matron-token" content=(v.bearer.form_token());
-                }
-                link rel="stylesheet" href=(assets::style());
-                link rel="icon" href="data:,";
-                script type="module" src=(assets::script()) {}
-            }
+            (head(title, visitor.map(|v| &v.bearer)))
             body {
                 a.nhsuk-skip-link href="#maincontent" data-module="nhsuk-skip-link" { "Skip to main content" }
                 (header(place, visitor))
@@ -82,15 +89,7 @@ pub(crate) fn holders_page(title: &str, bearer: Option<&Bearer>, body: Markup) -
     let markup = html! {
         (DOCTYPE)
         html lang="en-GB" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { (title) " – Matron" }
-                link rel="stylesheet" href=(assets::style());
-                link rel="icon" href="data:,";
-                script type="module" src=(assets::script()) {}
-            }
+            (head(title, None))
             body {
                 a.nhsuk-skip-link href="#maincontent" data-module="nhsuk-skip-link" { "Skip to main content" }
                 header.nhsuk-header role="banner" data-module="nhsuk-header" {

@@ -281,13 +281,13 @@ impl From<StoreError> for NotQueued {
 /// Keeps the command that the vault made under a standing order, for the phone to fetch, and what else is to be noted of
 /// it. One that is there already stays as it is; what waits of the same standing order for the same phone gives way to it,
 /// since the vault makes no more warrants for that.
-pub(crate) async fn queue_act(
+pub(crate) async fn queue_act<T: Send + 'static>(
     room: &Arc<Room>,
     (standing, kind): (OrderId, CommandKind),
     (slot, enrolment): (Slot, EnrolmentId),
     answer: ActAnswer,
-    note: impl FnOnce(&Tx<'_>, i64) -> Result<(), StoreError> + Send + 'static,
-) -> Result<(), NotQueued> {
+    note: impl FnOnce(&Tx<'_>, i64) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, NotQueued> {
     let nothing = || {
         tracing::error!(standing = %standing, enrolment.id = %enrolment, "the vault acted, and its answer brings no command");
         NotQueued::NoCommand
@@ -309,7 +309,8 @@ pub(crate) async fn queue_act(
         created_at_ms: now_ms,
         expires_at_ms: answer.expires_at_ms,
     };
-    room.store
+    let noted = room
+        .store
         .write(move |tx| {
             let number = tx.put_command(&new)?;
             tx.cancel_order_for(slot, standing, Some(number), now_ms)?;
@@ -318,5 +319,5 @@ pub(crate) async fn queue_act(
         })
         .await?;
     room.fleet.queued(&[enrolment], now_ms);
-    Ok(())
+    Ok(noted)
 }

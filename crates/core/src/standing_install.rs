@@ -135,7 +135,6 @@ async fn ask(
     let (now_ms, profile, version) = (room.now_ms(), install.profile, install.version);
     let act = (standing.order, CommandKind::InstallProfile);
     let (standing, made_at_ms) = (standing.order, standing.made_at_ms);
-    let (told, asked) = std::sync::mpsc::channel();
     let queued = queue_act(room, act, (slot, enrolment), answer, move |tx, number| {
         // The phone left, somebody ordered otherwise or the standing order ended while the vault was asked; or the
         // vault gave the command of before, which is over at the phone.
@@ -144,14 +143,13 @@ async fn ask(
         if goes && tx.is_queued(slot, number)? {
             tx.put_profile_command(number, profile, version)?;
             tx.ask_profile(slot, profile, version, number, now_ms)?;
-            let _ = told.send(());
-            return Ok(());
+            return Ok(Asked::Noted);
         }
-        tx.close(slot, number, CommandState::Cancelled, now_ms)
+        tx.close(slot, number, CommandState::Cancelled, now_ms)?;
+        Ok(Asked::Refused)
     });
     match queued.await {
-        Ok(()) if asked.try_recv().is_ok() => Ok(Asked::Noted),
-        Ok(()) => Ok(Asked::Refused),
+        Ok(asked) => Ok(asked),
         Err(NotQueued::Store(e)) => Err(e),
         Err(NotQueued::NoCommand) => Ok(Asked::Refused),
     }

@@ -3,7 +3,7 @@
 //! of it for a phone whose code it was not handed.
 
 use aws_lc_rs::constant_time;
-use ledger::{Body, Effect};
+use ledger::Effect;
 use model::clock::{DAY_MS, HOUR_MS, MINUTE_MS};
 use model::{Command, CommandId, CommandSecrets, EnrolmentId, OrderId, TimeMs};
 use order::{HolderCard, HolderCardsAnswer, HolderCode, Order, Refusal, encode, sha256};
@@ -11,7 +11,7 @@ use rpc::alarm::AlarmKind;
 use zeroize::Zeroizing;
 
 use crate::chamber::Chamber;
-use crate::command::{PreparedCommand, refusal_of};
+use crate::command::refusal_of;
 use crate::standing::{Acted, Asking};
 use crate::submit::Consequence;
 
@@ -103,8 +103,7 @@ impl Chamber {
         (ask, secrets): (&Ask, &CommandSecrets),
     ) -> Result<Acted, Refusal> {
         self.check_code(enrolment, asking.code)?;
-        let e = self.state.enrolments.get(enrolment).filter(|e| e.issued.is_some());
-        e.filter(|e| e.is_under_management(self.now_ms)).ok_or(Refusal::UnknownEnrolment)?;
+        self.managed(enrolment)?;
         let s = self.stands(standing)?;
         let build = |id: CommandId| {
             apple::command::build(id, &ask.command, secrets, None)
@@ -129,34 +128,10 @@ impl Chamber {
             return Err(Refusal::HolderAskedTooOften);
         }
         let expires_at_ms = (self.now_ms + ask.life_ms).min(s.expires_at_ms);
-        self.check_cap(standing)?;
-        let command = self.keys.file.derive_key.act(standing, enrolment, self.state.entries);
-        let bytes = build(command)?;
-        let position = self.record(Body::StandingUsed {
-            standing: *standing,
-            enrolment: *enrolment,
-            number: 0,
-            command,
-            answer_digest: sha256(&bytes),
-            expires_at_ms,
-        });
+        let acted = self.act_anew(standing, enrolment, (0, expires_at_ms), build)?;
         let kind = ask.command.kind().request_type();
         tracing::info!(standing = %standing, enrolment = %enrolment, kind, "a phone's holder asked for a command");
-        self.acted(enrolment, command, &bytes, (position, expires_at_ms))
-    }
-
-    pub(crate) fn acted(
-        &self,
-        enrolment: &EnrolmentId,
-        command: CommandId,
-        bytes: &[u8],
-        (position, expires_at_ms): (u64, TimeMs),
-    ) -> Result<Acted, Refusal> {
-        let digest = sha256(bytes);
-        let body = self.seal_to_door(&digest, bytes)?;
-        let warrant = self.command_warrant(*enrolment, command, digest, expires_at_ms);
-        let command = PreparedCommand { command, body, sealed: true, warrants: vec![(*enrolment, warrant)] };
-        Ok(Acted { position, command, expires_at_ms })
+        Ok(acted)
     }
 
     /// Whether the code is that of the phone's newest card. A wrong one is told of and not written: whoever guesses must

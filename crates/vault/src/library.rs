@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use apple::harm::{self, Harm};
 use apple::profile::{self, schema};
-use ledger::{Body, Effect, ErasingKey};
+use ledger::{Effect, ErasingKey};
 use model::clock::DAY_MS;
 use model::{
     Command, CommandId, CommandSecrets, Compartment, Digest, EnrolmentId, OrderId, ProfileId, SealedRow,
@@ -293,8 +293,7 @@ impl Chamber {
         row: Option<&SealedRow>,
     ) -> Result<Acted, Refusal> {
         let now_ms = self.now_ms;
-        let e = self.state.enrolments.get(enrolment).filter(|e| e.issued.is_some());
-        let e = e.filter(|e| e.is_under_management(now_ms)).ok_or(Refusal::UnknownEnrolment)?;
+        let e = self.managed(enrolment)?;
         if of.home.as_ref().is_some_and(|home| *home != e.group) {
             return Err(Refusal::OutOfScope);
         }
@@ -324,19 +323,9 @@ impl Chamber {
                 false => Err(Refusal::ShownOtherwise),
             };
         }
-        self.check_cap(standing)?;
-        let command = self.keys.file.derive_key.act(standing, enrolment, self.state.entries);
-        let bytes = build(command)?;
-        let position = self.record(Body::StandingUsed {
-            standing: *standing,
-            enrolment: *enrolment,
-            number: 0,
-            command,
-            answer_digest: sha256(&bytes),
-            expires_at_ms,
-        });
+        let acted = self.act_anew(standing, enrolment, (0, expires_at_ms), build)?;
         tracing::info!(standing = %standing, enrolment = %enrolment, "a saved profile is installed by itself");
-        self.acted(enrolment, command, &bytes, (position, expires_at_ms))
+        Ok(acted)
     }
 
     /// The arguments that the same order would have with the profile given instead of saved: everything after this

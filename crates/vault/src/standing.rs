@@ -270,21 +270,54 @@ impl Chamber {
         let challenge = self.keys.file.derive_key.renewal_challenge(standing, enrolment, number);
         let profile = self.enrolment_profile(enrolment, &challenge)?;
         // The signature in it differs each time, so each act is a command of its own.
+        let acted = self.act_anew(standing, enrolment, (number, expires_at_ms), |command| {
+            apple::command::install_enrolment(command, &profile)
+                .map(Zeroizing::new)
+                .map_err(|_| Refusal::BadProfile)
+        })?;
+        tracing::info!(standing = %standing, enrolment = %enrolment, number, "a phone is asked to renew its certificate");
+        Ok(acted)
+    }
+
+    /// The phone, if it may be given commands.
+    pub(crate) fn managed(&self, enrolment: &EnrolmentId) -> Result<&Enrolment, Refusal> {
+        let e = self.state.enrolments.get(enrolment).filter(|e| e.issued.is_some());
+        e.filter(|e| e.is_under_management(self.now_ms)).ok_or(Refusal::UnknownEnrolment)
+    }
+
+    /// Another act for one phone, written before it leaves. `number`: of a renewal, how many certificates the phone had;
+    /// else 0. `build` makes the command's bytes around its id.
+    pub(crate) fn act_anew(
+        &mut self,
+        standing: &OrderId,
+        enrolment: &EnrolmentId,
+        (number, expires_at_ms): (u32, TimeMs),
+        build: impl Fn(CommandId) -> Result<Zeroizing<Vec<u8>>, Refusal>,
+    ) -> Result<Acted, Refusal> {
+        self.check_cap(standing)?;
         let command = self.keys.file.derive_key.act(standing, enrolment, self.state.entries);
-        let bytes = Zeroizing::new(
-            apple::command::install_enrolment(command, &profile).map_err(|_| Refusal::BadProfile)?,
-        );
-        let digest = sha256(&bytes);
-        let body = self.seal_to_door(&digest, &bytes)?;
+        let bytes = build(command)?;
         let position = self.record(Body::StandingUsed {
             standing: *standing,
             enrolment: *enrolment,
             number,
             command,
-            answer_digest: digest,
+            answer_digest: sha256(&bytes),
             expires_at_ms,
         });
-        tracing::info!(standing = %standing, enrolment = %enrolment, number, "a phone is asked to renew its certificate");
+        self.acted(enrolment, command, &bytes, (position, expires_at_ms))
+    }
+
+    /// What core gets of an act, now or again.
+    pub(crate) fn acted(
+        &self,
+        enrolment: &EnrolmentId,
+        command: CommandId,
+        bytes: &[u8],
+        (position, expires_at_ms): (u64, TimeMs),
+    ) -> Result<Acted, Refusal> {
+        let digest = sha256(bytes);
+        let body = self.seal_to_door(&digest, bytes)?;
         let warrant = self.command_warrant(*enrolment, command, digest, expires_at_ms);
         let command = PreparedCommand { command, body, sealed: true, warrants: vec![(*enrolment, warrant)] };
         Ok(Acted { position, command, expires_at_ms })
