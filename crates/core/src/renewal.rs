@@ -1,7 +1,7 @@
 //! Renewal of the phones' certificates under a standing order: who is due, asking the vault, queueing what it
 //! answers. The vault decides; core chooses only the order in which phones come, the first to end first.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -180,12 +180,14 @@ async fn once(room: &Arc<Room>, refused: &mut HashMap<EnrolmentId, TimeMs>) -> R
     refused.retain(|_, at_ms| (0..NOT_DUE_MS).contains(&(now_ms - *at_ms)));
     let at_once = AT_ONCE.saturating_add(u32::try_from(refused.len()).unwrap_or(u32::MAX));
     let breach_ms = room.breach_ms.load(Ordering::Relaxed);
+    let passed_over: HashSet<EnrolmentId> = refused.keys().copied().collect();
     let read = room.store.read(move |v| {
         let Some(standing) = in_force(&v.standing_orders()?, now_ms) else { return Ok(None) };
         let w = window(Some(&standing), now_ms);
         let retry_ms = now_ms - ASK_AGAIN_MS;
         let mut due = v.certificates_due(w, standing.order, retry_ms, at_once)?;
-        if due.is_empty() && breach_ms != NO_BREACH {
+        // One that the vault refused for now keeps no other waiting.
+        if due.iter().all(|(_, e)| passed_over.contains(e)) && breach_ms != NO_BREACH {
             due = v.certificates_from_before((now_ms, breach_ms), standing.order, retry_ms, at_once)?;
         }
         let next = v.next_certificate_end(now_ms + w.before_ms)?.map(|end_ms| end_ms - w.before_ms);

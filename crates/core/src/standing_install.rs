@@ -55,11 +55,15 @@ async fn once(room: &Arc<Room>, refused: &mut Refused) -> Result<bool, StoreErro
         let (of, made_at_ms) = (install.clone(), standing.made_at_ms);
         let read = room.store.read(move |v| {
             let Some(group) = v.find_device_group(of.device_group)? else { return Ok(None) };
-            let Some(row) = v.find_profile_content(of.profile, of.version)? else { return Ok(None) };
             let home = of.home.as_ref().map(|g| g.as_str());
             let what = (of.profile, of.version);
             let members = group.members(now_ms);
-            Ok(Some((row, v.members_without(what, made_at_ms, &members, home, at_once)?)))
+            let phones = v.members_without(what, made_at_ms, &members, home, at_once)?;
+            // Mostly nobody lacks it.
+            if phones.is_empty() {
+                return Ok(None);
+            }
+            Ok(v.find_profile_content(of.profile, of.version)?.map(|row| (row, phones)))
         });
         let Some((row, phones)) = read.await? else { continue };
         let many = phones.len() >= at_once as usize;

@@ -276,6 +276,8 @@ pub(crate) async fn upkeep(room: Arc<Room>) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     for n in 0_u64.. {
         ticks.tick().await;
+        // Before whatever may fail: holders' codes lie in these.
+        room.holders.drop_expired(room.now_ms());
         let mut done = flush_seen(&room).await;
         if n % 12 == 0 && done.is_ok() {
             done = every_minute(&room).await;
@@ -301,8 +303,6 @@ pub(crate) async fn flush_seen(room: &Room) -> Result<(), StoreError> {
 
 pub(crate) async fn every_minute(room: &Arc<Room>) -> Result<(), StoreError> {
     let now_ms = room.now_ms();
-    // First, since nothing above may fail before it: holders' codes lie in these.
-    room.holders.drop_expired(now_ms);
     let due = room.store.read(move |v| v.inventory_due(now_ms, 1000)).await?;
     if !due.is_empty() {
         let told = declarations::told_by_status(room, &due, now_ms).await?;

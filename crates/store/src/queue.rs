@@ -610,19 +610,16 @@ impl Tx<'_> {
              AND q.done_at_ms < ?1 LIMIT ?2)",
             params![before_ms, limit],
         )?;
-        let commands = self.run(
+        let commands: Vec<i64> = self.all(
             "DELETE FROM commands WHERE number IN (SELECT c.number FROM commands c WHERE c.created_at_ms < ?1
              AND c.expires_at_ms < ?1
-             AND NOT EXISTS (SELECT 1 FROM queue q WHERE q.number = c.number) LIMIT ?2)",
+             AND NOT EXISTS (SELECT 1 FROM queue q WHERE q.number = c.number) LIMIT ?2) RETURNING number",
             params![before_ms, limit],
+            |r| r.get(0),
         )?;
-        if commands > 0 {
-            self.run(
-                "DELETE FROM profile_commands WHERE NOT EXISTS
-                 (SELECT 1 FROM commands c WHERE c.number = profile_commands.number)",
-                [],
-            )?;
+        for number in &commands {
+            self.run("DELETE FROM profile_commands WHERE number = ?1", [number])?;
         }
-        Ok(rows + commands)
+        Ok(rows + commands.len())
     }
 }

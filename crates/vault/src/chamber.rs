@@ -144,7 +144,7 @@ pub(crate) struct Chamber {
     pub(crate) alarms: Arc<Alarms>,
     /// Told once this batch is durable.
     pending_alarms: Vec<Alarm>,
-    /// The standing order whose cap was told of last, and in which hour.
+    /// In which hour each standing order's cap was told of last.
     pub(crate) cap_told: HashMap<model::OrderId, i64>,
     statement: Option<(TimeMs, SignedStatement)>,
     /// Which keys rooms are to make, as far as it is durable.
