@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ledger::{Body, Effect, Entry};
-use model::{DataSubject, Digest, EnrolmentId, KeyName, StandingTemplate, TimeMs};
+use model::{DataSubject, Digest, EnrolmentId, KeyName, TimeMs};
 use order::Refusal;
 use rpc::proto::vault_client::VaultClient;
 use rpc::proto::{CheckpointsRequest, FollowRequest, IndexRow, LedgerItem, PhoneRow, VaultHealthRequest};
 use seal::SearchField;
 use store::{
     ApiKeyRecord, EnrolmentState, LedgerRow, NewInvitation, Position, RenewedRecord, SavedDeviceGroup,
-    SealedUpdate, SessionRecord, Slot, StandingRecord, StoreError, Tx,
+    SealedUpdate, SessionRecord, Slot, StoreError, Tx,
 };
 use tokio::sync::mpsc;
 use tonic::transport::Channel;
@@ -236,7 +236,6 @@ pub(crate) enum Remember {
     Undecided,
     /// The phone's holder's card, by its code's hash; none: it has none that is good.
     HolderCard(EnrolmentId, Option<Digest>),
-    NoHolderCards,
 }
 
 fn remember(room: &Room, r: Remember) {
@@ -261,7 +260,6 @@ fn remember(room: &Room, r: Remember) {
             room.holders.end_all();
         }
         Remember::HolderCard(enrolment, card) => room.holders.card_is(enrolment, card),
-        Remember::NoHolderCards => room.holders.end_all(),
         Remember::Certificates(known) => room.fleet.know_certificates(known),
         Remember::RenewalDue => room.renewal_due.notify_one(),
         Remember::KeysRotated => {
@@ -475,10 +473,7 @@ fn project_effect(
 /// What was asked for with the card of before, and the phone has not done yet, is called back.
 fn card_changes(tx: &Tx<'_>, slot: Slot, at_ms: TimeMs) -> Result<(), StoreError> {
     let standing = tx.standing_orders()?;
-    let holders = |s: &&StandingRecord| {
-        matches!(s.template, StandingTemplate::HolderLostMode | StandingTemplate::HolderRings)
-    };
-    for standing in standing.iter().filter(holders) {
+    for standing in standing.iter().filter(|s| s.template.is_holders()) {
         tx.cancel_order_for(slot, standing.order, None, at_ms)?;
     }
     Ok(())

@@ -104,7 +104,6 @@ pub(crate) fn project(
             Effect::BreachAssumed { reissues_an_hour, expires_at_ms, .. } => {
                 let withdrawn = tx.breached(at_ms)?;
                 tx.drop_holder_cards()?;
-                remembered.push(Remember::NoHolderCards);
                 remembered.push(Remember::Restored);
                 remembered.extend(withdrawn.into_iter().map(Remember::Withdrawn));
                 let before_ms = StandingTemplate::USUAL_BEFORE_MS;

@@ -139,6 +139,8 @@ pub struct CommandFilter {
     pub state: Option<CommandState>,
     /// Of phones of this group.
     pub group: Option<String>,
+    /// Without the questions that core asks by itself.
+    pub ordered: bool,
     /// Go on behind this place.
     pub after: Option<(i64, i64)>,
     /// How many at most.
@@ -299,7 +301,7 @@ impl View<'_> {
             order = "q.number DESC, q.slot DESC";
         }
         wheres.push("(:order IS NULL OR c.order_id = :order) AND (:home IS NULL OR e.home = :home)");
-        wheres.push("(:slot IS NULL OR q.slot = :slot)");
+        wheres.push("(:slot IS NULL OR q.slot = :slot) AND (NOT :ordered OR c.order_id IS NOT NULL)");
         let sql = format!("{ITEM} {from} WHERE {} ORDER BY {order} LIMIT :limit", wheres.join(" AND "));
         let (slot, order) = (f.slot.map(|s| s.0), f.order.map(|o| o.0));
         let (number, after_slot) = (f.after.map(|a| a.0), f.after.map(|a| a.1));
@@ -307,7 +309,7 @@ impl View<'_> {
             &sql,
             named_params! {
                 ":state": state, ":slot": slot, ":number": number, ":after_slot": after_slot,
-                ":order": order, ":home": f.group, ":limit": f.limit,
+                ":order": order, ":home": f.group, ":ordered": f.ordered, ":limit": f.limit,
             },
             item,
         )

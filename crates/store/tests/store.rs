@@ -637,3 +637,25 @@ async fn what_a_phone_reported_is_forgotten_some_time_after_it_left_but_its_escr
     assert_eq!((lost(1), lost(2)), (None, Some("true".into())), "what rules ask of too");
     assert_eq!(kept(2).await.unwrap(), (true, true, 1, 1));
 }
+
+#[tokio::test]
+async fn what_was_ordered_is_found_behind_any_number_of_questions() {
+    let (_dir, store) = open();
+    store
+        .write(|tx| {
+            let slot = invite(tx, 1)?;
+            for new in std::iter::once(warranted(1)).chain((2..60).map(|n| query(n, 10_000))) {
+                let number = tx.put_command(&new)?;
+                tx.queue(slot, number, None)?;
+            }
+            Ok(())
+        })
+        .await
+        .unwrap();
+    let found = |ordered| {
+        let filter = CommandFilter { slot: Some(Slot(1)), ordered, limit: 5, ..CommandFilter::default() };
+        store.read(move |v| Ok(v.commands(&filter)?.iter().map(|c| c.command.0[0]).collect::<Vec<_>>()))
+    };
+    assert_eq!(found(true).await.unwrap(), [1]);
+    assert_eq!(found(false).await.unwrap(), [59, 58, 57, 56, 55]);
+}

@@ -118,7 +118,7 @@ impl Standing {
 
     /// What a holder asked for with the card of before is called back.
     pub(crate) fn card_changes(&mut self, enrolment: &EnrolmentId) {
-        if matches!(self.template, StandingTemplate::HolderLostMode | StandingTemplate::HolderRings)
+        if self.template.is_holders()
             && let Some(act) = self.acts.get_mut(enrolment)
         {
             act.called_back = true;

@@ -130,7 +130,7 @@ async fn page(
     let order = q.order.as_deref().map(|o| id::<OrderId>("order", o)).transpose()?;
     let group = permit.actor().group().map(str::to_owned);
     let after = cursor_from(q.cursor.as_deref())?;
-    let filter = CommandFilter { slot, order, state, group, after, limit: limit + 1 };
+    let filter = CommandFilter { slot, order, state, group, ordered: false, after, limit: limit + 1 };
     let mut items = room.store.read(move |v| v.commands(&filter)).await?;
     let more = items.len() > limit as usize;
     items.truncate(limit as usize);

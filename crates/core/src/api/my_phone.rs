@@ -14,7 +14,7 @@ use order::HolderCode;
 use serde::{Deserialize, Serialize};
 use store::{
     CommandFilter, CommandItem, CommandState, DeviceItem, EnrolmentState, LedgerAbout, LedgerFilter,
-    StandingRecord, StoreError, View,
+    LedgerRow, StandingRecord, StoreError, View,
 };
 use tokio::time::Instant;
 use utoipa::ToSchema;
@@ -259,21 +259,10 @@ fn my_phone(
 
 /// What orders asked of the phone, as far as it is kept, the newest first.
 fn commands(v: &View<'_>, item: &DeviceItem, now_ms: TimeMs) -> Result<Vec<CommandItem>, StoreError> {
-    const PAGE: u32 = 100;
-    let (mut out, mut after, mut seen) = (Vec::new(), None, 0);
-    while seen < MOST_ROWS {
-        let filter = CommandFilter { slot: Some(item.slot), after, limit: PAGE, ..CommandFilter::default() };
-        let found = v.commands(&filter)?;
-        seen += PAGE;
-        after = found.last().map(|c| c.place);
-        let last = found.len() < PAGE as usize
-            || found.last().is_some_and(|c| c.created_at_ms < now_ms - HISTORY_MS);
-        out.extend(found.into_iter().filter(|c| c.order.is_some() && c.created_at_ms >= now_ms - HISTORY_MS));
-        if last {
-            break;
-        }
-    }
-    Ok(out)
+    let (slot, ordered, limit) = (Some(item.slot), true, MOST_ROWS);
+    let mut found = v.commands(&CommandFilter { slot, ordered, limit, ..CommandFilter::default() })?;
+    found.retain(|c| c.created_at_ms >= now_ms - HISTORY_MS);
+    Ok(found)
 }
 
 /// What orders asked of the phone in the last 90 days, as the ledger has it: core forgets finished commands sooner.
@@ -346,7 +335,11 @@ fn entries(
         limit: MOST_ENTRIES,
         ..LedgerFilter::default()
     })?;
-    Ok(found.into_iter().filter_map(|r| Some((r.at_ms, Entry::decode(&r.entry).ok()?.body))).collect())
+    let read = |r: LedgerRow| {
+        let entry = Entry::decode(&r.entry).map_err(|_| StoreError::Damaged("ledger entry"))?;
+        Ok((r.at_ms, entry.body))
+    };
+    found.into_iter().map(read).collect()
 }
 
 /// When sealed values of the phone were read in the last 90 days, and of which kinds.
