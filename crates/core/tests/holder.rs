@@ -225,7 +225,11 @@ async fn a_second_ask_while_the_phone_is_away_asks_the_vault_for_nothing_and_the
     assert_eq!(house.vault.lock().acted.len(), 1);
     let Answer::Warranted(w) = house.idle(&phone).await else { panic!("no command") };
     let command = rpc::command_id(&w.command).unwrap();
-    assert_eq!(house.acknowledges(&phone, command).await, Answer::Plain(200));
+    // The desk's pages go by what the phone says of itself, so it is asked at once.
+    let Answer::Free(asked) = house.acknowledges(&phone, command).await else { panic!("it is not asked") };
+    assert_eq!(asked.query, u32::from(order::FreeQuery::DeviceInformation.number()));
+    let question = rpc::command_id(&asked.command).unwrap();
+    assert_eq!(house.acknowledges(&phone, question).await, Answer::Plain(200));
     // It is done: an ask is a new one, and the vault hears which one is over.
     assert_eq!(loses(&house).await, 204);
     let over = house.vault.lock().acted[1].over.clone();

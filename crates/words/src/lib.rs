@@ -90,16 +90,28 @@ pub fn ago(at_ms: Option<TimeMs>, now_ms: TimeMs) -> String {
     at_ms.map_or_else(|| "never".to_owned(), |t| format!("{} ago", span(now_ms - t)))
 }
 
-/// `1 phone`, `3 phones`.
+/// `1 phone`, `3 phones`; `1 entry`, `3 entries`.
 #[must_use]
 pub fn count(n: u64, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+    let vowel = |c: char| "aeiou".contains(c);
+    match what.strip_suffix('y') {
+        _ if n == 1 => format!("{n} {what}"),
+        Some(stem) if !stem.ends_with(vowel) => format!("{n} {stem}ies"),
+        _ => format!("{n} {what}s"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn many_are_told_as_many() {
+        let told =
+            [count(1, "entry"), count(2, "entry"), count(0, "day"), count(2, "key"), count(1, "phone")];
+        assert_eq!(told, ["1 entry", "2 entries", "0 days", "2 keys", "1 phone"]);
+    }
 
     #[test]
     fn spans_are_told_in_their_largest_unit() {

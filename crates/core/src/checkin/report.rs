@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ledger::Body;
-use model::{CommandId, EnrolmentId, TimeMs};
+use model::{CommandId, CommandKind, EnrolmentId, TimeMs};
 use order::FreeQuery;
 use rpc::proto::{Report, ReportStatus};
 use store::{CommandState, EnrolmentState, ErrorLink, Offer, Slot, StoreError, Tx};
@@ -174,6 +174,12 @@ fn write(
                     let did = end == CommandState::Acknowledged;
                     tx.profile_answered(slot, done.number, did, offer.now_ms)?;
                 }
+                if done.was_open && end == CommandState::Acknowledged && changes_lost_mode(&done.request_type)
+                {
+                    // Lists and the overview go by what the phone says of itself, so it is asked at once.
+                    let information = [FreeQuery::DeviceInformation];
+                    queue_queries(room, tx, &[(slot, enrolment)], &information, offer.now_ms)?;
+                }
                 // What a phone says unasked, or twice, is not kept.
                 if done.was_open
                     && let Some(content) = &said.content
@@ -203,6 +209,13 @@ fn write(
         out.given = pick(tx, slot, offer)?;
     }
     Ok(out)
+}
+
+/// Whether a command that was done changes whether the phone is in lost mode.
+fn changes_lost_mode(request_type: &str) -> bool {
+    [CommandKind::EnableLostMode, CommandKind::DisableLostMode]
+        .iter()
+        .any(|c| c.request_type() == request_type)
 }
 
 /// A supervised phone tells its Activation Lock bypass code for 15 days (Apple's

@@ -6,8 +6,8 @@ use apple::declaration::{self, Declaration, MAX_SET_BYTES};
 use apple::harm::{self, Harm};
 use apple::json::{self, Json};
 use clap::{Args, Subcommand};
-use model::clock::DAY_MS;
-use model::{Command, DeclarationKind, EnrolmentId, SetName, TimeMs};
+use model::clock::{DAY_MS, HOUR_MS};
+use model::{Command, DeclarationKind, EnrolmentId, OsVersion, SetName, TimeMs};
 use order::{DeclarationSecrets, OrderKind, sha256};
 use serde::Deserialize;
 
@@ -354,8 +354,20 @@ fn sync(desk: &Desk, s: Sync) -> Result<()> {
 }
 
 pub(crate) fn update_os(desk: &Desk, u: UpdateOs) -> Result<()> {
+    check_update(&u, desk.now_ms())?;
     let phones = devices::find_all(desk, &u.ids)?;
     place_set(desk, "os-update", &update_set(&u)?, &phones, None, u.how)
+}
+
+/// What a phone would take without a word and never do.
+fn check_update(u: &UpdateOs, now_ms: TimeMs) -> Result<()> {
+    u.version.parse::<OsVersion>().map_err(|e| usage(format!("--version {}: {e}", u.version)))?;
+    // By the phone's own clock; no two are further apart than 26 hours.
+    let passed = show::time(now_ms - 26 * HOUR_MS);
+    if u.by.replace('T', " ") < passed {
+        return Err(usage(format!("--by {}: that time has passed; give one to come", u.by)));
+    }
+    Ok(())
 }
 
 /// A set of its own, so that it leaves a phone's policies as they are.
@@ -457,6 +469,19 @@ mod tests {
             details_url: details_url.map(str::to_owned),
             how: How { reason: None, days: 7, wait: None, yes: true },
         }
+    }
+
+    #[test]
+    fn an_update_to_no_version_or_by_a_time_that_has_passed_is_refused() {
+        // 2026-11-28, about noon.
+        let now_ms = 1_795_867_200_000;
+        assert!(check_update(&update("2026-12-01T20:00", None), now_ms).is_ok());
+        assert!(check_update(&update("2026-11-28T09:00", None), now_ms).is_ok(), "it may be earlier there");
+        assert!(check_update(&update("2026-11-25T20:00", None), now_ms).is_err());
+        assert!(
+            check_update(&UpdateOs { version: "banana".into(), ..update("2026-12-01T20:00", None) }, now_ms)
+                .is_err()
+        );
     }
 
     #[test]
