@@ -16,7 +16,7 @@ pub enum BackupError {
     /// The operator's: nobody to encrypt to.
     #[error(
         "backup.recipients: there is none, so nothing could be encrypted; make a key where it is kept offline \
-         ('age-keygen -o matron-backup.key') and put its public half (age1…) here"
+         ('age-keygen -o matron-backup.key') and put its public half (age1…) into the configuration; is it the one that the house was started with (--config)?"
     )]
     NoRecipients,
     /// The operator's: the file with the identity.

@@ -57,9 +57,9 @@ pub(crate) struct Make {
     /// Of these phones those of this home group alone.
     #[arg(long, value_name = "GROUP", requires = "profile")]
     group: Option<String>,
-    /// How many days before its end a certificate is renewed, 1 to 365.
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..=365))]
-    before_days: u16,
+    /// How many days before its end a certificate is renewed, 1 to 365 [default: 60].
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=365))]
+    before_days: Option<u16>,
     /// The same in hours, for short-lived certificates.
     #[arg(long, conflicts_with = "before_days", value_parser = clap::value_parser!(u16).range(1..=8760))]
     before_hours: Option<u16>,
@@ -99,10 +99,22 @@ pub(crate) fn run(desk: &Desk, command: StandingCommand) -> Result<()> {
 }
 
 fn make(desk: &Desk, m: Make) -> Result<()> {
-    let before_ms = match m.before_hours {
-        Some(hours) => TimeMs::from(hours) * HOUR_MS,
-        None => TimeMs::from(m.before_days) * DAY_MS,
+    let before_ms = match (m.before_hours, m.before_days) {
+        (Some(hours), _) => TimeMs::from(hours) * HOUR_MS,
+        (None, days) => days.map_or(StandingTemplate::USUAL_BEFORE_MS, |d| TimeMs::from(d) * DAY_MS),
     };
+    if m.does != "renew_certificates" && (m.before_hours.is_some() || m.before_days.is_some()) {
+        return Err(usage(format!(
+            "--before-days and --before-hours say when certificates renew; {} has no use for them",
+            m.does
+        )));
+    }
+    if m.does != "install_saved" && (m.profile.is_some() || m.device_group.is_some()) {
+        return Err(usage(format!(
+            "--profile and --device-group say what install_saved installs; {} has no use for them",
+            m.does
+        )));
+    }
     let expires_at_ms = desk.now_ms() + TimeMs::from(m.days) * DAY_MS - HOUR_MS;
     let (lost_an_hour, rings_an_hour) = StandingTemplate::USUAL_HOLDERS_AN_HOUR;
     let (template, usual_cap, why, then) = match m.does.as_str() {
@@ -135,16 +147,34 @@ fn make(desk: &Desk, m: Make) -> Result<()> {
     if cap_an_hour > template.most_an_hour() {
         return Err(usage(format!("--cap: at most {} an hour for {}", template.most_an_hour(), m.does)));
     }
+    // Several of one kind are sometimes meant; where they are not, both caps count.
+    let alike = match template.install() {
+        Some(_) => Vec::new(),
+        None => standing(desk)?
+            .into_iter()
+            .filter(|s| s.template == template.name() && s.state == "stands")
+            .collect(),
+    };
     let kind = OrderKind::MakeStanding { template, cap_an_hour, expires_at_ms };
     let reason = m.reason.unwrap_or_else(|| why.into());
     let placed = Draft::new(kind, &reason).place(desk, m.yes)?;
     if desk.reach.json {
         return show::print_json(&json!({ "order": placed.order, "position": placed.position }));
     }
-    show::print(&format!(
-        "Standing order {} stands, ledger entry {}. {then}\n",
-        placed.order, placed.position
-    ))
+    let mut out =
+        format!("Standing order {} stands, ledger entry {}. {then}\n", placed.order, placed.position);
+    for older in alike {
+        out.push_str(&format!(
+            "Another of the same kind stands too, {} an hour: 'matron standing end {}' ends it, if this one is to take its place.\n",
+            older.cap_an_hour, older.order
+        ));
+    }
+    show::print(&out)
+}
+
+/// Every standing order.
+fn standing(desk: &Desk) -> Result<Vec<Standing>> {
+    Ok(shaped::<Items<Standing>>(&desk.get("/api/v1/standing")?)?.items)
 }
 
 /// What install_saved installs, and on which phones.
