@@ -29,7 +29,7 @@ use rpc::control::{ControlEnd, ToRoom, ToSupervisor, neighbours, pair};
 use rpc::hsm::Make;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::Place;
 use crate::config::Config;
@@ -54,6 +54,9 @@ const PING: Duration = Duration::from_secs(2);
 /// A room that has not answered for so long is ended and started again. Long: a machine that is out of
 /// breath must not lose rooms to its own supervisor.
 const HUNG: Duration = Duration::from_secs(20);
+
+/// How long the last words of a room that has ended are waited for.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 enum Event {
     Said(Room, u64, ToSupervisor),
@@ -81,7 +84,7 @@ struct Living {
     answered_ms: Arc<AtomicU64>,
     /// How many messages it may send in this life.
     may_say: Arc<AtomicUsize>,
-    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    stop: Option<oneshot::Sender<()>>,
 }
 
 struct Supervisor {
@@ -444,9 +447,10 @@ impl Supervisor {
         let started = Instant::now();
         let answered_ms = Arc::new(AtomicU64::new(0));
         let may_say = Arc::new(AtomicUsize::new(MOST_SAID));
-        self.listen_to(room, generation, &control, started, (answered_ms.clone(), may_say.clone()))?;
-        let (stop, stopped) = tokio::sync::oneshot::channel();
-        tokio::spawn(wait_for(child, room, generation, stopped, self.events.clone()));
+        let heard =
+            self.listen_to(room, generation, &control, started, (answered_ms.clone(), may_say.clone()))?;
+        let (stop, stopped) = oneshot::channel();
+        tokio::spawn(wait_for(child, room, generation, stopped, heard, self.events.clone()));
         let living =
             Living { control, generation, started, ready: false, answered_ms, may_say, stop: Some(stop) };
         self.living.insert(room, living);
@@ -466,7 +470,7 @@ impl Supervisor {
         let _ = other.control.send(&ToRoom::Peer { room: a.name().into() }, &[other_end]);
     }
 
-    /// Reads what a room says on a thread of its own.
+    /// Reads what a room says on a thread of its own. What it gives ends when there is no more to hear.
     fn listen_to(
         &self,
         room: Room,
@@ -474,10 +478,12 @@ impl Supervisor {
         control: &ControlEnd,
         started: Instant,
         (answered_ms, may_say): (Arc<AtomicU64>, Arc<AtomicUsize>),
-    ) -> Result<()> {
+    ) -> Result<oneshot::Receiver<()>> {
         let (control, events) = (control.try_clone()?, self.events.clone());
+        let (hearing, heard) = oneshot::channel();
         let wanted = (room == Room::Vault).then(|| self.wanted.clone());
         std::thread::Builder::new().name(format!("from {}", room.name())).spawn(move || {
+            let _ends_with_this_thread = hearing;
             let mut said = 0;
             while said < may_say.load(Ordering::Relaxed) {
                 match control.receive::<ToSupervisor>() {
@@ -498,7 +504,7 @@ impl Supervisor {
                 }
             }
         })?;
-        Ok(())
+        Ok(heard)
     }
 
     /// Asks each room whether it is alive, and ends those that have not said so for long.
@@ -642,7 +648,8 @@ async fn wait_for(
     mut child: Child,
     room: Room,
     generation: u64,
-    stopped: tokio::sync::oneshot::Receiver<()>,
+    stopped: oneshot::Receiver<()>,
+    heard: oneshot::Receiver<()>,
     events: mpsc::UnboundedSender<Event>,
 ) {
     let forced = async {
@@ -660,6 +667,8 @@ async fn wait_for(
             "killed".into()
         }
     };
+    // Why it ended is told before that it has; another that holds its end of the pair delays nobody.
+    let _ = tokio::time::timeout(LAST_WORDS, heard).await;
     let _ = events.send(Event::Died(room, generation, how));
 }
 
@@ -728,5 +737,21 @@ mod tests {
         }
         let stopped = tokio::time::timeout(Duration::from_secs(5), supervisor.stop(&mut events)).await;
         assert!(stopped.is_ok());
+    }
+
+    #[tokio::test]
+    async fn that_a_room_has_ended_is_told_after_what_it_said_of_why() {
+        let (events, mut told) = mpsc::unbounded_channel();
+        let (_stop, stopped) = oneshot::channel();
+        let (hearing, heard) = oneshot::channel();
+        let child = Command::new("true").spawn().unwrap();
+        let waiting = tokio::spawn(wait_for(child, Room::Reader, 1, stopped, heard, events.clone()));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(told.try_recv().is_err());
+        events.send(Event::Said(Room::Reader, 1, ToSupervisor::Failed { why: "why".into() })).ok().unwrap();
+        drop(hearing);
+        waiting.await.unwrap();
+        assert!(matches!(told.recv().await, Some(Event::Said(..))));
+        assert!(matches!(told.recv().await, Some(Event::Died(..))));
     }
 }
