@@ -126,13 +126,16 @@ fn answer(path: &str, h: &str) -> Option<Value> {
             json!({ "definition": device_group(h)["definition"], "phones": 1, "items": [device] })
         }
         p if p.starts_with("/api/v1/device-groups/") && p.ends_with("/profiles") => page(json!([{
-            "profile": ORDER, "identifier": h, "newest": 1, "erasing": true, "on_newest": 1, "older": 1, "without": 1,
+            "profile": ORDER, "identifier": h, "newest": 1, "erasing": true,
+            "counted": { "on_newest": 1, "older": 1, "without": 1, "counted_at_ms": 1 },
         }])),
         p if p.starts_with("/api/v1/device-groups/") => device_group(h),
         p if p.contains("/device-groups/") && p.ends_with("/phones") => json!({ "phones": [ENROLMENT] }),
         p if p.contains("/device-groups/") => json!({
-            "device_group": ORDER, "name": h, "newest": 2, "phones": 6, "on_newest": 1, "asked": 1, "older": [{ "version": 1, "phones": 1 }],
-            "without": 3, "to_install": 4, "to_remove": 2, "removing": 1,
+            "device_group": ORDER, "name": h, "newest": 2, "counted": {
+                "phones": 6, "on_newest": 1, "asked": 1, "older": [{ "version": 1, "phones": 1 }], "without": 3, "to_install": 4,
+                "first_to_install": [ENROLMENT], "to_remove": 2, "first_to_remove": [ENROLMENT], "removing": 1, "counted_at_ms": 1,
+            },
         }),
         "/api/v1/profiles" => {
             page(json!([{ "profile": ORDER, "newest": profile_version(h), "confirmed": 2 }]))

@@ -283,14 +283,24 @@ pub(crate) struct ProfileMembers {
     pub device_group: model::DeviceGroupId,
     pub name: String,
     pub newest: u32,
+    /// None while they are counted for the first time.
+    pub counted: Option<Standing>,
+}
+
+/// How they stood when they were counted.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Standing {
     pub phones: u32,
     pub on_newest: u32,
     pub asked: u32,
     pub older: Vec<OlderVersion>,
     pub without: u32,
     pub to_install: u32,
+    pub first_to_install: Vec<String>,
     pub to_remove: u32,
+    pub first_to_remove: Vec<String>,
     pub removing: u32,
+    pub counted_at_ms: i64,
 }
 
 /// Phones on an older version.
@@ -300,12 +310,6 @@ pub(crate) struct OlderVersion {
     pub phones: u32,
 }
 
-/// Phones as an order names them.
-#[derive(Debug, Deserialize)]
-pub(crate) struct NamedPhones {
-    pub phones: Vec<String>,
-}
-
 /// How a device group's phones stand with one of the library's profiles.
 #[derive(Debug, Deserialize)]
 pub(crate) struct MemberProfile {
@@ -313,9 +317,17 @@ pub(crate) struct MemberProfile {
     pub identifier: String,
     pub newest: u32,
     pub erasing: bool,
+    /// None while they are counted for the first time.
+    pub counted: Option<MemberCounts>,
+}
+
+/// How many of a device group's phones hold a profile, and when they were counted.
+#[derive(Debug, Deserialize)]
+pub(crate) struct MemberCounts {
     pub on_newest: u64,
     pub older: u64,
     pub without: u64,
+    pub counted_at_ms: i64,
 }
 
 /// A profile with its versions.

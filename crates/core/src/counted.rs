@@ -2,6 +2,7 @@
 //! counted at a time, and who asks meanwhile gets the one before.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::future::Future;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,8 +12,9 @@ use tokio::time::Instant;
 
 /// Counting may take a twentieth of a reader's time, however many look.
 const GOOD_FOR: u32 = 20;
-/// So long an answer waits for a new count while an older one is known; what takes longer is told with the next one.
-const PATIENCE: Duration = Duration::from_millis(25);
+/// So long an answer waits for a new count; what takes longer is told with the next one. A page takes 50 ms at most, and asks for its counts
+/// at the same time.
+const PATIENCE: Duration = Duration::from_millis(30);
 /// More counts than that are of what is no more.
 const MOST: usize = 1_000;
 
@@ -75,23 +77,48 @@ pub(crate) async fn for_a_moment(counts: impl Future<Output = ()> + Send + 'stat
     let _ = tokio::time::timeout(PATIENCE, tokio::spawn(counts)).await;
 }
 
-/// A count that is good or was made in a moment; else the one before, or, where there is none, a new one however long it takes.
+/// A count that is good or was made in a moment; else the one before, or, where there is none, none. It is counted on by itself.
+pub(crate) async fn if_soon<K, V, E, F>(
+    counted: &Arc<Counted<K, V>>,
+    key: K,
+    count: F,
+) -> Result<Option<V>, E>
+where
+    K: Eq + Hash + Clone + Send + Sync + 'static,
+    V: Clone + Send + 'static,
+    E: Display + Send + 'static,
+    F: Future<Output = Result<V, E>> + Send + 'static,
+{
+    let before = counted.last(&key);
+    let mut task = tokio::spawn({
+        let counted = counted.clone();
+        async move { counted.get(key, count).await }
+    });
+    match tokio::time::timeout(PATIENCE, &mut task).await {
+        Ok(Ok(made)) => made.map(Some),
+        Ok(Err(_)) => Ok(before),
+        Err(_) => {
+            // Nobody else hears how it ends.
+            tokio::spawn(async move {
+                if let Ok(Err(e)) = task.await {
+                    tracing::warn!(store.error = %e, "what was counted on could not be counted");
+                }
+            });
+            Ok(before)
+        }
+    }
+}
+
+/// The same, but that the first count of all is waited for.
 pub(crate) async fn soon<K, V, E, F>(counted: &Arc<Counted<K, V>>, key: K, count: F) -> Result<V, E>
 where
     K: Eq + Hash + Clone + Send + Sync + 'static,
     V: Clone + Send + 'static,
-    E: Send + 'static,
+    E: Display + Send + 'static,
     F: Future<Output = Result<V, E>> + Send + 'static,
 {
     let Some(before) = counted.last(&key) else { return counted.get(key, count).await };
-    let task = tokio::spawn({
-        let counted = counted.clone();
-        async move { counted.get(key, count).await }
-    });
-    match tokio::time::timeout(PATIENCE, task).await {
-        Ok(Ok(new)) => new,
-        _ => Ok(before),
-    }
+    Ok(if_soon(counted, key, count).await?.unwrap_or(before))
 }
 
 #[cfg(test)]
@@ -116,7 +143,7 @@ mod tests {
             let (made, gate) = (made.clone(), gate.clone());
             async move {
                 gate.acquire().await.unwrap().forget();
-                Ok::<_, ()>(made.fetch_add(1, Ordering::SeqCst) + 1)
+                Ok::<_, String>(made.fetch_add(1, Ordering::SeqCst) + 1)
             }
         };
         let good = Arc::new(Counted::new(Duration::from_secs(600)));
@@ -139,6 +166,15 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert_eq!(old.last(&1), Some(3), "and it is counted on");
+        // Of what was never counted nothing is told yet, where nobody wants to wait.
+        assert_eq!(if_soon(&old, 2, count()).await, Ok(None));
+        gate.add_permits(1);
+        while old.last(&2).is_none() {
+            tokio::task::yield_now().await;
+        }
+        gate.add_permits(1);
+        assert_eq!(if_soon(&old, 2, count()).await, Ok(Some(5)), "what is made in a moment is told");
+        assert_eq!(if_soon(&old, 2, async { Err("no disk".to_owned()) }).await, Err("no disk".to_owned()));
         for_a_moment(std::future::pending()).await;
     }
 
@@ -146,7 +182,7 @@ mod tests {
     async fn more_counts_than_are_kept_begin_anew() {
         let counted = Counted::new(Duration::from_secs(600));
         for n in 0..=MOST {
-            assert_eq!(counted.get(n, async { Ok::<_, ()>(n) }).await, Ok(n));
+            assert_eq!(counted.get(n, async { Ok::<_, String>(n) }).await, Ok(n));
         }
         assert_eq!((counted.last(&0), counted.last(&MOST)), (None, Some(MOST)));
     }

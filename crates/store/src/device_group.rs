@@ -206,6 +206,23 @@ impl View<'_> {
         Ok(counted.first().and_then(|n| u64::try_from(*n).ok()).unwrap_or(0))
     }
 
+    /// The phones it holds, of one home group or of all, in the ascending order of their slots.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn member_slots(&self, of: &Members, home: Option<&str>) -> Result<Vec<Slot>, StoreError> {
+        let mut values = Vec::new();
+        let members = of.within(home, &mut values);
+        // A rule over all phones has an index of its own, in that order.
+        let walks = home.is_none() && matches!(of.0, Whom::Rule { .. });
+        let sql = format!(
+            "SELECT e.slot FROM enrolments e WHERE {}e.state = {} AND {members} ORDER BY e.slot",
+            if walks { "" } else { "+" },
+            EnrolmentState::Enrolled.number()
+        );
+        self.named(&sql, &named(&values), |r| Ok(Slot(r.get(0)?)))
+    }
+
     /// The phones it holds, of one home group or of all, as they were invited.
     ///
     /// # Errors
@@ -354,6 +371,7 @@ mod tests {
         assert_eq!(v.count_members(of, None).unwrap(), found.len() as u64);
         let ids: Vec<u8> = v.members(of, None, 50).unwrap().iter().map(|e| e.0[0]).collect();
         assert_eq!(ids, found);
+        assert_eq!(v.ids_of(&v.member_slots(of, None).unwrap()).unwrap(), v.members(of, None, 50).unwrap());
         found
     }
 

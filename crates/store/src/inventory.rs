@@ -149,6 +149,24 @@ impl View<'_> {
         )
     }
 
+    /// How many apps a phone reported: each counts once, whichever lists it stands in.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn count_apps(&self, slot: Slot) -> Result<u64, StoreError> {
+        self.count("SELECT COUNT(DISTINCT identifier) FROM apps WHERE slot = ?1", [slot.0])
+    }
+
+    /// When the phone last confirmed that kind of report.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn reported_at_ms(&self, slot: Slot, kind: &str) -> Result<Option<TimeMs>, StoreError> {
+        self.one("SELECT at_ms FROM reports WHERE slot = ?1 AND kind = ?2", params![slot.0, kind], |r| {
+            r.get(0)
+        })
+    }
+
     /// Which reports came and when.
     ///
     /// # Errors

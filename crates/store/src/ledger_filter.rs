@@ -2,7 +2,7 @@
 
 use model::clock::DAY_MS;
 use model::{EnrolmentId, OrderId, PersonId, TimeMs};
-use rusqlite::{named_params, params};
+use rusqlite::{ToSql, named_params, params};
 
 use crate::ledger::{LedgerRow, ledger_row, signed};
 use crate::{StoreError, Tx, View};
@@ -37,6 +37,8 @@ impl LedgerAbout {
 pub struct LedgerFilter {
     /// About all of these, at most three; the rarest first, since its index is walked.
     pub about: Vec<LedgerAbout>,
+    /// Of those, entries of any of these kinds, by their words; empty: of all. Without `about` it says nothing.
+    pub kinds: Vec<&'static str>,
     /// From this place on.
     pub from: u64,
     /// Up to this place, which is not among them.
@@ -62,10 +64,19 @@ impl LedgerFilter {
             )
         };
         let more: String = (1..self.about.len()).map(too).collect();
+        let any = if self.kinds.is_empty() {
+            String::new()
+        } else {
+            let kinds: Vec<String> = (0..self.kinds.len()).map(|n| format!(":kind{n}")).collect();
+            format!(
+                "AND EXISTS (SELECT 1 FROM ledger_about k WHERE k.about IN ({}) AND k.number = a.number)",
+                kinds.join(", ")
+            )
+        };
         format!(
             "SELECT i.number, i.at_ms, i.hash, i.entry FROM ledger_about a
              CROSS JOIN ledger_items i ON i.number = a.number
-             WHERE a.about = :about0 AND a.number >= :from AND a.number < :before {more}
+             WHERE a.about = :about0 AND a.number >= :from AND a.number < :before {more} {any}
              ORDER BY a.number {descending} LIMIT :limit"
         )
     }
@@ -91,14 +102,20 @@ impl View<'_> {
     /// When the database refuses.
     pub fn ledger_found(&self, f: &LedgerFilter) -> Result<Vec<LedgerRow>, StoreError> {
         let key = |n: usize| f.about.get(n).map(LedgerAbout::key);
-        self.named(
-            &f.sql(),
-            named_params! {
-                ":about0": key(0), ":about1": key(1), ":about2": key(2), ":from": signed(f.from),
-                ":before": f.before.map_or(i64::MAX, signed), ":limit": f.limit,
-            },
-            ledger_row,
-        )
+        let kinds: Vec<(String, Vec<u8>)> = (0..)
+            .zip(&f.kinds)
+            .map(|(n, kind): (usize, _)| (format!(":kind{n}"), LedgerAbout::Kind((*kind).to_owned()).key()))
+            .collect();
+        let (keys, from) = ([key(0), key(1), key(2)], signed(f.from));
+        let before = f.before.map_or(i64::MAX, signed);
+        let [about0, about1, about2] = &keys;
+        let mut values = named_params! {
+            ":about0": about0, ":about1": about1, ":about2": about2, ":from": from, ":before": before,
+            ":limit": f.limit,
+        }
+        .to_vec();
+        values.extend(kinds.iter().map(|(name, key)| (name.as_str(), key as &dyn ToSql)));
+        self.named(&f.sql(), &values, ledger_row)
     }
 
     /// The place of the first entry of that time or later; `None` when there is none. Entries' times never go back (the
@@ -267,6 +284,16 @@ mod tests {
             ..all.clone()
         };
         assert_eq!(found(both).await, [6]);
+        let newest = |kinds: Vec<&'static str>, limit| LedgerFilter {
+            about: vec![LedgerAbout::Enrolment(EnrolmentId([2; 16]))],
+            kinds,
+            newest_first: true,
+            limit,
+            ..Default::default()
+        };
+        assert_eq!(found(newest(vec!["opened", "commanded"], 3)).await, [9, 8, 7]);
+        assert_eq!(found(newest(vec!["opened", "grant_used"], 50)).await, [8, 6]);
+        assert!(found(newest(vec!["grant_used"], 50)).await.is_empty());
         let place = |at_ms| store.read(move |v| v.ledger_place(at_ms));
         assert_eq!(place(DAY_MS + 1).await.unwrap(), Some(3));
         assert_eq!(place(i64::MAX).await.unwrap(), None);

@@ -180,6 +180,23 @@ impl View<'_> {
         )
     }
 
+    /// The number of a profile's newest version.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn newest_profile_version(&self, profile: ProfileId) -> Result<Option<u32>, StoreError> {
+        self.one("SELECT newest FROM profiles WHERE profile = ?1", [profile.as_bytes()], |r| r.get(0))
+    }
+
+    /// Whether the profile has that version.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn has_profile_version(&self, profile: ProfileId, version: u32) -> Result<bool, StoreError> {
+        let sql = "SELECT 1 FROM profile_versions WHERE profile = ?1 AND version = ?2";
+        Ok(self.one(sql, params![profile.as_bytes(), version], |_| Ok(()))?.is_some())
+    }
+
     /// What was sealed of a version.
     ///
     /// # Errors
@@ -545,6 +562,9 @@ mod tests {
         assert_eq!(newest, [saved(2)]);
         assert_eq!(store.read_now(|v| v.profile_versions(PROFILE)).unwrap(), [saved(2), saved(1)]);
         assert_eq!(store.read_now(|v| v.newest_profile_content(PROFILE)).unwrap(), Some(row(2, 255)));
+        assert_eq!(store.read_now(|v| v.newest_profile_version(PROFILE)).unwrap(), Some(2));
+        let has = |version| store.read_now(|v| v.has_profile_version(PROFILE, version)).unwrap();
+        assert_eq!([0, 1, 2, 3].map(has), [false, true, true, false]);
         let stale = |before, behind| store.read_now(|v| v.stale_profile(before, behind)).unwrap();
         assert_eq!(stale(256, 0).map(|s| s.row), Some(row(1, 1)));
         assert_eq!(stale(256, 1).map(|s| s.row), Some(row(2, 255)));

@@ -249,8 +249,13 @@ async fn a_report_with_the_same_tag_only_notes_the_time() {
                 version: "1".into(),
                 short_version: "1.0".into(),
             };
-            tx.put_apps(slot, "InstalledApplicationList", &[app.clone(), app])?;
-            assert_eq!(tx.apps(slot)?.len(), 1);
+            tx.put_apps(slot, "InstalledApplicationList", &[app.clone(), app.clone()])?;
+            assert_eq!((tx.apps(slot)?.len(), tx.count_apps(slot)?), (1, 1));
+            let other = App { identifier: "org.example.other".into(), ..app.clone() };
+            tx.put_apps(slot, "StatusReport", &[App { version: "2".into(), ..app }, other])?;
+            assert_eq!(tx.count_apps(slot)?, 2, "one that stands in two lists counts once");
+            assert_eq!(tx.reported_at_ms(slot, "SecurityInfo")?, Some(6));
+            assert_eq!(tx.reported_at_ms(slot, "DeviceInformation")?, None);
             Ok(())
         })
         .await

@@ -95,11 +95,15 @@ pub(crate) async fn show(
     Extension(v): Extension<Visitor>,
     Path(group): Path<String>,
 ) -> Result<Response, Failure> {
-    let g = one(&api, &v, &group).await?;
-    let query = [("device_group", Some(g.device_group.to_string())), ("limit", Some(SHOWN.into()))];
-    let devices: Page<Device> = api.get(&path("/api/v1/devices", &query), &v.bearer).await?;
-    let profiles: Page<MemberProfile> =
-        api.get(&format!("{PATH}/{}/profiles", g.device_group), &v.bearer).await?;
+    let id = id(&group)?;
+    let query = [("device_group", Some(id.to_string())), ("limit", Some(SHOWN.into()))];
+    let (devices, profiles) = (path("/api/v1/devices", &query), format!("{PATH}/{id}/profiles"));
+    // At the same time: two of them count.
+    let (g, profiles, devices) = tokio::try_join!(
+        one(&api, &v, &group),
+        api.get::<Page<MemberProfile>>(&profiles, &v.bearer),
+        api.get::<Page<Device>>(&devices, &v.bearer),
+    )?;
     let in_list = path("/phones", &[("device_group", Some(g.device_group.to_string()))]);
     let now_ms = v.session.now_ms;
     let by_rule = matches!(g.definition, DeviceGroupDefinition::Rule(_));
@@ -133,8 +137,9 @@ pub(crate) async fn show(
         }
         section aria-labelledby="h-profiles" {
             h2.nhsuk-heading-m #h-profiles { "Profiles on them" }
-            p.nhsuk-hint { "By what each phone itself answered." }
             #profiles data-live {
+                p.nhsuk-hint { "By what each phone itself answered."
+                    @if let Some(c) = profiles.items.iter().find_map(|p| p.counted.as_ref()) { (as_of(c.counted_at_ms, now_ms)) } }
                 @if profiles.items.is_empty() { p.nhsuk-hint { "The library is empty." } }
                 @else { (profile_table(&g, &profiles.items)) }
             }
@@ -143,6 +148,12 @@ pub(crate) async fn show(
         @if may_save(&v) { (end(&g)) }
     };
     Ok(page(&shown(&g.name), Place::DeviceGroups, Some(&v), body))
+}
+
+/// When something was counted, where that is not just now.
+pub(super) fn as_of(counted_at_ms: i64, now_ms: i64) -> Markup {
+    const JUST_NOW_MS: i64 = 5_000;
+    html! { @if now_ms - counted_at_ms > JUST_NOW_MS { " Counted " (ago(Some(counted_at_ms), now_ms)) "; they are being counted again." } }
 }
 
 /// Which profiles of the library its phones hold, each with the way to its page.
@@ -155,9 +166,9 @@ fn profile_table(g: &DeviceGroup, items: &[MemberProfile]) -> Markup {
                 tr.nhsuk-table__row role="row" {
                     (cell("Profile", html! { a.app-break href={ "/profiles/" (p.profile) } { (shown(&p.identifier)) } ", version " (p.newest)
                         @if p.erasing { " " (tag(Mood::Bad, "Counts as erasure")) } }))
-                    (cell("Have the newest", number(p.on_newest)))
-                    (cell("Have an older one", number(p.older)))
-                    (cell("Have none", number(p.without)))
+                    (cell("Have the newest", count(p.counted.as_ref().map(|c| c.on_newest))))
+                    (cell("Have an older one", count(p.counted.as_ref().map(|c| c.older))))
+                    (cell("Have none", count(p.counted.as_ref().map(|c| c.without))))
                     (cell("Do", html! { a href={ "/profiles/" (p.profile) "?device_group=" (g.device_group) "#h-group" } { "Install or remove" span.nhsuk-u-visually-hidden { " " (shown(&p.identifier)) } } }))
                 }
             } }

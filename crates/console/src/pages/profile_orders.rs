@@ -5,18 +5,18 @@ use std::collections::HashMap;
 
 use maud::{Markup, html};
 use model::{Change, Command, DeviceGroupId, Digest, Duty, ProfileId};
-use order::OrderKind;
 use order::limits::Overview;
+use order::{Order, OrderKind};
 use serde_json::{Value, json};
 
-use super::device_groups;
+use super::device_groups::{self, as_of};
 use super::parts::{in_ascii, line, why};
 use super::phone::{may, sealed_input};
 use crate::api::{Api, Failure, path, sentence};
 use crate::guard::Visitor;
 use crate::layout::{shown, status_line};
 use crate::shapes::{
-    Device, DeviceGroup, NamedPhones, Page, ProfileMembers, ProfilePhone, ProfileVersion, VersionDetail,
+    Device, DeviceGroup, Page, ProfileMembers, ProfilePhone, ProfileVersion, Standing, VersionDetail,
 };
 
 /// Phones that are offered to tick; for more there is the command line. One order erases on no more.
@@ -45,17 +45,14 @@ pub(super) struct Orders {
 /// A device group that was chosen.
 struct Chosen {
     group: DeviceGroupId,
-    /// How its phones stand, or why that can't be told.
-    stand: Result<Stand, String>,
+    stand: Stand,
 }
 
 struct Stand {
     members: ProfileMembers,
     /// Versions that phones have, with what is different in the newest.
     changes: Vec<(u32, Vec<Change>)>,
-    /// Phones to tick, of what erases: to install on, to remove from.
-    lack: Vec<String>,
-    hold: Vec<String>,
+    /// What is known of the phones to tick.
     devices: HashMap<String, Device>,
 }
 
@@ -75,24 +72,30 @@ fn removes(v: &Visitor) -> bool {
     v.role().is_some_and(|r| may(r, &OrderKind::Command { command }, true))
 }
 
+/// How the phones of the device group that the address names stand with a profile.
+pub(super) async fn members(
+    api: &Api,
+    v: &Visitor,
+    profile: ProfileId,
+    group: Option<&str>,
+) -> Result<Option<ProfileMembers>, Failure> {
+    let Some(group) = group.filter(|g| !g.is_empty()) else { return Ok(None) };
+    let group: DeviceGroupId = group.parse().map_err(|_| Failure::not_found("device group"))?;
+    api.get(&format!("/api/v1/profiles/{profile}/device-groups/{group}"), &v.bearer).await.map(Some)
+}
+
 impl Orders {
-    /// Asks for it. `group`: the device group that the address names.
+    /// Asks for it. `members`: of the device group that the address names.
     pub(super) async fn of(
         api: &Api,
         v: &Visitor,
         of: &Of<'_>,
-        group: Option<&str>,
+        members: Option<ProfileMembers>,
     ) -> Result<Self, Failure> {
         let groups = device_groups::all(api, v, false).await?;
-        let chosen = match group.filter(|g| !g.is_empty()) {
-            Some(group) => {
-                let group: DeviceGroupId = group.parse().map_err(|_| Failure::not_found("device group"))?;
-                let stand = match Stand::of(api, v, of, group).await {
-                    Ok(stand) => Ok(stand),
-                    Err(f) if f.status == http::StatusCode::CONFLICT => Err(f.detail),
-                    Err(f) => return Err(f),
-                };
-                Some(Chosen { group, stand })
+        let chosen = match members {
+            Some(members) => {
+                Some(Chosen { group: members.device_group, stand: Stand::of(api, v, of, members).await? })
             }
             None => None,
         };
@@ -109,8 +112,10 @@ impl Orders {
         Ok(Self { groups, chosen, offered, limits })
     }
 
-    fn stand(&self) -> Option<&Stand> {
-        self.chosen.as_ref()?.stand.as_ref().ok()
+    /// How the phones of the device group stand, where one is chosen and they are counted.
+    fn standing(&self) -> Option<(&Stand, &Standing)> {
+        let stand = &self.chosen.as_ref()?.stand;
+        Some((stand, stand.members.counted.as_ref()?))
     }
 
     /// The sections of the page. `phones` are the first that were asked to hold the profile.
@@ -141,25 +146,25 @@ impl Orders {
                     }
                     button.nhsuk-button.nhsuk-button--secondary.nhsuk-button--small type="submit" { "Look who has it" }
                 }
-                @match self.chosen.as_ref().map(|c| &c.stand) {
-                    Some(Ok(stand)) => { #members data-live { (self.told(v, of, stand)) } (changes(stand)) },
-                    Some(Err(wrong)) => p.app-status.app-status--bad role="alert" { (sentence(&shown(wrong))) },
-                    None => {},
-                }
+                @if let Some(c) = &self.chosen { #members data-live { (self.told(v, of, &c.stand.members)) } (changes(&c.stand)) }
             }
         }
     }
 
-    fn told(&self, v: &Visitor, of: &Of<'_>, stand: &Stand) -> Markup {
-        let m = &stand.members;
+    fn told(&self, v: &Visitor, of: &Of<'_>, members: &ProfileMembers) -> Markup {
         let phones = |n: u32| words::count(n.into(), "phone");
+        let newest = members.newest;
+        let group = html! { a href={ "/device-groups/" (members.device_group) } { (shown(&members.name)) } };
+        let Some(m) = &members.counted else {
+            return html! { dl.nhsuk-summary-list { (line("Device group", html! { (group) ": its phones are being counted" })) } };
+        };
         html! {
             dl.nhsuk-summary-list {
-                (line("Device group", html! { a href={ "/device-groups/" (m.device_group) } { (shown(&m.name)) } ": " (phones(m.phones)) " now" }))
-                (line(&format!("Have version {}", m.newest), html! { (phones(m.on_newest)) @if m.newest == of.newest.version { ", the newest" } }))
+                (line("Device group", html! { (group) ": " (phones(m.phones)) " now." (as_of(m.counted_at_ms, v.session.now_ms)) }))
+                (line(&format!("Have version {newest}"), html! { (phones(m.on_newest)) @if newest == of.newest.version { ", the newest" } }))
                 @if m.asked > 0 { (line("Were asked for it", html! { (phones(m.asked)) ", and may still answer" })) }
                 @for o in &m.older {
-                    @if o.version == m.newest { (line("Have it", html! { (phones(o.phones)) ", and are asked for something else" })) }
+                    @if o.version == newest { (line("Have it", html! { (phones(o.phones)) ", and are asked for something else" })) }
                     @else { (line(&format!("Have version {}", o.version), phones(o.phones))) }
                 }
                 (line("Have none", phones(m.without)))
@@ -184,20 +189,23 @@ impl Orders {
     fn install(&self, of: &Of<'_>) -> Markup {
         let (newest, erasing) = (of.newest, of.newest.erasing);
         let order = install_order(of);
-        let phones = match (&self.chosen, self.stand()) {
-            (Some(c), Some(_)) if !erasing => {
-                Some(format!("/profiles/{}/device-groups/{}/phones", of.id, c.group))
-            }
+        let phones = match &self.chosen {
+            Some(c) if !erasing => Some(format!("/profiles/{}/device-groups/{}/phones", of.id, c.group)),
             _ => None,
         };
-        let nothing = match (&self.chosen, self.stand(), &self.offered) {
-            (Some(_), None, _) => Some("Choose another device group, or none."),
-            (_, Some(s), _) if s.members.to_install == 0 => Some("No phone of the device group lacks it."),
+        let nothing = match (&self.chosen, self.standing(), &self.offered) {
+            (Some(_), None, _) => {
+                Some("The device group’s phones are being counted: load the page again in a moment.")
+            }
+            (_, Some((_, m)), _) if m.to_install == 0 => Some("No phone of the device group lacks it."),
+            (_, Some((_, m)), _) if !erasing && m.to_install as usize > Order::MOST_TARGETS => {
+                Some("More phones lack it than one order names (20,000): choose a device group with fewer.")
+            }
             (None, _, Some(offered)) if offered.items.is_empty() => Some("No phone is enrolled."),
             _ => None,
         };
-        let ticks = match (self.stand(), &self.offered) {
-            (Some(s), _) if erasing => Some(boxes("phone", &s.lack, &s.devices)),
+        let ticks = match (self.standing(), &self.offered) {
+            (Some((s, m)), _) if erasing => Some(boxes("phone", &m.first_to_install, &s.devices)),
             (None, Some(offered)) => {
                 let ids: Vec<String> = offered.items.iter().map(|d| d.enrolment.clone()).collect();
                 Some(boxes("phone", &ids, &by_id(&offered.items)))
@@ -210,9 +218,9 @@ impl Orders {
                 h2.nhsuk-heading-m #h-install { "Install version " (newest.version) }
                 @if let Some(nothing) = nothing { p.nhsuk-hint { (nothing) } }
                 @else {
-                    @if let Some(s) = self.stand().filter(|_| !erasing) {
+                    @if let Some((s, m)) = self.standing().filter(|_| !erasing) {
                         p { "On the phones of " strong { (shown(&s.members.name)) } " that lack it when you sign: "
-                            (words::count(s.members.to_install.into(), "phone")) " now. The order names them one by one, so none that comes later." }
+                            (words::count(m.to_install.into(), "phone")) " now. The order names them one by one, so none that comes later." }
                     }
                     form #install method="dialog" data-order=(order) data-all=[phones.as_deref()] data-ticked[ticks.is_some()] data-secrets=[erasing.then_some("command")]
                         data-nothing=[phones.as_ref().map(|_| "No phone of the device group lacks it any more.")]
@@ -235,18 +243,14 @@ impl Orders {
 
     /// Removing counts as erasure, so each phone is ticked by whoever signs.
     fn remove(&self, of: &Of<'_>, phones: &[ProfilePhone]) -> Markup {
-        let ticks = match (&self.chosen, self.stand()) {
+        let (ticks, any) = match (&self.chosen, self.standing()) {
             (Some(_), None) => return html! {},
-            (_, Some(s)) => boxes("remove", &s.hold, &s.devices),
+            (_, Some((s, m))) => (boxes("remove", &m.first_to_remove, &s.devices), m.to_remove > 0),
             _ => {
                 let ids: Vec<String> =
                     phones.iter().filter(|p| holds(p)).map(|p| p.enrolment.clone()).collect();
-                boxes("remove", &ids, &HashMap::new())
+                (boxes("remove", &ids, &HashMap::new()), !ids.is_empty())
             }
-        };
-        let any = match self.stand() {
-            Some(s) => !s.hold.is_empty(),
-            None => phones.iter().any(holds),
         };
         let order = in_ascii(&json!({ "kind": "remove_profile", "identifier": of.told.outline.identifier }));
         html! {
@@ -261,7 +265,7 @@ impl Orders {
                             form method="dialog" data-order=(order) data-ticked="" data-secrets="command"
                                 data-done="Signed and accepted. Each phone is told as soon as it can be reached." {
                                 (ticks)
-                                @if self.stand().is_some_and(|s| s.members.to_remove as usize > OFFERED) {
+                                @if self.standing().is_some_and(|(_, m)| m.to_remove as usize > OFFERED) {
                                     p.nhsuk-hint { "These are the first " (OFFERED) ": one order removes it from no more." }
                                 }
                                 (sealed_input("remove", "holder_name", "Its holder’s name, as on the invitation (one phone)", false))
@@ -278,38 +282,24 @@ impl Orders {
 }
 
 impl Stand {
-    async fn of(api: &Api, v: &Visitor, of: &Of<'_>, group: DeviceGroupId) -> Result<Self, Failure> {
-        let base = format!("/api/v1/profiles/{}/device-groups/{group}", of.id);
-        let members: ProfileMembers = api.get(&base, &v.bearer).await?;
-        let mut changes = Vec::new();
-        for older in members.older.iter().filter(|o| o.version < members.newest).take(COMPARED) {
-            let asked =
-                format!("/api/v1/profiles/{}/versions/{}?against={}", of.id, members.newest, older.version);
+    async fn of(api: &Api, v: &Visitor, of: &Of<'_>, members: ProfileMembers) -> Result<Self, Failure> {
+        let group = members.device_group;
+        let mut stand = Self { members, changes: Vec::new(), devices: HashMap::new() };
+        let Some(counted) = &stand.members.counted else { return Ok(stand) };
+        let newest = stand.members.newest;
+        for older in counted.older.iter().filter(|o| o.version < newest).take(COMPARED) {
+            let asked = format!("/api/v1/profiles/{}/versions/{newest}?against={}", of.id, older.version);
             let told: VersionDetail = api.get(&asked, &v.bearer).await?;
-            changes.push((older.version, told.changes));
+            stand.changes.push((older.version, told.changes));
         }
-        let mut stand =
-            Self { members, changes, lack: Vec::new(), hold: Vec::new(), devices: HashMap::new() };
-        if of.newest.erasing && installs(v, true) {
-            stand.lack = named(api, v, &format!("{base}/phones")).await?;
-        }
-        if removes(v) && stand.members.to_remove > 0 {
-            stand.hold = named(api, v, &format!("{base}/phones?to=remove")).await?;
-        }
-        if !stand.lack.is_empty() || !stand.hold.is_empty() {
-            let query = [("device_group", Some(group.to_string())), ("limit", Some("200".into()))];
+        let lack = of.newest.erasing && installs(v, true) && counted.to_install > 0;
+        if lack || (removes(v) && counted.to_remove > 0) {
+            let query = [("device_group", Some(group.to_string())), ("limit", Some(OFFERED.to_string()))];
             let devices: Page<Device> = api.get(&path("/api/v1/devices", &query), &v.bearer).await?;
             stand.devices = by_id(&devices.items);
         }
         Ok(stand)
     }
-}
-
-/// The first phones that an order would name.
-async fn named(api: &Api, v: &Visitor, path: &str) -> Result<Vec<String>, Failure> {
-    let mut found: NamedPhones = api.get(path, &v.bearer).await?;
-    found.phones.truncate(OFFERED);
-    Ok(found.phones)
 }
 
 fn by_id(devices: &[Device]) -> HashMap<String, Device> {

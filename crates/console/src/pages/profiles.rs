@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::parts::{Mood, breadcrumb, cell, heads, line, tag, title_row, until, why};
 use super::phone::may;
 use super::profile_forms as forms;
-use super::profile_orders::{Of, Orders};
+use super::profile_orders::{Of, Orders, members};
 use crate::api::{Api, Failure};
 use crate::guard::Visitor;
 use crate::layout::{Place, ago, page, shown, status_line};
@@ -110,17 +110,21 @@ pub(crate) async fn show(
     Query(look): Query<Look>,
 ) -> Result<Response, Failure> {
     let id = id(&profile)?;
-    let detail: ProfileDetail = api.get(&format!("/api/v1/profiles/{id}"), &v.bearer).await?;
+    let (one, phones) = (format!("/api/v1/profiles/{id}"), format!("/api/v1/profiles/{id}/phones"));
+    // At the same time: two of them count.
+    let (detail, members, phones, standing) = tokio::try_join!(
+        api.get::<ProfileDetail>(&one, &v.bearer),
+        members(&api, &v, id, look.device_group.as_deref()),
+        api.get::<Page<ProfilePhone>>(&phones, &v.bearer),
+        api.get::<Page<StandingOrder>>("/api/v1/standing", &v.bearer),
+    )?;
     let Some(newest) = detail.versions.first() else { return Err(Failure::not_found("profile")) };
-    let told: VersionDetail =
-        api.get(&format!("/api/v1/profiles/{id}/versions/{}", newest.version), &v.bearer).await?;
-    let phones: Page<ProfilePhone> = api.get(&format!("/api/v1/profiles/{id}/phones"), &v.bearer).await?;
-    let standing: Page<StandingOrder> = api.get("/api/v1/standing", &v.bearer).await?;
+    let told: VersionDetail = api.get(&format!("{one}/versions/{}", newest.version), &v.bearer).await?;
     // What the outline says: an order carries that.
     let title = shown(&told.outline.identifier);
     let now_ms = v.session.now_ms;
     let of = Of { id, newest, told: &told, ended: detail.ended_at_ms.is_some() };
-    let orders = Orders::of(&api, &v, &of, look.device_group.as_deref()).await?;
+    let orders = Orders::of(&api, &v, &of, members).await?;
     let body = html! {
         (breadcrumb("/profiles", "Profiles and settings"))
         (title_row(title.as_str()))

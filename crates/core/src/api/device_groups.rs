@@ -198,9 +198,9 @@ impl DeviceGroupPhones {
     }
 }
 
-/// More than an order names.
-pub(crate) fn more_than_one_order_names() -> Problem {
-    let why = "the device group holds more phones than one order names (20,000); narrow its rule";
+/// More than an order names. `whom`: of which there are more.
+pub(crate) fn more_than_one_order_names(whom: &str) -> Problem {
+    let why = format!("{whom} than one order names (20,000); narrow its rule");
     Problem::new(http::StatusCode::CONFLICT, "too_many_phones", why)
 }
 
@@ -226,7 +226,7 @@ pub(crate) async fn device_group_phones(
     });
     let phones = read.await?.ok_or_else(|| Problem::not_found("device group"))?;
     if phones.len() > Order::MOST_TARGETS {
-        return Err(more_than_one_order_names());
+        return Err(more_than_one_order_names("the device group holds more phones"));
     }
     Ok(Json(DeviceGroupPhones { phones, now_ms }))
 }

@@ -122,8 +122,13 @@ pub(crate) async fn list_ledger(
     let cursor = q.cursor.as_ref().map(|c| c.parse::<u64>()).transpose();
     let cursor = cursor.map_err(|_| Problem::bad("the cursor is none that this list gave"))?;
     let about = q.about(&permit, &room).await?;
-    let mut filter =
-        LedgerFilter { about, from: q.from.unwrap_or(0), newest_first, limit: limit + 1, before: None };
+    let mut filter = LedgerFilter {
+        about,
+        from: q.from.unwrap_or(0),
+        newest_first,
+        limit: limit + 1,
+        ..Default::default()
+    };
     match cursor {
         Some(at) if newest_first => filter.before = Some(at),
         Some(at) => filter.from = at,

@@ -44,7 +44,7 @@ use std::time::Duration;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::MethodRouter;
 use axum::{Extension, Router};
-use model::OrderId;
+use model::{OrderId, ProfileId};
 use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterExt};
@@ -65,8 +65,12 @@ pub(crate) struct Counts {
     device_groups: Counted<OrderId, device_groups::Count>,
     /// Of the library, and of what was taken out of it.
     profiles: Arc<Counted<bool, profiles::Counts>>,
+    /// Of one profile.
+    profile: Arc<Counted<ProfileId, profiles::ProfileCounts>>,
     /// By the order that saved the device group.
     profiles_of: Arc<Counted<OrderId, profile_members::Counts>>,
+    /// Of a device group's phones and one profile.
+    standing: Arc<Counted<profile_members::StandingKey, Arc<profile_members::Standing>>>,
 }
 
 impl Default for Counts {
@@ -75,7 +79,9 @@ impl Default for Counts {
             overview: Counted::new(overview::GOOD_AT_MOST),
             device_groups: Counted::new(Duration::MAX),
             profiles: Arc::new(Counted::new(overview::GOOD_AT_MOST)),
+            profile: Arc::new(Counted::new(overview::GOOD_AT_MOST)),
             profiles_of: Arc::new(Counted::new(overview::GOOD_AT_MOST)),
+            standing: Arc::new(Counted::new(overview::GOOD_AT_MOST)),
         }
     }
 }
@@ -184,7 +190,7 @@ fn all() -> Routes {
             routes!(my_phone::begin_my_phone),
         )
         .guarded::<Holders>(routes!(my_phone::end_my_phone))
-        .guarded::<Holders>(routes!(my_phone::get_my_phone))
+        .guarded::<Holders>(routes!(my_phone::seen::get_my_phone))
         .guarded::<Holders>(routes!(my_phone::lose_my_phone))
         .guarded::<Holders>(routes!(my_phone::ring_my_phone))
         .guarded::<OwnSession>(routes!(session::get_session, session::end_session))

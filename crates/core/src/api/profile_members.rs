@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use axum::extract::Path;
 use axum::{Extension, Json};
-use model::{DeviceGroupId, EnrolmentId, ProfileId, TimeMs};
+use model::{DeviceGroupId, EnrolmentId, OrderId, ProfileId, TimeMs};
 use order::Order;
 use serde::{Deserialize, Serialize};
-use store::{DeviceGroupRecord, ProfileMember, StoreError};
+use store::{DeviceGroupRecord, Held, ProfileMember, ProfileVersion, Slot, StoreError, View};
 use utoipa::{IntoParams, ToSchema};
 
 use super::access::{Permit, SignedIn};
@@ -17,18 +17,25 @@ use super::device_groups::{DeviceGroupPhones, find_for, more_than_one_order_name
 use super::problem::{Problem, ProblemBody};
 use super::profiles::MOST_PROFILES;
 use super::shape::{Page, Params, id};
-use crate::counted::soon;
+use crate::counted::if_soon;
 use crate::room::Room;
 
-/// How the phones that a device group holds at this moment stand with a profile. `phones` is the sum of `on_newest`, `asked`,
-/// `older` and `without`.
-#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+/// How the phones that a device group holds stand with a profile.
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ProfileMembers {
     #[schema(value_type = String)]
     device_group: DeviceGroupId,
     name: String,
     /// The profile's newest version.
     newest: u32,
+    /// Absent while they are counted for the first time: ask again in a moment.
+    counted: Option<Standing>,
+    now_ms: TimeMs,
+}
+
+/// How they stood when they were counted. `phones` is the sum of `on_newest`, `asked`, `older` and `without`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct Standing {
     /// Enrolled phones in it.
     phones: u32,
     /// Said that they hold the newest version, and are asked for no other.
@@ -42,11 +49,18 @@ pub(crate) struct ProfileMembers {
     without: u32,
     /// So many an order to install the newest version would name.
     to_install: u32,
+    /// The first 100 of those, to tick.
+    #[schema(value_type = Vec<String>)]
+    first_to_install: Vec<EnrolmentId>,
     /// So many an order to remove the profile would name.
     to_remove: u32,
+    /// The first 100 of those, to tick.
+    #[schema(value_type = Vec<String>)]
+    first_to_remove: Vec<EnrolmentId>,
     /// Asked to be without it, and may still answer.
     removing: u32,
-    now_ms: TimeMs,
+    /// When that was. Of one home group it is now; of all phones it may be a second ago, or longer where counting takes long.
+    counted_at_ms: TimeMs,
 }
 
 /// Phones on an older version.
@@ -55,6 +69,12 @@ pub(crate) struct OlderVersion {
     version: u32,
     phones: u32,
 }
+
+/// By the profile, its newest version, and the order that saved the device group.
+pub(crate) type StandingKey = (ProfileId, u32, OrderId);
+
+/// So many phones are told by name.
+const FIRST: usize = 100;
 
 /// Whether an order that installs this version would name the phone.
 fn lacks(m: &ProfileMember, newest: u32) -> bool {
@@ -66,69 +86,81 @@ fn holds(m: &ProfileMember) -> bool {
     m.asked.unwrap_or(m.confirmed) != 0
 }
 
-impl ProfileMembers {
-    fn of(
-        (device_group, name): (DeviceGroupId, String),
-        newest: u32,
-        all: &[ProfileMember],
-        now_ms: TimeMs,
-    ) -> Self {
-        let count = |is: &dyn Fn(&ProfileMember) -> bool| {
-            u32::try_from(all.iter().filter(|m| is(m)).count()).unwrap_or(u32::MAX)
-        };
-        let mut older: BTreeMap<u32, u32> = BTreeMap::new();
-        for m in all.iter().filter(|m| lacks(m, newest) && m.confirmed > 0) {
-            *older.entry(m.confirmed).or_default() += 1;
+/// Counts phone by phone.
+#[derive(Default)]
+struct Tally {
+    standing: Standing,
+    older: BTreeMap<u32, u32>,
+    first_to_install: Vec<Slot>,
+    first_to_remove: Vec<Slot>,
+}
+
+impl Tally {
+    fn add(&mut self, m: &ProfileMember, newest: u32) {
+        let s = &mut self.standing;
+        s.phones += 1;
+        if lacks(m, newest) {
+            s.to_install += 1;
+            if self.first_to_install.len() < FIRST {
+                self.first_to_install.push(m.slot);
+            }
+            match m.confirmed {
+                0 => s.without += 1,
+                version => *self.older.entry(version).or_default() += 1,
+            }
+        } else if m.confirmed == newest {
+            s.on_newest += 1;
+        } else {
+            s.asked += 1;
         }
-        Self {
-            device_group,
-            name,
-            newest,
-            phones: count(&|_| true),
-            on_newest: count(&|m| !lacks(m, newest) && m.confirmed == newest),
-            asked: count(&|m| !lacks(m, newest) && m.confirmed != newest),
-            older: older
-                .into_iter()
-                .rev()
-                .map(|(version, phones)| OlderVersion { version, phones })
-                .collect(),
-            without: count(&|m| lacks(m, newest) && m.confirmed == 0),
-            to_install: count(&|m| lacks(m, newest)),
-            to_remove: count(&holds),
-            removing: count(&|m| m.asked == Some(0)),
-            now_ms,
+        if holds(m) {
+            s.to_remove += 1;
+            if self.first_to_remove.len() < FIRST {
+                self.first_to_remove.push(m.slot);
+            }
         }
+        s.removing += u32::from(m.asked == Some(0));
+    }
+
+    /// The newest of the older versions first.
+    fn standing(self, v: &View<'_>, counted_at_ms: TimeMs) -> Result<Standing, StoreError> {
+        let older = self.older.into_iter().rev().map(|(version, phones)| OlderVersion { version, phones });
+        Ok(Standing {
+            older: older.collect(),
+            first_to_install: v.ids_of(&self.first_to_install)?,
+            first_to_remove: v.ids_of(&self.first_to_remove)?,
+            counted_at_ms,
+            ..self.standing
+        })
     }
 }
 
-/// What is asked for both of these routes.
-struct Both {
-    name: String,
-    newest: u32,
-    members: Vec<ProfileMember>,
+/// A device group and the profile's newest version: what both of these routes begin with.
+fn found(
+    v: &View<'_>,
+    (profile, group): (ProfileId, DeviceGroupId),
+    home: Option<&str>,
+    now_ms: TimeMs,
+) -> Result<Result<(u32, DeviceGroupRecord), &'static str>, StoreError> {
+    let Some(newest) = v.newest_profile_version(profile)? else { return Ok(Err("profile")) };
+    let group = find_for(v, group, home, now_ms)?;
+    Ok(group.map(|(group, _)| (newest, group)).ok_or("device group"))
 }
 
-async fn both(
-    room: &Room,
-    profile: ProfileId,
-    group: DeviceGroupId,
+async fn stand(
+    room: Arc<Room>,
+    (profile, newest): (ProfileId, u32),
+    group: DeviceGroupRecord,
     home: Option<String>,
-    now_ms: TimeMs,
-) -> Result<Both, Problem> {
+) -> Result<Arc<Standing>, StoreError> {
+    let now_ms = room.now_ms();
     let read = room.store.read(move |v| {
-        let Some(newest) = v.profile_versions(profile)?.first().map(|v| v.version) else {
-            return Ok(Err("profile"));
-        };
-        let Some((found, _)) = find_for(v, group, home.as_deref(), now_ms)? else {
-            return Ok(Err("device group"));
-        };
-        let most = u32::try_from(Order::MOST_TARGETS).unwrap_or(u32::MAX);
-        let members =
-            v.profile_members(profile, &found.members(now_ms), home.as_deref(), most.saturating_add(1))?;
-        Ok(Ok(Both { name: found.saved.name.as_str().to_owned(), newest, members }))
+        let mut tally = Tally::default();
+        let members = v.member_slots(&group.members(now_ms), home.as_deref())?;
+        v.stand_with(profile, &members, |m| tally.add(&m, newest))?;
+        tally.standing(v, now_ms)
     });
-    let both = read.await?.map_err(Problem::not_found)?;
-    if both.members.len() > Order::MOST_TARGETS { Err(more_than_one_order_names()) } else { Ok(both) }
+    Ok(Arc::new(read.await?))
 }
 
 #[utoipa::path(get, path = "/api/v1/profiles/{profile}/device-groups/{device_group}", params(
@@ -147,8 +179,20 @@ pub(crate) async fn get_profile_members(
     let (profile, group) = (id("profile", &profile)?, id("device group", &group)?);
     let now_ms = room.now_ms();
     let home = permit.actor().group().map(str::to_owned);
-    let both = both(&room, profile, group, home, now_ms).await?;
-    Ok(Json(ProfileMembers::of((group, both.name), both.newest, &both.members, now_ms)))
+    let of = home.clone();
+    let read = room.store.read(move |v| found(v, (profile, group), of.as_deref(), now_ms));
+    let (newest, found) = read.await?.map_err(Problem::not_found)?;
+    let (name, order) = (found.saved.name.as_str().to_owned(), found.saved.order);
+    let all = home.is_none();
+    let count = stand(room.clone(), (profile, newest), found, home);
+    // Of all phones a count may be a second old; of a home group it is made anew.
+    let counted = if all {
+        if_soon(&room.counts.standing, (profile, newest, order), count).await?
+    } else {
+        Some(count.await?)
+    };
+    let counted = counted.map(|c| Standing::clone(&c));
+    Ok(Json(ProfileMembers { device_group: group, name, newest, counted, now_ms }))
 }
 
 /// What an order would do.
@@ -160,6 +204,15 @@ pub(crate) enum To {
     Install,
     /// Remove the profile.
     Remove,
+}
+
+impl To {
+    fn whom(self) -> &'static str {
+        match self {
+            Self::Install => "more phones of the device group lack it",
+            Self::Remove => "more phones of the device group hold it",
+        }
+    }
 }
 
 /// For which order.
@@ -191,13 +244,29 @@ pub(crate) async fn profile_member_phones(
     let (profile, group) = (id("profile", &profile)?, id("device group", &group)?);
     let now_ms = room.now_ms();
     let home = permit.actor().group().map(str::to_owned);
-    let both = both(&room, profile, group, home, now_ms).await?;
-    let named = |m: &&ProfileMember| match q.to {
-        To::Install => lacks(m, both.newest),
-        To::Remove => holds(m),
-    };
-    let phones: Vec<EnrolmentId> = both.members.iter().filter(named).map(|m| m.enrolment).collect();
-    Ok(Json(DeviceGroupPhones::of(phones, now_ms)))
+    let read = room.store.read(move |v| {
+        let (newest, found) = match found(v, (profile, group), home.as_deref(), now_ms)? {
+            Ok(found) => found,
+            Err(what) => return Ok(Err(Problem::not_found(what))),
+        };
+        let members = v.member_slots(&found.members(now_ms), home.as_deref())?;
+        let mut named = Vec::new();
+        v.stand_with(profile, &members, |m| {
+            let is = match q.to {
+                To::Install => lacks(&m, newest),
+                To::Remove => holds(&m),
+            };
+            // One more than an order names says that there are too many.
+            if is && named.len() <= Order::MOST_TARGETS {
+                named.push(m.slot);
+            }
+        })?;
+        if named.len() > Order::MOST_TARGETS {
+            return Ok(Err(more_than_one_order_names(q.to.whom())));
+        }
+        Ok(Ok(v.ids_of(&named)?))
+    });
+    Ok(Json(DeviceGroupPhones::of(read.await??, now_ms)))
 }
 
 /// How a device group's phones stand with a profile, by their own word alone.
@@ -211,16 +280,25 @@ pub(crate) struct MemberProfile {
     newest: u32,
     /// That counts as erasure.
     erasing: bool,
+    /// Absent while they are counted for the first time: ask again in a moment.
+    counted: Option<MemberCounts>,
+}
+
+/// How many phones of a device group hold a profile, and when they were counted.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct MemberCounts {
     /// Phones that hold the newest version.
     on_newest: u64,
     /// Those that hold an older one.
     older: u64,
     /// Those that hold none.
     without: u64,
+    /// Of one home group it is now; of all phones it may be a second ago, or longer where counting takes long.
+    counted_at_ms: TimeMs,
 }
 
-/// How many phones a device group holds, and of each profile and version how many of them said that they hold it.
-pub(crate) type Counts = Arc<(u64, BTreeMap<(ProfileId, u32), u64>)>;
+/// How many phones a device group held, of each profile and version how many of them said that they hold it, and when.
+pub(crate) type Counts = Arc<(u64, Held, TimeMs)>;
 
 async fn count(
     room: Arc<Room>,
@@ -229,10 +307,22 @@ async fn count(
     now_ms: TimeMs,
 ) -> Result<Counts, StoreError> {
     let read = room.store.read(move |v| {
-        let members = group.members(now_ms);
-        Ok((v.count_members(&members, home.as_deref())?, v.profiles_of_members(&members, home.as_deref())?))
+        let members = v.member_slots(&group.members(now_ms), home.as_deref())?;
+        Ok((members.len() as u64, v.profiles_held(&members)?, now_ms))
     });
     Ok(Arc::new(read.await?))
+}
+
+fn counts_of(p: &ProfileVersion, counts: &Counts) -> MemberCounts {
+    let (phones, held, counted_at_ms) = &**counts;
+    let all: u64 = held.range((p.profile, 0)..=(p.profile, u32::MAX)).map(|(_, n)| n).sum();
+    let on_newest = held.get(&(p.profile, p.version)).copied().unwrap_or(0);
+    MemberCounts {
+        on_newest,
+        older: all - on_newest,
+        without: phones.saturating_sub(all),
+        counted_at_ms: *counted_at_ms,
+    }
 }
 
 #[utoipa::path(get, path = "/api/v1/device-groups/{device_group}/profiles", params(
@@ -254,27 +344,19 @@ pub(crate) async fn list_member_profiles(
         Ok(find_for(v, group, of.as_deref(), now_ms)?.map(|(found, _)| (found, v.profiles(MOST_PROFILES))))
     });
     let (found, profiles) = read.await?.ok_or_else(|| Problem::not_found("device group"))?;
-    let order = found.saved.order;
-    let count = count(room.clone(), found, home.clone(), now_ms);
+    let (order, all) = (found.saved.order, home.is_none());
+    let count = count(room.clone(), found, home, now_ms);
     // Of all phones a count may be a second old; of a home group it is made anew.
-    let counted =
-        if home.is_none() { soon(&room.counts.profiles_of, order, count).await? } else { count.await? };
-    let (phones, counts) = (counted.0, &counted.1);
+    let counts =
+        if all { if_soon(&room.counts.profiles_of, order, count).await? } else { Some(count.await?) };
     let mut items: Vec<MemberProfile> = profiles?
         .into_iter()
-        .map(|p| {
-            let of = counts.range((p.profile, 0)..=(p.profile, u32::MAX));
-            let all: u64 = of.map(|(_, n)| n).sum();
-            let on_newest = counts.get(&(p.profile, p.version)).copied().unwrap_or(0);
-            MemberProfile {
-                profile: p.profile,
-                identifier: p.identifier,
-                newest: p.version,
-                erasing: p.erasing,
-                on_newest,
-                older: all - on_newest,
-                without: phones.saturating_sub(all),
-            }
+        .map(|p| MemberProfile {
+            counted: counts.as_ref().map(|c| counts_of(&p, c)),
+            profile: p.profile,
+            identifier: p.identifier,
+            newest: p.version,
+            erasing: p.erasing,
         })
         .collect();
     items.sort_by(|a, b| a.identifier.cmp(&b.identifier));
@@ -285,8 +367,8 @@ pub(crate) async fn list_member_profiles(
 mod tests {
     use super::*;
 
-    fn member(n: u8, confirmed: u32, asked: Option<u32>) -> ProfileMember {
-        ProfileMember { enrolment: EnrolmentId([n; 16]), confirmed, asked }
+    fn member(n: i64, confirmed: u32, asked: Option<u32>) -> ProfileMember {
+        ProfileMember { slot: Slot(n), confirmed, asked }
     }
 
     #[test]
@@ -303,14 +385,28 @@ mod tests {
             member(8, 3, Some(0)),
             member(9, 3, Some(1)),
         ];
-        let told = ProfileMembers::of((DeviceGroupId([1; 16]), "Ward".into()), 3, &all, 5);
+        let mut tally = Tally::default();
+        all.iter().for_each(|m| tally.add(m, 3));
+        let told = &tally.standing;
         assert_eq!((told.phones, told.on_newest, told.asked, told.without), (9, 1, 2, 1));
-        let older: Vec<_> = told.older.iter().map(|o| (o.version, o.phones)).collect();
-        assert_eq!(older, [(3, 2), (2, 1), (1, 2)]);
+        assert_eq!(tally.older, BTreeMap::from([(3, 2), (2, 1), (1, 2)]));
         assert_eq!((told.to_install, told.to_remove, told.removing), (6, 7, 1));
         assert_eq!(
-            told.on_newest + told.asked + told.without + older.iter().map(|o| o.1).sum::<u32>(),
+            told.on_newest + told.asked + told.without + tally.older.values().sum::<u32>(),
             told.phones
         );
+        let slots = |of: &[Slot]| of.iter().map(|s| s.0).collect::<Vec<_>>();
+        assert_eq!(slots(&tally.first_to_install), [4, 5, 6, 7, 8, 9]);
+        assert_eq!(slots(&tally.first_to_remove), [1, 2, 3, 4, 5, 6, 9]);
+    }
+
+    #[test]
+    fn the_first_hundred_are_told_by_name_and_all_are_counted() {
+        let mut tally = Tally::default();
+        (1..=250).for_each(|n| tally.add(&member(n, 1, None), 2));
+        assert_eq!((tally.standing.to_install, tally.standing.to_remove), (250, 250));
+        for first in [&tally.first_to_install, &tally.first_to_remove] {
+            assert_eq!((first.len(), first.last()), (100, Some(&Slot(100))));
+        }
     }
 }

@@ -133,6 +133,21 @@ fn counts(
     Ok(v.profile_phone_counts(profile, group)?.into_iter().map(|c| (c.version, c)).collect())
 }
 
+/// How many phones stand where with a profile, by version.
+pub(crate) type ProfileCounts = Arc<HashMap<u32, VersionPhones>>;
+
+/// Of all phones a count may be a second old; of a home group it is made anew.
+async fn counted(
+    room: &Arc<Room>,
+    profile: ProfileId,
+    group: Option<String>,
+) -> Result<ProfileCounts, StoreError> {
+    let (of, all) = (room.clone(), group.is_none());
+    let count =
+        async move { Ok(Arc::new(of.store.read(move |v| counts(v, profile, group.as_deref())).await?)) };
+    if all { soon(&room.counts.profile, profile, count).await } else { count.await }
+}
+
 /// How many phones stand where, by profile and version.
 pub(crate) type Counts = Arc<HashMap<ProfileId, HashMap<u32, VersionPhones>>>;
 
@@ -202,15 +217,16 @@ pub(crate) async fn get_profile(
 ) -> Result<Json<ProfileDetail>, Problem> {
     let profile: ProfileId = id("profile", &profile)?;
     let group = permit.actor().group().map(str::to_owned);
-    let read = room.store.read(move |v| {
-        let counts = counts(v, profile, group.as_deref())?;
-        let versions = v.profile_versions(profile)?.iter().map(|v| version(v, &counts)).collect();
-        let removing = counts.get(&0).map(Phones::from).unwrap_or_default();
-        let (ended_by, ended_at_ms) = v.find_profile_end(profile)?.unzip();
-        Ok(ProfileDetail { profile, versions, removing, ended_at_ms, ended_by })
-    });
-    let found = read.await?;
-    if found.versions.is_empty() { Err(Problem::not_found("profile")) } else { Ok(Json(found)) }
+    let read = room.store.read(move |v| Ok((v.profile_versions(profile)?, v.find_profile_end(profile)?)));
+    let (versions, end) = read.await?;
+    if versions.is_empty() {
+        return Err(Problem::not_found("profile"));
+    }
+    let counts = counted(&room, profile, group).await?;
+    let versions = versions.iter().map(|v| version(v, &counts)).collect();
+    let removing = counts.get(&0).map(Phones::from).unwrap_or_default();
+    let (ended_by, ended_at_ms) = end.unzip();
+    Ok(Json(ProfileDetail { profile, versions, removing, ended_at_ms, ended_by }))
 }
 
 /// With what a version is compared.
@@ -245,14 +261,18 @@ pub(crate) async fn get_version(
         ));
     }
     let group = permit.actor().group().map(str::to_owned);
+    let unknown = || Problem::not_found("version of that profile");
+    if !room.store.read(move |v| v.has_profile_version(profile, number)).await? {
+        return Err(unknown());
+    }
+    let counts = counted(&room, profile, group).await?;
     let read = room.store.read(move |v| {
-        let counts = counts(v, profile, group.as_deref())?;
         let versions = v.profile_versions(profile)?;
         let content = v.find_profile_content(profile, number)?.is_some();
         // Compared here, where nobody else's request waits for it.
         Ok(detail(profile, number, q.against, &versions, &counts, content))
     });
-    read.await?.map(Json).ok_or_else(|| Problem::not_found("version of that profile"))
+    read.await?.map(Json).ok_or_else(unknown)
 }
 
 fn detail(

@@ -16,17 +16,18 @@ use core_room::bulk::Written;
 use ledger::{Body, Disk, Effect, FileDisk, FileLedger, Opaque, PersonKeys, Subject};
 use model::clock::DAY_MS;
 use model::{
-    Clock, Condition, DeviceGroupDefinition, DeviceGroupId, DeviceGroupName, DeviceGroupRule, Digest,
-    EnrolmentId, Group, Join, KeyId, LinkHash, PersonId, ProfileId, SystemClock,
+    Clock, Command, CommandId, CommandKind, Condition, DeviceGroupDefinition, DeviceGroupId, DeviceGroupName,
+    DeviceGroupRule, Digest, EnrolmentId, Group, Join, KeyId, LinkHash, PersonId, ProfileId, Setting,
+    SystemClock,
 };
-use order::{InviteSecrets, OrderKind, SaveSecrets, encode, sha256};
+use order::{InviteSecrets, Order, OrderKind, SaveSecrets, encode, sha256};
 use serde::Serialize;
 use serde_json::Value;
 use simulate::Phone;
 
 use super::admin::Admin;
 use super::backup::{self, BackedUp};
-use super::pages::Browser;
+use super::pages::{Browser, Holder};
 use super::scratch::Scratch;
 
 /// Wards of the large fleet.
@@ -35,6 +36,12 @@ const WARDS: usize = 200;
 const AT_ONCE: usize = 250;
 /// How often each list is asked for.
 const ASKED: usize = 21;
+/// Orders for a phone that the ledger has: for as many phones as one order names, and before them for it alone. More than its
+/// holder is told, so that the page reads as much as it ever does.
+const WIDE_ORDERS: usize = 12;
+const OWN_ORDERS: usize = 100;
+/// A count of all phones is good for no longer (core's `GOOD_AT_MOST`).
+const ANEW: Duration = Duration::from_millis(1_100);
 /// How long core may take to follow the ledger.
 const FOLLOW_PATIENCE: Duration = Duration::from_secs(1800);
 
@@ -164,7 +171,42 @@ fn append(vault: &Path, admin: &Admin, count: usize, certificate: &[u8]) -> Resu
         }
         ledger.append_batch(bodies, SystemClock.now_ms())?;
     }
+    let own = all.get(..1).unwrap_or_default();
+    let wide = all.get(..all.len().min(Order::MOST_TARGETS)).unwrap_or_default();
+    for targets in std::iter::repeat_n(own, OWN_ORDERS).chain(std::iter::repeat_n(wide, WIDE_ORDERS)) {
+        let body = commanded(admin, (signer, person), targets, &rng)?;
+        ledger.append_batch(vec![body], SystemClock.now_ms())?;
+    }
     Ok((all, ledger.entries()))
+}
+
+/// What the vault writes of an order that sets something on phones.
+fn commanded(
+    admin: &Admin,
+    (signer, person): (KeyId, PersonId),
+    targets: &[EnrolmentId],
+    rng: &SystemRandom,
+) -> Result<Body> {
+    let command = Command::Settings { items: vec![Setting::DataRoaming { enabled: false }] };
+    let (id, signed, _) = admin.signed(OrderKind::Command { command }, targets.to_vec(), None)?;
+    Ok(Body::OrderAccepted {
+        order: id,
+        digest: sha256(&signed.order),
+        signer,
+        person,
+        signature: Opaque(signed.signatures.first().map(|s| s.signature.clone()).unwrap_or_default()),
+        bytes: Opaque(signed.order),
+        effect: Effect::Commanded {
+            command: CommandId(random(rng)?),
+            kind: CommandKind::Settings,
+            answer_digest: Digest(random(rng)?),
+            erasing: false,
+            targets: targets.to_vec(),
+            expires_at_ms: SystemClock.now_ms(),
+            per_phone: vec![],
+        },
+        counted: None,
+    })
 }
 
 fn bytes_of(path: &Path) -> f64 {
@@ -214,7 +256,7 @@ pub(crate) async fn around(
     followed(admin, entries).await?;
     let ready_after_ms = u64::try_from(house.ready_after.as_millis()).unwrap_or(u64::MAX);
     admin.sign_in(500).await?;
-    let lists = lists(admin, like).await?;
+    let lists = lists(admin, like, *ids.first().context("a phone of the large fleet")?).await?;
     let rooms = house.data().join("rooms");
     let rss: u64 = house.rss_bytes().values().sum();
     eprintln!("bench: a backup, and its rehearsal");
@@ -264,19 +306,27 @@ async fn pages(admin: &Admin) -> Result<Vec<Asked>> {
     ] {
         out.push(asked_for(what, async || Ok(listed(&browser.page(path).await?))).await?);
     }
-    for (what, path) in device_groups(admin).await? {
+    let [groups, anew] = device_groups(admin).await?;
+    for (what, path) in groups {
         out.push(asked_for(what, async || Ok(listed(&browser.page(&path).await?))).await?);
+    }
+    for (what, path) in anew {
+        let page = async || Ok(listed(&browser.page(&path).await?));
+        out.push(asked_after(ANEW, what, page).await?);
     }
     Ok(out)
 }
 
-/// Saves a device group of each sort, and gives the pages about them: a column's condition, one that looks up two fields of
-/// each phone, and one that nearly no phone fits.
-async fn device_groups(admin: &Admin) -> Result<Vec<(&'static str, String)>> {
+type Paths = Vec<(&'static str, String)>;
+
+/// Saves a device group of each sort, and gives the pages about them: a column's condition, two fields of each phone, one that nearly
+/// no phone fits, and one that all do. Then pages that are looked at so seldom that all is counted anew.
+async fn device_groups(admin: &Admin) -> Result<[Paths; 2]> {
     let rules = [
         ("Older than 17", vec![Condition::OsBelow("17".parse()?)]),
         ("All is well", vec![Condition::Lost(false), Condition::PasscodeCompliant(true)]),
         ("Unprotected", vec![Condition::DataProtected(false)]),
+        ("All", vec![Condition::OsAtLeast("1".parse()?)]),
     ];
     let mut ids = Vec::new();
     for (name, conditions) in rules {
@@ -287,25 +337,31 @@ async fn device_groups(admin: &Admin) -> Result<Vec<(&'static str, String)>> {
         admin.order(kind, vec![], None).await?;
         ids.push(group.to_string());
     }
-    let [old, well, unprotected] = ids.as_slice() else { bail!("three device groups") };
-    Ok(vec![
+    let [old, well, unprotected, all] = ids.as_slice() else { bail!("four device groups") };
+    let of_all = (format!("/device-groups/{all}"), format!("/profiles/{PROFILE}?device_group={all}"));
+    let pages = vec![
         ("page: device groups", "/device-groups".into()),
         ("page: device group, older than 17", format!("/device-groups/{old}")),
-        ("page: device group, two fields looked up", format!("/device-groups/{well}")),
+        ("page: device group, two fields", format!("/device-groups/{well}")),
         ("page: device group, nearly nobody", format!("/device-groups/{unprotected}")),
+        ("page: device group, all phones", of_all.0.clone()),
         ("page: device group tried, older than 17", "/device-groups/new?os_below=17".into()),
         (
-            "page: device group tried, two fields looked up",
+            "page: device group tried, two fields",
             "/device-groups/new?lost=false&passcode_compliant=true".into(),
         ),
         ("page: phones of a device group", format!("/phones?device_group={old}")),
         ("page: profiles", "/profiles".into()),
         ("page: one profile", format!("/profiles/{PROFILE}")),
-        (
-            "page: a profile and who of older than 17 has it",
-            format!("/profiles/{PROFILE}?device_group={old}"),
-        ),
-    ])
+        ("page: a profile, who older than 17 has it", format!("/profiles/{PROFILE}?device_group={old}")),
+        ("page: a profile, who of all has it", of_all.1.clone()),
+    ];
+    let anew = vec![
+        ("page: device group, all phones, anew", of_all.0),
+        ("page: one profile, anew", format!("/profiles/{PROFILE}")),
+        ("page: a profile, who of all has it, anew", of_all.1),
+    ];
+    Ok([pages, anew])
 }
 
 async fn asked(what: &'static str, ask: impl AsyncFn() -> Result<Value>) -> Result<Asked> {
@@ -313,9 +369,19 @@ async fn asked(what: &'static str, ask: impl AsyncFn() -> Result<Value>) -> Resu
 }
 
 async fn asked_for(what: &'static str, ask: impl AsyncFn() -> Result<usize>) -> Result<Asked> {
+    asked_after(Duration::ZERO, what, ask).await
+}
+
+/// Each so long after the one before.
+async fn asked_after(
+    pause: Duration,
+    what: &'static str,
+    ask: impl AsyncFn() -> Result<usize>,
+) -> Result<Asked> {
     let mut times = Vec::with_capacity(ASKED);
     let mut found = 0;
     for _ in 0..ASKED {
+        tokio::time::sleep(pause).await;
         let began = Instant::now();
         found = ask().await.with_context(|| what)?;
         times.push(began.elapsed().as_secs_f64() * 1000.0);
@@ -325,7 +391,7 @@ async fn asked_for(what: &'static str, ask: impl AsyncFn() -> Result<usize>) -> 
     Ok(Asked { what, p50_ms: at(ASKED / 2), slowest_ms: at(ASKED - 1), found })
 }
 
-async fn lists(admin: &Admin, known: &Phone) -> Result<Vec<Asked>> {
+async fn lists(admin: &Admin, known: &Phone, held: EnrolmentId) -> Result<Vec<Asked>> {
     let get = |path: &'static str| async move { admin.call("GET", path, None).await };
     let mut out = Vec::new();
     for (what, path) in [
@@ -349,5 +415,24 @@ async fn lists(admin: &Admin, known: &Phone) -> Result<Vec<Asked>> {
     let name = simulate::people(2, 1).first().map(|p| p.name.clone()).unwrap_or_default();
     out.push(asked("search for a holder's name", async || admin.search("name", &name).await).await?);
     out.extend(pages(admin).await?);
+    out.extend(my_phone(admin, held).await?);
     Ok(out)
+}
+
+/// What the holder of that phone is shown.
+async fn my_phone(admin: &Admin, held: EnrolmentId) -> Result<Vec<Asked>> {
+    let holder = Holder::of(admin, held).await?;
+    let signing_in = asked_for("my phone: sign-in with a card", async || {
+        holder.sign_in().await?;
+        Ok(1)
+    });
+    let signing_in = signing_in.await?;
+    let browser = holder.sign_in().await?;
+    let page = asked_for("page: my phone, things that were done to it", async || {
+        let page = browser.page("/my-phone").await?;
+        let page = String::from_utf8_lossy(&page);
+        let (_, done) = page.split_once("id=\"done\"").context("what was done")?;
+        Ok(done.matches("<time").count())
+    });
+    Ok(vec![signing_in, page.await?])
 }

@@ -162,6 +162,8 @@ pub(super) fn lists(tx: &Tx<'_>) {
         tx.sealed_notes(slot).unwrap();
         tx.sealed_from(slot, "DeviceInformation").unwrap();
         tx.apps(slot).unwrap();
+        tx.count_apps(slot).unwrap();
+        tx.reported_at_ms(slot, "DeviceInformation").unwrap();
         tx.reports(slot).unwrap();
         tx.group_of(slot).unwrap();
         tx.replaced_by(slot).unwrap();
@@ -176,6 +178,8 @@ pub(super) fn lists(tx: &Tx<'_>) {
     tx.find_profile_end(profile).unwrap();
     tx.end_profile(profile, OrderId([1; 16]), 5).unwrap();
     tx.profile_versions(profile).unwrap();
+    tx.newest_profile_version(profile).unwrap();
+    tx.has_profile_version(profile, 1).unwrap();
     tx.find_profile_content(profile, 1).unwrap();
     tx.newest_profile_content(profile).unwrap();
     tx.stale_profile(2, 0).unwrap();
@@ -234,8 +238,8 @@ fn devices(tx: &Tx<'_>, sort: DeviceSort, after: Option<(i64, i64)>) {
     }
 }
 
-/// Every condition by itself, all of them together both ways, and a list.
-fn members() -> Vec<Members> {
+/// Every condition by itself, and whether it asks when a phone was last heard of; all of them together both ways.
+pub(super) fn rules() -> Vec<(Members, bool)> {
     let version = OsVersion { major: 17, minor: 0, patch: 0 };
     let mut conditions = vec![
         Condition::OsBelow(version),
@@ -251,9 +255,17 @@ fn members() -> Vec<Members> {
         conditions.push(Condition::DataProtected(is));
     }
     let rule = |join, conditions| Members::of_rule(DeviceGroupRule { join, conditions }, 5);
-    let mut all: Vec<Members> = conditions.iter().map(|c| rule(Join::All, vec![c.clone()])).collect();
-    all.push(rule(Join::All, conditions.clone()));
-    all.push(rule(Join::Any, conditions));
+    let silent = |c: &Condition| matches!(c, Condition::SilentForDays(_));
+    let mut all: Vec<(Members, bool)> =
+        conditions.iter().map(|c| (rule(Join::All, vec![c.clone()]), silent(c))).collect();
+    all.push((rule(Join::All, conditions.clone()), true));
+    all.push((rule(Join::Any, conditions), true));
+    all
+}
+
+/// Those, and a list.
+fn members() -> Vec<Members> {
+    let mut all: Vec<Members> = rules().into_iter().map(|(of, _)| of).collect();
     let saved = SavedDeviceGroup {
         group: DeviceGroupId([1; 16]),
         name: DeviceGroupName::new("a list").unwrap(),
@@ -271,11 +283,15 @@ fn device_groups(tx: &Tx<'_>) {
         for home in [None, Some("ward-7")] {
             tx.count_members(&of, home).unwrap();
             tx.members(&of, home, 50).unwrap();
-            tx.profile_members(ProfileId([1; 16]), &of, home, 50).unwrap();
-            tx.profiles_of_members(&of, home).unwrap();
+            tx.member_slots(&of, home).unwrap();
             tx.members_without((ProfileId([1; 16]), 1), 9, &of, home, 50).unwrap();
         }
     }
+    let slots = [Slot(1), Slot(2)];
+    tx.stand_each(ProfileId([1; 16]), &slots, |_| {}).unwrap();
+    tx.stand_beside(ProfileId([1; 16]), &slots, |_| {}).unwrap();
+    tx.held_by_each(&slots).unwrap();
+    tx.held_beside(&slots).unwrap();
     let group = DeviceGroupId([1; 16]);
     let saved = SavedDeviceGroup {
         group,
@@ -299,8 +315,12 @@ fn ledger(tx: &Tx<'_>) {
     ];
     for many in 0..=about.len() {
         for newest_first in [false, true] {
-            let about = about.iter().take(many).cloned().collect();
-            tx.ledger_found(&LedgerFilter { about, newest_first, limit: 50, ..Default::default() }).unwrap();
+            let about: Vec<_> = about.iter().take(many).cloned().collect();
+            for kinds in [vec![], vec!["opened", "commanded"]] {
+                let about = about.clone();
+                let f = LedgerFilter { about, kinds, newest_first, limit: 50, ..Default::default() };
+                tx.ledger_found(&f).unwrap();
+            }
         }
     }
     tx.ledger_place(5).unwrap();
