@@ -362,3 +362,54 @@ fn changes(stand: &Stand) -> Markup {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The section that installs a profile on a device group's phones, of which so many lack it; none: nobody has counted them yet.
+    fn install(to_install: Option<u32>) -> String {
+        let id = DeviceGroupId([9; 16]);
+        let counted = to_install.map(|n| {
+            json!({
+                "phones": 100_000, "on_newest": 100_000 - n, "asked": 0, "older": [], "without": n, "to_install": n,
+                "first_to_install": [], "to_remove": 0, "first_to_remove": [], "removing": 0, "counted_at_ms": 1,
+            })
+        });
+        let members = json!({ "device_group": id, "name": "All", "newest": 2, "counted": counted });
+        let members: ProfileMembers = serde_json::from_value(members).unwrap();
+        let newest: ProfileVersion = serde_json::from_value(json!({
+            "version": 2, "order": model::OrderId([1; 16]), "saved_at_ms": 1, "identifier": "org.example.wifi", "signed": false,
+            "erasing": false, "payloads": [], "phones": { "asked": 0, "failed": 0, "confirmed": 0 },
+        }))
+        .unwrap();
+        let told: VersionDetail = serde_json::from_value(json!({
+            "outline": model::Outline::default(), "because": [], "content": true, "against": null, "changes": [],
+        }))
+        .unwrap();
+        let stand = Stand { members, changes: Vec::new(), devices: HashMap::new() };
+        let orders = Orders {
+            groups: Vec::new(),
+            chosen: Some(Chosen { group: id, stand }),
+            offered: None,
+            limits: None,
+        };
+        let of = Of { id: ProfileId([7; 16]), newest: &newest, told: &told, ended: false };
+        orders.install(&of).into_string()
+    }
+
+    #[test]
+    fn a_profile_is_offered_for_as_many_phones_of_a_device_group_as_one_order_names_once_they_are_counted() {
+        let named_at_signing = format!("data-all=\"/profiles/{}/device-groups/", ProfileId([7; 16]));
+        let offered = install(Some(20_000));
+        assert!(offered.contains(&named_at_signing) && offered.contains("20000 phones now"), "{offered}");
+        for (to_install, why) in [
+            (Some(20_001), "More phones lack it than one order names"),
+            (Some(0), "No phone of the device group lacks it."),
+            (None, "are being counted"),
+        ] {
+            let refused = install(to_install);
+            assert!(refused.contains(why) && !refused.contains("<form"), "{refused}");
+        }
+    }
+}

@@ -206,12 +206,33 @@ pub(crate) enum To {
     Remove,
 }
 
-impl To {
-    fn whom(self) -> &'static str {
-        match self {
-            Self::Install => "more phones of the device group lack it",
-            Self::Remove => "more phones of the device group hold it",
+/// The phones that an order would name.
+struct Named {
+    to: To,
+    newest: u32,
+    slots: Vec<Slot>,
+}
+
+impl Named {
+    fn add(&mut self, m: &ProfileMember) {
+        let is = match self.to {
+            To::Install => lacks(m, self.newest),
+            To::Remove => holds(m),
+        };
+        // One more than an order names says that there are too many.
+        if is && self.slots.len() <= Order::MOST_TARGETS {
+            self.slots.push(m.slot);
         }
+    }
+
+    fn all(self) -> Result<Vec<Slot>, Problem> {
+        if self.slots.len() <= Order::MOST_TARGETS {
+            return Ok(self.slots);
+        }
+        Err(more_than_one_order_names(match self.to {
+            To::Install => "more phones of the device group lack it",
+            To::Remove => "more phones of the device group hold it",
+        }))
     }
 }
 
@@ -250,21 +271,12 @@ pub(crate) async fn profile_member_phones(
             Err(what) => return Ok(Err(Problem::not_found(what))),
         };
         let members = v.member_slots(&found.members(now_ms), home.as_deref())?;
-        let mut named = Vec::new();
-        v.stand_with(profile, &members, |m| {
-            let is = match q.to {
-                To::Install => lacks(&m, newest),
-                To::Remove => holds(&m),
-            };
-            // One more than an order names says that there are too many.
-            if is && named.len() <= Order::MOST_TARGETS {
-                named.push(m.slot);
-            }
-        })?;
-        if named.len() > Order::MOST_TARGETS {
-            return Ok(Err(more_than_one_order_names(q.to.whom())));
-        }
-        Ok(Ok(v.ids_of(&named)?))
+        let mut named = Named { to: q.to, newest, slots: Vec::new() };
+        v.stand_with(profile, &members, |m| named.add(&m))?;
+        Ok(match named.all() {
+            Ok(slots) => Ok(v.ids_of(&slots)?),
+            Err(too_many) => Err(too_many),
+        })
     });
     Ok(Json(DeviceGroupPhones::of(read.await??, now_ms)))
 }
@@ -398,6 +410,26 @@ mod tests {
         let slots = |of: &[Slot]| of.iter().map(|s| s.0).collect::<Vec<_>>();
         assert_eq!(slots(&tally.first_to_install), [4, 5, 6, 7, 8, 9]);
         assert_eq!(slots(&tally.first_to_remove), [1, 2, 3, 4, 5, 6, 9]);
+    }
+
+    #[test]
+    fn of_a_group_of_any_size_an_order_names_exactly_those_it_is_for_or_too_many_are_refused() {
+        let named = |to, members: &mut dyn Iterator<Item = ProfileMember>| {
+            let mut named = Named { to, newest: 2, slots: Vec::new() };
+            members.for_each(|m| named.add(&m));
+            named.all().map_err(|p| format!("{p:?}"))
+        };
+        // Every second of 40,000 has the newest version.
+        let half = |n: i64| member(n, if n % 2 == 0 { 2 } else { 1 }, None);
+        let lack = named(To::Install, &mut (1..=40_000).map(half)).unwrap();
+        assert_eq!((lack.len(), lack.first(), lack.last()), (20_000, Some(&Slot(1)), Some(&Slot(39_999))));
+        let one_more = named(To::Install, &mut (1..=40_001).map(half)).unwrap_err();
+        assert!(
+            one_more.contains("too_many_phones") && one_more.contains("lack it than one order names"),
+            "{one_more}"
+        );
+        let hold = named(To::Remove, &mut (1..=40_000).map(half)).unwrap_err();
+        assert!(hold.contains("hold it than one order names (20,000)"), "{hold}");
     }
 
     #[test]
