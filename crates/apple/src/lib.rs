@@ -18,6 +18,7 @@
 //! | [`declaration`] | sets of declarations: read, judged, as bytes for phones | vault, simulate, matron |
 //! | [`status`] | a phone's status report | reader |
 //! | [`harm`] | is this profile, this command mild, or does it count as erasure | vault |
+//! | [`outline`] | what an order tells of what lies sealed beside it | vault, matron |
 //! | [`push_request`] | the request for a push certificate, with a vendor's signature | matron |
 //! | [`x509`], [`csr`], [`cms`], [`scep`] | certificates and SCEP (RFC 8894) | reader, vault, simulate |
 //!
@@ -45,6 +46,7 @@ mod error;
 pub mod harm;
 pub mod json;
 pub mod message;
+pub mod outline;
 pub mod plist_guard;
 pub mod profile;
 pub mod push_request;

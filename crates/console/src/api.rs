@@ -33,6 +33,8 @@ pub(crate) type Peer = Option<Extension<ConnectInfo<SocketAddr>>>;
 pub(crate) struct Api {
     router: Router,
     pub(crate) clock: Arc<dyn Clock>,
+    /// The service desk's number, as the configuration has it: also for those who are not signed in.
+    pub(crate) call: Option<String>,
     pub(crate) registrations: Arc<Registrations>,
 }
 
@@ -137,8 +139,8 @@ impl IntoResponse for Failure {
 }
 
 impl Api {
-    pub(crate) fn of(router: Router, clock: Arc<dyn Clock>) -> Self {
-        Self { router, clock, registrations: Arc::default() }
+    pub(crate) fn of(router: Router, clock: Arc<dyn Clock>, call: Option<String>) -> Self {
+        Self { router, clock, call, registrations: Arc::default() }
     }
 
     /// The answer as it comes, for what is passed on while it lasts.

@@ -33,6 +33,18 @@ fn order_of(reason: &str) -> order::Order {
         expires_at_ms: 1,
         answer_key: order::X25519Public([0; 32]),
         sealed_digest: None,
+        outline: Some(model::SealedOutline::Declarations(model::SetOutline {
+            declarations: vec![model::OutlinedDeclaration {
+                identifier: model::DeclarationId::new("one").unwrap(),
+                declared_type: reason.to_owned(),
+                in_force: false,
+                keys: vec![model::OutlinedKey {
+                    path: reason.to_owned(),
+                    value: model::OutlinedValue::Text(reason.to_owned()),
+                }],
+            }],
+            left_out: 1,
+        })),
     }
 }
 
@@ -252,7 +264,7 @@ async fn shown(path: &str, hostile: &str) -> (StatusCode, String) {
             }
         });
     let request = Request::get(path).header("cookie", COOKIE).body(Body::empty()).unwrap();
-    let response = front(api, std::sync::Arc::new(model::SystemClock)).oneshot(request).await.unwrap();
+    let response = front(api, std::sync::Arc::new(model::SystemClock), None).oneshot(request).await.unwrap();
     let status = response.status();
     let body = response.into_body().collect().await.unwrap().to_bytes();
     (status, String::from_utf8(body.into()).unwrap())

@@ -95,12 +95,12 @@ impl Pages {
 /// Every page and who may ask for it, from the router itself.
 #[must_use]
 pub fn pages() -> Vec<PageInfo> {
-    pages::all(Api::of(Router::new(), Arc::new(model::SystemClock))).infos
+    pages::all(Api::of(Router::new(), Arc::new(model::SystemClock), None)).infos
 }
 
-/// The pages before an API, by its clock: what no page takes goes on to it.
-pub fn front(api: Router, clock: Arc<dyn Clock>) -> Router {
-    let pages = pages::all(Api::of(api.clone(), clock));
+/// The pages before an API, by its clock: what no page takes goes on to it. `call` is the number that holders call.
+pub fn front(api: Router, clock: Arc<dyn Clock>, call: Option<String>) -> Router {
+    let pages = pages::all(Api::of(api.clone(), clock, call));
     let state = pages.api.clone();
     pages
         .router

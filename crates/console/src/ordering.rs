@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use crate::api::{Api, Failure, Peer};
 use crate::guard::Visitor;
 use crate::session::{self, Bearer};
-use crate::shapes::{FoundPasskey, SignedBytes, Statement};
+use crate::shapes::{FoundPasskey, ProfileVersion, SignedBytes, Statement};
 
 /// A command waits for its phone so long.
 const COMMAND_LIFE_MS: TimeMs = 7 * DAY_MS;
@@ -203,6 +203,7 @@ fn encoded(wanted: Wanted, made_at_ms: TimeMs) -> Result<Vec<u8>, Failure> {
         expires_at_ms: made_at_ms + life_ms,
         answer_key: X25519Public(answer_key),
         sealed_digest: sealed.map(|s| sha256(&s)),
+        outline: None,
     }))
 }
 
@@ -211,6 +212,9 @@ fn in_words(bytes: &[u8]) -> Result<InWords, Failure> {
     const NAMED: usize = 10;
     let order: Order = order::decode(bytes).map_err(|_| Failure::bad("the order can't be read back"))?;
     let mut lines = vec![("What", crate::api::sentence(&words::line(&words::what(&order.kind))))];
+    lines.extend(
+        words::outline::inside(&order).iter().map(|told| ("What it does", crate::api::sentence(told))),
+    );
     if !order.targets.is_empty() {
         // Whole: two phones' first digits may be alike.
         let names = order.targets.iter().take(NAMED).map(ToString::to_string);
@@ -222,8 +226,8 @@ fn in_words(bytes: &[u8]) -> Result<InWords, Failure> {
     }
     lines.push(("Why", words::line(&order.reason)));
     lines.push(("Until", words::time(order.expires_at_ms)));
-    if order.sealed_digest.is_some() {
-        lines.push(("Sealed", "what was typed by whoever made the order; the vault alone reads it".into()));
+    if let Some(what) = words::outline::sealed(&order) {
+        lines.push(("Sealed", crate::api::sentence(what)));
     }
     let one = if order.targets.len() == 1 { "the phone" } else { "any of these phones" };
     let every = if order.targets.len() == 1 { "the phone" } else { "every one of these phones" };
@@ -274,10 +278,48 @@ pub(crate) async fn waiting(
     let found = async {
         let id: OrderId = order.parse().map_err(|_| Failure::not_found("order"))?;
         let signed = signed(&api, &v, id).await?;
-        let words = in_words(&signed.order)?;
+        let mut words = in_words(&signed.order)?;
+        if let Ok(order) = order::decode::<Order>(&signed.order) {
+            let saved = inside_saved(&api, &v, &order.kind).await?;
+            words.lines.extend(saved.iter().map(|told| ("What it does", crate::api::sentence(told))));
+        }
         Ok::<_, Failure>(json!({ "order": STANDARD.encode(&signed.order), "words": words }))
     };
     answered(found.await)
+}
+
+/// What an order does that installs a saved version, held against the digest that stands in the order: what the API says
+/// alone is not shown.
+pub(crate) async fn inside_saved(api: &Api, v: &Visitor, kind: &OrderKind) -> Result<Vec<String>, Failure> {
+    /// A version as the API tells it.
+    #[derive(Deserialize)]
+    struct Saved {
+        version: ProfileVersion,
+        outline: model::Outline,
+        because: Vec<(String, String)>,
+    }
+    let Some((profile, number, digest)) = order::installs(kind) else { return Ok(Vec::new()) };
+    let asked = format!("/api/v1/profiles/{profile}/versions/{number}");
+    let saved: Saved = match api.get(&asked, &v.bearer).await {
+        Err(f) if f.status == http::StatusCode::NOT_FOUND => {
+            return Ok(vec![
+                "WHAT THIS VERSION SAYS IS NOT THERE ANY MORE, and can't be shown: don't sign".into(),
+            ]);
+        }
+        found => found?,
+    };
+    let Saved { version, outline, because } = saved;
+    let mut told = words::outline::saved(&outline);
+    told.push(match version.erasing {
+        true => format!("it counts as erasure: {}", words::profile::because(&because)),
+        false => "it is mild".into(),
+    });
+    let shown = order::ShownVersion { saved_by: version.order, outline, erasing: version.erasing, because };
+    if shown.digest() == digest {
+        Ok(told)
+    } else {
+        Err(Failure::bad("what is kept as this version is not what the order was signed for; sign nothing"))
+    }
 }
 
 /// An order as it was signed.

@@ -17,7 +17,7 @@ const SESSION: &str = r#"{"person":"00","signed_in_by":"grant","role":"auditor",
 
 /// The pages by a clock that stands still.
 fn at(now_ms: model::TimeMs, api: Router) -> Router {
-    front(api, Arc::new(model::clock::HandClock::at(now_ms)))
+    front(api, Arc::new(model::clock::HandClock::at(now_ms)), Some("020 7946 0123".into()))
 }
 
 /// The pages, and how often anything but the session was asked of the API.

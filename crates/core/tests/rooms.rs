@@ -616,6 +616,33 @@ async fn a_refused_order_says_why_and_an_unsigned_one_leaves_no_trace() {
 }
 
 #[tokio::test]
+async fn an_order_is_found_by_its_first_digits_and_several_that_begin_so_are_named() {
+    let house = House::start().await;
+    house.sign_in().await;
+    let phone = house.enrol(7).await;
+    let mut orders = Vec::new();
+    for last in [1, 2] {
+        let mut id = [0x60; 16];
+        id[15] = last;
+        let order = order::Order { id: model::OrderId(id), ..lock(60, &[phone.enrolment]) };
+        assert_eq!(house.order(&order).await.status, 200);
+        orders.push(order.id.to_string());
+    }
+    let get = async |id: &str| house.get(&format!("/api/v1/orders/{id}")).await;
+    let several = get("606060").await;
+    assert_eq!((several.status, &several.json()["code"]), (409, &json!("ambiguous")));
+    let detail = several.json()["detail"].as_str().unwrap().to_owned();
+    assert!(orders.iter().all(|id| detail.contains(id)), "{detail}");
+    for id in &orders {
+        assert_eq!(get(id).await.json()["order"], **id);
+    }
+    for none in ["60606", "616161", "zzzzzz"] {
+        assert_eq!(get(none).await.status, 404, "{none}");
+    }
+    house.stop().await;
+}
+
+#[tokio::test]
 async fn a_fresh_core_with_no_vault_serves_what_it_has() {
     let dir = tempfile::tempdir().unwrap();
     let house = House::start_in(dir.path().to_owned(), FakeVault::new(), false).await;

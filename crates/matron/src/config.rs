@@ -47,6 +47,8 @@ pub(crate) struct Phones {
     pub(crate) listen: SocketAddr,
     pub(crate) tls_certificate: Option<PathBuf>,
     pub(crate) tls_key: Option<PathBuf>,
+    /// The CA of this house makes the certificate, and that is what is wanted.
+    pub(crate) tls_own: bool,
     pub(crate) tls_reload_seconds: u32,
     /// `here` or `load_balancer`: where the phones' TLS ends.
     pub(crate) tls_ends: TlsEnds,
@@ -284,6 +286,7 @@ impl Default for Phones {
             listen: SocketAddr::from(([0, 0, 0, 0], 8443)),
             tls_certificate: None,
             tls_key: None,
+            tls_own: false,
             tls_reload_seconds: 10,
             tls_ends: TlsEnds::Here,
             load_balancer_ca: None,
@@ -441,6 +444,11 @@ impl Config {
         }
         if self.phones.tls_certificate.is_some() != self.phones.tls_key.is_some() {
             bail!("phones.tls_certificate: give phones.tls_certificate and phones.tls_key together");
+        }
+        if self.phones.tls_own && (self.phones.tls_certificate.is_some() || self.acme.directory.is_some()) {
+            bail!(
+                "phones.tls_own: phones.tls_certificate or acme.directory is set too; take one of them out"
+            );
         }
         let admin_tls = self.administrators.tls_certificate.is_some();
         if admin_tls != self.administrators.tls_key.is_some() {

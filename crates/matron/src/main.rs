@@ -20,6 +20,7 @@ mod serve;
 mod setup;
 mod witness;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -118,8 +119,25 @@ enum ConfigCommand {
     Show(Place),
 }
 
+/// The command line, or why it can't be read. The usage that stands below an error names what was typed, and no option that
+/// came from the environment: so what is wrong is looked for once more without it.
+fn parsed(typed: &[OsString]) -> Result<Matron, clap::Error> {
+    Matron::try_parse_from(typed).map_err(|error| {
+        let bare = without_environment(Matron::command()).try_get_matches_from(typed).err();
+        bare.filter(|b| b.kind() == error.kind()).unwrap_or(error)
+    })
+}
+
+fn without_environment(command: clap::Command) -> clap::Command {
+    let names: Vec<String> = command.get_subcommands().map(|s| s.get_name().to_owned()).collect();
+    let command = command.mut_args(|a| a.env(None::<&'static str>));
+    names.into_iter().fold(command, |command, name| command.mut_subcommand(name, without_environment))
+}
+
 fn main() -> ExitCode {
-    let done = match Matron::parse().command {
+    let typed: Vec<OsString> = std::env::args_os().collect();
+    let matron = parsed(&typed).unwrap_or_else(|e| e.exit());
+    let done = match matron.command {
         Command::Serve(place) => serve::serve(&place),
         Command::Init(place) => serve::init(&place),
         Command::Config(ConfigCommand::Check(place)) => config::check(&place),

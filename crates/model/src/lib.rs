@@ -33,6 +33,9 @@ pub use id::{
     ProfileId,
 };
 pub use key_name::KeyName;
-pub use outline::{Change, Outline, OutlinedKey, OutlinedPayload, OutlinedValue, Since};
+pub use outline::{
+    Change, Outline, OutlinedDeclaration, OutlinedKey, OutlinedPayload, OutlinedValue, SealedOutline,
+    SetOutline, Since,
+};
 pub use person::{DataSubject, Group, GroupError, Role};
 pub use standing::{StandingInstall, StandingTemplate};

@@ -1,10 +1,13 @@
-//! What a saved profile says, as far as it may stand in the clear: types and keys of Apple's schema, truth values,
-//! whole numbers and words of the schema's own lists. Of every text, date and datum it says only that there is one.
+//! What something sealed says, as far as it may stand in the clear: types and keys of Apple's schema, truth values,
+//! whole numbers and words of the schema's own lists. Of every text, date and datum it says only that there is one, but
+//! for the few texts of an order that whoever signs it has to judge ([`OutlinedValue::Text`]).
 
 use std::collections::HashMap;
 
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
+
+use crate::DeclarationId;
 
 /// What a version of a profile says, in the clear.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
@@ -79,6 +82,52 @@ pub enum OutlinedValue {
     /// Something that is not told: a text, a date, data.
     #[n(4)]
     Set(#[n(0)] Since),
+    /// A text that may be told by its key's name: a system's version, a deadline, a server's name.
+    #[n(5)]
+    Text(#[n(0)] String),
+}
+
+/// What an order tells of what lies sealed beside it, so that whoever signs the order sees what it does. It stands in the
+/// signed bytes; the vault makes the same of what lies sealed, and refuses an order that tells otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum SealedOutline {
+    /// Of a set of declarations.
+    #[n(1)]
+    Declarations(#[n(0)] SetOutline),
+    /// Of a profile that is given with the order.
+    #[n(2)]
+    Profile(#[n(0)] Outline),
+    /// Of a raw command: its keys.
+    #[n(3)]
+    Raw(#[n(0)] Vec<OutlinedKey>),
+}
+
+/// What a set of declarations says, in the clear.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+pub struct SetOutline {
+    /// Its declarations, in order.
+    #[n(0)]
+    pub declarations: Vec<OutlinedDeclaration>,
+    /// Keys that were left out, since there are more than are told ([`Outline::MOST_KEYS`]).
+    #[n(1)]
+    pub left_out: u32,
+}
+
+/// One declaration.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct OutlinedDeclaration {
+    /// Its `Identifier`.
+    #[n(0)]
+    pub identifier: DeclarationId,
+    /// Its `Type`.
+    #[n(1)]
+    pub declared_type: String,
+    /// The phone acts on it: it is no configuration, or an activation of its set names it.
+    #[n(2)]
+    pub in_force: bool,
+    /// The keys of its `Payload`.
+    #[n(3)]
+    pub keys: Vec<OutlinedKey>,
 }
 
 /// How a value that is not told stands to the version before.

@@ -72,6 +72,9 @@ pub struct InviteAnswer {
     /// The code of the holder's card, as it stands on it. None, once another card was made, and of the first releases.
     #[n(4)]
     pub holder_code: Option<String>,
+    /// The number to call that stands on the card; none: the configuration has none.
+    #[n(5)]
+    pub call: Option<String>,
 }
 
 /// A holder's card.
@@ -91,6 +94,9 @@ pub struct HolderCardsAnswer {
     /// One for each phone of the order. When the order comes again, without those that another card took the place of.
     #[n(0)]
     pub cards: Vec<HolderCard>,
+    /// The number to call that stands on each; none: the configuration has none.
+    #[n(1)]
+    pub call: Option<String>,
 }
 
 /// One opened field.

@@ -3,8 +3,8 @@
 use minicbor::{Decode, Encode};
 use model::{
     Command, Compartment, DataSubject, DeviceGroupDefinition, DeviceGroupId, DeviceGroupName, Digest,
-    EnrolmentId, Group, KeyId, KeyName, Limit, OrderId, PersonId, ProfileId, Role, SetName, StandingTemplate,
-    TimeMs,
+    EnrolmentId, Group, KeyId, KeyName, Limit, OrderId, PersonId, ProfileId, Role, SealedOutline, SetName,
+    StandingTemplate, TimeMs,
 };
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +41,10 @@ pub struct Order {
     /// SHA-256 of the sealed arguments that lie beside the order, when it has any.
     #[n(8)]
     pub sealed_digest: Option<Digest>,
+    /// What of those arguments whoever signs has to see, in the clear ([`OrderKind::takes_outline`]). An order that several
+    /// sign has it; none made before it was invented does.
+    #[n(9)]
+    pub outline: Option<SealedOutline>,
 }
 
 impl Order {
@@ -421,6 +425,16 @@ impl OrderKind {
             Self::InstallSaved { .. } => "install_saved",
             Self::HolderCards => "holder_cards",
             Self::EndProfile { .. } => "end_profile",
+        }
+    }
+
+    /// What it does depends on what lies sealed beside it, and can be told ([`Order::outline`]).
+    #[must_use]
+    pub fn takes_outline(&self) -> bool {
+        match self {
+            Self::SetDeclarations { .. } => true,
+            Self::Command { command } => matches!(command, Command::InstallProfile | Command::Raw { .. }),
+            _ => false,
         }
     }
 

@@ -43,7 +43,7 @@ pub use holder_code::HolderCode;
 pub use kind::{ApiScope, Order, OrderKind, PersonKey};
 pub use passkey::{Asserted, Assertion, Passkey, PasskeyError, registered_key};
 pub use refusal::Refusal;
-pub use shown::ShownVersion;
+pub use shown::{ShownVersion, installs};
 pub use signature::{
     Ed25519Secret, OrderSignature, Scheme, SignatureError, SignedOrder, VerifiedOrder, key_id, sha256,
 };

@@ -207,11 +207,21 @@ pub enum Refusal {
          one; give it another identifier"
     )]
     IdentifierEnded = 159,
+    #[error(
+        "what the order tells of what lies sealed in it is not what lies sealed there: sign nothing; whoever made it makes it again, with \
+         the same version of Matron as the server's"
+    )]
+    OutlinedOtherwise = 163,
+    #[error(
+        "the order takes a second signature, and does not tell what it does: what lies sealed in it can't be shown; make it again with \
+         this version of Matron, of what fits Apple's schema"
+    )]
+    NotOutlined = 164,
 }
 
 impl Refusal {
     /// Every refusal, in the order of its number.
-    pub const ALL: [Refusal; 83] = [
+    pub const ALL: [Refusal; 85] = [
         Self::Unreadable,
         Self::BadSignature,
         Self::UnknownSigner,
@@ -295,6 +305,8 @@ impl Refusal {
         Self::HolderAskedTooOften,
         Self::ProfileEnded,
         Self::IdentifierEnded,
+        Self::OutlinedOtherwise,
+        Self::NotOutlined,
     ];
 
     /// Its number in the ledger and on the wire.

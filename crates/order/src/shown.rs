@@ -1,7 +1,9 @@
 //! What of a saved version a person is shown before it is installed, as a digest that the order carries.
 
 use minicbor::{Decode, Encode};
-use model::{Digest, OrderId, Outline};
+use model::{Digest, OrderId, Outline, ProfileId, StandingTemplate};
+
+use crate::OrderKind;
 
 /// What a person is shown of a saved version. Whoever shows it computes the digest from what is shown, the vault from
 /// what it saved.
@@ -26,6 +28,18 @@ impl ShownVersion {
     #[must_use]
     pub fn digest(&self) -> Digest {
         crate::sha256(&[b"matron/shown/1\0".as_slice(), &crate::encode(self)].concat())
+    }
+}
+
+/// Which version an order installs, now or by itself later, with the digest of what was shown of it.
+#[must_use]
+pub fn installs(kind: &OrderKind) -> Option<(ProfileId, u32, Digest)> {
+    match kind {
+        OrderKind::InstallSaved { profile, version, shown, .. } => Some((*profile, *version, *shown)),
+        OrderKind::MakeStanding { template: StandingTemplate::InstallSaved { install }, .. } => {
+            Some((install.profile, install.version, install.shown))
+        }
+        _ => None,
     }
 }
 

@@ -283,6 +283,7 @@ mod tests {
             expires_at_ms: 2,
             answer_key: X25519Public([9; 32]),
             sealed_digest: None,
+            outline: None,
         }
     }
 
@@ -314,16 +315,43 @@ mod tests {
     fn an_order_with_a_field_too_many_is_refused() {
         let k = key(1);
         let whole = Order { sealed_digest: Some(Digest([3; 32])), ..order() };
-        let mut bytes = bytes::encode(&whole);
-        assert_eq!(bytes[0], 0x89);
-        bytes[0] = 0x8a;
-        bytes.push(0x01);
-        let signature = k.sign(&[ORDER_CONTEXT, &bytes].concat());
-        let signed = SignedOrder {
-            order: bytes,
-            signatures: vec![OrderSignature { key: k.id(), scheme: Scheme::Ed25519, signature }],
+        // As it was written before there were outlines.
+        let written = bytes::encode(&whole);
+        assert_eq!(written[0], 0x89);
+        for more in [&[0xf6][..], &[0xf6, 0x01]] {
+            let mut bytes = written.clone();
+            bytes[0] += u8::try_from(more.len()).unwrap();
+            bytes.extend_from_slice(more);
+            let signature = k.sign(&[ORDER_CONTEXT, &bytes].concat());
+            let signed = SignedOrder {
+                order: bytes,
+                signatures: vec![OrderSignature { key: k.id(), scheme: Scheme::Ed25519, signature }],
+            };
+            assert_eq!(signed.verify(known(&k)).unwrap_err(), BytesError::NotCanonical.into());
+        }
+    }
+
+    #[test]
+    fn an_order_says_in_its_signed_bytes_what_lies_sealed_beside_it() {
+        let k = key(1);
+        let told = |version: &str| model::OutlinedDeclaration {
+            identifier: model::DeclarationId::new("os").unwrap(),
+            declared_type: "com.apple.configuration.softwareupdate.enforcement.specific".into(),
+            in_force: true,
+            keys: vec![model::OutlinedKey {
+                path: "TargetOSVersion".into(),
+                value: model::OutlinedValue::Text(version.into()),
+            }],
         };
-        assert_eq!(signed.verify(known(&k)).unwrap_err(), BytesError::NotCanonical.into());
+        let outline = |version| {
+            let declarations = vec![told(version)];
+            Some(model::SealedOutline::Declarations(model::SetOutline { declarations, left_out: 0 }))
+        };
+        let signed = SignedOrder::sign(&Order { outline: outline("18.1"), ..order() }, &k);
+        assert_eq!(signed.verify(known(&k)).unwrap().order().outline, outline("18.1"));
+        let other = bytes::encode(&Order { outline: outline("17.0"), ..order() });
+        let swapped = SignedOrder { order: other, ..signed };
+        assert_eq!(swapped.verify(known(&k)).unwrap_err(), SignatureError::DoesNotFit);
     }
 
     #[test]

@@ -146,6 +146,23 @@ impl View<'_> {
         self.one(&format!("{ORDER} WHERE order_id = ?1"), [id.as_bytes()], order)
     }
 
+    /// The first orders whose id lies between these two.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn orders_between(
+        &self,
+        from: OrderId,
+        to: OrderId,
+        limit: u32,
+    ) -> Result<Vec<OrderRecord>, StoreError> {
+        self.all(
+            &format!("{ORDER} WHERE order_id BETWEEN ?1 AND ?2 ORDER BY order_id LIMIT ?3"),
+            params![from.0, to.0, limit],
+            order,
+        )
+    }
+
     /// Orders, newest first, before that place.
     ///
     /// # Errors

@@ -52,6 +52,7 @@ impl House {
             expires_at_ms: now_ms + HOUR_MS,
             answer_key: X25519Public(self.answers.public().0),
             sealed_digest: secrets.map(|_| sha256(&sealed)),
+            outline: None,
         };
         let mut signed = SignedOrder::sign(&order, keys[0]);
         keys[1..].iter().for_each(|key| signed.add_signature(key));

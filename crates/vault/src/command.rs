@@ -1,6 +1,6 @@
 //! Commands: the vault builds their bytes from the typed order and signs a warrant a phone.
 
-use apple::harm;
+use apple::{harm, outline};
 use ledger::{Effect, Subject};
 use model::{Command, CommandId, CommandKind, CommandSecrets, Digest, EnrolmentId, SealedRow};
 use order::{
@@ -12,6 +12,7 @@ use seal::{SearchField, terms};
 use zeroize::Zeroizing;
 
 use crate::chamber::Chamber;
+use crate::declarations::outline_of_set;
 use crate::order_kinds::arguments;
 use crate::state::Commanded;
 use crate::submit::Consequence;
@@ -69,6 +70,20 @@ impl Chamber {
         };
         let secrets = secrets(arguments_bytes)?;
         Ok(harm::judge_command(command, &secrets).is_erasing())
+    }
+
+    /// Whether the order tells what lies sealed in it, where there is something to tell; what it tells has to be so.
+    pub(crate) fn check_outline(&self, order: &Order, arguments_bytes: &[u8]) -> Result<bool, Refusal> {
+        let made = match &order.kind {
+            OrderKind::Command { command } => outline::of_command(command, &secrets(arguments_bytes)?),
+            OrderKind::SetDeclarations { .. } => Some(outline_of_set(arguments_bytes)?),
+            _ => None,
+        };
+        match &order.outline {
+            None => Ok(!order.kind.takes_outline()),
+            told if *told == made => Ok(true),
+            Some(_) => Err(Refusal::OutlinedOtherwise),
+        }
     }
 
     pub(crate) fn command(

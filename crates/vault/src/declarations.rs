@@ -7,7 +7,7 @@
 
 use apple::declaration::{self, Declaration, MAX_DECLARATIONS};
 use ledger::{Declared, Effect};
-use model::{Command, CommandSecrets, DeclarationKind, Digest, EnrolmentId, SetName};
+use model::{Command, CommandSecrets, DeclarationKind, Digest, EnrolmentId, SealedOutline, SetName};
 use order::{
     DeclarationSecrets, DeclarationsWarrant, DeclaredAnswer, Order, Refusal, SignedDeclarations,
     endpoint_hash, sha256,
@@ -37,6 +37,11 @@ fn read(arguments_bytes: &[u8]) -> Result<(Vec<Declaration>, Option<String>), Re
     let secrets: DeclarationSecrets = arguments(arguments_bytes)?;
     let set = declaration::read_set(&secrets.declarations).map_err(|_| Refusal::BadDeclaration)?;
     Ok((set, secrets.holder_name))
+}
+
+/// What an order of these arguments tells of them.
+pub(crate) fn outline_of_set(arguments_bytes: &[u8]) -> Result<SealedOutline, Refusal> {
+    Ok(SealedOutline::Declarations(apple::outline::of_set(&read(arguments_bytes)?.0)))
 }
 
 /// The set as the ledger keeps it, with each one's bytes.

@@ -62,7 +62,7 @@ impl Chamber {
             Some(HolderCard { enrolment: *phone, code: code(phone)?.grouped().to_string() })
         };
         let cards = order.targets.iter().filter_map(card).collect();
-        Zeroizing::new(encode(&HolderCardsAnswer { cards }))
+        Zeroizing::new(encode(&HolderCardsAnswer { cards, call: self.config.organization_phone.clone() }))
     }
 
     /// The code that this order made for the phone, while it is the newest card's.

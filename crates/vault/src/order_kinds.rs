@@ -337,6 +337,7 @@ impl Chamber {
             expires_at_ms,
             base_url: self.config.base_url.clone(),
             holder_code: code.map(|c| c.grouped().to_string()),
+            call: self.config.organization_phone.clone(),
         }))
     }
 

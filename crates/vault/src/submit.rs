@@ -241,7 +241,13 @@ impl Chamber {
         let signer = Signer { person: first.person, key: first.key };
         // What is wrong in any case is said before someone else is asked to sign.
         self.check_beforehand(order, &signer, &arguments, erasing)?;
-        let (weighed, counted) = self.weigh(order, erasing, &people)?;
+        let tells = self.check_outline(order, &arguments)?;
+        let weighed = self.weigh(order, erasing, &people);
+        // Nobody is asked to sign what they can't be shown.
+        if !tells && (people.len() > 1 || matches!(weighed, Err(Stop::Held(..)))) {
+            return Err(Refusal::NotOutlined.into());
+        }
+        let (weighed, counted) = weighed?;
         let cools = weighed.cooling_off_ms > 0;
         let mut consequence = self.consequence(order, &signer, &arguments, submitted, erasing, cools)?;
         if let Effect::BreachAssumed { signers, .. } = &mut consequence.effect {

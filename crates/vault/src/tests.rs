@@ -13,6 +13,7 @@ mod holder;
 mod hostile;
 mod library;
 mod limits;
+mod outlines;
 mod passkeys;
 mod readers;
 mod renewal;
@@ -142,7 +143,9 @@ impl House {
             expires_at_ms: NOW_MS + DAY_MS,
             answer_key: X25519Public(self.answers.public().0),
             sealed_digest: secrets.map(|_| sha256(&sealed)),
+            outline: None,
         };
+        order.outline = secrets.and_then(|s| outline_of(&order.kind, s));
         change(&mut order);
         (SignedOrder::sign(&order, key), sealed)
     }
@@ -252,6 +255,15 @@ impl House {
         let kind = OrderKind::Command { command };
         let (signed, sealed) = self.order(key, kind, targets, Some(&encode(secrets)));
         self.submit(&signed, &sealed, vec![])
+    }
+}
+
+/// What whoever makes such an order tells of it.
+fn outline_of(kind: &OrderKind, arguments: &[u8]) -> Option<model::SealedOutline> {
+    match kind {
+        OrderKind::Command { command } => apple::outline::of_command(command, &decode(arguments).ok()?),
+        OrderKind::SetDeclarations { .. } => crate::declarations::outline_of_set(arguments).ok(),
+        _ => None,
     }
 }
 

@@ -7,7 +7,9 @@ pub mod entry;
 mod holder;
 pub mod limits;
 mod order;
+pub mod outline;
 pub mod profile;
+mod sold_as;
 
 use std::sync::LazyLock;
 
@@ -17,6 +19,7 @@ use model::clock::{DAY_MS, HOUR_MS, MINUTE_MS};
 
 pub use crate::holder::{SEEN, done_to_phone, opened_of_holder};
 pub use crate::order::{is_confirmed_later, is_for_lost_phones, scope_name, what};
+pub use crate::sold_as::{model, model_and_identifier};
 
 static ZONE: LazyLock<TimeZone> = LazyLock::new(TimeZone::system);
 
@@ -41,11 +44,27 @@ pub fn line(text: &str) -> String {
     plain(text).replace('\n', " ")
 }
 
-/// Local time to the minute.
+/// Local time to the minute, with its zone: `2026-12-01 20:00 UTC`, `2026-07-01 20:00 BST`.
 #[must_use]
 pub fn time(at_ms: TimeMs) -> String {
+    in_zone(at_ms, ZONE.clone(), "%Y-%m-%d %H:%M %Z")
+}
+
+/// The same without a zone, for what is compared with a time that has none.
+#[must_use]
+pub fn wall_time(at_ms: TimeMs) -> String {
+    in_zone(at_ms, ZONE.clone(), "%Y-%m-%d %H:%M")
+}
+
+/// The zone in which times are told, as of then: `UTC`, `BST`, `+05`.
+#[must_use]
+pub fn zone(at_ms: TimeMs) -> String {
+    in_zone(at_ms, ZONE.clone(), "%Z")
+}
+
+fn in_zone(at_ms: TimeMs, zone: TimeZone, form: &str) -> String {
     match jiff::Timestamp::from_millisecond(at_ms) {
-        Ok(t) => t.to_zoned_datetime(ZONE.clone()).strftime("%Y-%m-%d %H:%M").to_string(),
+        Ok(t) => t.to_zoned_datetime(zone).strftime(form).to_string(),
         Err(_) => "?".to_owned(),
     }
 }
@@ -130,11 +149,22 @@ mod tests {
 
     #[test]
     fn a_day_begins_at_its_midnight_and_no_other_text_is_one() {
-        assert_eq!(time(day("2026-03-31").unwrap()), "2026-03-31 00:00");
+        assert_eq!(wall_time(day("2026-03-31").unwrap()), "2026-03-31 00:00");
         assert_eq!(day("2026-04-01").unwrap() - day("2026-03-31").unwrap(), DAY_MS);
         for text in ["", "2026-02-30", "31/03/2026", "2026-03-31T10:00", "20260331"] {
             assert_eq!(day(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_time_says_its_zone_in_summer_and_winter_and_far_away() {
+        let told = |at_ms, zone: &str| in_zone(at_ms, TimeZone::get(zone).unwrap(), "%Y-%m-%d %H:%M %Z");
+        let (winter, summer) = (1_764_547_200_000, 1_782_907_200_000);
+        assert_eq!(told(winter, "Europe/London"), "2025-12-01 00:00 GMT");
+        assert_eq!(told(summer, "Europe/London"), "2026-07-01 13:00 BST");
+        assert_eq!(told(winter, "UTC"), "2025-12-01 00:00 UTC");
+        assert_eq!(told(winter, "Asia/Tashkent"), "2025-12-01 05:00 +05");
+        assert_eq!(time(winter), format!("{} {}", wall_time(winter), zone(winter)));
     }
 
     proptest! {

@@ -86,7 +86,9 @@ fn name(key: &str) -> String {
         "forcePIN" => return "a passcode is required".into(),
         "allowSimple" => return "simple passcodes allowed".into(),
         "minLength" => return "shortest passcode".into(),
-        "maxFailedAttempts" => return "failed attempts before everything is erased".into(),
+        "maxFailedAttempts" | "MaximumFailedAttempts" => {
+            return "failed attempts before everything is erased".into();
+        }
         "maxInactivity" => return "minutes until it locks".into(),
         "maxPINAgeInDays" => return "days until the passcode must change".into(),
         "pinHistory" => return "passcodes that can't be used again".into(),
@@ -134,7 +136,7 @@ pub fn value(value: &OutlinedValue) -> String {
         OutlinedValue::Truth(true) => "yes".into(),
         OutlinedValue::Truth(false) => "no".into(),
         OutlinedValue::Whole(n) => n.to_string(),
-        OutlinedValue::Word(w) => line(w),
+        OutlinedValue::Word(text) | OutlinedValue::Text(text) => line(text),
         OutlinedValue::Set(_) => "set (sealed)".into(),
     }
 }

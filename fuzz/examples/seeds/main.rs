@@ -246,6 +246,7 @@ fn orders() -> Done {
             expires_at_ms: 1_764_086_400_000,
             answer_key: X25519Public([9; 32]),
             sealed_digest: (n % 2 == 0).then_some(Digest([10; 32])),
+            outline: None,
             kind,
         };
         save("order", &format!("order_{:02}_{}.cbor", n, order.kind.name()), order::encode(&order))?;

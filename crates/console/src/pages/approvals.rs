@@ -73,6 +73,8 @@ struct Waiting {
     listed: ListedOrder,
     signed: SignedOrder,
     order: Order,
+    /// What it does by what lies sealed in it or by what was saved, or why that can't be shown.
+    inside: Result<Vec<String>, String>,
 }
 
 /// All that waits, as far as it is shown.
@@ -99,7 +101,12 @@ async fn waiting(api: &Api, v: &Visitor) -> Result<Found, Failure> {
             }
         };
         match order::decode::<Order>(&signed.order) {
-            Ok(order) => orders.push(Waiting { listed, signed, order }),
+            Ok(order) => {
+                let saved = ordering::inside_saved(api, v, &order.kind).await;
+                let told = words::outline::inside(&order);
+                let inside = saved.map(|saved| [told, saved].concat()).map_err(|f| f.detail);
+                orders.push(Waiting { listed, signed, order, inside });
+            }
             Err(_) => unread.push((listed.order, "this version can't read it".into())),
         }
     }
@@ -189,18 +196,25 @@ fn card(v: &Visitor, w: &Waiting, limits: &Limits, people: &People, now_ms: i64)
                 h3.nhsuk-card__heading.nhsuk-heading-s { (title(&w.listed, Some(&w.order))) }
                 @if erasing { p { strong.nhsuk-tag.nhsuk-tag--red { "Counts as erasing " (words::count(phones.into(), "phone")) } } }
                 dl.nhsuk-summary-list {
+                    @match &w.inside {
+                        Ok(told) if told.is_empty() => {},
+                        Ok(told) => (line("What it does", html! {
+                            ul.nhsuk-list.nhsuk-list--bullet { @for one in told { li { (sentence(one)) } } }
+                        })),
+                        Err(why) => (line("What it does", html! { strong { (sentence(&shown(why))) } })),
+                    }
                     (line("Why", html! { (shown(&w.order.reason)) }))
                     (line("Asked by", html! { @for (n, s) in w.signed.signatures.iter().enumerate() { @if n > 0 { ", then signed by " } (people.by_key(v, &s.key)) } ", " time title=(words::time(w.order.made_at_ms)) { (words::ago(Some(w.order.made_at_ms), now_ms)) } }))
                     (line("Touches", touches(&w.order)))
                     @if let Some(h) = hold { (line("Why it waits", html! { (sentence(&words::limits::hold(h, false))) })) }
-                    @if w.order.sealed_digest.is_some() {
-                        (line("Sealed", html! { "Something only the vault reads (a message, a profile, a name). Ask whoever made the order what it is, by another way than this page." }))
+                    @if let Some(what) = words::outline::sealed(&w.order) {
+                        (line("Sealed", html! { (sentence(what)) " To know it, ask whoever made the order, by another way than this page." }))
                     }
                     @if cools_ms > 0 { (line("Once signed", html! { "it cools off for " (words::span(cools_ms)) "; then it can't be undone" })) }
                     (line("Runs out", html! { (words::time(w.order.expires_at_ms)) " unless it is signed" }))
                     (line("Order", html! { code.app-break { (id) } }))
                 }
-                (decide(v, w, &id, takes_one_outside(limits, duty, phones), people.is_among(v, &w.signed)))
+                @if w.inside.is_ok() { (decide(v, w, &id, takes_one_outside(limits, duty, phones), people.is_among(v, &w.signed))) }
             }
         }
     }

@@ -35,7 +35,7 @@ enum Whom<'a> {
 }
 
 /// The actions, for the phones that are ticked.
-pub(super) fn actions(v: &Visitor) -> Markup {
+pub(super) fn actions(v: &Visitor, call: Option<&str>) -> Markup {
     if !may_any(v) {
         return html! {};
     }
@@ -44,14 +44,14 @@ pub(super) fn actions(v: &Visitor) -> Markup {
             h2.nhsuk-heading-m #h-bulk { "With the ticked phones" }
             p.nhsuk-hint data-ticks="" role="status" { "Tick phones in the list first." }
             (each(v, Whom::Ticked))
-            (cards_sheet())
+            (cards_sheet(call))
             @if device_groups::may_save(v) { (list_of_ticked()) }
         }
     }
 }
 
 /// The same for all phones that a device group holds at the moment of signing.
-pub(super) fn of_group(v: &Visitor, group: &DeviceGroup) -> Markup {
+pub(super) fn of_group(v: &Visitor, group: &DeviceGroup, call: Option<&str>) -> Markup {
     if !may_any(v) {
         return html! {};
     }
@@ -62,7 +62,7 @@ pub(super) fn of_group(v: &Visitor, group: &DeviceGroup) -> Markup {
             p { "An order names its phones one by one, so it goes to those that are in now, and to none that come later. You see "
                 "how many before you sign." }
             (each(v, Whom::All(&phones)))
-            (cards_sheet())
+            (cards_sheet(call))
         }
     }
 }

@@ -144,7 +144,7 @@ pub(crate) async fn show(
                 @else { (profile_table(&g, &profiles.items)) }
             }
         }
-        (bulk::of_group(&v, &g))
+        (bulk::of_group(&v, &g, api.call.as_deref()))
         @if may_save(&v) { (end(&g)) }
     };
     Ok(page(&shown(&g.name), Place::DeviceGroups, Some(&v), body))

@@ -42,7 +42,7 @@ pub(crate) async fn show(
         (title_row("Invite"))
         @if invites {
             (one(&v))
-            (sheet())
+            (sheet(api.call.as_deref()))
             (many(&v))
         } @else {
             p { "Your role invites nobody. It may see which invitations are open." }
@@ -110,7 +110,7 @@ fn one(v: &Visitor) -> Markup {
 }
 
 /// What is printed: the page's script puts the links here.
-fn sheet() -> Markup {
+fn sheet(call: Option<&str>) -> Markup {
     html! {
         section #sheet aria-labelledby="h-sheet" hidden {
             .app-title-row {
@@ -125,13 +125,13 @@ fn sheet() -> Markup {
                 "Give each strip to its person alone. On the phone: join the Wi-Fi, point the camera at the code, open the link, "
                 "then Settings › Profile Downloaded › Install. The holder's card below each strip is cut off and kept apart from the phone."
             }
-            ul.app-cards #cards {}
+            ul.app-cards #cards data-call=[call] {}
         }
     }
 }
 
 /// What is printed of holders' cards that were made anew: the page's script puts them here.
-pub(super) fn cards_sheet() -> Markup {
+pub(super) fn cards_sheet(call: Option<&str>) -> Markup {
     html! {
         section.app-sheet-alone #sheet aria-labelledby="h-sheet" hidden {
             .app-title-row {
@@ -141,7 +141,7 @@ pub(super) fn cards_sheet() -> Markup {
             .nhsuk-inset-text.app-screen-only { p {
                 "Each card is for its phone's holder alone. Nobody can show it again, Matron neither; when it is lost, make another."
             } }
-            ul.app-cards #cards {}
+            ul.app-cards #cards data-call=[call] {}
         }
     }
 }

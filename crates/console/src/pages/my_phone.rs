@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::SET_COOKIE;
 use http::{HeaderMap, StatusCode};
 use maud::{Markup, html};
-use order::sha256;
+use order::{HolderCode, sha256};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
@@ -39,27 +39,32 @@ pub(crate) async fn show(State(api): State<Api>, headers: HeaderMap) -> Response
     let Some(bearer) = Bearer::of_holders_cookie(&headers) else {
         // A page that stands open asks: it must not take the form for its newest state.
         return if asks_for_itself(&headers) {
-            signed_out(StatusCode::UNAUTHORIZED)
+            signed_out(&api, StatusCode::UNAUTHORIZED)
         } else {
-            sign_in_page(None)
+            sign_in_page(&api, None)
         };
     };
     if is_drawn_in_by_another_site(&headers) {
-        return sign_in_page(Some("Another site asked for this: open it here."));
+        return sign_in_page(&api, Some("Another site asked for this: open it here."));
     }
     match api.get::<MyPhone>("/api/v1/my-phone", &bearer).await {
         Ok(phone) => holders_page("Your phone", Some(&bearer), whole(&phone, &bearer)),
-        Err(f) if f.status == StatusCode::UNAUTHORIZED && asks_for_itself(&headers) => signed_out(f.status),
-        Err(f) if f.status == StatusCode::UNAUTHORIZED => signed_out(StatusCode::OK),
+        Err(f) if f.status == StatusCode::UNAUTHORIZED && asks_for_itself(&headers) => {
+            signed_out(&api, f.status)
+        }
+        Err(f) if f.status == StatusCode::UNAUTHORIZED => signed_out(&api, StatusCode::OK),
         Err(f) => f.into_response(),
     }
 }
 
 /// Whose session ended has to type the code again: the cookie is of no use any more.
-fn signed_out(status: StatusCode) -> Response {
-    let mut page = sign_in_page(Some(
-        "You are signed out: 20 minutes are over, a new card was made, or this phone's page was opened in other places. Type the code again.",
-    ));
+fn signed_out(api: &Api, status: StatusCode) -> Response {
+    let mut page = sign_in_page(
+        api,
+        Some(
+            "You are signed out: 20 minutes are over, a new card was made, or this phone's page was opened in other places. Type the code again.",
+        ),
+    );
     *page.status_mut() = status;
     if status != StatusCode::OK {
         // Whoever sits there has not been told yet: the next page that they open does.
@@ -84,7 +89,8 @@ pub(crate) async fn sign_in(State(api): State<Api>, peer: Peer, headers: HeaderM
     match signed_in.await {
         Ok(cookie) => ([(SET_COOKIE, cookie)], Redirect::to(HERE)).into_response(),
         Err(f) => {
-            let mut response = sign_in_page(Some(&sentence(&f.detail)));
+            let why = format!("{} {}", sentence(&f.detail), misshapen(&typed).unwrap_or_default());
+            let mut response = sign_in_page(&api, Some(why.trim_end()));
             *response.status_mut() = f.status;
             response
         }
@@ -123,33 +129,60 @@ pub(crate) async fn ring(State(api): State<Api>, headers: HeaderMap, form: Bytes
 }
 
 async fn ask(api: &Api, headers: &HeaderMap, form: &[u8], path: &str) -> Response {
-    let Some(bearer) = Bearer::of_holders_cookie(headers) else { return signed_out(StatusCode::OK) };
+    let Some(bearer) = Bearer::of_holders_cookie(headers) else { return signed_out(api, StatusCode::OK) };
     // Known to our own pages of this session alone. (That no other site's page sends it stands before: `guard::same_origin`.)
     if field(form, "token").is_none_or(|token| *token != bearer.form_token()) {
-        return not_done("The page is of another session. Nothing was done: go back and try again.", &bearer);
+        return not_done(
+            api,
+            "The page is of another session. Nothing was done: go back and try again.",
+            &bearer,
+        );
     }
     match api.post_nothing(path, &bearer).await {
         Ok(()) => Redirect::to(HERE).into_response(),
-        Err(f) if f.status == StatusCode::UNAUTHORIZED => signed_out(StatusCode::OK),
+        Err(f) if f.status == StatusCode::UNAUTHORIZED => signed_out(api, StatusCode::OK),
         Err(f) => {
-            let mut response = not_done(&sentence(&f.detail), &bearer);
+            let mut response = not_done(api, &sentence(&f.detail), &bearer);
             *response.status_mut() = f.status;
             response
         }
     }
 }
 
-fn not_done(why: &str, bearer: &Bearer) -> Response {
+fn not_done(api: &Api, why: &str, bearer: &Bearer) -> Response {
     let body = html! {
         h1.nhsuk-heading-l { "That was not done" }
         p { (why) }
-        p { "Is it urgent? Call the service desk." }
+        p { "Is it urgent? Call the service desk" (number(api)) "." }
         p { a href=(HERE) { "Back to your phone" } }
     };
     holders_page("That was not done", Some(bearer), body)
 }
 
-fn sign_in_page(wrong: Option<&str>) -> Response {
+/// The service desk's number behind its name, if the configuration has one.
+fn number(api: &Api) -> Markup {
+    html! { @if let Some(number) = &api.call { ": " strong { (shown(number)) } } }
+}
+
+/// What is wrong with the shape of what was typed, so that whoever types it again knows where to look. It says nothing of
+/// which code would be right, and repeats nothing of what was typed: that may be all but one letter of a good one, and the
+/// computer is a borrowed one. So the field is empty again, too: a code is a secret as a whole, no part of it is a name.
+fn misshapen(typed: &str) -> Option<String> {
+    let plain = |c: &char| !c.is_whitespace() && !matches!(c, '-' | '\u{2010}'..='\u{2015}');
+    let letters: Vec<char> = typed.chars().filter(plain).map(|c| c.to_ascii_lowercase()).collect();
+    let known = |c: &char| u8::try_from(*c).is_ok_and(|b| HolderCode::ALPHABET.contains(&b));
+    if let Some(at) = letters.iter().position(|c| !known(c)) {
+        return Some(format!(
+            "No card has the sign that you typed in the place {} of group {}: there is no letter l or o, no 0 and no 1 on them.",
+            at % 4 + 1,
+            at / 4 + 1
+        ));
+    }
+    let (typed, wanted) = (letters.len(), HolderCode::CHARACTERS);
+    (typed != wanted).then(|| format!("You typed {typed} letters and digits; a code has {wanted}."))
+}
+
+fn sign_in_page(api: &Api, wrong: Option<&str>) -> Response {
     let body = html! {
         .nhsuk-grid-row { .nhsuk-grid-column-two-thirds {
             h1.nhsuk-heading-l { "My phone" }
@@ -169,7 +202,7 @@ fn sign_in_page(wrong: Option<&str>) -> Response {
                 button.nhsuk-button type="submit" { "Open my phone's page" }
             }
             h2.nhsuk-heading-m { "No card, or it was with the phone?" }
-            p { "Call the service desk. They can put the phone in lost mode at once, and make you a new card." }
+            p { "Call the service desk" (number(api)) ". They can put the phone in lost mode at once, and make you a new card." }
         } }
     };
     holders_page(if wrong.is_some() { "Error: My phone" } else { "My phone" }, None, body)
@@ -209,7 +242,7 @@ fn whole(phone: &MyPhone, bearer: &Bearer) -> Markup {
         // Read aloud when it changes: short, and without times, which change by themselves.
         p.nhsuk-u-visually-hidden #news role="status" data-live { (news(phone)) }
         #lost data-live data-poll=(if waits { "now" } else { "later" }) {
-            p { (shown(phone.model.as_deref().unwrap_or("A phone")))
+            p { (shown(phone.model.as_deref().map_or("A phone", words::model)))
                 @if let Some(os) = &phone.os_version { ", system " (shown(os)) }
                 ". Last contact " (ago(phone.last_seen_ms, now_ms)) "." }
             section.app-lost aria-labelledby="h-lost" {
@@ -221,7 +254,7 @@ fn whole(phone: &MyPhone, bearer: &Bearer) -> Markup {
         section aria-labelledby="h-sees" {
             h2.nhsuk-heading-m #h-sees { "What the hospital can see" }
             dl.nhsuk-summary-list {
-                (line("Model", html! { (shown(phone.model.as_deref().unwrap_or("not reported"))) }))
+                (line("Model", html! { (shown(phone.model.as_deref().map_or("not reported", words::model))) }))
                 (line("System version", html! { (shown(phone.os_version.as_deref().unwrap_or("not reported"))) }))
                 (line("Last contact", ago(phone.last_seen_ms, now_ms)))
                 (line("Managed since", match phone.enrolled_at_ms { Some(at) => html! { (words::time(at)) }, None => html! { "not yet" } }))
@@ -425,4 +458,22 @@ fn what(d: &HolderDone) -> String {
         return "Its certificate was renewed".to_owned();
     }
     shown(&words::done_to_phone(kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_typed_a_code_wrongly_is_told_what_is_wrong_with_its_shape_and_nothing_of_it_is_repeated() {
+        let good = "abcd-efgh-ijkm-npqr-2345";
+        assert_eq!(misshapen(good), None);
+        assert_eq!(misshapen(&good.to_uppercase().replace('-', " ")), None);
+        let short = misshapen("abcd-efgh-ijkm-npqr-234").unwrap();
+        assert!(short.contains("19 letters") && !short.contains("abcd"), "{short}");
+        let odd = misshapen("abcd-efgh-ij1m-npqr-2345").unwrap();
+        assert!(odd.contains("place 3 of group 3") && !odd.contains("ij"), "{odd}");
+        assert!(misshapen("").unwrap().contains("0 letters"));
+        assert!(misshapen("äbcd-efgh-ijkm-npqr-2345").is_some());
+    }
 }

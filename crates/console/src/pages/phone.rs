@@ -12,7 +12,7 @@ use order::{OrderKind, roles};
 
 use super::invite::cards_sheet;
 use super::parts::{breadcrumb, line, number, title_row, why};
-use super::phones::state_tag;
+use super::phones::{state_tag, whose};
 use crate::api::{Api, Failure, path};
 use crate::guard::Visitor;
 use crate::layout::{Place, ago, page, shown, status_line};
@@ -41,7 +41,10 @@ pub(crate) async fn show(
         (title_row(html! { "Phone " code { (d.short()) } }))
         #summary data-live { (summary(&phone, now_ms)) }
         (actions(&v, &phone, left))
-        @if v.role().is_some() { (cards_sheet()) }
+        @if v.role().is_some() {
+            span data-phone=(d.enrolment) data-whose=(whose(d)) hidden {}
+            (cards_sheet(api.call.as_deref()))
+        }
         section aria-labelledby="h-commands" {
             h2.nhsuk-heading-m #h-commands { "What was asked of it" }
             #commands data-live { (history(&commands.items, now_ms)) }
@@ -71,7 +74,7 @@ fn summary(phone: &DeviceDetail, now_ms: i64) -> Markup {
         dl.nhsuk-summary-list {
             (line("State", html! { (state_tag(&d.state)) @if lost { " " strong.nhsuk-tag.nhsuk-tag--red { "Lost mode" } } }))
             (line("Group", html! { (shown(&d.group)) }))
-            (line("Model", clear("ProductName")))
+            (line("Model", html! { (d.clear("ProductName").map_or_else(|| "not reported".into(), |t| shown(&words::model_and_identifier(&t)))) }))
             (line("OS", clear("OSVersion")))
             (line("Supervised", html! { (match d.supervised { Some(true) => "yes", Some(false) => "no", None => "not reported" }) }))
             (line("Last seen", ago(d.last_seen_ms, now_ms)))

@@ -111,7 +111,7 @@ pub(crate) async fn list(
                 (table(&devices.items, names, bulk::may_any(&v), v.session.now_ms))
             }
         }
-        @if !devices.items.is_empty() { (bulk::actions(&v)) }
+        @if !devices.items.is_empty() { (bulk::actions(&v, api.call.as_deref())) }
         @if let Some(next) = next {
             nav.nhsuk-pagination role="navigation" aria-label="Pages" {
                 ul.nhsuk-list.nhsuk-pagination__list {
@@ -298,7 +298,7 @@ fn row(d: &Device, names: bool, ticks: bool, now_ms: i64) -> Markup {
     let label = |text: &str| html! { span.nhsuk-table-responsive__heading aria-hidden="true" { (text) " " } };
     let clear = |name: &str| d.clear(name).map(|t| shown(&t)).unwrap_or_else(|| "–".into());
     html! {
-        tr.nhsuk-table__row role="row" {
+        tr.nhsuk-table__row role="row" data-phone=(d.enrolment) data-whose=(whose(d)) {
             @if ticks { td.nhsuk-table__cell role="cell" {
                 @if d.state == "enrolled" { input.app-tick type="checkbox" name="phone" value=(d.enrolment) aria-label={ "Phone " (d.short()) }; }
             } }
@@ -311,7 +311,7 @@ fn row(d: &Device, names: bool, ticks: bool, now_ms: i64) -> Markup {
             }
             td.nhsuk-table__cell role="cell" { (label("Home group")) (shown(&d.group)) }
             td.nhsuk-table__cell role="cell" { (label("State")) (state_tag(&d.state)) }
-            td.nhsuk-table__cell role="cell" { (label("Model")) (clear("ProductName")) }
+            td.nhsuk-table__cell role="cell" title=[d.clear("ProductName").map(|t| shown(&t))] { (label("Model")) (d.clear("ProductName").map_or_else(|| "–".into(), |t| shown(words::model(&t)))) }
             td.nhsuk-table__cell role="cell" { (label("OS")) (clear("OSVersion")) }
             td.nhsuk-table__cell role="cell" {
                 (label("Number")) (number(d))
@@ -320,6 +320,13 @@ fn row(d: &Device, names: bool, ticks: bool, now_ms: i64) -> Markup {
             td.nhsuk-table__cell.nhsuk-table__cell--numeric role="cell" { (label("Waiting")) (d.pending_commands) }
         }
     }
+}
+
+/// Whose card it is that is made for the phone: what the page shows of it anyway.
+pub(super) fn whose(d: &Device) -> String {
+    let model = d.clear("ProductName").map(|t| words::model(&t).to_owned());
+    let words = [d.holder.clone(), model, Some(d.group.clone())];
+    words.into_iter().flatten().map(|w| shown(&w)).collect::<Vec<_>>().join(" · ")
 }
 
 /// The mask of its number.

@@ -339,7 +339,7 @@ fn boxes(id: &str, phones: &[String], devices: &HashMap<String, Device>) -> Mark
                         input.nhsuk-checkboxes__input id=(box_id) name="phone" type="checkbox" value=(phone);
                         label.nhsuk-label.nhsuk-checkboxes__label for=(box_id) {
                             code { (short) }
-                            @if let Some(d) = devices.get(phone) { " " (shown(&d.group)) ", " (shown(&d.clear("ProductName").unwrap_or_default())) }
+                            @if let Some(d) = devices.get(phone) { " " (shown(&d.group)) ", " (shown(words::model(&d.clear("ProductName").unwrap_or_default()))) }
                         }
                     }
                 }

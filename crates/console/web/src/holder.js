@@ -2,15 +2,25 @@
 import { code, element, show } from "./cards.js";
 import { hex } from "./bytes.js";
 
+const callOf = (number) => (number ? `Or call ${number}. ` : "Or call the service desk. ");
+
+// Whose phone it is, as the page shows it: its holder where names are open, its model, its home group.
+function whose(enrolment) {
+  const id = hex(enrolment);
+  const shown = document.querySelector(`[data-phone="${id}"]`)?.dataset.whose;
+  return [shown, `phone ${id.slice(0, 8)}`].filter(Boolean).join(" · ");
+}
+
 // A card to cut out: its code, and the same as an address that a camera opens.
 export function holdersCard(grouped, whose) {
+  const { call } = document.getElementById("cards").dataset;
   const link = `${location.origin}/my-phone#${grouped}`;
   return element("li", { class: "app-card app-card--holder" },
     code(link, "The holder's card as a QR code"),
     element("div", {},
       element("h3", { class: "nhsuk-heading-s" }, `Holder's card · ${whose}`),
       element("p", {}, element("code", { class: "app-code" }, grouped)),
-      element("p", {}, `Lost your phone? From any computer in the hospital: ${location.host}/my-phone, or point a camera at the code. Keep this card apart from the phone.`),
+      element("p", {}, `Lost your phone? From any computer in the hospital: ${location.host}/my-phone, or point a camera at the code. ${callOf(call)}Keep this card apart from the phone.`),
     ),
   );
 }
@@ -19,7 +29,7 @@ function made(event) {
   const form = event.target;
   if (form.dataset.cards === undefined || !event.detail.answer) return;
   const [cards] = event.detail.answer;
-  show(cards.map(([enrolment, grouped]) => holdersCard(grouped, `phone ${hex(enrolment).slice(0, 8)}`)));
+  show(cards.map(([enrolment, grouped]) => holdersCard(grouped, whose(enrolment))));
 }
 
 export function start() {

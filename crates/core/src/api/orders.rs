@@ -240,30 +240,62 @@ fn page(
     Ok((items, Some(before)))
 }
 
+/// The most orders that are named where several are meant.
+const LIKELY_MEANT: u32 = 8;
+
+/// The first and the last id that begin so: 32 digits, or the first 6 or more.
+fn bounds(text: &str) -> Option<(OrderId, OrderId)> {
+    let digits = text.to_ascii_lowercase();
+    let plain = (6..=32).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_hexdigit());
+    let filled = |with: char| format!("{digits}{}", with.to_string().repeat(32 - digits.len())).parse().ok();
+    if plain { filled('0').zip(filled('f')) } else { None }
+}
+
+fn ambiguous(found: &[OrderRecord]) -> Problem {
+    let most = LIKELY_MEANT as usize;
+    let named: Vec<String> = found.iter().take(most).map(|o| o.order.to_string()).collect();
+    let more = if found.len() > most { " and more" } else { "" };
+    let detail = format!("more than one order's id begins so: {}{more}; give more digits", named.join(", "));
+    Problem::new(http::StatusCode::CONFLICT, "ambiguous", detail)
+}
+
 #[utoipa::path(get, path = "/api/v1/orders/{order}", params(
-    ("order" = String, Path, description = "an order id"),
+    ("order" = String, Path, description = "an order id, or its first 6 digits or more"),
 ), responses(
     (status = 200, body = OrderDetail),
     (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+    (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "several orders' ids begin so; it names them"),
 ))]
 pub(crate) async fn get_order(
     permit: Permit<Commands>,
     Extension(room): Extension<Arc<Room>>,
     Path(order): Path<String>,
 ) -> Result<Json<OrderDetail>, Problem> {
-    let order: OrderId = id("order", &order)?;
+    let (from, to) = bounds(&order).ok_or_else(|| Problem::not_found("order"))?;
     let group = permit.actor().group().map(str::to_owned);
     let held = Held::of(permit.actor());
     let read = room.store.read(move |v| {
-        let filter = CommandFilter { order: Some(order), group, limit: 200, ..CommandFilter::default() };
-        let found = match (v.find_order(order)?, held) {
-            (Some(o), Some(h)) if !h.may_see(v, &o)? => None,
-            (found, _) => found,
+        let mut found = Vec::new();
+        for o in v.orders_between(from, to, LIKELY_MEANT + 1)? {
+            // What may not be seen is not there, and makes nothing ambiguous.
+            if held.as_ref().map_or(Ok(true), |h| h.may_see(v, &o))? {
+                found.push(o);
+            }
+        }
+        let commands = match found.as_slice() {
+            [one] => {
+                let order = Some(one.order);
+                v.commands(&CommandFilter { order, group, limit: 200, ..CommandFilter::default() })?
+            }
+            _ => Vec::new(),
         };
-        Ok((found, v.commands(&filter)?))
+        Ok((found, commands))
     });
-    let (found, commands) = read.await?;
-    let found = found.ok_or_else(|| Problem::not_found("order"))?;
+    let (mut found, commands) = read.await?;
+    if found.len() > 1 {
+        return Err(ambiguous(&found));
+    }
+    let found = found.pop().ok_or_else(|| Problem::not_found("order"))?;
     let commands = commands.into_iter().map(|c| Command::from(c).beside(&room)).collect();
     Ok(Json(OrderDetail { order: found.into(), commands }))
 }
@@ -438,4 +470,23 @@ pub(crate) async fn get_signed(
     let found = room.store.read(move |v| v.find_order(order)).await?;
     let found = found.ok_or_else(|| Problem::not_found("order"))?;
     Ok(Json(SignedBytes { signed_order: encode(&found.signed), state: found.state }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_is_found_by_six_digits_or_more_and_by_nothing_else() {
+        let id: OrderId = "ab".repeat(16).parse().unwrap();
+        for good in ["ababab", "ABABABA", &"ab".repeat(16)] {
+            let (from, to) = bounds(good).unwrap();
+            assert!(from <= id && id <= to, "{good}");
+        }
+        let (from, to) = bounds("ababac").unwrap();
+        assert!(!(from <= id && id <= to));
+        for bad in ["", "ababa", "ababag", &"ab".repeat(17), "ab%2fab", "äbabab"] {
+            assert_eq!(bounds(bad), None, "{bad}");
+        }
+    }
 }

@@ -40,9 +40,9 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// What stands before the API on the administrators' listener: it gets the API and the house's clock, and gives what is
-/// served.
-pub type Front = fn(axum::Router, Arc<dyn model::Clock>) -> axum::Router;
+/// What stands before the API on the administrators' listener: it gets the API, the house's clock and the number to call
+/// (`organization_phone`), and gives what is served.
+pub type Front = fn(axum::Router, Arc<dyn model::Clock>, Option<String>) -> axum::Router;
 
 /// The configured certificate, if there is one.
 pub(crate) fn tls(config: &Config) -> Result<Option<TlsAcceptor>, Error> {
@@ -83,8 +83,8 @@ pub(crate) async fn serve(
         Bodies::counting(room.counters.bodies_refused.clone()),
         read_first,
     );
-    let clock = room.clock.clone();
-    let router = front(super::router(room), clock).layer(first);
+    let (clock, call) = (room.clock.clone(), room.config.organization_phone.clone());
+    let router = front(super::router(room), clock, call).layer(first);
     let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {

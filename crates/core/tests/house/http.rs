@@ -145,6 +145,7 @@ pub fn order_at(n: u8, kind: OrderKind, targets: &[EnrolmentId], made_at_ms: Tim
         expires_at_ms: made_at_ms + 20 * model::clock::DAY_MS,
         answer_key: X25519Public([9; 32]),
         sealed_digest: None::<Digest>,
+        outline: None,
     }
 }
 

@@ -256,7 +256,7 @@ impl House {
         let (control, kept) = rpc::control::pair().unwrap();
         let (events, rx) = mpsc::unbounded_channel();
         let config = core_room::Config { oidc: Some(oidc()), ..core_room::Config::at(dir.clone()) };
-        let core = core.spawn(core_room::run_by(config, clock.clone(), control, rx, |api, _| api));
+        let core = core.spawn(core_room::run_by(config, clock.clone(), control, rx, |api, _, _| api));
 
         let door = FakeDoor(Arc::new(CallStream::new(Duration::from_secs(20))));
         let calls = door.0.clone();

@@ -29,6 +29,7 @@ impl Core {
             expires_at_ms: now_ms + DAY_MS,
             answer_key: X25519Public(random(&self.rng)),
             sealed_digest: sealed.map(sha256),
+            outline: None,
         }
     }
 

@@ -9,11 +9,11 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use model::clock::DAY_MS;
-use model::{Clock, Compartment, Duty, EnrolmentId, Group, Limit, OrderId, Role, SystemClock};
+use model::{Clock, Compartment, Duty, EnrolmentId, Group, Limit, OrderId, Role, SealedOutline, SystemClock};
 use order::limits::Limits;
 use order::{
-    Ed25519Secret, InviteAnswer, InviteSecrets, JoinSecrets, Order, OrderKind, SignedOrder, SignedStatement,
-    TrustedStatement, X25519Public, encode, sha256,
+    DeclarationSecrets, Ed25519Secret, InviteAnswer, InviteSecrets, JoinSecrets, Order, OrderKind,
+    SignedOrder, SignedStatement, TrustedStatement, X25519Public, encode, sha256,
 };
 use seal::{KeyPairSecret, PublicKey, to};
 use serde_json::{Value, json};
@@ -70,6 +70,19 @@ pub(crate) async fn request(
     Ok(text)
 }
 
+/// What an order tells of what lies sealed in it.
+fn outline_of(kind: &OrderKind, secrets: &[u8]) -> Option<SealedOutline> {
+    match kind {
+        OrderKind::Command { command } => apple::outline::of_command(command, &order::decode(secrets).ok()?),
+        OrderKind::SetDeclarations { .. } => {
+            let secrets: DeclarationSecrets = order::decode(secrets).ok()?;
+            let set = apple::declaration::read_set(&secrets.declarations).ok()?;
+            Some(SealedOutline::Declarations(apple::outline::of_set(&set)))
+        }
+        _ => None,
+    }
+}
+
 impl Admin {
     /// Joins with the printed token and signs in.
     pub(crate) async fn join(address: &str, token: &str) -> Result<Self> {
@@ -108,6 +121,7 @@ impl Admin {
             None => None,
         };
         let now_ms = SystemClock.now_ms() + self.ahead_ms;
+        let outline = secrets.and_then(|s| outline_of(&kind, s));
         let order = Order {
             version: Order::VERSION,
             id,
@@ -118,6 +132,7 @@ impl Admin {
             expires_at_ms: now_ms + DAY_MS,
             answer_key: X25519Public(answers.0),
             sealed_digest: sealed.as_deref().map(sha256),
+            outline,
         };
         Ok((id, SignedOrder::sign(&order, &self.key), sealed))
     }

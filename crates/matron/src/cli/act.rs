@@ -342,6 +342,7 @@ pub(crate) fn order_all(
             secrets.holder_name = Some(show::ask("Type the holder's name, as on the invitation:", "--name")?);
         }
     }
+    let outline = apple::outline::of_command(&command, &secrets);
     let kind = command.kind();
     let request_type = command.request_type().to_owned();
     if command.needs_supervision()
@@ -374,7 +375,7 @@ pub(crate) fn order_all(
         .living(i64::from(how.days) * DAY_MS)
         .beside(beside);
     if secrets != CommandSecrets::default() {
-        draft = draft.sealing(&secrets);
+        draft = draft.sealing(&secrets).telling(outline);
     }
     let placed = draft.place(desk, how.yes)?;
     tell(desk, &placed, &request_type, phones.len(), how.wait)?;

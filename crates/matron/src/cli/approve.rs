@@ -14,7 +14,7 @@ use super::people::find_by_key;
 use super::place::{self, Beside};
 use words::limits;
 
-use super::{devices, in_words, show};
+use super::{devices, in_words, profiles, show};
 
 /// The most phones of which is shown what they are.
 const LABELLED: usize = 20;
@@ -121,12 +121,9 @@ fn beside(desk: &Desk, order: &Order, signed: &SignedOrder, hold: Option<&Hold>)
         };
         beside.warnings.push(format!("signed by key {}: {who}", s.key));
     }
-    if order.sealed_digest.is_some() {
-        beside.warnings.push(
-            "something lies sealed in it that only the vault reads (a message, a profile, a name): ask whoever \
-             made the order"
-                .into(),
-        );
+    beside.inside = profiles::inside(desk, &order.kind)?;
+    if let Some(what) = words::outline::sealed(order) {
+        beside.sealed.push(("not shown", what.into()));
     }
     if let Some(h) = hold {
         beside.warnings.push(format!("why it waits: {}", limits::hold(h, false)));

@@ -222,6 +222,7 @@ mod tests {
                 expires_at_ms: 10,
                 answer_key: X25519Public([9; 32]),
                 sealed_digest: None,
+                outline: None,
             };
             let signed = SignedOrder::sign(&order, signer);
             self.add(Body::OrderAccepted {

@@ -7,7 +7,7 @@ use apple::harm::{self, Harm};
 use apple::json::{self, Json};
 use clap::{Args, Subcommand};
 use model::clock::{DAY_MS, HOUR_MS};
-use model::{Command, DeclarationKind, EnrolmentId, OsVersion, SetName, TimeMs};
+use model::{Command, DeclarationKind, EnrolmentId, OsVersion, SealedOutline, SetName, TimeMs};
 use order::{DeclarationSecrets, OrderKind, sha256};
 use serde::Deserialize;
 
@@ -331,12 +331,14 @@ fn place_set(
     }
     beside.sealed.extend(holder.clone().map(|h| ("holder", h)));
     beside.warnings = act::erasing_because(&harm);
+    let outline = SealedOutline::Declarations(apple::outline::of_set(&declarations));
     let secrets = DeclarationSecrets { declarations: json.as_bytes().to_vec(), holder_name: holder };
     let draft = Draft::new(OrderKind::SetDeclarations { set: name }, &reason)
         .to(phones.iter().map(|p| p.enrolment).collect())
         .living(i64::from(how.days) * DAY_MS)
         .beside(beside)
-        .sealing(&secrets);
+        .sealing(&secrets)
+        .telling(Some(outline));
     let placed = draft.place(desk, how.yes)?;
     act::tell(desk, &placed, "DeclarativeManagement", phones.len(), how.wait)
 }
@@ -363,7 +365,7 @@ pub(crate) fn update_os(desk: &Desk, u: UpdateOs) -> Result<()> {
 fn check_update(u: &UpdateOs, now_ms: TimeMs) -> Result<()> {
     u.version.parse::<OsVersion>().map_err(|e| usage(format!("--version {}: {e}", u.version)))?;
     // By the phone's own clock; no two are further apart than 26 hours.
-    let passed = show::time(now_ms - 26 * HOUR_MS);
+    let passed = words::wall_time(now_ms - 26 * HOUR_MS);
     if u.by.replace('T', " ") < passed {
         return Err(usage(format!("--by {}: that time has passed; give one to come", u.by)));
     }

@@ -252,11 +252,16 @@ pub(crate) fn enrolled(desk: &Desk, of: &str, selection: (&str, Option<String>))
     Ok(page.items)
 }
 
+/// What the phone's model is sold as, once it said which it is.
+pub(crate) fn model_of(phone: &Device) -> Option<String> {
+    text_of(&phone.clear, "ProductName").map(|p| words::model(&p).to_owned())
+}
+
 /// What the server says of the phones, to stand beside their ids.
 pub(crate) fn labels(phones: &[Device]) -> Beside {
     let label = |p: &Device| {
         let mut words = vec![p.group.clone()];
-        words.extend(text_of(&p.clear, "ProductName"));
+        words.extend(model_of(p));
         words.push(p.state.clone());
         words.join(", ")
     };

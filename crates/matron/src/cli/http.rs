@@ -45,6 +45,11 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
+/// Whether an address leads to this machine alone.
+pub(crate) fn is_loopback_url(url: &str) -> bool {
+    url.parse::<Uri>().is_ok_and(|u| u.host().is_some_and(is_loopback))
+}
+
 impl Client {
     /// A client of `server`. `plain_http` admits http to an address that is not this machine.
     pub(crate) fn new(server: &str, ca: Option<&Path>, plain_http: bool) -> Result<Self> {

@@ -1,7 +1,7 @@
 //! An order in words, decoded from the very bytes that are signed.
 
 use order::{BytesError, Order, OrderKind, SignedOrder};
-use words::what;
+use words::{outline, what};
 
 use super::place::Beside;
 use super::show::{count, line, span, time};
@@ -15,6 +15,9 @@ pub(crate) fn order_in_words(signed: &SignedOrder, beside: &Beside) -> Result<St
     let mut out = format!("Order {}\n", order.id);
     let mut say = |key: &str, value: &str| out.push_str(&format!("  {key:<9}{}\n", line(value)));
     say("what", &what(&order.kind));
+    for told in outline::inside(&order).iter().chain(&beside.inside) {
+        say("", told);
+    }
     if !order.targets.is_empty() {
         let to = if matches!(order.kind, OrderKind::SaveDeviceGroup { .. }) { "lists" } else { "to" };
         say(to, &count(order.targets.len() as u64, "phone"));
@@ -58,6 +61,7 @@ mod tests {
             expires_at_ms: 7 * model::clock::DAY_MS,
             answer_key: X25519Public([9; 32]),
             sealed_digest: None,
+            outline: None,
         };
         SignedOrder::sign(&order, &key)
     }
@@ -66,6 +70,7 @@ mod tests {
     fn the_words_are_those_of_the_bytes_that_are_signed() {
         let lock = signed(OrderKind::Command { command: Command::DeviceLock }, 2);
         let beside = Beside {
+            inside: vec!["beside its own words".into()],
             sealed: vec![("message", "Please call the service desk".into())],
             labels: [(EnrolmentId([0; 16]), "ward-7, iPhone14,5".to_owned())].into(),
             warnings: vec!["counts as erasure".into()],

@@ -15,6 +15,7 @@ use serde_json::json;
 
 use super::desk::{Desk, shaped};
 use super::failure::{Result, failed, usage};
+use super::holder_card::{address, card_in_words};
 use super::place::{Beside, Draft, opened, send_order};
 use super::{devices, show};
 
@@ -72,6 +73,8 @@ pub(crate) struct Invited {
     pub(crate) expires_at_ms: TimeMs,
     /// The code of the holder's card.
     pub(crate) holder_code: Option<String>,
+    /// The number to call that stands on it.
+    call: Option<String>,
 }
 
 impl Invitee {
@@ -111,6 +114,7 @@ fn invited(answer: InviteAnswer) -> Result<Invited> {
         link: format!("{base}/enrol/{}", answer.link_secret),
         expires_at_ms: answer.expires_at_ms,
         holder_code: answer.holder_code,
+        call: answer.call,
     })
 }
 
@@ -146,18 +150,13 @@ pub(crate) fn run(desk: &Desk, args: Invite) -> Result<()> {
         done.enrolment
     );
     if let Some(code) = &done.holder_code {
-        eprintln!("{}", card_in_words(code));
+        let whose = format!("{name}, {group}");
+        let card = card_in_words(&whose, code, &address(desk), done.call.as_deref());
+        eprintln!(
+            "\n{card}For its holder alone, kept apart from the phone: with it they see what the hospital sees of the phone, and report it lost."
+        );
     }
     Ok(())
-}
-
-/// A holder's card, as it is told beside what made it.
-pub(crate) fn card_in_words(code: &str) -> String {
-    format!(
-        "The holder's card, for its holder alone and kept apart from the phone: {}\nWith this code they see at /my-phone what \
-         the hospital sees of the phone, and report it lost.",
-        show::line(code)
-    )
 }
 
 /// The link as a QR code of half blocks, light on dark, with its quiet zone.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::Method;
 use model::clock::DAY_MS;
-use model::{CommandId, EnrolmentId, OrderId, TimeMs};
+use model::{CommandId, EnrolmentId, OrderId, SealedOutline, TimeMs};
 use order::{Ed25519Secret, Order, OrderKind, SignedOrder, X25519Public, encode, sha256};
 use seal::{KeyPairSecret, PublicKey, to};
 use serde::{Deserialize, Serialize};
@@ -28,12 +28,15 @@ pub(crate) struct Draft {
     reason: String,
     life_ms: TimeMs,
     secrets: Option<Zeroizing<Vec<u8>>>,
+    outline: Option<SealedOutline>,
     beside: Beside,
 }
 
 /// What is shown beside the order's own words.
 #[derive(Default, Clone)]
 pub(crate) struct Beside {
+    /// What the order does beside its own words, checked against a digest that stands in it.
+    pub(crate) inside: Vec<String>,
     /// What lies sealed in it, as this person gave it.
     pub(crate) sealed: Vec<(&'static str, String)>,
     /// What the server says of each phone.
@@ -88,6 +91,7 @@ impl Draft {
             reason: reason.to_owned(),
             life_ms: SHORT_LIFE_MS,
             secrets: None,
+            outline: None,
             beside: Beside::default(),
         }
     }
@@ -105,6 +109,12 @@ impl Draft {
     /// Arguments that are sealed to the vault.
     pub(crate) fn sealing<T: minicbor::Encode<()>>(mut self, secrets: &T) -> Self {
         self.secrets = Some(Zeroizing::new(encode(secrets)));
+        self
+    }
+
+    /// What the order tells of them, in the clear.
+    pub(crate) fn telling(mut self, outline: Option<SealedOutline>) -> Self {
+        self.outline = outline;
         self
     }
 
@@ -146,6 +156,7 @@ impl Draft {
             expires_at_ms: made_at_ms + self.life_ms,
             answer_key: X25519Public(answer_key.public().0),
             sealed_digest: sealed.as_deref().map(sha256),
+            outline: self.outline,
         };
         if order.reason.is_empty() || order.reason.len() > Order::LONGEST_REASON_BYTES {
             return Err(super::failure::usage("--reason: 1 to 500 bytes"));

@@ -335,6 +335,29 @@ fn shown(one: &VersionDetail) -> order::ShownVersion {
     }
 }
 
+/// What an order does that installs a saved version, held against the digest that stands in the order: the server's word
+/// alone is not shown.
+pub(crate) fn inside(desk: &Desk, kind: &OrderKind) -> Result<Vec<String>> {
+    let Some((profile, number, digest)) = order::installs(kind) else { return Ok(Vec::new()) };
+    let (_, one) = match version(desk, profile, number, None) {
+        Err(CliError::NotFound(_)) => {
+            return Ok(vec![
+                "WHAT THIS VERSION SAYS IS NOT THERE ANY MORE, and can't be shown: don't sign".into(),
+            ]);
+        }
+        found => found?,
+    };
+    if shown(&one).digest() != digest {
+        return Err(failed(format!(
+            "what the server shows as version {number} of profile {profile} is not what the order was signed for; nothing was \
+             signed"
+        )));
+    }
+    let mut out = words::outline::saved(&one.outline);
+    out.push(format!("it was saved by order {}; {}", one.version.order, harm_of(&one)));
+    Ok(out)
+}
+
 /// A version that is mild: its profile, its number, and what an order about it carries. It is told first.
 pub(crate) fn mild(
     desk: &Desk,

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::desk::{Desk, shaped};
-use super::failure::{CliError, Result, usage};
+use super::failure::{CliError, Result, failed, usage};
 use super::place::{self, Draft};
 use super::{devices, show};
 use words::limits;
@@ -47,7 +47,7 @@ pub(crate) struct ListCommands {
     /// queued, sent, not_now, acknowledged, error, expired or cancelled.
     #[arg(long)]
     state: Option<String>,
-    /// Of this order.
+    /// Of this order: its id, or its first 6 digits or more.
     #[arg(long)]
     order: Option<String>,
     /// To this phone.
@@ -65,7 +65,7 @@ pub(crate) enum OrdersCommand {
     Pending(ListOf),
     /// One order and how far its commands have come.
     Show {
-        /// The order's id.
+        /// The order's id, or its first 6 digits or more.
         id: String,
     },
     /// Call an order back: what it has not yet done to a phone is not done.
@@ -76,7 +76,7 @@ pub(crate) enum OrdersCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct Recall {
-    /// The order's id.
+    /// The order's id, or its first 6 digits or more.
     id: String,
     /// Why. No names here: auditors read it.
     #[arg(long)]
@@ -162,7 +162,7 @@ pub(crate) fn of_device(desk: &Desk, d: OfDevice) -> Result<()> {
 pub(crate) fn commands(desk: &Desk, command: CommandsCommand) -> Result<()> {
     match command {
         CommandsCommand::List(l) => {
-            let order = l.order.as_deref().map(order_id).transpose()?.map(|o| o.to_string());
+            let order = l.order.as_deref().map(|o| order_id(desk, o)).transpose()?.map(|o| o.to_string());
             let query = [("state", l.state), ("order", order), ("enrolment", l.phone)];
             show_commands(desk, &desk.list("/api/v1/commands", &query, l.list.limit, l.list.cursor)?)
         }
@@ -237,8 +237,31 @@ impl Order {
     }
 }
 
-fn order_id(text: &str) -> Result<OrderId> {
-    text.parse().map_err(|e| usage(format!("the order: {e}")))
+/// The order of that id, or the one whose id begins so.
+fn order_id(desk: &Desk, text: &str) -> Result<OrderId> {
+    let digits = text.to_ascii_lowercase();
+    if let Ok(whole) = digits.parse() {
+        return Ok(whole);
+    }
+    if !(6..32).contains(&digits.len()) || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(usage(format!(
+            "'{}' is no order's id: give its 32 digits, or the first 6 or more ('matron orders list')",
+            show::line(text)
+        )));
+    }
+    let value = desk.get(&format!("/api/v1/orders/{digits}")).map_err(|e| match e {
+        CliError::NotFound(_) => {
+            CliError::NotFound(format!("no order's id begins with {digits}; see 'matron orders list'"))
+        }
+        e => e,
+    })?;
+    // An order may only name what the person named.
+    let found: OrderId = shaped(value.get("order").unwrap_or(&Value::Null))?;
+    if found.to_string().starts_with(&digits) {
+        Ok(found)
+    } else {
+        Err(failed("the server told of another order"))
+    }
 }
 
 pub(crate) fn orders(desk: &Desk, command: OrdersCommand) -> Result<()> {
@@ -270,9 +293,9 @@ pub(crate) fn orders(desk: &Desk, command: OrdersCommand) -> Result<()> {
             Ok(())
         }
         OrdersCommand::Pending(l) => pending(desk, l),
-        OrdersCommand::Show { id } => show_order(desk, order_id(&id)?),
+        OrdersCommand::Show { id } => show_order(desk, order_id(desk, &id)?),
         OrdersCommand::Recall(r) => {
-            let order = order_id(&r.id)?;
+            let order = order_id(desk, &r.id)?;
             let reason = place::reason(r.reason)?;
             let placed = Draft::new(OrderKind::Recall { order }, &reason).place(desk, r.yes)?;
             if desk.reach.json {
@@ -283,7 +306,7 @@ pub(crate) fn orders(desk: &Desk, command: OrdersCommand) -> Result<()> {
             ))
         }
         OrdersCommand::Reject(r) => {
-            let order = order_id(&r.id)?;
+            let order = order_id(desk, &r.id)?;
             let reason = place::reason(r.reason)?;
             let placed = Draft::new(OrderKind::Reject { order }, &reason).place(desk, r.yes)?;
             if desk.reach.json {

@@ -37,7 +37,7 @@ impl File {
         let path = std::path::absolute(path).map_err(failed)?;
         let (text, is_new) = match std::fs::read_to_string(&path) {
             Ok(text) => (text, false),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => (BEGINNING.to_owned(), true),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => (String::new(), true),
             Err(e) => return Err(failed(format!("{}: {e}", path.display()))),
         };
         let document = text.parse().map_err(|e| {
@@ -90,6 +90,14 @@ impl File {
         Ok(())
     }
 
+    /// Takes a key of a section out, where it is.
+    pub(super) fn remove(&mut self, key: &str) {
+        let Some((section, name)) = key.split_once('.') else { return };
+        if let Some(table) = self.document.get_mut(section).and_then(Item::as_table_like_mut) {
+            table.remove(name);
+        }
+    }
+
     /// Writes the file whole or not at all, once Matron would start with it.
     pub(super) fn write(&self, place: &Place) -> Result<()> {
         let told = |e: std::io::Error| failed(format!("{}: {e}", self.path.display()));
@@ -106,7 +114,8 @@ impl File {
                 .mode(mode)
                 .open(&unfinished)
                 .map_err(told)?;
-            file.write_all(self.document.to_string().as_bytes())
+            let heading = if self.is_new { BEGINNING } else { "" };
+            file.write_all(format!("{heading}{}", self.document).as_bytes())
                 .and_then(|()| file.sync_all())
                 .map_err(told)?;
             if let Some(m) = &before {
@@ -149,6 +158,25 @@ mod tests {
         let mut again = File::read(&path).unwrap();
         again.set("base_url", "https://mdm.example.org").unwrap();
         assert!(again.changed.is_empty(), "set again, nothing changes");
+    }
+
+    #[test]
+    fn a_new_file_begins_with_its_heading() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("matron.toml");
+        let mut file = File::read(&path).unwrap();
+        file.set("phones.listen", "0.0.0.0:443").unwrap();
+        file.set("base_url", "https://mdm.example.org").unwrap();
+        file.set("phones.tls_own", true).unwrap();
+        file.remove("phones.tls_own");
+        file.write(&place(dir.path())).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let rest = text.strip_prefix(BEGINNING).expect("the heading");
+        assert_eq!(rest, "base_url = \"https://mdm.example.org\"\n\n[phones]\nlisten = \"0.0.0.0:443\"\n");
+        let mut again = File::read(&path).unwrap();
+        again.set("organization", "Example Hospital").unwrap();
+        again.write(&place(dir.path())).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap().matches("# Matron's configuration").count(), 1);
     }
 
     #[test]

@@ -35,8 +35,12 @@ fn is_here(ip: IpAddr) -> bool {
     UdpSocket::bind(SocketAddr::new(ip, 0)).is_ok()
 }
 
+/// What the packaged configuration file has in a host's place.
+const NO_HOST_YET: &str = "https://localhost";
+
 pub(super) fn host(walk: &mut Walk) -> Result<Stand> {
-    let kept = walk.file.text("base_url").filter(|u| host_and_url(u).is_some_and(|(h, ..)| h != "localhost"));
+    let is_host = |u: &String| host_and_url(u).is_some() && u.trim_end_matches('/') != NO_HOST_YET;
+    let kept = walk.file.text("base_url").filter(is_host);
     let given = match (&walk.answers.host, &kept) {
         (Some(given), _) => Some(given.clone()),
         (None, Some(kept)) => Some(kept.clone()),
@@ -131,6 +135,8 @@ pub(super) fn tls(walk: &mut Walk) -> Result<Stand> {
         Some(Tls::Acme)
     } else if walk.file.text("phones.tls_certificate").is_some() {
         Some(Tls::Files)
+    } else if walk.file.text("phones.tls_own").as_deref() == Some("true") {
+        Some(Tls::Own)
     } else {
         None
     };
@@ -154,14 +160,30 @@ pub(super) fn tls(walk: &mut Walk) -> Result<Stand> {
     match chosen {
         Some(Tls::Files) => files(walk),
         Some(Tls::Acme) => acme(walk),
-        Some(Tls::Own) => Ok(Stand::Done(
-            "the CA of this house makes one; each iPhone has to be told to trust ca.pem before it opens the link".into(),
-        )),
+        Some(Tls::Own) => own(walk),
         None => Ok(Stand::Open(
             "not chosen: until then the CA of this house makes one, which no iPhone trusts by itself".into(),
             "--tls files --tls-certificate CHAIN.pem --tls-key KEY.pem, or --tls acme, or --tls own for a trial".into(),
         )),
     }
+}
+
+fn own(walk: &mut Walk) -> Result<Stand> {
+    for other in ["phones.tls_certificate", "acme.directory"] {
+        if walk.file.text(other).is_some() {
+            return Ok(Stand::Wrong(
+                format!("the configuration has {other}; the listener shows one certificate"),
+                format!("take {other} out of it first"),
+            ));
+        }
+    }
+    if !walk.check {
+        walk.file.set("phones.tls_own", true)?;
+    }
+    Ok(Stand::Done(
+        "the CA of this house makes one; each iPhone has to be told to trust ca.pem before it opens the link"
+            .into(),
+    ))
 }
 
 fn files(walk: &mut Walk) -> Result<Stand> {
@@ -214,6 +236,7 @@ fn files(walk: &mut Walk) -> Result<Stand> {
         return Ok(Stand::Wrong(all.join("; "), format!("{}\nnothing of it was written", first.remedy)));
     }
     if !walk.check {
+        walk.file.remove("phones.tls_own");
         walk.file.set("phones.tls_certificate", certificate.clone())?;
         walk.file.set("phones.tls_key", key)?;
     }
@@ -255,6 +278,7 @@ fn acme(walk: &mut Walk) -> Result<Stand> {
         ));
     }
     if !walk.check {
+        walk.file.remove("phones.tls_own");
         walk.file.set("acme.directory", directory.clone())?;
         walk.file.set("acme.agree_to_terms", true)?;
         if let Some(contact) = contact {

@@ -85,3 +85,106 @@ fn an_order_that_waits_is_looked_at_and_signed_by_another_administrator_and_call
     let tail = fine(&ada, &["ledger", "tail", "-n", "200"]);
     assert!(tail.contains("order_held") && tail.contains("too, cooling off until"), "{tail}");
 }
+
+const WIFI: &str = "<plist version=\"1.0\"><dict><key>PayloadType</key><string>Configuration</string>
+    <key>PayloadVersion</key><integer>1</integer><key>PayloadUUID</key><string>A0</string>
+    <key>PayloadIdentifier</key><string>org.example.ward-wifi</string><key>PayloadContent</key><array><dict>
+    <key>PayloadType</key><string>com.apple.wifi.managed</string><key>PayloadVersion</key><integer>1</integer>
+    <key>PayloadUUID</key><string>B0</string><key>PayloadIdentifier</key><string>org.example.ward-wifi.1</string>
+    <key>SSID_STR</key><string>Example Ward</string><key>EncryptionType</key><string>WPA2</string>
+    <key>Password</key><string>made-up-password</string></dict></array></dict></plist>";
+
+#[test]
+fn whoever_signs_second_reads_what_an_order_does_from_its_own_bytes_and_signs_nothing_that_is_shown_otherwise()
+ {
+    let (house, dir) = (house(), tempfile::tempdir().unwrap());
+    let ada = Admin::at(&house.api_url(), &dir.path().join("ada"));
+    let ben = Admin::at(&house.api_url(), &dir.path().join("ben"));
+    ada.fine(&["admin", "join", "--token", house.token(), "--name", "Ada Example"]);
+    let fingerprint = house.token().rsplit('-').next().unwrap();
+    let key =
+        ben.json(&["admin", "key", "--fingerprint", fingerprint])["public_key"].as_str().unwrap().to_owned();
+    ada.fine(&["people", "add", "--name", "Ben Example", "--role", "administrator", "--key", &key, "--yes"]);
+    ben.fine(&["admin", "whoami"]);
+    let (ca, fleet) = (house.ca_pem(), dir.path().join("fleet"));
+    let (ca, fleet) = (ca.to_str().unwrap(), fleet.to_str().unwrap());
+    ada.fine(&["simulate", "--phones", "2", "--seed", "7", "--ca", ca, "--keep", fleet, "--quiet"]);
+    let list = ada.json(&["devices", "list"]);
+    let id = |n: usize| list["items"][n]["enrolment"].as_str().unwrap().to_owned();
+    let (one, other) = (id(0), id(1));
+    let why = ["--reason", "made up", "--yes"];
+    let alone = ["roles", "set", "--kind", "configure", "--alone", "1"];
+    assert_eq!(ada.run(&[&alone[..], &why].concat()).code, 6);
+    ben.fine(&["approve", &waiting(&ben), "--yes"]);
+
+    // An update by a deadline: the first signer reads it too.
+    let update = [
+        "devices",
+        "update-os",
+        &one,
+        &other,
+        "--version",
+        "18.9",
+        "--build",
+        "22X1",
+        "--by",
+        "2030-12-01T20:00",
+    ];
+    let update = [&update[..], &["--details-url", "https://it.example.org/why?who=ada"], &why].concat();
+    let said = ada.run(&update);
+    assert_eq!(said.code, 6, "{}", said.err);
+    let looked = ben.run(&["approve", &waiting(&ben)]);
+    for told in [&said.err, &looked.err] {
+        for part in [
+            "update the system to 18.9 (build 22X1)",
+            "by 2030-12-01 20:00:00 (its own local time)",
+            "its page about it is at https://it.example.org",
+            "put into force: matron.os-update, matron.os-update.status",
+        ] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+    }
+    assert!(!looked.err.contains("who=ada") && looked.err.contains("sealed to the vault"), "{}", looked.err);
+    ben.fine(&["approve", &waiting(&ben), "--yes"]);
+
+    // A profile of a file: what it sets, and of its texts that they are there.
+    let file = file_in(dir.path(), "wifi.mobileconfig", WIFI.as_bytes());
+    let given = ada.run(&[&["devices", "install-profile", &one, &other, &file][..], &why].concat());
+    assert_eq!(given.code, 6, "{}", given.err);
+    let looked = ben.run(&["approve", &waiting(&ben)]);
+    for part in ["'org.example.ward-wifi'", "Wi-Fi: ", "encryption type: WPA2", "password: set (sealed)"] {
+        assert!(looked.err.contains(part), "{part}: {}", looked.err);
+    }
+    assert!(
+        !looked.err.contains("Example Ward") && !looked.err.contains("made-up-password"),
+        "{}",
+        looked.err
+    );
+    ben.fine(&["approve", &waiting(&ben), "--yes"]);
+
+    // A version of the library: fetched, and held against the digest in the order.
+    ada.fine(&[&["profiles", "save", &file][..], &why].concat());
+    let install = ["profiles", "install", "org.example.ward-wifi", &one, &other];
+    assert_eq!(ada.run(&[&install[..], &why].concat()).code, 6);
+    let lying = Proxy::before(house.administrators(), |line, _, answer| {
+        if !line.starts_with("GET /api/v1/profiles/") {
+            return Some(answer);
+        }
+        let text = String::from_utf8(answer).unwrap();
+        Some(text.replace("WPA2", "WPA3").into_bytes())
+    });
+    let through = Admin::at(&lying.url(), &dir.path().join("ben"));
+    let refused = through.run(&["approve", &waiting(&ben), "--yes"]);
+    assert!(
+        refused.code == 1 && refused.err.contains("is not what the order was signed for"),
+        "{}",
+        refused.err
+    );
+    let looked = ben.run(&["approve", &waiting(&ben)]);
+    assert!(
+        looked.err.contains("encryption type: WPA2") && looked.err.contains("it was saved by order"),
+        "{}",
+        looked.err
+    );
+    ben.fine(&["approve", &waiting(&ben), "--yes"]);
+}

@@ -175,6 +175,49 @@ fn what_an_administrator_reads_on_a_first_afternoon() {
 }
 
 #[test]
+fn the_usage_below_an_error_names_what_was_typed_and_not_what_came_from_the_environment() {
+    let dir = tempfile::tempdir().unwrap();
+    let ada = Admin::at("http://127.0.0.1:1", dir.path());
+    for arguments in
+        [&["orders", "show"][..], &["devices", "no-such"], &["invite", "--nmae", "Grace Example"]]
+    {
+        let said = ada.run(arguments);
+        assert_eq!(said.code, 2, "{}", said.err);
+        assert!(said.err.contains("Usage: matron"), "{}", said.err);
+        assert!(!said.err.contains("--server") && !said.err.contains("--home"), "{}", said.err);
+    }
+    let typed = ada.run(&["orders", "show", "--server", "http://127.0.0.1:1"]);
+    assert!(typed.err.contains("--server"), "what was typed stands there: {}", typed.err);
+}
+
+#[test]
+fn an_order_is_shown_and_called_back_by_the_first_digits_of_its_id() {
+    let (house, dir) = (house(), tempfile::tempdir().unwrap());
+    let ada = Admin::at(&house.api_url(), &dir.path().join("ada"));
+    ada.fine(&["admin", "join", "--token", house.token(), "--name", "Ada Example"]);
+    ada.fine(&["signin", "--yes"]);
+    let orders = ada.json(&["orders", "list"]);
+    let id = orders["items"][0]["order"].as_str().unwrap();
+    assert!(ada.fine(&["orders", "show", &id[..6]]).contains(id));
+    assert_eq!(ada.json(&["orders", "show", &id[..12].to_uppercase()])["order"], id);
+    let short = ada.run(&["orders", "show", &id[..5]]);
+    assert!(short.code == 2 && short.err.contains("the first 6 or more"), "{}", short.err);
+    let other = ada.run(&["orders", "show", "0123456789"]);
+    assert!(other.code == 4 && other.err.contains("no order's id begins with 0123456789"), "{}", other.err);
+    // A server that tells of another order than the one that was named.
+    let (told, swapped) = (id.to_owned(), "f".repeat(id.len()));
+    let lying = Proxy::before(house.administrators(), move |line, _, answer| {
+        if !line.starts_with("GET /api/v1/orders/") {
+            return Some(answer);
+        }
+        Some(String::from_utf8(answer).unwrap().replace(&told, &swapped).into_bytes())
+    });
+    let through = Admin::at(&lying.url(), &dir.path().join("ada"));
+    let refused = through.run(&["orders", "recall", &id[..6], "--reason", "made up", "--yes"]);
+    assert!(refused.code == 1 && refused.err.contains("another order"), "{}", refused.err);
+}
+
+#[test]
 fn a_join_whose_answer_was_lost_is_finished_by_the_same_command_with_the_same_order() {
     let (house, dir) = (house(), tempfile::tempdir().unwrap());
     let orders = "POST /api/v1/orders ";

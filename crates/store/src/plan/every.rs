@@ -196,6 +196,7 @@ pub(super) fn lists(tx: &Tx<'_>) {
     tx.cooling_orders(50).unwrap();
     tx.next_cooled_ms().unwrap();
     tx.find_order(OrderId([1; 16])).unwrap();
+    tx.orders_between(OrderId([0; 16]), OrderId([255; 16]), 6).unwrap();
     tx.people(None, 50).unwrap();
     tx.passkeys().unwrap();
     tx.ledger_rows(0, 50).unwrap();

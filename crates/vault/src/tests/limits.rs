@@ -6,16 +6,16 @@ use model::{Duty, Limit, Whose, Window};
 use order::limits::Why;
 
 /// Two administrators and some phones.
-struct Two {
-    house: House,
-    ada: Ed25519Secret,
-    ben: Ed25519Secret,
-    phones: Vec<EnrolmentId>,
+pub(super) struct Two {
+    pub(super) house: House,
+    pub(super) ada: Ed25519Secret,
+    pub(super) ben: Ed25519Secret,
+    pub(super) phones: Vec<EnrolmentId>,
 }
 
 const HOLDER: &str = "Grace Example";
 
-fn two(phones: usize) -> Two {
+pub(super) fn two(phones: usize) -> Two {
     let (mut house, ada) = House::joined();
     let ben = house.person(&ada, 60, Role::Administrator, None);
     let phones = (0..phones).map(|_| house.enrolled(&ada, HOLDER, "ward-7")).collect();
