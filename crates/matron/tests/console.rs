@@ -132,5 +132,5 @@ fn a_device_group_is_tried_signed_changed_used_and_ended_in_the_browser() {
 
 #[test]
 fn a_phones_holder_reports_it_lost_with_a_card_and_without_a_script_and_sees_what_was_done_to_it() {
-    run("holder");
+    run_with("holder", &["organization_phone=020 7946 0123"], &[]);
 }

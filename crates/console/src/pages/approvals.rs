@@ -183,6 +183,11 @@ pub(super) fn touches(order: &Order) -> Markup {
     }
 }
 
+/// What an order does, one thing a point: whole, since a person judges by it.
+pub(super) fn does(told: &[String]) -> Markup {
+    html! { ul.nhsuk-list.nhsuk-list--bullet { @for one in told { li { (sentence(one)) } } } }
+}
+
 fn card(v: &Visitor, w: &Waiting, limits: &Limits, people: &People, now_ms: i64) -> Markup {
     let id = w.listed.order.to_string();
     let hold = w.listed.hold.as_ref();
@@ -198,9 +203,7 @@ fn card(v: &Visitor, w: &Waiting, limits: &Limits, people: &People, now_ms: i64)
                 dl.nhsuk-summary-list {
                     @match &w.inside {
                         Ok(told) if told.is_empty() => {},
-                        Ok(told) => (line("What it does", html! {
-                            ul.nhsuk-list.nhsuk-list--bullet { @for one in told { li { (sentence(one)) } } }
-                        })),
+                        Ok(told) => (line("What it does", does(told))),
                         Err(why) => (line("What it does", html! { strong { (sentence(&shown(why))) } })),
                     }
                     (line("Why", html! { (shown(&w.order.reason)) }))
@@ -288,6 +291,8 @@ fn cools(v: &Visitor, listed: &ListedOrder, order: Option<&Order>, people: &Peop
                         (words::time(until)) ", in "
                         span data-countdown=(until) { (words::span(until - v.session.now_ms)) }
                     }))
+                    @let told = order.map(words::outline::inside).unwrap_or_default();
+                    @if !told.is_empty() { (line("What it does", does(&told))) }
                     (line("Why", html! { (shown(&listed.reason)) }))
                     (line("Asked by", html! { (people.by_id(v, listed.signer)) }))
                     (line("Touches", match order {

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use model::OrderId;
 use serde::Deserialize;
 
-use super::approvals::{People, decided, fold, read, recalls, title, touches};
+use super::approvals::{People, decided, does, fold, read, recalls, title, touches};
 use super::parts::{breadcrumb, line, title_row};
 use super::phone::state_of_command;
 use crate::api::{Api, Failure, path};
@@ -134,6 +134,7 @@ pub(crate) async fn show(
     let next = commands.next_cursor.map(|c| path(&here, &[("state", state.clone()), ("cursor", Some(c))]));
     let ended = listed.recalled_at_ms.is_some() || listed.expires_at_ms <= now_ms;
     let what = title(&listed, order.as_ref());
+    let inside = order.as_ref().map(words::outline::inside).unwrap_or_default();
     let body = html! {
         (breadcrumb("/commands", "Commands in flight"))
         (title_row(what.as_str()))
@@ -144,6 +145,7 @@ pub(crate) async fn show(
             @if let Some(until) = listed.cools_until_ms {
                 (line("Phones are told", html! { (words::time(until)) ", in " span data-countdown=(until) { (words::span(until - now_ms)) } }))
             }
+            @if !inside.is_empty() { (line("What it does", does(&inside))) }
             (line("Why", html! { (shown(&listed.reason)) }))
             (line("Asked", html! { (ago(Some(listed.made_at_ms), now_ms)) ", by " (people.by_id(&v, listed.signer)) }))
             (line("Touches", match &order { Some(o) => touches(o), None => html! { (words::count(listed.targets.into(), "phone")) } }))

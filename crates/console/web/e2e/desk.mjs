@@ -126,6 +126,7 @@ async function approvals(bea) {
   check(true, "a second administrator rejects it");
 
   const ids = await page.locator("#phones input[name=phone]").evaluateAll((boxes) => boxes.map((b) => b.value));
+  await updated(bea, card, ids);
   await waits(["devices", "erase", ids[0], ids[1], "--reason", "returned to the supplier", "--yes"]);
   await card.getByText("Counts as erasing 2 phones").waitFor();
   await looked(bea, "approvals");
@@ -146,6 +147,24 @@ async function approvals(bea) {
   await page.getByText("Called back: no phone was told.").waitFor();
   await bea.getByText("Nothing cools off.").waitFor();
   check(true, "an erasure that cools off is called back, and the other page sees it");
+}
+
+// What lies sealed in an order is told on the page and before it is signed, as far as a signer has to judge it.
+async function updated(bea, card, ids) {
+  await waits(["roles", "set", "--kind", "configure", "--alone", "1", "--reason", "made up", "--yes"]);
+  await card.getByRole("button", { name: /Read and sign/ }).click();
+  await sign(bea);
+  await bea.getByText("Nothing waits.").waitFor();
+  await waits(["devices", "update-os", ids[0], ids[1], "--version", "18.9", "--build", "22X1", "--by", "2030-12-01T20:00", "--reason", "made up", "--yes"]);
+  const does = "Update the system to 18.9 (build 22X1): a phone that has not by 2030-12-01 20:00:00 (its own local time) installs it by itself.";
+  await card.getByText(does).waitFor();
+  await looked(bea, "approvals-update");
+  await card.getByRole("button", { name: /Read and sign/ }).click();
+  await bea.getByText("You are about to sign this").waitFor();
+  check((await bea.locator("#order dl").innerText()).includes(does), "an update's version, build and deadline are told from the bytes that are signed");
+  await picture(bea, "approvals-update-dialog");
+  await sign(bea);
+  await bea.getByText("Nothing waits.").waitFor();
 }
 
 // One phone more than one person's budget pays for: the second administrator's passkey has it erased.

@@ -49,6 +49,7 @@ try {
   await at.goto(`${base}/my-phone#${first}`);
   check(new URL(at.url()).hash === "", "the code leaves the address");
   check((await at.getByLabel("The code of your holder's card").inputValue()) === first, "and stands in the field");
+  check(/Call the service desk: 020 7946 0123\./.test(await main(at)), "whoever has no card reads whom to call");
   await looked(at, "my-phone-sign-in");
   await at.getByRole("button", { name: "Open my phone's page" }).click();
   await at.getByRole("heading", { name: "Your phone", exact: true }).waitFor();
@@ -79,6 +80,9 @@ try {
   const made = page.locator(".app-card--holder code");
   await made.waitFor();
   const code = await made.innerText();
+  const card = await page.locator(".app-card--holder").innerText();
+  check(/Holder's card · (iPhone|iPad)[^·]* · [^·]+ · phone [0-9a-f]{8}/.test(card), `the card says which phone it is for by model and home group (${card.split("\n")[0]})`);
+  check(/Or call 020 7946 0123\./.test(card), "and whom to call");
   await looked(page, "phone-with-new-card");
   await page.emulateMedia({ media: "print" });
   check(!(await page.locator("#summary").isVisible()) && (await made.isVisible()), "the card is printed alone");
@@ -91,6 +95,10 @@ try {
   check(/opens no phone's page/.test(await main(at)), "a wrong code opens nothing");
   check((await at.title()).startsWith("Error: "), "the title says so");
   check((await at.getByLabel("The code of your holder's card").getAttribute("aria-invalid")) === "true", "and the field");
+  const field = at.getByLabel("The code of your holder's card");
+  check((await field.inputValue()) === "" && !(await at.content()).includes(first.slice(0, 19)), "and nothing of what was typed stands there again");
+  await comes(at, first.slice(0, -1));
+  check(/You typed 19 letters and digits; a code has 20\./.test(await main(at)), "a code with a letter too few is told as such");
   await looked(at, "my-phone-wrong-code");
   await at.goto(`${base}/my-phone/session`);
   check(new URL(at.url()).pathname === "/my-phone", "the form's address leads to the page");

@@ -24,5 +24,6 @@ export function joined(...parts) {
   return all;
 }
 
-// Local time to the minute.
-export const moment = (ms) => new Date(ms).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
+// Local time to the minute, with its zone.
+const MOMENT = { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", timeZoneName: "short" };
+export const moment = (ms) => new Date(ms).toLocaleString("en-GB", MOMENT);
