@@ -15,11 +15,11 @@ use tower::ServiceExt;
 
 use super::*;
 
-const COOKIE: &str = "__Host-matron=BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc; \
+pub(crate) const COOKIE: &str = "__Host-matron=BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc; \
      __Host-matron-holder=BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc";
 const ENROLMENT: &str = "00112233445566778899aabbccddeeff";
 
-const ORDER: &str = "01010101010101010101010101010101";
+pub(crate) const ORDER: &str = "01010101010101010101010101010101";
 
 /// An order whose reason and argument are that text.
 fn order_of(reason: &str) -> order::Order {
@@ -111,7 +111,7 @@ fn profile_outline(h: &str) -> model::Outline {
 }
 
 /// What the API would answer where phones, people and machines elsewhere say that text; what Matron says itself is from closed lists.
-fn answer(path: &str, h: &str) -> Option<Value> {
+pub(crate) fn answer(path: &str, h: &str) -> Option<Value> {
     let device = json!({
         "enrolment": ENROLMENT, "state": "enrolled", "group": h, "holder": h, "masks": { h: h, "PhoneNumber": h },
         "clear": { "ModelName": h, "ProductName": h, "OSVersion": { h: [h] } }, "supervised": null, "last_seen_ms": 1,
@@ -156,7 +156,7 @@ fn answer(path: &str, h: &str) -> Option<Value> {
             "enrolment": ENROLMENT, "version": 1, "state": "asked", "command": "sent", "confirmed": 1, "confirmed_at_ms": 1,
         }])),
         p if p.starts_with("/api/v1/profiles/") && p.contains("/versions/") => json!({
-            "outline": profile_outline(h), "because": [[h, h]], "content": true, "against": 1,
+            "version": profile_version(h), "outline": profile_outline(h), "because": [[h, h]], "content": true, "against": 1,
             "changes": [{ "payload_type": h, "nth": 1, "path": h, "from": { "word": h }, "to": null, "came": null }],
         }),
         p if p.starts_with("/api/v1/profiles/") => {

@@ -26,6 +26,9 @@ mod registrations;
 mod session;
 mod shapes;
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod shown_otherwise;
+#[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 mod tests;
 

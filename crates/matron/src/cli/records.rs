@@ -7,7 +7,7 @@ use order::{OrderKind, Refusal};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::desk::{Desk, shaped};
+use super::desk::{Desk, from_base64, shaped};
 use super::failure::{CliError, Result, failed, usage};
 use super::place::{self, Draft};
 use super::{devices, show};
@@ -342,6 +342,27 @@ fn pending(desk: &Desk, l: ListOf) -> Result<()> {
     show::print(&show::table(&["ORDER", "COUNTS AS", "PHONES", "SIGNED", "RUNS OUT", "WHY"], rows))
 }
 
+/// What an order does, from the bytes that were signed; nothing where they are not to be had (someone who is held to a
+/// group gets none).
+fn does(desk: &Desk, id: OrderId) -> Vec<String> {
+    #[derive(Deserialize)]
+    struct Bytes {
+        signed_order: String,
+    }
+    let read = || -> Result<order::Order> {
+        let told: Bytes = shaped(&desk.get(&format!("/api/v1/orders/{id}/signed"))?)?;
+        let signed: order::SignedOrder =
+            order::decode(&from_base64("order", &told.signed_order)?).map_err(failed)?;
+        order::decode(&signed.order).map_err(failed)
+    };
+    match read() {
+        Ok(order) if order.id == id => {
+            [vec![words::what(&order.kind)], words::outline::inside(&order)].concat()
+        }
+        _ => Vec::new(),
+    }
+}
+
 fn show_order(desk: &Desk, id: OrderId) -> Result<()> {
     let value = desk.get(&format!("/api/v1/orders/{id}"))?;
     if desk.reach.json {
@@ -355,9 +376,9 @@ fn show_order(desk: &Desk, id: OrderId) -> Result<()> {
     }
     let d: Detail = shaped(&value)?;
     let o = &d.order;
-    let mut facts = vec![
-        ("order", o.order.to_string()),
-        ("kind", o.kind.clone()),
+    let mut facts = vec![("order", o.order.to_string()), ("kind", o.kind.clone())];
+    facts.extend(does(desk, id).into_iter().map(|told| ("does", told)));
+    facts.extend([
         ("state", o.state_in_words()),
         ("phones", o.targets.to_string()),
         ("why", o.reason.clone()),
@@ -365,7 +386,7 @@ fn show_order(desk: &Desk, id: OrderId) -> Result<()> {
         ("made", show::time(o.made_at_ms)),
         ("decided", show::maybe_time(o.decided_at_ms)),
         ("until", show::time(o.expires_at_ms)),
-    ];
+    ]);
     facts.extend(o.waits_in_words(desk.now_ms()).map(|w| ("waits", w)));
     let mut out = show::facts(&facts);
     if !d.commands.is_empty() {

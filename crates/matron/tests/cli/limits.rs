@@ -147,6 +147,10 @@ fn whoever_signs_second_reads_what_an_order_does_from_its_own_bytes_and_signs_no
     assert!(!looked.err.contains("who=ada") && looked.err.contains("sealed to the vault"), "{}", looked.err);
     ben.fine(&["approve", &waiting(&ben), "--yes"]);
 
+    let newest = ada.json(&["orders", "list"])["items"][0]["order"].as_str().unwrap().to_owned();
+    let shown = ada.fine(&["orders", "show", &newest[..8]]);
+    assert!(shown.contains("update the system to 18.9 (build 22X1)"), "{shown}");
+
     // A profile of a file: what it sets, and of its texts that they are there.
     let file = file_in(dir.path(), "wifi.mobileconfig", WIFI.as_bytes());
     let given = ada.run(&[&["devices", "install-profile", &one, &other, &file][..], &why].concat());
