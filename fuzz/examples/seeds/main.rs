@@ -234,6 +234,13 @@ fn kinds(key: &Ed25519Secret) -> Result<Vec<OrderKind>, Box<dyn Error>> {
     Ok(kinds)
 }
 
+/// What an order may tell of what lies sealed in it.
+fn outline() -> model::SealedOutline {
+    let value = model::OutlinedValue::Text("18.1".into());
+    let key = model::OutlinedKey { path: "TargetOSVersion".into(), value };
+    model::SealedOutline::Raw(vec![key])
+}
+
 fn orders() -> Done {
     let key = Ed25519Secret::from_seed([7; 32]).ok_or("a key")?;
     for (n, kind) in kinds(&key)?.into_iter().enumerate() {
@@ -246,7 +253,7 @@ fn orders() -> Done {
             expires_at_ms: 1_764_086_400_000,
             answer_key: X25519Public([9; 32]),
             sealed_digest: (n % 2 == 0).then_some(Digest([10; 32])),
-            outline: None,
+            outline: kind.takes_outline().then(outline),
             kind,
         };
         save("order", &format!("order_{:02}_{}.cbor", n, order.kind.name()), order::encode(&order))?;
@@ -287,6 +294,7 @@ fn orders() -> Done {
         older_needed: Some(vec![model::KeyName::Delivery]),
         older_readers: Some(vec![order::X25519Public([11; 32])]),
         ra_certificate: Some(vec![0x30, 0]),
+        authorities: None,
     };
     save("order", "statement.cbor", order::encode(&SignedStatement::sign(&statement, &key)))?;
     let name = || "Mara Beispiel".to_owned();

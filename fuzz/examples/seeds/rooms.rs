@@ -59,6 +59,7 @@ fn walls() -> Done {
                 signed_order: std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/seeds/order/signed_0.cbor")).unwrap_or_default(),
                 sealed_arguments: vec![4; 40],
                 rows: vec![phone()],
+                profile: None,
             }
             .encode_to_vec(),
         ),
