@@ -333,7 +333,7 @@ pub(crate) async fn signed(api: &Api, v: &Visitor, id: OrderId) -> Result<Signed
     if order.id == id { Ok(signed) } else { Err(Failure::bad("another order came than the one asked for")) }
 }
 
-/// The key that arguments are sealed to, and the root key that vouches for it.
+/// The key that arguments are sealed to, the root key that vouches for it, and what leads there from those before it.
 pub(crate) async fn key(State(api): State<Api>) -> Response {
     let found = async {
         let s: Statement = api.get_open("/api/v1/statement").await?;
@@ -341,7 +341,11 @@ pub(crate) async fn key(State(api): State<Api>) -> Response {
             .map_err(|_| Failure::bad("the key statement can't be read"))?;
         let root = base64("the root key", &s.root_key)?;
         let trusted = signed.verify(&root, api.clock.now_ms(), 0).map_err(|e| Failure::bad(e.to_string()))?;
-        Ok::<_, Failure>(json!({ "order_key": STANDARD.encode(trusted.order_key.0), "root_key": s.root_key }))
+        let successions = signed.successions.iter().flatten().map(|link| STANDARD.encode(&link.0));
+        Ok::<_, Failure>(json!({
+            "order_key": STANDARD.encode(trusted.order_key.0), "root_key": s.root_key,
+            "successions": successions.collect::<Vec<_>>(),
+        }))
     };
     answered(found.await)
 }

@@ -304,7 +304,9 @@ fn project(
             remembered.extend(withdrawn.into_iter().map(Remember::Withdrawn));
         }
         // There is a new statement.
-        Body::RoomKeyTaken { .. } | Body::KeysDestroyed { .. } => remembered.push(Remember::KeysRotated),
+        Body::RoomKeyTaken { .. } | Body::KeysDestroyed { .. } | Body::RootSucceeded { .. } => {
+            remembered.push(Remember::KeysRotated);
+        }
         // Nothing of core's follows from these; what phones said core knew first.
         Body::Genesis { .. }
         | Body::OrderRefused { order: None, .. }

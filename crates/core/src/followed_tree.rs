@@ -5,11 +5,11 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use ledger::checkpoint::log_key;
 use ledger::{Edge, Position, SignedCheckpoint};
 
 use crate::follow::Stop;
 use crate::room::Room;
+use crate::tasks::fetch_statement;
 
 /// The file in core's folder.
 const FILE: &str = "checkpoint";
@@ -19,7 +19,6 @@ const AT_ONCE: u32 = 4096;
 /// How far checkpoints were held against the followed entries.
 pub(crate) struct FollowedTree {
     dir: PathBuf,
-    root_key: [u8; 32],
     /// Of the entries up to the newest checkpoint.
     edge: Edge,
     newest: Option<SignedCheckpoint>,
@@ -31,20 +30,25 @@ impl FollowedTree {
     /// Takes up what was remembered. A file that is not the root key's counts as none.
     pub(crate) fn open(room: &Room) -> Self {
         let dir = room.config.data_dir.clone();
-        // A root key of another length signs nothing.
-        let root_key = room.trust.root().try_into().unwrap_or_default();
         let kept = fs::read(dir.join(FILE)).ok();
-        let newest = kept.map(|bytes| SignedCheckpoint::open(&bytes, &log_key(&root_key)));
+        let newest = kept.map(|bytes| SignedCheckpoint::of_house(&bytes, &room.trust.roots()));
         if matches!(newest, Some(Err(_))) {
             tracing::warn!("the checkpoint that core kept is none of the root key's; it is forgotten");
         }
-        Self { dir, root_key, edge: Edge::new(), newest: newest.and_then(Result::ok), waiting: None }
+        Self { dir, edge: Edge::new(), newest: newest.and_then(Result::ok), waiting: None }
     }
 
     /// Judges a checkpoint of the vault's, of which `followed` entries are known.
     pub(crate) async fn take(&mut self, room: &Room, note: &str, followed: u64) -> Result<(), Stop> {
-        let signed = SignedCheckpoint::open(note.as_bytes(), &log_key(&self.root_key))
-            .map_err(|_| Stop::Refused("its checkpoint is not signed by the house's root key"))?;
+        let opened = || SignedCheckpoint::of_house(note.as_bytes(), &room.trust.roots());
+        let signed = match opened() {
+            Ok(signed) => signed,
+            // Perhaps by one that took the other's place a moment ago.
+            Err(_) => {
+                fetch_statement(room).await;
+                opened().map_err(|_| Stop::Refused("its checkpoint is not signed by the house's root key"))?
+            }
+        };
         if let Some(newest) = &self.newest {
             if signed.size() < newest.size() {
                 return Err(Stop::Refused("its signed checkpoint is behind the newest one that was seen"));

@@ -115,7 +115,7 @@ pub(crate) async fn statements(room: Arc<Room>) {
     }
 }
 
-async fn fetch_statement(room: &Room) -> bool {
+pub(crate) async fn fetch_statement(room: &Room) -> bool {
     let asked =
         ask_vault(room, "statement", |mut v| async move { v.current_statement(StatementRequest {}).await });
     let Ok(statement) = asked.await else { return false };

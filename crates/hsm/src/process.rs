@@ -167,6 +167,16 @@ fn serve(token: &Token, keys: &Keys, jobs: &Receiver<Job>, control: &ControlEnd)
                         .later_ca(number, false)
                         .and_then(|(ca, _)| token.sign_later_ca(ca, &message))
                         .map(Answer::Signature),
+                    Ask::LaterRoot(number) => {
+                        token.later_root(number, false).map(|(_, key)| Answer::Root(key))
+                    }
+                    Ask::MakeLaterRoot(number) => {
+                        token.later_root(number, true).map(|(_, key)| Answer::Root(key))
+                    }
+                    Ask::SignLaterRoot(number, message) => token
+                        .later_root(number, false)
+                        .and_then(|(key, _)| token.sign_later_root(key, &message))
+                        .map(Answer::Signature),
                 };
                 match signed {
                     Ok(answer) => drop(to.send(answer)),

@@ -190,6 +190,28 @@ impl Token {
         self.sign(&Mechanism::Sha256RsaPkcs, ca, message, "signing a certificate")
     }
 
+    /// Finds a root key that took the installation's place; `make`: makes it first if it is not there, as with a later CA.
+    ///
+    /// # Errors
+    /// As [`Token::later_ca`].
+    pub fn later_root(&self, number: u32, make: bool) -> Result<(ObjectHandle, [u8; 32]), TokenError> {
+        let name = format!("{}-root-{number}", self.keys);
+        if make && self.find_any(&name)?.is_none() {
+            self.make_root(&name)?;
+        }
+        let handle = self.secret(&name, ObjectClass::PRIVATE_KEY, KeyType::EC_EDWARDS)?;
+        Ok((handle, self.root_public(&name)?))
+    }
+
+    /// Signs with a later root key.
+    ///
+    /// # Errors
+    /// When the token does not.
+    pub fn sign_later_root(&self, root: ObjectHandle, message: &[u8]) -> Result<Vec<u8>, TokenError> {
+        let mechanism = Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Pure));
+        self.sign(&mechanism, root, message, "signing with the root key")
+    }
+
     /// What a room's files are wrapped under: 32 bytes.
     ///
     /// # Errors
@@ -271,13 +293,7 @@ impl Token {
         let failed = |what| move |e: Error| call(&self.label, what, &e);
         let [root, ca, at_rest] = &self.names();
         if self.find_any(root)?.is_none() {
-            let with = |curve: &[u8]| {
-                let mut template = public(root);
-                template.push(Attribute::EcParams(curve.to_vec()));
-                self.session.generate_key_pair(&Mechanism::EccEdwardsKeyPairGen, &template, &held(root))
-            };
-            let [by_number, by_name] = ED25519;
-            with(by_number).or_else(|_| with(by_name)).map_err(failed("making the root key"))?;
+            self.make_root(root)?;
         }
         if self.find_any(ca)?.is_none() {
             self.make_ca(ca)?;
@@ -290,6 +306,17 @@ impl Token {
             made.map_err(failed("making what the rooms' keys are wrapped under"))?;
         }
         Ok(())
+    }
+
+    fn make_root(&self, name: &str) -> Result<(), TokenError> {
+        let with = |curve: &[u8]| {
+            let mut template = public(name);
+            template.push(Attribute::EcParams(curve.to_vec()));
+            self.session.generate_key_pair(&Mechanism::EccEdwardsKeyPairGen, &template, &held(name))
+        };
+        let [by_number, by_name] = ED25519;
+        let made = with(by_number).or_else(|_| with(by_name));
+        made.map(drop).map_err(|e| call(&self.label, "making the root key", &e))
     }
 
     fn make_ca(&self, name: &str) -> Result<(), TokenError> {
@@ -322,25 +349,25 @@ impl Token {
 
     fn publics(&self, root: &str, ca: &str) -> Result<Publics, TokenError> {
         let CaPublic { modulus: ca_modulus, exponent: ca_exponent } = self.ca_public(ca)?;
-        let mut out = Publics { root: [0; 32], ca_modulus, ca_exponent };
+        Ok(Publics { root: self.root_public(root)?, ca_modulus, ca_exponent })
+    }
+
+    fn root_public(&self, name: &str) -> Result<[u8; 32], TokenError> {
         let template = [
             Attribute::Token(true),
             Attribute::Class(ObjectClass::PUBLIC_KEY),
-            Attribute::Label(root.into()),
+            Attribute::Label(name.into()),
         ];
-        let none = || TokenError::NoKey { label: self.label.clone(), key: format!("{root} (public)") };
+        let none = || TokenError::NoKey { label: self.label.clone(), key: format!("{name} (public)") };
         let key = self.find(&template)?.first().copied().ok_or_else(none)?;
         let said = self.session.get_attributes(key, &[AttributeType::EcPoint]);
-        for attribute in said.map_err(|e| call(&self.label, "reading a public key", &e))? {
-            if let Attribute::EcPoint(point) = attribute {
-                out.root = point_of(&point).ok_or_else(|| TokenError::Unfit {
-                    label: self.label.clone(),
-                    key: root.to_owned(),
-                    why: "is no Ed25519 key",
-                })?;
-            }
-        }
-        Ok(out)
+        let said = said.map_err(|e| call(&self.label, "reading a public key", &e))?;
+        let point = said.iter().find_map(|a| if let Attribute::EcPoint(p) = a { point_of(p) } else { None });
+        point.ok_or_else(|| TokenError::Unfit {
+            label: self.label.clone(),
+            key: name.to_owned(),
+            why: "is no Ed25519 key",
+        })
     }
 }
 

@@ -62,7 +62,7 @@ const ENTRIES: usize = 100_000;
 fn published() -> TempDir {
     let dir = directory();
     let mut ledger = FileLedger::open(dir.path()).unwrap();
-    let mut publisher = Publisher::open(dir.path(), root_key()).unwrap();
+    let mut publisher = Publisher::open(dir.path(), &[root_key()]).unwrap();
     let mut left = ENTRIES;
     while left > 0 {
         let batch = left.min(64);
@@ -80,7 +80,7 @@ fn published() -> TempDir {
 fn append_durably_beside_the_tree(bencher: Bencher<'_, '_>, batch: usize) {
     let dir = directory();
     let mut ledger = FileLedger::open(dir.path()).unwrap();
-    let mut publisher = Publisher::open(dir.path(), root_key()).unwrap();
+    let mut publisher = Publisher::open(dir.path(), &[root_key()]).unwrap();
     let (to, positions) = std::sync::mpsc::channel::<Vec<ledger::Position>>();
     let tree = std::thread::spawn(move || {
         let mut last = std::time::Instant::now();

@@ -101,7 +101,7 @@ fn checks(name: &str, body: fn() -> Body) {
         let dir = directory();
         let unsynced = |file| Box::new(Unsynced(FileDisk(file))) as Box<dyn Disk>;
         let mut ledger = FileLedger::open_with(dir.path(), unsynced, |_| {}).unwrap();
-        let mut publisher = Publisher::open(dir.path(), root_key()).unwrap();
+        let mut publisher = Publisher::open(dir.path(), &[root_key()]).unwrap();
         for _ in 0..ENTRIES / batch {
             for r in ledger.append_batch(vec![body(); batch], 1).unwrap() {
                 publisher.push(&r.position).unwrap();
@@ -111,7 +111,7 @@ fn checks(name: &str, body: fn() -> Body) {
         let entries = ENTRIES / batch * batch;
         let tree = dir.path().join(TREE_DIR);
         let quick = rate(entries, || {
-            let mut audit = Audit::with_folder(&tree, &root_key()).unwrap();
+            let mut audit = Audit::with_folder(&tree, &[root_key()]).unwrap();
             scan(dir.path(), |s| audit.take(&s.position)).unwrap();
             audit.finish().unwrap();
         });

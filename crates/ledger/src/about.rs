@@ -169,6 +169,7 @@ impl Body {
             Self::KeysDestroyed { .. } => "keys_destroyed",
             Self::ServiceTokenResealed { .. } => "service_token_resealed",
             Self::RoomKeyTaken { .. } => "room_key_taken",
+            Self::RootSucceeded { .. } => "root_succeeded",
             Self::ServerCertificateIssued { .. } => "server_certificate_issued",
             Self::CertificateTaken { .. } => "certificate_taken",
             Self::OidcSignedIn { .. } => "oidc_signed_in",

@@ -6,7 +6,7 @@ use std::path::Path;
 use model::Digest;
 
 use crate::builder::{Made, TileBuilder};
-use crate::checkpoint::{SignedCheckpoint, log_key};
+use crate::checkpoint::SignedCheckpoint;
 use crate::disk::io_error;
 use crate::error::LedgerError;
 use crate::frame::Position;
@@ -40,15 +40,15 @@ impl Audit {
         }
     }
 
-    /// An audit against the folder of tiles at `dir`, signed by this root key. A folder without a
-    /// checkpoint holds nothing to audit against.
+    /// An audit against the folder of tiles at `dir`, signed by one of these root keys, the newest of which stands last.
+    /// A folder without a checkpoint holds nothing to audit against.
     ///
     /// # Errors
-    /// [`LedgerError::Note`] when the root key has not signed the checkpoint there.
-    pub fn with_folder(dir: &Path, root_key: &[u8; 32]) -> Result<Self, LedgerError> {
+    /// [`LedgerError::Note`] when none of them has signed the checkpoint there.
+    pub fn with_folder(dir: &Path, roots: &[[u8; 32]]) -> Result<Self, LedgerError> {
         let path = dir.join(CHECKPOINT_FILE);
         let signed = match fs::read(&path) {
-            Ok(bytes) => Some(SignedCheckpoint::open(&bytes, &log_key(root_key))?),
+            Ok(bytes) => Some(SignedCheckpoint::of_house(&bytes, roots)?),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
             Err(e) => return Err(io_error("can't read", &path)(e)),
         };
@@ -182,7 +182,7 @@ mod tests {
     fn ledger(bodies: impl Fn(u16) -> Body, entries: u16) -> TempDir {
         let dir = TempDir::new().unwrap();
         let mut ledger = FileLedger::open(dir.path()).unwrap();
-        let mut publisher = Publisher::open(dir.path(), root_key()).unwrap();
+        let mut publisher = Publisher::open(dir.path(), &[root_key()]).unwrap();
         for n in 0..entries {
             for r in ledger.append_batch(vec![bodies(n)], 5).unwrap() {
                 publisher.push(&r.position).unwrap();
@@ -193,7 +193,7 @@ mod tests {
     }
 
     fn audited(dir: &Path) -> Result<(u64, u64), LedgerError> {
-        let mut audit = Audit::with_folder(&dir.join(TREE_DIR), &root_key())?;
+        let mut audit = Audit::with_folder(&dir.join(TREE_DIR), &[root_key()])?;
         let report = scan(dir, |s| audit.take(&s.position))?;
         audit.finish()?;
         assert_eq!(audit.signed().map(SignedCheckpoint::root), Some(audit.root()));
@@ -206,7 +206,10 @@ mod tests {
         // Two full bundles and tiles, and partial ones of three levels' worth.
         assert_eq!(audited(dir.path()).unwrap(), (520, 2 + 2 + 2 + 1));
         let other = [9; 32];
-        assert!(matches!(Audit::with_folder(&dir.path().join(TREE_DIR), &other), Err(LedgerError::Note(_))));
+        assert!(matches!(
+            Audit::with_folder(&dir.path().join(TREE_DIR), &[other]),
+            Err(LedgerError::Note(_))
+        ));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Checkpoints (C2SP tlog-checkpoint): a note that says how large the tree is and what its root is.
 //!
-//! The house's log is named by its root key alone: the origin is `matron/ledger/` and the first 16 bytes
+//! The house's log is named by its first root key: the origin is `matron/ledger/` and the first 16 bytes
 //! of the key's SHA-256, in hexadecimal. The root key signs its checkpoints, so whoever has the key that
-//! every room and every administrator has pinned needs nothing else to check one.
+//! every room and every administrator has pinned needs nothing else to check one. A root key that took
+//! the first one's place signs under the same name: it is the same log.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,17 +12,32 @@ use model::Digest;
 use crate::frame::sha256;
 use crate::note::{Note, NoteError, NoteSignature, Signs, VerifierKey};
 
-/// The name of the log that this root key signs: its checkpoints' origin, and the key's name.
+/// What the name of every house's log begins with.
+const ORIGIN: &str = "matron/ledger/";
+
+/// The name of the log that began under this root key: its checkpoints' origin, and the key's name.
 #[must_use]
 pub fn origin_of(root_key: &[u8; 32]) -> String {
     let fingerprint = sha256(root_key).to_string();
-    format!("matron/ledger/{}", fingerprint.get(..32).unwrap_or_default())
+    format!("{ORIGIN}{}", fingerprint.get(..32).unwrap_or_default())
 }
 
-/// The root key as it signs checkpoints.
+/// The installation's root key as it signs checkpoints.
 #[must_use]
 pub fn log_key(root_key: &[u8; 32]) -> VerifierKey {
     VerifierKey::named(origin_of(root_key), Signs::Text, *root_key)
+}
+
+/// The same of a root key that may have taken another's place, for this note: the log's name, which is the first one's, is
+/// taken from the note. Whoever remembers what was signed before holds the name against what it was then.
+#[must_use]
+pub fn log_key_for(note: &[u8], root_key: &[u8; 32]) -> VerifierKey {
+    let end = note.iter().position(|b| *b == b'\n').unwrap_or(0);
+    let named = note.get(..end).and_then(|line| std::str::from_utf8(line).ok());
+    match named.filter(|name| name.starts_with(ORIGIN)) {
+        Some(name) => VerifierKey::named(name.to_owned(), Signs::Text, *root_key),
+        None => log_key(root_key),
+    }
 }
 
 /// A tree's head, as a note's text says it.
@@ -64,7 +80,7 @@ impl Checkpoint {
     #[must_use]
     pub fn sign(&self, root_key: &[u8; 32], sign: impl FnOnce(&[u8]) -> Vec<u8>) -> Note {
         let text = self.text();
-        let line = log_key(root_key).sign(&text, 0, sign);
+        let line = log_key_for(text.as_bytes(), root_key).sign(&text, 0, sign);
         Note { text, signatures: vec![line] }
     }
 }
@@ -89,6 +105,21 @@ impl SignedCheckpoint {
             return Err(NoteError::Unsigned);
         }
         Ok(Self { checkpoint, note })
+    }
+
+    /// The same for the log of a house, whichever of its root keys signed; the newest stands last in `roots`.
+    ///
+    /// # Errors
+    /// As [`SignedCheckpoint::open`].
+    pub fn of_house(bytes: &[u8], roots: &[[u8; 32]]) -> Result<Self, NoteError> {
+        let mut why = NoteError::Unsigned;
+        for root in roots.iter().rev() {
+            match Self::open(bytes, &log_key_for(bytes, root)) {
+                Ok(signed) => return Ok(signed),
+                Err(e) => why = e,
+            }
+        }
+        Err(why)
     }
 
     /// What it says.

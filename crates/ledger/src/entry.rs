@@ -325,6 +325,14 @@ pub enum Body {
         #[n(3)]
         public: Opaque,
     },
+    /// Another root key took the former's place, as an order said: it signs from here on. Whoever reads the ledger from its
+    /// first entry is led to the key that signed the newest checkpoint.
+    #[n(80)]
+    RootSucceeded {
+        /// An `order::root::SignedSuccession`.
+        #[n(0)]
+        succession: Opaque,
+    },
 
     /// Core's word: a phone's `Authenticate`.
     #[n(32)]
@@ -424,6 +432,7 @@ impl Body {
             | Self::KeysDestroyed { .. }
             | Self::ServiceTokenResealed { .. }
             | Self::RoomKeyTaken { .. }
+            | Self::RootSucceeded { .. }
             | Self::Restored { .. } => Witness::Vault,
             Self::Authenticated { .. }
             | Self::TokenUpdated { .. }

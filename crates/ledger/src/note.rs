@@ -77,6 +77,18 @@ impl VerifierKey {
         &self.name
     }
 
+    /// Another key under the same name, which signs in the same way.
+    #[must_use]
+    pub fn with(&self, public: [u8; 32]) -> Self {
+        Self { public, ..self.clone() }
+    }
+
+    /// The same key under another name.
+    #[must_use]
+    pub fn called(&self, name: String) -> Self {
+        Self { name, ..self.clone() }
+    }
+
     /// How it signs.
     #[must_use]
     pub fn signs(&self) -> Signs {

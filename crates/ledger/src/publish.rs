@@ -16,10 +16,11 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::builder::{Made, TileBuilder};
-use crate::checkpoint::{Checkpoint, SignedCheckpoint, log_key, origin_of};
+use crate::checkpoint::{Checkpoint, SignedCheckpoint, origin_of};
 use crate::disk::io_error;
 use crate::error::LedgerError;
 use crate::frame::Position;
+use crate::note::NoteError;
 use crate::tile::Tile;
 
 /// The folder's name beside the ledger.
@@ -105,7 +106,8 @@ impl Shelf for FolderShelf {
 pub struct Publisher {
     shelf: Box<dyn Shelf>,
     dir: PathBuf,
-    root_key: [u8; 32],
+    /// The log's name, the first one's; the newest, which signs, stands last.
+    roots: Vec<[u8; 32]>,
     tiles: TileBuilder,
     /// Full tiles that are not on the shelf yet.
     waiting: Vec<Made>,
@@ -127,32 +129,32 @@ impl std::fmt::Debug for Publisher {
 }
 
 impl Publisher {
-    /// Opens the folder beside the ledger in `ledger_dir`. Give it every entry of the ledger with
+    /// Opens the folder beside the ledger in `ledger_dir`. `roots`: the house's root keys, the first one first. Give it every entry of the ledger with
     /// [`Publisher::push`], then call [`Publisher::check`].
     ///
     /// # Errors
     /// [`LedgerError::Io`] when a checkpoint is there and can't be read.
-    pub fn open(ledger_dir: &Path, root_key: [u8; 32]) -> Result<Self, LedgerError> {
+    pub fn open(ledger_dir: &Path, roots: &[[u8; 32]]) -> Result<Self, LedgerError> {
         let dir = ledger_dir.join(TREE_DIR);
         let shelf = Box::new(FolderShelf::new(dir.clone()));
-        Self::open_with(dir, root_key, shelf)
+        Self::open_with(dir, roots, shelf)
     }
 
     /// As [`Publisher::open`] for a folder of any name, writing through another [`Shelf`].
     ///
     /// # Errors
     /// As [`Publisher::open`].
-    pub fn open_with(dir: PathBuf, root_key: [u8; 32], shelf: Box<dyn Shelf>) -> Result<Self, LedgerError> {
+    pub fn open_with(dir: PathBuf, roots: &[[u8; 32]], shelf: Box<dyn Shelf>) -> Result<Self, LedgerError> {
         let path = dir.join(CHECKPOINT_FILE);
         let found = match fs::read(&path) {
-            Ok(bytes) => Some(SignedCheckpoint::open(&bytes, &log_key(&root_key))),
+            Ok(bytes) => Some(SignedCheckpoint::of_house(&bytes, roots)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => None,
             Err(e) => return Err(io_error("can't read", &path)(e)),
         };
         Ok(Self {
             shelf,
             dir,
-            root_key,
+            roots: roots.to_vec(),
             tiles: TileBuilder::default(),
             waiting: Vec::new(),
             damaged: found.as_ref().is_some_and(Result::is_err),
@@ -177,6 +179,11 @@ impl Publisher {
     #[must_use]
     pub fn was_damaged(&self) -> bool {
         self.damaged
+    }
+
+    /// Another root key signs from here on.
+    pub fn succeed(&mut self, root_key: [u8; 32]) {
+        self.roots.push(root_key);
     }
 
     /// Takes in the next entry of the ledger, which is durable.
@@ -227,9 +234,12 @@ impl Publisher {
         self.shelf.sync().map_err(io_error("can't sync the folder", &self.dir))?;
         if self.signed.as_ref().is_none_or(|s| s.size() < self.size()) {
             let (size, root) = (self.size(), self.tiles.edge().root());
-            let checkpoint = Checkpoint { origin: origin_of(&self.root_key), size, root };
-            let note = checkpoint.sign(&self.root_key, sign).to_string();
-            let signed = SignedCheckpoint::open(note.as_bytes(), &log_key(&self.root_key))?;
+            let (Some(first), Some(newest)) = (self.roots.first(), self.roots.last()) else {
+                return Err(NoteError::Unsigned.into());
+            };
+            let checkpoint = Checkpoint { origin: origin_of(first), size, root };
+            let note = checkpoint.sign(newest, sign).to_string();
+            let signed = SignedCheckpoint::of_house(note.as_bytes(), &[*newest])?;
             let put = self.shelf.put(CHECKPOINT_FILE, note.as_bytes()).and_then(|()| self.shelf.sync());
             put.map_err(io_error("can't write the checkpoint in", &self.dir))?;
             self.signed = Some(signed);

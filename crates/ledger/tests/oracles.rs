@@ -45,7 +45,7 @@ fn body(n: u64) -> Body {
 fn published(entries: u64) -> (TempDir, Vec<Position>) {
     let dir = TempDir::new().unwrap();
     let mut ledger = FileLedger::open(dir.path()).unwrap();
-    let mut publisher = Publisher::open(dir.path(), root_key()).unwrap();
+    let mut publisher = Publisher::open(dir.path(), &[root_key()]).unwrap();
     let records = ledger.append_batch((0..entries).map(body).collect(), 1_780_000_000_000).unwrap();
     let positions: Vec<Position> = records.iter().map(|r| r.position).collect();
     positions.iter().for_each(|p| publisher.push(p).unwrap());

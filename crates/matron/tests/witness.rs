@@ -48,7 +48,7 @@ fn write(dir: &Path, entries: u16, bodies: impl Fn(u16) -> Body) {
     let _ = std::fs::remove_file(dir.join(FILE_NAME));
     let _ = std::fs::remove_dir_all(dir.join(TREE_DIR));
     let mut ledger = FileLedger::open(dir).unwrap();
-    let mut publisher = Publisher::open(dir, root_key()).unwrap();
+    let mut publisher = Publisher::open(dir, &[root_key()]).unwrap();
     for r in ledger.append_batch((0..entries).map(bodies).collect(), 1_780_000_000_000).unwrap() {
         publisher.push(&r.position).unwrap();
     }

@@ -50,6 +50,9 @@ named!(
         Tls = 29, "tls";
         /// By it the reader says whether a value has changed, so that core needs not be told the value; the reader makes it.
         ChangeTags = 30, "change_tags";
+        /// The key that every room, administrator and witness has pinned: it signs key statements, checkpoints and backups'
+        /// manifests. Rotated by its own name alone, since witnesses and who wrote its fingerprint down hear of it.
+        Root = 31, "root";
     }
 );
 
@@ -104,6 +107,7 @@ impl KeyName {
             Self::Ca => 28,
             Self::Tls => 29,
             Self::ChangeTags => 30,
+            Self::Root => 31,
         }
     }
 
@@ -119,9 +123,10 @@ impl KeyName {
         Self::ALL.iter().copied().find(|k| k.compartment() == Some(compartment))
     }
 
-    /// What 'all' means in an order: what is made anew without any phone having to do something.
+    /// What 'all' means in an order: what is made anew without any phone, witness or
+    /// administrator having to do something.
     pub fn rotatable() -> impl Iterator<Item = Self> {
-        Self::ALL.iter().copied().filter(|k| !matches!(k, Self::Links | Self::Ca))
+        Self::ALL.iter().copied().filter(|k| !matches!(k, Self::Links | Self::Ca | Self::Root))
     }
 
     /// What a breach that was assumed made anew in ledgers that don't say it: the keys that there were then.

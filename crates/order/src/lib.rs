@@ -6,6 +6,7 @@
 //! - A [`Warrant`] is what the vault signed: these bytes may go to this phone until then. The door
 //!   checks it at the last moment ([`SignedWarrant::verify`]).
 //! - A [`KeyStatement`] is what the vault's root key signed: which keys count today.
+//! - A [`root::Succession`] is what two root keys signed: the one takes the other's place.
 //! - A [`FreeQuery`] is the one thing that the door says to a phone without a warrant.
 //! - [`roles`] is the closed table of who may sign what, [`limits`] of how much a signature is good for.
 //!
@@ -23,6 +24,7 @@ pub mod limits;
 mod passkey;
 mod refusal;
 pub mod roles;
+pub mod root;
 pub mod session;
 mod shown;
 mod signature;

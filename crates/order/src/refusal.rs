@@ -217,11 +217,15 @@ pub enum Refusal {
          this version of Matron, of what fits Apple's schema"
     )]
     NotOutlined = 164,
+    #[error(
+        "the root key was changed 64 times, and no more may: each is a link of the chain that every statement brings"
+    )]
+    TooManyRoots = 166,
 }
 
 impl Refusal {
     /// Every refusal, in the order of its number.
-    pub const ALL: [Refusal; 85] = [
+    pub const ALL: [Refusal; 86] = [
         Self::Unreadable,
         Self::BadSignature,
         Self::UnknownSigner,
@@ -307,6 +311,7 @@ impl Refusal {
         Self::IdentifierEnded,
         Self::OutlinedOtherwise,
         Self::NotOutlined,
+        Self::TooManyRoots,
     ];
 
     /// Its number in the ledger and on the wire.

@@ -3,6 +3,7 @@
 use minicbor::{Decode, Encode};
 use model::{Compartment, Digest, KeyName, TimeMs};
 
+use crate::root::{BrokenSuccession, SignedSuccession, follow};
 use crate::{BytesError, Ed25519Secret, bytes, signature::ed25519_fits};
 
 /// An X25519 public key (RFC 7748), 32 bytes.
@@ -92,7 +93,7 @@ impl KeyStatement {
     }
 }
 
-/// A statement with the root key's signature.
+/// A statement with the root key's signature, and with what leads to that key from those before it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct SignedStatement {
     /// The encoded [`KeyStatement`].
@@ -103,6 +104,9 @@ pub struct SignedStatement {
     #[n(1)]
     #[cbor(with = "minicbor::bytes")]
     pub signature: Vec<u8>,
+    /// From the installation's root key to the one that signed, once there was another.
+    #[n(2)]
+    pub successions: Option<Vec<SignedSuccession>>,
 }
 
 /// What stands before a statement's bytes when they are signed.
@@ -117,6 +121,9 @@ pub enum StatementError {
     /// It is not signed by the root key that this room pinned at its installation.
     #[error("the key statement is not signed by the pinned root key")]
     NotRoot,
+    /// It comes with a chain of root keys that is none.
+    #[error(transparent)]
+    Broken(#[from] BrokenSuccession),
     /// It has run out, or is not yet valid.
     #[error("the key statement has run out; the vault renews it daily, so look why it could not")]
     Expired,
@@ -127,12 +134,23 @@ pub enum StatementError {
 
 /// A statement that was checked against the pinned root key.
 #[derive(Debug, Clone)]
-pub struct TrustedStatement(KeyStatement);
+pub struct TrustedStatement {
+    statement: KeyStatement,
+    roots: Vec<[u8; 32]>,
+}
+
+impl TrustedStatement {
+    /// The root keys from the pinned one to the one that signed, which is pinned from now on. One: nothing changes.
+    #[must_use]
+    pub fn roots(&self) -> &[[u8; 32]] {
+        &self.roots
+    }
+}
 
 impl std::ops::Deref for TrustedStatement {
     type Target = KeyStatement;
     fn deref(&self) -> &KeyStatement {
-        &self.0
+        &self.statement
     }
 }
 
@@ -142,7 +160,7 @@ impl SignedStatement {
     pub fn sign(statement: &KeyStatement, root: &Ed25519Secret) -> Self {
         let statement = bytes::encode(statement);
         let signature = root.sign(&[STATEMENT_CONTEXT, &statement].concat());
-        Self { statement, signature }
+        Self { statement, signature, successions: None }
     }
 
     /// The same with a root key that is elsewhere: `sign` signs the bytes that it is given.
@@ -155,10 +173,10 @@ impl SignedStatement {
     ) -> Result<Self, E> {
         let statement = bytes::encode(statement);
         let signature = sign(&[STATEMENT_CONTEXT, &statement].concat())?;
-        Ok(Self { statement, signature })
+        Ok(Self { statement, signature, successions: None })
     }
 
-    /// Checks it against the pinned root key, the time, and the newest epoch this room has seen.
+    /// Checks it against the pinned root key or one that it leads to, the time, and the newest epoch this room has seen.
     ///
     /// # Errors
     /// [`StatementError`] says what does not hold.
@@ -168,7 +186,10 @@ impl SignedStatement {
         now_ms: TimeMs,
         newest_epoch: u32,
     ) -> Result<TrustedStatement, StatementError> {
-        if !ed25519_fits(root_public, STATEMENT_CONTEXT, &self.statement, &self.signature) {
+        let pinned = root_public.try_into().map_err(|_| StatementError::NotRoot)?;
+        let roots = follow(pinned, self.successions.as_deref().unwrap_or_default())?;
+        let newest = roots.last().unwrap_or(pinned);
+        if !ed25519_fits(newest, STATEMENT_CONTEXT, &self.statement, &self.signature) {
             return Err(StatementError::NotRoot);
         }
         let s: KeyStatement = bytes::decode(&self.statement)?;
@@ -182,7 +203,7 @@ impl SignedStatement {
         if now_ms >= s.expires_at_ms || now_ms < s.made_at_ms.saturating_sub(model::clock::SET_BACK_MS) {
             return Err(StatementError::Expired);
         }
-        Ok(TrustedStatement(s))
+        Ok(TrustedStatement { statement: s, roots })
     }
 }
 
@@ -222,6 +243,35 @@ mod tests {
         assert_eq!(s.verify(&root.public(), 1500, 4).unwrap_err(), StatementError::GoesBack);
         let first = KeyStatement { made_at_ms: TimeMs::MIN, ..statement(3) };
         assert!(SignedStatement::sign(&first, &root).verify(&root.public(), 1500, 3).is_ok());
+    }
+
+    #[test]
+    fn a_statement_of_a_later_root_key_counts_with_the_chain_that_leads_there_and_one_of_an_earlier_no_more()
+    {
+        let [first, second, other] = [1, 2, 3].map(|n| Ed25519Secret::from_seed([n; 32]).unwrap());
+        let public = |key: &Ed25519Secret| <[u8; 32]>::try_from(key.public()).unwrap();
+        let link = |former: &Ed25519Secret, next: &Ed25519Secret| {
+            let (from, to) = (public(former), public(next));
+            let said = crate::root::Succession { epoch: 4, made_at_ms: 1000, former: from, next: to };
+            Some(vec![said.sign(former, next)])
+        };
+        let mut s = SignedStatement::sign(&statement(4), &second);
+        assert_eq!(s.verify(&first.public(), 1500, 3).unwrap_err(), StatementError::NotRoot);
+        s.successions = link(&first, &second);
+        assert_eq!(s.verify(&first.public(), 1500, 3).unwrap().roots(), [public(&first), public(&second)]);
+        assert_eq!(s.verify(&second.public(), 1500, 3).unwrap().roots(), [public(&second)]);
+        assert_eq!(s.verify(&other.public(), 1500, 3).unwrap_err(), StatementError::NotRoot);
+        // The key before signs nothing any more, with the chain or without.
+        for successions in [None, link(&first, &second)] {
+            let old = SignedStatement { successions, ..SignedStatement::sign(&statement(4), &first) };
+            assert_eq!(old.verify(&second.public(), 1500, 3).unwrap_err(), StatementError::NotRoot);
+        }
+        // Nor does it name another once its place is taken.
+        let again = SignedStatement {
+            successions: link(&first, &other),
+            ..SignedStatement::sign(&statement(5), &other)
+        };
+        assert_eq!(again.verify(&second.public(), 1500, 3).unwrap_err(), StatementError::NotRoot);
     }
 
     #[test]

@@ -113,6 +113,15 @@ pub enum Ask {
     /// A signature with a later CA's key.
     #[n(5)]
     SignLaterCa(#[n(0)] u32, #[cbor(n(1), with = "minicbor::bytes")] Vec<u8>),
+    /// The public half of a root key that took the installation's place, by its number.
+    #[n(6)]
+    LaterRoot(#[n(0)] u32),
+    /// The same, made first if it is not there.
+    #[n(7)]
+    MakeLaterRoot(#[n(0)] u32),
+    /// A signature with a later root key.
+    #[n(8)]
+    SignLaterRoot(#[n(0)] u32, #[cbor(n(1), with = "minicbor::bytes")] Vec<u8>),
 }
 
 /// What is answered.
@@ -130,6 +139,9 @@ pub enum Answer {
     /// To [`Ask::LaterCa`] and [`Ask::MakeLaterCa`].
     #[n(3)]
     Ca(#[n(0)] CaPublic),
+    /// To [`Ask::LaterRoot`] and [`Ask::MakeLaterRoot`].
+    #[n(4)]
+    Root(#[cbor(n(0), with = "minicbor::bytes")] [u8; 32]),
 }
 
 /// The public half of a CA's key on the token.
@@ -252,7 +264,32 @@ impl Hsm {
     /// When the token does not sign, or not with that key: it is asked no more then.
     pub fn sign_root(&self, message: &[u8]) -> io::Result<Vec<u8>> {
         let signature = self.signature(&Ask::SignRoot(message.to_vec()))?;
-        let fits = UnparsedPublicKey::new(&ED25519, &self.publics.root).verify(message, &signature).is_ok();
+        self.believed_root(&self.publics.root, message, signature)
+    }
+
+    /// The public half of a later root key (32 bytes); `make`: it is made first if it is not there.
+    ///
+    /// # Errors
+    /// When the token has it not, or does not make it.
+    pub fn later_root(&self, number: u32, make: bool) -> io::Result<[u8; 32]> {
+        let ask = if make { Ask::MakeLaterRoot(number) } else { Ask::LaterRoot(number) };
+        match self.ask(&ask)? {
+            Answer::Root(public) => Ok(public),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// A later root key's signature, verified with `public`.
+    ///
+    /// # Errors
+    /// As [`Hsm::sign_root`].
+    pub fn sign_later_root(&self, number: u32, public: &[u8; 32], message: &[u8]) -> io::Result<Vec<u8>> {
+        let signature = self.signature(&Ask::SignLaterRoot(number, message.to_vec()))?;
+        self.believed_root(public, message, signature)
+    }
+
+    fn believed_root(&self, public: &[u8; 32], message: &[u8], signature: Vec<u8>) -> io::Result<Vec<u8>> {
+        let fits = UnparsedPublicKey::new(&ED25519, public).verify(message, &signature).is_ok();
         self.believed(signature, fits)
     }
 

@@ -92,7 +92,12 @@ pub struct Restored {
     pub confirmations: u64,
     /// Invitations that were open and are withdrawn.
     pub withdrawn: u64,
+    /// The house's root keys, the installation's first: what other rooms may have pinned.
+    pub roots: Vec<Digest>,
 }
+
+const NEWER_ROOT: &str = "the newer ledger tells of a root key that was made after this backup, which has it not; restore a backup of \
+     after that, or this one without --ledger";
 
 /// The ledger did not turn out as the manifest says.
 fn other_ledger(why: &str) -> Error {
@@ -123,10 +128,17 @@ pub fn restored(dir: &Path, said: &Restore, now_ms: TimeMs) -> Result<Restored, 
     }
     open_persons(dir)?;
     let (mut ledger, mut state) = open_ledger(dir)?;
-    if state.root_key.map(|k| k.0) != Some(said.root_key.0) {
-        return Err(Error::ForeignLedger);
+    if !state.is_of(&keys)? {
+        return Err(match state.root_key.map(|k| k.0) == keys.roots()?.first().copied() {
+            true => other_ledger(NEWER_ROOT),
+            false => Error::ForeignLedger,
+        });
     }
-    // The next start would make another, which no phone knows, and say nothing.
+    // The next start would make another, which nobody is led to.
+    if state.rotations.made_in(KeyName::Root) > keys.file.epoch {
+        return Err(other_ledger(NEWER_ROOT));
+    }
+    // The same, which no phone knows.
     if ledger.entries() > said.ledger.entries && state.rotations.made_in(KeyName::Ca) > keys.file.epoch {
         return Err(other_ledger(
             "the newer ledger tells of a CA that was made after this backup, which has not its key; restore a backup of after \
@@ -144,6 +156,7 @@ pub fn restored(dir: &Path, said: &Restore, now_ms: TimeMs) -> Result<Restored, 
         administrators: state.administrators() as u64,
         confirmations: state.unconfirmed.as_ref().map_or(0, |u| u.needed) as u64,
         withdrawn: open_before as u64,
+        roots: keys.roots()?.into_iter().map(Digest).collect(),
     })
 }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use aws_lc_rs::rand::SystemRandom;
-use ledger::{Body, Effect, FileLedger, LedgerReader, PersonKeys, Position, Publisher};
+use ledger::{Body, Effect, FileLedger, LedgerReader, PersonKeys, Publisher};
 use model::{Clock, DataSubject, Digest, EnrolmentId, TimeMs};
 use order::SignedStatement;
 use rpc::alarm::{Alarm, AlarmKind};
@@ -22,7 +22,7 @@ use crate::keys::{Keys, open_persons};
 use crate::room::Config;
 use crate::state::{State, open_with_tree};
 use crate::statement::state_keys;
-use crate::tree;
+use crate::tree::{self, Grown};
 
 /// The most that is decided before one `fdatasync`.
 const LARGEST_BATCH: usize = 512;
@@ -130,13 +130,15 @@ pub(crate) struct Chamber {
     /// Until the thread that keeps the tree takes it.
     pub(crate) publisher: Option<Publisher>,
     /// To that thread: what is durable.
-    tree: Option<std::sync::mpsc::Sender<Vec<Position>>>,
+    tree: Option<std::sync::mpsc::Sender<Grown>>,
     pending: Vec<(Body, Option<u64>)>,
     pending_bytes: usize,
     /// Whose keys are destroyed once that is durable.
     erasing: Vec<DataSubject>,
     /// Keys are to be made or destroyed once that is durable.
     keys_due: bool,
+    /// What is written next says that another root key signs.
+    pub(crate) root_due: bool,
     /// The epoch for which services' tokens were looked through, in this life of the room.
     pub(crate) tokens_sealed_for: u32,
     failed: Option<Error>,
@@ -206,9 +208,9 @@ impl Chamber {
     /// Opens the vault's folder: keys, ledger, the people's keys.
     pub(crate) fn open(dir: &Path, config: Config, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         let keys = Keys::open(dir)?;
-        let root_key = keys.root.public().try_into().map_err(|_| Error::Making("an Ed25519 key".into()))?;
-        let (ledger, state, publisher) = open_with_tree(dir, root_key)?;
-        if state.root_key.map(|k| k.0) != Some(root_key) {
+        let roots = keys.roots()?;
+        let (ledger, state, mut publisher) = open_with_tree(dir, &roots)?;
+        if !state.is_of(&keys)? {
             return Err(Error::ForeignLedger);
         }
         let alarms = Alarms::new(clock.clone());
@@ -223,6 +225,7 @@ impl Chamber {
         let mut keys = keys;
         // Ordered before a crash, and perhaps not done.
         keys.settle(dir, &state.rotations, &SystemRandom::new())?;
+        keys.roots()?.into_iter().skip(roots.len()).for_each(|root| publisher.succeed(root));
         let (opener, sealer) = (keys.opener(), keys.sealer());
         let mut people_keys = open_persons(dir)?;
         // Ordered before a crash, and perhaps not done.
@@ -236,7 +239,7 @@ impl Chamber {
         if state.unconfirmed.is_some() {
             alarms.raise(alarm(AlarmKind::RestoredUnconfirmed, now_ms));
         }
-        Ok(Self {
+        let mut chamber = Self {
             config,
             keys,
             state,
@@ -263,9 +266,15 @@ impl Chamber {
             alarms,
             pending_alarms: Vec::new(),
             cap_told: HashMap::new(),
+            root_due: false,
             statement: None,
             awaited,
-        })
+        };
+        // Made, and not said before a crash.
+        if chamber.say_successions() {
+            chamber.flush()?;
+        }
+        Ok(chamber)
     }
 
     /// An alarm that is told once this batch is durable; the caller adds to it what it is about.
@@ -317,7 +326,7 @@ impl Chamber {
             Err(e) => {
                 // What is answered now does not leave, since the batch is not written.
                 self.stop(e);
-                return SignedStatement { statement: Vec::new(), signature: Vec::new() };
+                return SignedStatement { statement: Vec::new(), signature: Vec::new(), successions: None };
             }
         };
         let statement_digest = order::sha256(&order::encode(&s));
@@ -419,9 +428,10 @@ impl Chamber {
         }
         if !pending.is_empty() {
             let records = self.ledger.append_words(pending, self.now_ms)?;
+            let root = std::mem::take(&mut self.root_due).then(|| self.keys.root.again()).flatten();
             if let Some(tree) = &self.tree {
                 // That thread ends after this one; were it gone, the next start would catch up.
-                let _ = tree.send(records.iter().map(|r| r.position).collect());
+                let _ = tree.send(Grown { positions: records.iter().map(|r| r.position).collect(), root });
             }
         }
         for subject in std::mem::take(&mut self.erasing) {
@@ -435,6 +445,10 @@ impl Chamber {
             // It says which older keys of the rooms are needed, too.
             self.statement = None;
             self.awaited.send_replace(Awaited::of(&self.keys, &self.state));
+            // The new key signs nothing over a ledger that does not lead to it.
+            if self.say_successions() {
+                return self.write_down();
+            }
         }
         Ok(())
     }
@@ -487,7 +501,7 @@ pub(crate) fn start(mut chamber: Chamber) -> Result<(Door, oneshot::Receiver<Res
         chamber.tree = Some(positions);
         std::thread::Builder::new()
             .name("tree".into())
-            .spawn(move || tree::keep(publisher, &root, &taken, &newest))
+            .spawn(move || tree::keep(publisher, root, &taken, &newest))
             .map_err(|e| Error::Wall(e.to_string()))?;
     }
     std::thread::Builder::new()

@@ -44,7 +44,7 @@ pub enum Error {
     Ledger(#[from] LedgerError),
     /// The ledger belongs to other keys.
     #[error(
-        "the ledger's first entry names another root key than the key file holds; they don't belong together"
+        "the ledger tells of other root keys than the key file does; they don't belong together: restore both from one backup"
     )]
     ForeignLedger,
     /// The operator's: what was restored does not belong together.

@@ -154,5 +154,7 @@ fn make_keys(wants: &VaultWants, now_ms: TimeMs, rng: &SystemRandom) -> Result<K
         ca_on_token: None,
         tls_spki: Some(wants.door.tls_spki.clone()),
         later_profile_signers: None,
+        successions: None,
+        root_on_token: None,
     })
 }

@@ -11,6 +11,7 @@ use minicbor::{Decode, Encode};
 use model::clock::DAY_MS;
 use model::{Compartment, KeyName, TimeMs};
 use order::Ed25519Secret;
+use order::root::SignedSuccession;
 use rpc::at_rest;
 use rpc::hsm::{Hsm, of_this_process};
 use seal::{
@@ -93,6 +94,12 @@ pub(crate) struct KeyFile {
     /// Certificates of the profiles' signer by later CAs, by the epochs that began with them, ascending.
     #[n(22)]
     pub(crate) later_profile_signers: Option<Vec<(u32, Opaque, Opaque)>>,
+    /// From the installation's root key to the one that is here, once there was another. The keys before are gone.
+    #[n(23)]
+    pub(crate) successions: Option<Vec<SignedSuccession>>,
+    /// Where the root key is on a token: its number there, if it is not the installation's.
+    #[n(24)]
+    pub(crate) root_on_token: Option<u32>,
 }
 
 /// A CA before the newest.
@@ -284,6 +291,9 @@ impl Keys {
         if key == KeyName::Ca {
             return self.make_ca_anew(epoch, at_ms, rng);
         }
+        if key == KeyName::Root {
+            return self.make_root_anew(epoch, at_ms, rng);
+        }
         let file = &mut self.file;
         if let Some(compartment) = key.compartment() {
             file.compartments.push(CompartmentSecret::generate(compartment, epoch, rng)?);
@@ -441,7 +451,15 @@ fn on_token(hsm: &'static Hsm, file: &KeyFile) -> Result<(RootKey, Box<dyn Signe
     if Certificate::parse(&file.ca_certificate)?.spki_der() != ca.spki_der() {
         return Err(Error::OtherToken);
     }
-    Ok((RootKey::OnToken(hsm), Box::new(ca)))
+    let root = match file.root_on_token {
+        None => RootKey::OnToken { hsm, later: None },
+        Some(number) => RootKey::later(hsm, number, false)?,
+    };
+    let led_to = file.successions.iter().flatten().filter_map(SignedSuccession::open).last();
+    if led_to.is_some_and(|s| s.next.as_slice() != root.public()) {
+        return Err(Error::OtherToken);
+    }
+    Ok((root, Box::new(ca)))
 }
 
 pub(crate) fn random<const N: usize>(rng: &dyn SecureRandom) -> Result<[u8; N], Error> {

@@ -33,6 +33,7 @@ mod order_kinds;
 mod profile;
 mod restored;
 mod room;
+mod root;
 mod rotation;
 mod rows;
 mod server;

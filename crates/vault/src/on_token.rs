@@ -12,7 +12,11 @@ pub(crate) enum RootKey {
     /// Its seed stands in the key file.
     InFile(Ed25519Secret),
     /// It is on the token.
-    OnToken(&'static Hsm),
+    OnToken {
+        hsm: &'static Hsm,
+        /// Of one that took the installation's place: its number, by which the token finds it, and the public half.
+        later: Option<(u32, [u8; 32])>,
+    },
 }
 
 impl RootKey {
@@ -20,7 +24,7 @@ impl RootKey {
     pub(crate) fn public(&self) -> Vec<u8> {
         match self {
             Self::InFile(key) => key.public(),
-            Self::OnToken(hsm) => hsm.publics().root.to_vec(),
+            Self::OnToken { hsm, later } => later.map_or(hsm.publics().root, |(_, public)| public).to_vec(),
         }
     }
 
@@ -28,7 +32,10 @@ impl RootKey {
     pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
         match self {
             Self::InFile(key) => Ok(key.sign(message)),
-            Self::OnToken(hsm) => hsm.sign_root(message).map_err(Error::Token),
+            Self::OnToken { hsm, later: None } => hsm.sign_root(message).map_err(Error::Token),
+            Self::OnToken { hsm, later: Some((number, public)) } => {
+                hsm.sign_later_root(*number, public, message).map_err(Error::Token)
+            }
         }
     }
 
@@ -40,11 +47,17 @@ impl RootKey {
         })
     }
 
+    /// One on the token that took the installation's place; `make`: made first if it is not there.
+    pub(crate) fn later(hsm: &'static Hsm, number: u32, make: bool) -> Result<Self, Error> {
+        let public = hsm.later_root(number, make).map_err(Error::Token)?;
+        Ok(Self::OnToken { hsm, later: Some((number, public)) })
+    }
+
     /// A second handle on the same key.
     pub(crate) fn again(&self) -> Option<Self> {
         match self {
             Self::InFile(key) => Ed25519Secret::from_seed(*key.seed()).map(Self::InFile),
-            Self::OnToken(hsm) => Some(Self::OnToken(hsm)),
+            Self::OnToken { hsm, later } => Some(Self::OnToken { hsm, later: *later }),
         }
     }
 }

@@ -17,6 +17,7 @@ use rpc::proto;
 use seal::to;
 
 use crate::chamber::Chamber;
+use crate::root;
 use crate::standing::Standing;
 use crate::state::State;
 use crate::submit::{Consequence, Signer};
@@ -109,7 +110,7 @@ impl Rotations {
                 }
             }
             // They serve for what is made anew at once.
-            KeyName::Warrant | KeyName::Links | KeyName::ChangeTags => {}
+            KeyName::Warrant | KeyName::Links | KeyName::ChangeTags | KeyName::Root => {}
             _ => {
                 self.old.insert(key, old);
             }
@@ -292,6 +293,9 @@ impl Chamber {
                 return Err(Refusal::TooManyOlderCas);
             }
         }
+        if keys.contains(&KeyName::Root) && self.state.later_roots.len() >= root::MOST {
+            return Err(Refusal::TooManyRoots);
+        }
         Ok(Consequence::of(Effect::KeysRotated { keys: keys.to_vec(), epoch: self.next_epoch() }))
     }
 
@@ -300,12 +304,14 @@ impl Chamber {
         if !(1..=StandingTemplate::MOST_AN_HOUR).contains(&reissues_an_hour) || !order.targets.is_empty() {
             return Err(Refusal::BadArgument);
         }
+        let full = self.state.later_roots.len() >= root::MOST;
+        let all = KeyName::ALL.iter().copied().filter(|k| *k != KeyName::Root || !full).collect();
         Ok(Consequence::of(Effect::BreachAssumed {
             epoch: self.next_epoch(),
             signers: Vec::new(),
             reissues_an_hour,
             expires_at_ms: self.now_ms + REISSUES_MS,
-            keys: Some(KeyName::ALL.to_vec()),
+            keys: Some(all),
         }))
     }
 

@@ -170,7 +170,10 @@ pub(crate) struct State {
     pub(crate) entries: u64,
     /// When the newest entry was written.
     last_at_ms: TimeMs,
+    /// The installation's.
     pub(crate) root_key: Option<SigningPublicKey>,
+    /// Those that took its place, one after the other.
+    pub(crate) later_roots: Vec<[u8; 32]>,
     pub(crate) first_token: Option<SigningPublicKey>,
     pub(crate) people: HashMap<PersonId, Person>,
     pub(crate) keys: HashMap<KeyId, HeldKey>,
@@ -244,9 +247,9 @@ pub(crate) fn open_ledger(dir: &Path) -> Result<(FileLedger, State), Error> {
 /// The same with its tree. A ledger that is not the one its checkpoint was signed for is refused.
 pub(crate) fn open_with_tree(
     dir: &Path,
-    root_key: [u8; 32],
+    roots: &[[u8; 32]],
 ) -> Result<(FileLedger, State, Publisher), Error> {
-    let mut publisher = Publisher::open(dir, root_key)?;
+    let mut publisher = Publisher::open(dir, roots)?;
     // A tile that can't be written waits; whoever publishes tries it again and says so.
     let (ledger, state) = open_with(dir, |position| drop(publisher.push(&position)))?;
     if publisher.was_damaged() {
@@ -433,6 +436,7 @@ impl State {
             Body::RoomKeyTaken { key, number, epoch, public } => {
                 self.rotations.taken(*key, *number, *epoch, &public.0, at_ms);
             }
+            Body::RootSucceeded { succession } => self.root_succeeded(succession),
             Body::ServiceTokenResealed { service, sealed } => {
                 self.service_tokens.insert(service.clone(), sealed.clone());
             }

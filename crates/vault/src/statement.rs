@@ -42,5 +42,6 @@ pub(crate) fn state_keys(keys: &Keys, said: &Rotations, now_ms: TimeMs) -> Resul
             .then(|| keys.file.ra_certificate.clone()),
         authorities: keys.authorities(said),
     };
-    SignedStatement::sign_with(&statement, |message| keys.root.sign(message))
+    let signed = SignedStatement::sign_with(&statement, |message| keys.root.sign(message))?;
+    Ok(SignedStatement { successions: keys.file.successions.clone(), ..signed })
 }

@@ -18,6 +18,7 @@ mod passkeys;
 mod readers;
 mod renewal;
 mod restored;
+mod root;
 mod rotation;
 mod tree;
 

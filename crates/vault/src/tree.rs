@@ -18,29 +18,36 @@ const AGAIN: Duration = Duration::from_secs(10);
 /// The newest checkpoint on the disk, as text.
 pub(crate) type Newest = Option<Arc<str>>;
 
+/// What was made durable.
+pub(crate) struct Grown {
+    pub(crate) positions: Vec<Position>,
+    /// The root key from these entries on, where they say that it took the other's place.
+    pub(crate) root: Option<RootKey>,
+}
+
 /// Keeps the tree until nothing more can come.
 pub(crate) fn keep(
     mut publisher: Publisher,
-    root: &RootKey,
-    durable: &Receiver<Vec<Position>>,
+    mut root: RootKey,
+    durable: &Receiver<Grown>,
     newest: &watch::Sender<Newest>,
 ) {
     let mut failing = false;
     loop {
-        let done = publish(&mut publisher, root, newest, &mut failing);
+        let done = publish(&mut publisher, &root, newest, &mut failing);
         let published = Instant::now();
         let pause = if done { APART } else { AGAIN };
         if done {
-            let Ok(positions) = durable.recv() else { return };
-            take(&mut publisher, &positions);
+            let Ok(grown) = durable.recv() else { return };
+            take(&mut publisher, &mut root, grown);
         }
         loop {
             let left = pause.saturating_sub(published.elapsed());
             match durable.recv_timeout(left) {
-                Ok(positions) => take(&mut publisher, &positions),
+                Ok(grown) => take(&mut publisher, &mut root, grown),
                 Err(RecvTimeoutError::Timeout) => break,
                 Err(RecvTimeoutError::Disconnected) => {
-                    publish(&mut publisher, root, newest, &mut failing);
+                    publish(&mut publisher, &root, newest, &mut failing);
                     return;
                 }
             }
@@ -48,10 +55,16 @@ pub(crate) fn keep(
     }
 }
 
-fn take(publisher: &mut Publisher, positions: &[Position]) {
-    for position in positions {
+fn take(publisher: &mut Publisher, signs: &mut RootKey, grown: Grown) {
+    for position in &grown.positions {
         // A tile that can't be written waits in memory; publishing tries it again and says so.
         let _ = publisher.push(position);
+    }
+    if let Some(root) = grown.root {
+        if let Ok(public) = root.public().try_into() {
+            publisher.succeed(public);
+        }
+        *signs = root;
     }
 }
 

@@ -1,7 +1,8 @@
 //! The ledger's entries in words.
 
 use ledger::{Body, Effect};
-use order::{Order, Refusal};
+use order::root::SignedSuccession;
+use order::{Order, Refusal, sha256};
 
 use crate::{count, line, time};
 
@@ -110,6 +111,14 @@ pub fn told(body: &Body) -> String {
             let room = key.made_by().unwrap_or("vault");
             format!("the {room}'s new key '{}' was taken, epoch {epoch}", key.name())
         }
+        Body::RootSucceeded { succession } => match SignedSuccession(succession.0.clone()).open() {
+            Some(s) => format!(
+                "another root key signs from here on, fingerprint {}…, epoch {}; the one before vouches for it",
+                sha256(&s.next).to_string().get(..16).unwrap_or_default(),
+                s.epoch
+            ),
+            None => "another root key, by what is no chain of root keys".into(),
+        },
         Body::Authenticated { enrolment, replaced } => {
             let instead =
                 replaced.as_ref().map(|r| format!(", in place of {}", short(r))).unwrap_or_default();

@@ -147,6 +147,23 @@ try {
   }, remembered);
   await says("names another root key than the one this browser knows", "another root key than the one that was seen is not believed");
 
+  // Another root key by an order: the one that the browser knows leads to it, and the page says so once.
+  await page.evaluate(({ seen, pinned }) => {
+    localStorage.setItem("matron-ledger-seen", seen);
+    localStorage.setItem("matron-root-key", pinned);
+  }, remembered);
+  await matron(["keys", "rotate", "root", "--reason", "the old one is five years old", "--yes"]).done;
+  await page.goto(`${base}/entries/1`);
+  const look = page.getByRole("button", { name: "Check this entry" });
+  const changed = page.getByText("The root key was changed since this browser last looked");
+  await look.click();
+  await changed.waitFor({ timeout: 30_000 });
+  check((await page.getByText("Proved", { exact: true }).count()) === 1, "another root key is followed from the one that the browser knows, and told of");
+  await picture(page, "root-changed");
+  await look.click();
+  await page.getByText("Checking…").waitFor({ state: "hidden" });
+  check((await changed.count()) === 0 && (await page.getByText("Proved", { exact: true }).count()) === 1, "it is told of once");
+
   // The list in each order that the page offers, against what the API says of the phones. One comes later than those that
   // enrolled at once.
   await matron(["simulate", "--phones", "1", "--seed", "9", "--ca", process.env.CA, "--keep", `${process.env.SCRATCH}/later`, "--quiet"]).done;

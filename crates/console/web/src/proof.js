@@ -1,11 +1,12 @@
 // Checks in this browser that entries are in the ledger: the inclusion proof (RFC 6962) leads from the entry's bytes to
 // the root of a checkpoint, and the house's root key signed that checkpoint (C2SP tlog-proof, tlog-checkpoint,
-// signed-note). The root key is remembered at the first check and may not change.
+// signed-note). The root key is remembered at the first check; another takes its place by both keys' signatures alone.
 import { once } from "./busy.js";
 import { base64, fromBase64, hex, joined, sha256, utf8 } from "./bytes.js";
 import { post } from "./server.js";
 
 const PINNED = "matron-root-key";
+const CHANGED = "matron-root-changed";
 const SEEN = "matron-ledger-seen";
 const same = (a, b) => a.length === b.length && a.every((byte, n) => byte === b[n]);
 
@@ -64,12 +65,12 @@ async function check(text, index, hash, rootKey) {
   if (!same(await rootOf(leaf, index, proof.size, proof.hashes), proof.root)) {
     throw new Error("the entry is not in the tree that was signed");
   }
-  const name = `matron/ledger/${hex(await sha256(rootKey)).slice(0, 32)}`;
+  // The log is called after its first root key, whichever signs now; the name is remembered with the root.
+  const name = proof.origin;
   const id = (await sha256(joined(utf8(`${name}\n`), Uint8Array.of(1), rootKey))).slice(0, 4);
   const line = proof.signatures.find((s) => s.name === name && same(s.bytes.slice(0, 4), id));
-  if (proof.origin !== name || !line) throw new Error("the checkpoint is not of this house's root key");
-  const key = await crypto.subtle.importKey("raw", rootKey, { name: "Ed25519" }, false, ["verify"]);
-  if (!(await crypto.subtle.verify("Ed25519", key, line.bytes.slice(4), utf8(proof.signed)))) {
+  if (!name.startsWith("matron/ledger/") || !line) throw new AnotherKey("the checkpoint is not of this house's root key");
+  if (!(await fits(rootKey, line.bytes.slice(4), utf8(proof.signed)))) {
     throw new Error("the checkpoint's signature does not fit");
   }
   return { size: proof.size, root: base64(proof.root), log: name, others: proof.signatures.length - 1 };
@@ -77,24 +78,54 @@ async function check(text, index, hash, rootKey) {
 
 function remember(found) {
   const seen = JSON.parse(localStorage.getItem(SEEN) ?? "null");
+  if (seen?.log && seen.log !== found.log) {
+    throw new Error("the ledger is called otherwise than when this browser last looked: keep this page, and tell the other administrators");
+  }
   if (seen?.size === found.size && seen.root !== found.root) {
     throw new Error("two different ledgers of one length were signed: keep this page, and tell the other administrators");
   }
-  if (!(seen?.size > found.size)) localStorage.setItem(SEEN, JSON.stringify({ size: found.size, root: found.root }));
+  if (!(seen?.size > found.size)) localStorage.setItem(SEEN, JSON.stringify({ size: found.size, root: found.root, log: found.log }));
 }
 
+async function fits(publicKey, signature, message) {
+  const key = await crypto.subtle.importKey("raw", publicKey, { name: "Ed25519" }, false, ["verify"]);
+  return crypto.subtle.verify("Ed25519", key, signature, message);
+}
+
+// The root keys from the known one to the newest (crate order, `root`): context, epoch, time, the key before, the key after
+// it, and both keys' signatures over all that.
+async function led(known, links) {
+  const roots = [known];
+  for (const link of links) {
+    const [context, former, next] = [link.slice(0, 14), link.slice(26, 58), link.slice(58, 90)];
+    if (roots.length === 1 && !same(former, known)) continue;
+    const signed = link.slice(0, 90);
+    const holds = link.length === 218 && same(context, utf8("matron/root/1\0")) && same(former, roots.at(-1)) &&
+      await fits(former, link.slice(90, 154), signed) && await fits(next, link.slice(154), signed);
+    if (!holds) break;
+    roots.push(next);
+  }
+  return roots;
+}
+
+// The newest root key that the one which this browser remembers leads to.
 async function pinnedKey() {
-  const { root_key } = await post("/orders/key", {});
+  const { root_key, successions } = await post("/orders/key", {});
   const pinned = localStorage.getItem(PINNED) ?? root_key;
-  if (pinned !== root_key) {
+  const roots = await led(fromBase64(pinned), successions.map(fromBase64));
+  if (base64(roots.at(-1)) !== root_key) {
     throw new Error("the server names another root key than the one this browser knows: don't go on, tell the other administrators");
   }
-  localStorage.setItem(PINNED, pinned);
-  return fromBase64(pinned);
+  if (pinned !== root_key) localStorage.setItem(CHANGED, root_key);
+  localStorage.setItem(PINNED, root_key);
+  return roots.at(-1);
 }
 
 // It could not be looked at; that says nothing of the entry.
 class Unchecked extends Error {}
+
+// Perhaps the one whose place another took a moment ago: the next checkpoint is a second away.
+class AnotherKey extends Error {}
 
 async function fetched(index, again = true) {
   const response = await fetch(`/entries/${index}/proof`).catch(() => {
@@ -122,10 +153,17 @@ async function checkAll(line) {
   const rootKey = await pinnedKey();
   let last;
   let [failed, unchecked] = [0, 0];
+  let patient = true;
   for (const place of places) {
     try {
       const index = Number(place.dataset.entry);
-      last = await check(await fetched(index), index, place.dataset.hash, rootKey);
+      const look = async () => check(await fetched(index), index, place.dataset.hash, rootKey);
+      last = await look().catch(async (error) => {
+        if (!(error instanceof AnotherKey && patient)) throw error;
+        patient = false;
+        await new Promise((resolve) => setTimeout(resolve, 2500));
+        return look();
+      });
       remember(last);
       told(place, "green", "Proved");
     } catch (error) {
@@ -164,6 +202,13 @@ export function start() {
     } catch (error) {
       line.className = "app-status app-status--bad";
       line.textContent = `${error.message}.`;
+    }
+    // Whatever came of it, and once.
+    const changed = localStorage.getItem(CHANGED);
+    if (changed) {
+      const fingerprint = hex(await sha256(fromBase64(changed))).slice(0, 16);
+      line.append(` The root key was changed since this browser last looked, by the one before. Compare its fingerprint with the other administrators: ${fingerprint}.`);
+      localStorage.removeItem(CHANGED);
     }
   }));
 }

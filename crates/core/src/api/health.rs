@@ -42,7 +42,7 @@ pub(crate) struct StatementBody {
 ))]
 pub(crate) async fn statement(Extension(room): Extension<Arc<Room>>) -> Result<Json<StatementBody>, Problem> {
     let signed = room.statement.borrow().clone().ok_or_else(Problem::vault_away)?;
-    Ok(Json(StatementBody { statement: encode(&signed), root_key: encode(room.trust.root()) }))
+    Ok(Json(StatementBody { statement: encode(&signed), root_key: encode(&room.trust.root()) }))
 }
 
 #[utoipa::path(get, path = "/api/v1/openapi.json", responses(

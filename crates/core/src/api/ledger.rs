@@ -267,6 +267,13 @@ fn summary(body: &Body) -> (&'static str, Value) {
         Body::RoomKeyTaken { key, number, epoch, .. } => {
             ("room_key_taken", json!({ "key": key, "order_epoch": number, "epoch": epoch }))
         }
+        Body::RootSucceeded { succession } => {
+            let opened = order::root::SignedSuccession(succession.0.clone()).open();
+            let told = opened.map(|s| {
+                json!({ "epoch": s.epoch, "former": order::sha256(&s.former), "fingerprint": order::sha256(&s.next) })
+            });
+            ("root_succeeded", told.unwrap_or_default())
+        }
         Body::OidcSignedIn { session, subject, role, group, expires_at_ms } => (
             "oidc_signed_in",
             json!({ "session": session, "subject": subject, "role": role.name(),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::checkpoint::log_key;
 use crate::frame::sha256;
 use crate::tile::{Level, TileFolder, TileNodes, TileSource};
 use crate::tree;
@@ -23,7 +24,7 @@ fn position(index: u64) -> Position {
 }
 
 fn publisher(dir: &TempDir, size: u64) -> Publisher {
-    let mut publisher = Publisher::open(dir.path(), root_key()).unwrap();
+    let mut publisher = Publisher::open(dir.path(), &[root_key()]).unwrap();
     (0..size).for_each(|i| publisher.push(&position(i)).unwrap());
     publisher
 }
@@ -108,7 +109,7 @@ fn a_ledger_that_went_back_behind_its_checkpoint_or_was_rewritten_gets_no_signat
         Err(LedgerError::WentBack { signed: 300, entries: 299, .. }) => {}
         other => panic!("{other:?}"),
     }
-    let mut forked = Publisher::open(dir.path(), root_key()).unwrap();
+    let mut forked = Publisher::open(dir.path(), &[root_key()]).unwrap();
     for i in 0..400 {
         let other = Position { index: i, hash: sha256(b"other") };
         forked.push(&if i == 20 { other } else { position(i) }).unwrap();
@@ -177,7 +178,7 @@ fn a_crash_at_any_write_leaves_a_checkpoint_that_verifies() {
             let acts = Arc::new(Mutex::new((nth, fault)));
             let shelf =
                 FaultyShelf { shelf: FolderShelf::new(tree.clone()), dir: tree.clone(), acts: acts.clone() };
-            let mut faulty = Publisher::open_with(tree, root_key(), Box::new(shelf)).unwrap();
+            let mut faulty = Publisher::open_with(tree, &[root_key()], Box::new(shelf)).unwrap();
             (0..600).for_each(|i| faulty.push(&position(i)).unwrap());
             let outcome = faulty.publish(sign).map(|_| ());
             let reached = acts.lock().unwrap().0 > nth;

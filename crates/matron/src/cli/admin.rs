@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::desk::{Desk, to_base64};
 use super::failure::{CliError, Result, failed, usage};
-use super::home::{KeyFile, KeyState, PendingJoin, hex};
+use super::home::{KeyFile, KeyState, PendingJoin, Seen, hex};
 use super::place::{Draft, resend, send_order};
 use super::{people, show};
 
@@ -206,7 +206,17 @@ fn make_key(desk: &Desk, make: &MakeKey) -> Result<()> {
                 desk.client.server()
             )));
         }
-        if file.root_key.is_some_and(|r| r != root_key) {
+        let seen = desk.home.seen(file.root_key.unwrap_or(root_key))?;
+        if seen.former_roots.contains(&root_key) {
+            // Restored from before its root key was changed. Whoever gives the fingerprint has compared it.
+            statement.verify(&root_key.0, desk.now_ms(), 0).map_err(|e| failed(e.to_string()))?;
+            file.root_key = Some(root_key);
+            desk.home.keep_key(&file)?;
+            desk.home.keep_seen(&Seen::of(root_key))?;
+            eprintln!(
+                "matron: this home goes back to a root key that it trusted before, and forgets what it saw since"
+            );
+        } else if file.root_key.is_some_and(|r| r != root_key) {
             return Err(usage("this key trusts another Matron already; give --home for another one"));
         }
         desk.trust(&statement, root_key)?;
@@ -243,8 +253,9 @@ fn whoami(desk: &Desk) -> Result<()> {
         desk.home.keep_key(&file)?;
     }
     let session = desk.home.find_session()?;
-    let fingerprint = sha256(&signer.root_key.0).to_string();
+    // The root key after that: another may have taken its place.
     let epoch = desk.statement()?.epoch;
+    let fingerprint = sha256(&desk.signer()?.root_key.0).to_string();
     if desk.reach.json {
         return show::print_json(&json!({
             "key": signer.key.id(),

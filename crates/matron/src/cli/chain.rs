@@ -9,12 +9,13 @@ use model::{Digest, KeyId, PersonId, TimeMs};
 use order::{OrderKind, OrderSignature, PersonKey, Scheme, SignedOrder, key_id, sha256};
 
 use super::home::Seen;
+use super::roots::Roots;
 
 /// A ledger as far as it was checked.
 pub(crate) struct Chain {
     entries: u64,
     head: Digest,
-    root_key: Option<Digest>,
+    roots: Roots,
     first_token: Option<[u8; 32]>,
     keys: HashMap<KeyId, (PersonId, PersonKey)>,
     remembered: Option<Seen>,
@@ -32,7 +33,7 @@ impl Chain {
         Self {
             entries: 0,
             head: NO_PREVIOUS,
-            root_key: None,
+            roots: Roots::default(),
             first_token: None,
             keys: HashMap::new(),
             remembered,
@@ -51,9 +52,9 @@ impl Chain {
         self.head
     }
 
-    /// The root key that the first entry names.
-    pub(crate) fn root_key(&self) -> Option<Digest> {
-        self.root_key
+    /// The root keys that the entries tell of.
+    pub(crate) fn roots(&self) -> &Roots {
+        &self.roots
     }
 
     /// Takes the next entry's bytes.
@@ -76,6 +77,7 @@ impl Chain {
                 "entry {n} is another one than when it was verified here before: history was written anew"
             ));
         }
+        self.roots.take(n, &entry.body)?;
         self.body(n, &entry.body)?;
         *self.kinds.entry(entry.body.kind()).or_default() += 1;
         self.first_at_ms.get_or_insert(entry.at_ms);
@@ -99,8 +101,7 @@ impl Chain {
 
     fn body(&mut self, n: u64, body: &Body) -> Result<(), String> {
         match body {
-            Body::Genesis { root_key, first_token_key } if n == 0 => {
-                self.root_key = Some(Digest(root_key.0));
+            Body::Genesis { first_token_key, .. } if n == 0 => {
                 self.first_token = Some(first_token_key.0);
                 Ok(())
             }
@@ -266,7 +267,7 @@ mod tests {
     }
 
     fn seen(entries: u64, hash: Digest) -> Option<Seen> {
-        Some(Seen { root_key: Digest([0; 32]), epoch: 1, entries, hash: Some(hash) })
+        Some(Seen { epoch: 1, entries, hash: Some(hash), ..Seen::of(Digest([0; 32])) })
     }
 
     #[test]
@@ -274,7 +275,7 @@ mod tests {
         let w = house();
         let chain = check(&w.all, None).unwrap();
         assert_eq!((chain.entries(), chain.orders, chain.head()), (3, 2, w.previous));
-        assert_eq!(chain.root_key(), Some(Digest(public(&signing(9)).0)));
+        assert_eq!(chain.roots().first(), Some(Digest(public(&signing(9)).0)));
         assert!(check(&w.all, seen(3, w.previous)).is_ok());
     }
 

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::failure::{CliError, Result, failed, usage};
-use super::home::{Home, KeyFile, KeyState, Session};
+use super::home::{Home, KeyFile, KeyState, Seen, Session};
 use super::http::{Answer, Client};
 use super::place::{Draft, send_order};
 use words::limits;
@@ -229,11 +229,54 @@ impl Desk {
                 self.client.server()
             ))
         })?;
+        if let [_, after @ ..] = trusted.roots()
+            && let Some(newest) = after.last()
+        {
+            self.follow_root(&mut seen, root_key, after)?;
+            let fingerprint = sha256(newest).to_string();
+            eprintln!(
+                "matron: this Matron has another root key since; the one that this home trusted has signed it, and it is trusted \
+                 from now on. Its fingerprint: {}",
+                fingerprint.get(..16).unwrap_or_default()
+            );
+        }
         if trusted.epoch > seen.epoch {
             seen.epoch = trusted.epoch;
             self.home.keep_seen(&seen)?;
         }
         Ok(trusted)
+    }
+
+    /// Trusts the newest of these in place of `before`. What was seen is kept first: by it the former key still finds it.
+    fn follow_root(&self, seen: &mut Seen, before: Digest, after: &[[u8; 32]]) -> Result<()> {
+        let led = std::iter::once(before).chain(after.iter().map(|key| Digest(*key)));
+        let roots: Vec<Digest> =
+            seen.former_roots.iter().copied().filter(|r| *r != before).chain(led).collect();
+        let Some((newest, former)) = roots.split_last() else { return Ok(()) };
+        (seen.root_key, seen.former_roots) = (*newest, former.to_vec());
+        self.home.keep_seen(seen)?;
+        if let Some(mut file) = self.home.find_key()?.filter(|f| f.root_key == Some(before)) {
+            file.root_key = Some(*newest);
+            self.home.keep_key(&file)?;
+        }
+        Ok(())
+    }
+
+    /// The root key that this home trusts, after whatever took its place since; where the server gives no statement now,
+    /// the one that is known.
+    pub(crate) fn root(&self) -> Result<Option<Digest>> {
+        let pinned =
+            |desk: &Self| -> Result<Option<Digest>> { Ok(desk.home.find_key()?.and_then(|k| k.root_key)) };
+        let Some(before) = pinned(self)? else { return Ok(None) };
+        if self.statement.get().is_none() {
+            let trusted = self.fetch_statement().and_then(|(signed, _)| self.trust(&signed, before));
+            match trusted {
+                Ok(trusted) => drop(self.statement.set(trusted)),
+                Err(CliError::Unreachable(_) | CliError::NotFound(_)) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        pinned(self)
     }
 
     /// A session that is good for the next request.

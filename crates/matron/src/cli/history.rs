@@ -14,6 +14,7 @@ use super::chain::Chain;
 use super::desk::{Desk, from_base64, shaped};
 use super::failure::{CliError, Result, failed};
 use super::home::Seen;
+use super::roots::Roots;
 use super::{http, show};
 
 pub(crate) const PAGE: u64 = 200;
@@ -156,8 +157,7 @@ pub(crate) fn loudly(where_: &str, why: &str) -> super::failure::CliError {
 }
 
 fn verify_server(desk: &Desk) -> Result<()> {
-    let key = desk.home.find_key()?;
-    let root_key = key.as_ref().and_then(|k| k.root_key);
+    let root_key = desk.root()?;
     let seen = remembered(desk, root_key)?;
     let server = desk.client.server().to_owned();
     // Before the head, so that it is of no more entries than that.
@@ -194,7 +194,7 @@ fn verify_server(desk: &Desk) -> Result<()> {
         first_at_ms: chain.first_at_ms,
         last_at_ms: chain.last_at_ms,
         tail_bytes: 0,
-        root_key: chain.root_key(),
+        roots: chain.roots().clone(),
         deep: Some(chain),
         signed: audit.signed().cloned(),
         no_tree,
@@ -210,8 +210,7 @@ pub(crate) struct Found {
     pub(crate) first_at_ms: Option<TimeMs>,
     pub(crate) last_at_ms: Option<TimeMs>,
     pub(crate) tail_bytes: u64,
-    /// As the first entry names it.
-    pub(crate) root_key: Option<Digest>,
+    pub(crate) roots: Roots,
     /// What the entries said, where it was read.
     pub(crate) deep: Option<Chain>,
     /// The checkpoint that the entries fit.
@@ -222,10 +221,11 @@ pub(crate) struct Found {
 
 /// Remembers and tells. `root_key`: the one that this home trusts, when the ledger is to be that house's.
 pub(crate) fn done(desk: &Desk, found: &Found, root_key: Option<Digest>, seen: Option<Seen>) -> Result<()> {
-    if let Some(root) = root_key
-        && found.root_key != Some(root)
-    {
-        return Err(loudly(&found.place, "it begins under another root key than the one pinned here"));
+    if root_key.is_some_and(|root| !found.roots.contains(root)) {
+        return Err(loudly(&found.place, "it is under other root keys than the one pinned here"));
+    }
+    if let Some(signed) = &found.signed {
+        found.roots.hold(signed, root_key).map_err(|why| loudly(&found.place, &why))?;
     }
     let before = seen.as_ref().map_or(0, |s| s.entries);
     if let Some(seen) = seen {

@@ -112,6 +112,19 @@ pub(crate) struct Seen {
     pub(crate) entries: u64,
     /// The hash of its last entry then.
     pub(crate) hash: Option<Digest>,
+    /// Root keys that were trusted before, the first one first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) former_roots: Vec<Digest>,
+    /// What its ledger is called: the origin of its checkpoints.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) log: Option<String>,
+}
+
+impl Seen {
+    /// Nothing yet of the house with this root key.
+    pub(crate) fn of(root_key: Digest) -> Self {
+        Self { root_key, epoch: 0, entries: 0, hash: None, former_roots: Vec::new(), log: None }
+    }
 }
 
 /// The folder.
@@ -207,8 +220,9 @@ impl Home {
     /// What was seen of the house with this root key.
     pub(crate) fn seen(&self, root_key: Digest) -> Result<Seen> {
         let seen: Option<Seen> = self.read(SEEN_FILE)?;
-        let new = Seen { root_key, epoch: 0, entries: 0, hash: None };
-        Ok(seen.filter(|s| s.root_key == root_key).unwrap_or(new))
+        // A change of the root key that was cut short has perhaps been noted here and not with the key.
+        let of_house = |s: &Seen| s.root_key == root_key || s.former_roots.contains(&root_key);
+        Ok(seen.filter(of_house).unwrap_or_else(|| Seen::of(root_key)))
     }
 
     pub(crate) fn keep_seen(&self, seen: &Seen) -> Result<()> {
@@ -256,7 +270,7 @@ mod tests {
     fn what_was_seen_of_another_house_does_not_count() {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::at(Some(dir.path())).unwrap();
-        let seen = Seen { root_key: Digest([1; 32]), epoch: 4, entries: 9, hash: Some(Digest([2; 32])) };
+        let seen = Seen { epoch: 4, entries: 9, hash: Some(Digest([2; 32])), ..Seen::of(Digest([1; 32])) };
         home.keep_seen(&seen).unwrap();
         assert!(home.seen(Digest([1; 32])).unwrap() == seen);
         assert_eq!(home.seen(Digest([3; 32])).unwrap().epoch, 0);

@@ -34,8 +34,8 @@ pub(crate) struct EndOld {
 
 #[derive(Debug, Args)]
 pub(crate) struct Rotate {
-    /// Names as 'matron keys show' has them, or 'all' (but the CA: name it by itself, since every phone then gets a new
-    /// certificate).
+    /// Names as 'matron keys show' has them, or 'all' (but the CA and the root key, each by its own name: with another CA
+    /// every phone gets a new certificate, and another root key is alarmed of by witnesses).
     #[arg(required = true, value_name = "KEY")]
     keys: Vec<String>,
     /// Why.
@@ -70,7 +70,8 @@ pub(crate) enum BreachCommand {
 /// What Matron's command does not reach, and who does it.
 const BEYOND: &str = "\
 Not done by this, do it yourself where the intruder may have been (docs/operations.md, \"Keys\"):
-  root key               taken with the vault alone; there is no rotation: make a new house and invite the phones
+  root key               made anew with this; compare its fingerprint ('matron admin whoami') with one another, and with each
+                         witness's alarm: a thief of the older one can name another to who was not led on yet
   reader's phone tags    not rotated: by them it knows which phone is which
   TLS key from files     a new one from whoever certifies it (phones.tls_key); by ACME: a new account
   push certificate       revoke it in Apple's portal and ask for a new one ('matron push')
@@ -116,8 +117,7 @@ pub(crate) fn run(desk: &Desk, command: KeysCommand) -> Result<()> {
 }
 
 /// Held elsewhere than in the vault, or not rotated yet.
-const ELSEWHERE: [(&str, &str); 7] = [
-    ("root", "vault; not rotated in this release: make a new house"),
+const ELSEWHERE: [(&str, &str); 6] = [
     ("links", "vault; made anew by 'matron assume-breach' alone"),
     ("phone tags", "reader; not rotated in this release: by it a phone is known again"),
     (
@@ -161,6 +161,11 @@ fn show_keys(desk: &Desk) -> Result<()> {
     show::print(&show::table(&["OTHER KEYS", "HELD BY"], rows))
 }
 
+/// What another root key brings.
+const NEW_ROOT: &str = "Rooms, administrators' homes, browsers and witnesses are led to the new root key by the one before, which is then \
+                        destroyed. Witnesses alarm of it once. Proofs that were kept as files are to be made anew, and a fingerprint \
+                        that somebody wrote down is another.";
+
 /// The names that were given, ascending.
 fn named(given: &[String]) -> Result<Vec<KeyName>> {
     if given.iter().any(|g| g == "all") {
@@ -169,7 +174,8 @@ fn named(given: &[String]) -> Result<Vec<KeyName>> {
     let mut keys = Vec::new();
     for name in given {
         let key = KeyName::from_name(name).filter(|k| *k != KeyName::Links).ok_or_else(|| {
-            let all: Vec<_> = KeyName::rotatable().chain([KeyName::Ca]).map(KeyName::name).collect();
+            let all: Vec<_> =
+                KeyName::rotatable().chain([KeyName::Ca, KeyName::Root]).map(KeyName::name).collect();
             usage(format!("'{name}' is no key that an order rotates; one of {}, or all", all.join(", ")))
         })?;
         keys.push(key);
@@ -187,10 +193,10 @@ fn rotate(desk: &Desk, r: Rotate) -> Result<()> {
     let keys = named(&r.keys)?;
     let reason = place::reason(r.reason)?;
     let with_ca = keys.contains(&KeyName::Ca);
-    let beside = match with_ca {
-        true => Beside { warnings: vec![NEW_CA.into()], ..Beside::default() },
-        false => Beside::default(),
-    };
+    let with_root = keys.contains(&KeyName::Root);
+    let warnings = [(with_ca, NEW_CA), (with_root, NEW_ROOT)];
+    let warnings = warnings.iter().filter(|(given, _)| *given).map(|(_, what)| (*what).to_owned()).collect();
+    let beside = Beside { warnings, ..Beside::default() };
     let placed = Draft::new(OrderKind::RotateKeys { keys }, &reason).beside(beside).place(desk, r.yes)?;
     if desk.reach.json {
         return show::print_json(&json!({ "order": placed.order, "position": placed.position }));

@@ -6,9 +6,9 @@ use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use ledger::checkpoint::log_key;
+use ledger::checkpoint::log_key_for;
 use ledger::{
-    Audit, Body, CHECKPOINT_FILE, Entry, FILE_NAME, FolderShelf, LedgerError, Position, Publisher, Scanned,
+    Audit, CHECKPOINT_FILE, Entry, FILE_NAME, FolderShelf, LedgerError, Position, Publisher, Scanned,
     SignedCheckpoint, TREE_DIR, Witness, scan,
 };
 use model::Digest;
@@ -20,6 +20,7 @@ use super::desk::{Desk, from_base64, shaped, to_base64};
 use super::failure::{CliError, Result, failed, usage};
 use super::history::{self, Found, Item, PAGE, Verify, loudly};
 use super::home::Seen;
+use super::roots::Roots;
 use super::{ledger_proofs, show};
 
 /// The entries of an export.
@@ -84,25 +85,43 @@ pub(crate) fn root_key_of(text: &str) -> Result<Digest> {
     }
 }
 
-/// The root key that the ledger in `dir` names itself.
-fn own_root_key(dir: &Path) -> Result<Digest> {
-    let mut own = None;
-    let mut look = |bytes: &[u8]| {
-        if let Ok(Entry { body: Body::Genesis { root_key, .. }, .. }) = Entry::decode(bytes) {
-            own = Some(Digest(root_key.0));
-        }
-        Err::<(), _>(Wrong::Enough)
+/// The root keys that the ledger in `dir` tells of: the first alone, or `all`.
+fn own_roots(dir: &Path, all: bool) -> Result<Roots> {
+    let mut own = Roots::default();
+    let mut look = |n: u64, raw: &[u8]| {
+        own.take_raw(n, raw).map_err(Wrong::Holds)?;
+        if all { Ok(()) } else { Err(Wrong::Enough) }
     };
     let walked = if is_export(dir) {
-        lines(dir, |_, raw| look(raw))
+        lines(dir, look)
     } else {
-        scan(dir, |s: Scanned<'_>| look(s.bytes)).map(drop)
+        scan(dir, |s: Scanned<'_>| look(s.position.index, s.bytes)).map(drop)
     };
+    let place = dir.display().to_string();
     match walked {
         Ok(()) | Err(Wrong::Enough) => {}
-        Err(wrong) => return Err(wrong.at(&dir.display().to_string())),
+        Err(wrong) => return Err(wrong.at(&place)),
     }
-    own.ok_or_else(|| loudly(&dir.display().to_string(), "entry 0 is not a ledger's beginning"))
+    if own.first().is_none() { Err(loudly(&place, "entry 0 is not a ledger's beginning")) } else { Ok(own) }
+}
+
+/// The same as far as they are needed: the first alone, where `trusted` and the checkpoint are under that one.
+pub(crate) fn needed_roots(dir: &Path, trusted: Option<Digest>) -> Result<Roots> {
+    let first = own_roots(dir, false)?;
+    let checkpoint = fs::read(tree_of(dir).join(CHECKPOINT_FILE)).unwrap_or_default();
+    let signs = checkpoint.is_empty() || SignedCheckpoint::of_house(&checkpoint, &first.keys()).is_ok();
+    if signs && trusted.is_none_or(|root| first.contains(root)) { Ok(first) } else { own_roots(dir, true) }
+}
+
+/// The checkpoint of the ledger in `dir`, signed by `root`, or by one that it leads to.
+pub(crate) fn checkpoint_in(dir: &Path, root: Option<Digest>) -> Result<SignedCheckpoint> {
+    let path = tree_of(dir).join(CHECKPOINT_FILE);
+    let bytes = fs::read(&path).map_err(|e| failed(format!("{}: {e}", path.display())))?;
+    let roots = needed_roots(dir, root)?;
+    let after = roots.keys().into_iter().skip_while(|key| root.is_some_and(|r| r.0 != *key));
+    let trusted: Vec<_> = after.collect();
+    SignedCheckpoint::of_house(&bytes, &trusted)
+        .map_err(|e| loudly(&path.display().to_string(), &e.to_string()))
 }
 
 fn is_export(dir: &Path) -> bool {
@@ -134,50 +153,58 @@ fn lines(dir: &Path, mut visit: impl FnMut(u64, &[u8]) -> Result<(), Wrong>) -> 
 pub(crate) fn verify(desk: &Desk, dir: &Path, v: &Verify) -> Result<()> {
     let place = dir.display().to_string();
     let pinned = desk.home.find_key()?.and_then(|k| k.root_key);
-    let own = own_root_key(dir)?;
     let given = v.root_key.as_deref().map(root_key_of).transpose()?;
-    if given.is_some_and(|g| g != own) {
-        return Err(loudly(&place, "it begins under another root key than the one given"));
+    let roots = needed_roots(dir, given.or(pinned))?;
+    if given.is_some_and(|g| !roots.contains(g)) {
+        return Err(loudly(&place, "it is under other root keys than the one given"));
     }
+    let ours = pinned.is_some_and(|p| roots.contains(p));
     if given.is_none() && !desk.reach.json {
         match pinned {
-            Some(p) if p == own => {}
-            Some(_) => {
-                eprintln!("matron: this is another Matron's ledger than the one that this home trusts");
+            Some(_) if ours => {}
+            Some(pinned) => {
+                let before = desk.home.seen(pinned)?.former_roots.iter().any(|f| roots.contains(*f));
+                eprintln!(
+                    "matron: {}",
+                    if before {
+                        "this is a ledger of before this Matron's root key was changed: anybody who has the key before may have \
+                         made it up"
+                    } else {
+                        "this is another Matron's ledger than the one that this home trusts"
+                    }
+                );
             }
             None => eprintln!(
                 "matron: no root key was given, so the ledger's own word is taken for it ({}); compare its \
                  fingerprint with what 'matron admin whoami' shows an administrator",
-                sha256(&own.0).to_string().get(..16).unwrap_or_default()
+                roots
+                    .newest()
+                    .map(|r| sha256(&r.0).to_string())
+                    .unwrap_or_default()
+                    .get(..16)
+                    .unwrap_or_default()
             ),
         }
     }
-    let ours = pinned == Some(own);
     let seen = history::remembered(desk, pinned.filter(|_| ours))?;
-    let audit = audit_of(dir, &own.0).map_err(|e| Wrong::from(e).at(&place))?;
-    let found = check(dir, &place, own, audit, seen.clone(), v.deep).map_err(|w| w.at(&place))?;
-    history::done(desk, &found, Some(own), seen)
+    let audit = audit_of(dir, &roots.keys()).map_err(|e| Wrong::from(e).at(&place))?;
+    let found = check(dir, &place, audit, seen.clone(), v.deep).map_err(|w| w.at(&place))?;
+    history::done(desk, &found, given.or(pinned.filter(|_| ours)), seen)
 }
 
 /// The console's export has a checkpoint and no tiles: its entries alone have to make the tree that was signed.
-fn audit_of(dir: &Path, root_key: &[u8; 32]) -> Result<Audit, LedgerError> {
+fn audit_of(dir: &Path, roots: &[[u8; 32]]) -> Result<Audit, LedgerError> {
     let tree = tree_of(dir);
-    let audit = Audit::with_folder(&tree, root_key)?;
+    let audit = Audit::with_folder(&tree, roots)?;
     let bare = is_export(dir) && !tree.join("tile").exists();
     Ok(if bare { Audit::of(audit.signed().cloned()) } else { audit })
 }
 
-fn check(
-    dir: &Path,
-    place: &str,
-    own: Digest,
-    mut audit: Audit,
-    seen: Option<Seen>,
-    deep: bool,
-) -> Result<Found, Wrong> {
+fn check(dir: &Path, place: &str, mut audit: Audit, seen: Option<Seen>, deep: bool) -> Result<Found, Wrong> {
     let export = is_export(dir);
     let mut chain = (deep || export).then(|| Chain::new(seen.clone()));
     let mut head = None;
+    let mut roots = Roots::default();
     let mut visit = |position: Position, raw: &[u8]| -> Result<(), Wrong> {
         if let Some(chain) = &mut chain {
             chain.take(raw).map_err(Wrong::Holds)?;
@@ -189,6 +216,7 @@ fn check(
                 position.index
             )));
         }
+        roots.take_raw(position.index, raw).map_err(Wrong::Holds)?;
         head = Some(position);
         audit.take(&position)?;
         Ok(())
@@ -219,7 +247,7 @@ fn check(
         first_at_ms: first_at_ms.or_else(|| chain.as_ref().and_then(|c| c.first_at_ms)),
         last_at_ms: last_at_ms.or_else(|| chain.as_ref().and_then(|c| c.last_at_ms)),
         tail_bytes,
-        root_key: Some(own),
+        roots,
         deep: chain,
         signed: audit.signed().cloned(),
         no_tree: None,
@@ -294,21 +322,23 @@ pub(crate) fn export(desk: &Desk, e: &Export) -> Result<()> {
     if fs::read_dir(&e.to).map_err(io)?.next().is_some() {
         return Err(usage(format!("--to: {} is not empty", e.to.display())));
     }
-    let (root, signed) = match &e.dir {
+    let (roots, signed) = match &e.dir {
         Some(dir) => {
-            let root = own_root_key(dir)?;
-            let path = tree_of(dir).join(CHECKPOINT_FILE);
-            let bytes = fs::read(&path).map_err(|e| failed(format!("{}: {e}", path.display())))?;
-            let signed = SignedCheckpoint::open(&bytes, &log_key(&root.0));
-            (root, signed.map_err(|e| loudly(&place, &e.to_string()))?)
+            let roots = needed_roots(dir, None)?;
+            (roots.keys(), checkpoint_in(dir, roots.first())?)
         }
         None => {
-            let root = desk.signer()?.root_key;
-            (root, ledger_proofs::server_checkpoint(desk, Some(root))?)
+            desk.signer()?;
+            let root = desk.root()?;
+            let signed = ledger_proofs::server_checkpoint(desk, root)?;
+            (root.iter().map(|r| r.0).collect(), signed)
         }
     };
+    let Some(newest) = roots.last() else { return Err(failed("there is no root key")) };
+    let note = signed.note().to_string();
+    let key = log_key_for(note.as_bytes(), newest);
     let shelf = Box::new(FolderShelf::new(e.to.clone()));
-    let publisher = Publisher::open_with(e.to.clone(), root.0, shelf).map_err(failed)?;
+    let publisher = Publisher::open_with(e.to.clone(), &roots, shelf).map_err(failed)?;
     let lines_file = File::create_new(e.to.join(ENTRIES_FILE)).map_err(io)?;
     let mut to = Exporting { publisher, lines: BufWriter::new(lines_file), most: signed.size() };
     let walked = match &e.dir {
@@ -323,7 +353,7 @@ pub(crate) fn export(desk: &Desk, e: &Export) -> Result<()> {
     to.publisher.copy(&signed).map_err(|e| Wrong::from(e).at(&place))?;
     let lines_file = to.lines.into_inner().map_err(failed)?;
     lines_file.sync_all().map_err(io)?;
-    fs::write(e.to.join(KEY_FILE), format!("{}\n", log_key(&root.0))).map_err(io)?;
+    fs::write(e.to.join(KEY_FILE), format!("{key}\n")).map_err(io)?;
     if desk.reach.json {
         return show::print_json(&serde_json::json!({ "entries": signed.size(), "root": signed.root() }));
     }

@@ -2,14 +2,15 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use clap::Args;
-use ledger::checkpoint::log_key;
-use ledger::proof::LARGEST_PROOF_BYTES;
+use ledger::checkpoint::log_key_for;
+use ledger::proof::{LARGEST_PROOF_BYTES, NoProof};
 use ledger::tile::BadTile;
 use ledger::tree::prove_inclusion;
 use ledger::{
-    CHECKPOINT_FILE, Proof, SignedCheckpoint, Signs, Tile, TileFolder, TileNodes, TileSource, VerifierKey,
+    NoteError, Proof, SignedCheckpoint, Signs, Tile, TileFolder, TileNodes, TileSource, VerifierKey,
 };
 use model::Digest;
 use serde_json::json;
@@ -17,7 +18,7 @@ use serde_json::json;
 use super::desk::{Desk, from_base64, shaped};
 use super::failure::{CliError, Result, failed, usage};
 use super::history::{self, Item, entry_line, loudly};
-use super::ledger_files::{entry_of, root_key_of, tree_of};
+use super::ledger_files::{checkpoint_in, entry_of, needed_roots, root_key_of, tree_of};
 use super::show;
 
 #[derive(Debug, Args)]
@@ -79,34 +80,79 @@ impl TileSource for ServerTiles<'_> {
     }
 }
 
+/// So long after another root key took the other's place the newest checkpoint may still be the other's.
+const SIGNED_ANEW_WITHIN: Duration = Duration::from_secs(5);
+
 /// The server's newest checkpoint; signed by this key, or by whichever the house of this home has.
 pub(crate) fn server_checkpoint(desk: &Desk, root_key: Option<Digest>) -> Result<SignedCheckpoint> {
     checkpoint_at(desk, "/ledger/checkpoint", root_key)
 }
 
 fn checkpoint_at(desk: &Desk, path: &str, root_key: Option<Digest>) -> Result<SignedCheckpoint> {
-    let bytes = desk.get_bytes(path)?;
     // Without a pinned key nothing of the server's is believed anyway: its own word has to do.
     let root = match root_key {
         Some(root) => root,
         None => desk.fetch_statement()?.1,
     };
-    SignedCheckpoint::open(&bytes, &log_key(&root.0))
-        .map_err(|e| loudly(desk.client.server(), &format!("its checkpoint: {e}")))
+    let mut seen = desk.home.seen(root)?;
+    let until = Instant::now() + SIGNED_ANEW_WITHIN;
+    let signed = loop {
+        let bytes = desk.get_bytes(path)?;
+        match SignedCheckpoint::of_house(&bytes, &[root.0]) {
+            Ok(signed) => break signed,
+            // The root key was changed a moment ago, perhaps.
+            Err(NoteError::Unsigned) if Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(500));
+            }
+            Err(e) => return Err(loudly(desk.client.server(), &format!("its checkpoint: {e}"))),
+        }
+    };
+    let origin = &signed.checkpoint().origin;
+    match &seen.log {
+        Some(known) if known != origin => {
+            let why = format!("its checkpoint is of a log called {origin}, and it was {known} before");
+            return Err(loudly(desk.client.server(), &why));
+        }
+        Some(_) => {}
+        None if root_key.is_some() && desk.home.find_key()?.and_then(|k| k.root_key) == root_key => {
+            seen.log = Some(origin.clone());
+            desk.home.keep_seen(&seen)?;
+        }
+        None => {}
+    }
+    Ok(signed)
 }
 
+/// The given root key, or the one that this home trusts.
 fn root_key(desk: &Desk, given: Option<&str>) -> Result<Digest> {
     if let Some(text) = given {
         return root_key_of(text);
     }
-    desk.home
-        .find_key()?
-        .and_then(|k| k.root_key)
-        .ok_or_else(|| usage("--root-key: this home trusts no Matron yet; say whose ledger it is to be"))
+    let none = || usage("--root-key: this home trusts no Matron yet; say whose ledger it is to be");
+    desk.home.find_key()?.and_then(|k| k.root_key).ok_or_else(none)
+}
+
+fn checked(proof: &Proof, root: Digest) -> Result<SignedCheckpoint, NoProof> {
+    let note = proof.note.to_string();
+    proof.check(&log_key_for(note.as_bytes(), &root.0)).map(|(_, signed)| signed)
+}
+
+/// What to do about a proof that a root key of before signed. It may as well be made up by whoever has that key since.
+fn earlier(desk: &Desk, root: Digest, proof: &Proof) -> Result<&'static str> {
+    let former = desk.home.seen(root)?.former_roots;
+    Ok(match former.iter().any(|f| checked(proof, *f).is_ok()) {
+        true => {
+            ". A root key that this home trusted before has signed it: make the proof anew ('matron ledger prove')"
+        }
+        false => "",
+    })
 }
 
 pub(crate) fn prove(desk: &Desk, p: &Prove) -> Result<()> {
-    let root = root_key(desk, p.root_key.as_deref())?;
+    let mut root = root_key(desk, p.root_key.as_deref())?;
+    if p.root_key.is_none() && p.dir.is_none() {
+        root = desk.root()?.unwrap_or(root);
+    }
     let not_yet = |size: u64| {
         CliError::NotFound(format!(
             "the newest checkpoint is of {size} entries, and entry {} is not among them; look again in a second",
@@ -116,10 +162,7 @@ pub(crate) fn prove(desk: &Desk, p: &Prove) -> Result<()> {
     let (entry, signed, hashes) = match &p.dir {
         Some(dir) => {
             let tree = tree_of(dir);
-            let path = tree.join(CHECKPOINT_FILE);
-            let bytes = fs::read(&path).map_err(|e| failed(format!("{}: {e}", path.display())))?;
-            let signed = SignedCheckpoint::open(&bytes, &log_key(&root.0))
-                .map_err(|e| loudly(&path.display().to_string(), &e.to_string()))?;
+            let signed = checkpoint_in(dir, Some(root))?;
             if p.index >= signed.size() {
                 return Err(not_yet(signed.size()));
             }
@@ -147,7 +190,12 @@ pub(crate) fn prove(desk: &Desk, p: &Prove) -> Result<()> {
         }
     };
     let proof = Proof { entry, index: p.index, hashes, note: signed.note().clone() };
-    proof.check(&log_key(&root.0)).map_err(|e| loudly(&format!("entry {}", p.index), &e.to_string()))?;
+    // Of a folder: as far as the given key leads, which was looked at with its checkpoint.
+    let signer = match &p.dir {
+        Some(dir) => needed_roots(dir, Some(root))?.newest().unwrap_or(root),
+        None => root,
+    };
+    checked(&proof, signer).map_err(|e| loudly(&format!("entry {}", p.index), &e.to_string()))?;
     match &p.out {
         None => show::print(&proof.to_string()),
         Some(path) => {
@@ -171,9 +219,19 @@ pub(crate) fn verify(desk: &Desk, v: &VerifyProof) -> Result<()> {
     }
     let bytes = fs::read(&v.file).map_err(|e| failed(format!("{place}: {e}")))?;
     let proof = Proof::read(&bytes).map_err(|e| failed(format!("{place}: {e}")))?;
-    let (_, signed) = proof
-        .check(&log_key(&root.0))
-        .map_err(|e| failed(format!("{place} PROVES NOTHING under this root key: {e}")))?;
+    // Another root key may have taken the place of the one that this home knows; without the server it is not followed.
+    let newer = |e| match v.root_key.is_none().then(|| desk.root()) {
+        Some(Ok(Some(newer))) if newer != root => checked(&proof, newer),
+        _ => Err(e),
+    };
+    let signed = match checked(&proof, root).or_else(newer) {
+        Ok(signed) => signed,
+        Err(e) => {
+            let root = desk.home.find_key()?.and_then(|k| k.root_key).unwrap_or(root);
+            let why = earlier(desk, root, &proof)?;
+            return Err(failed(format!("{place} PROVES NOTHING under this root key: {e}{why}")));
+        }
+    };
     let witnesses = cosignatures(&signed, &v.witness_keys)?;
     if desk.reach.json {
         return show::print_json(&json!({
@@ -225,8 +283,9 @@ fn cosignatures(signed: &SignedCheckpoint, keys: &[String]) -> Result<Vec<(Strin
 }
 
 pub(crate) fn cosigned(desk: &Desk, c: &Cosigned) -> Result<()> {
-    let root = desk.signer()?.root_key;
-    let signed = checkpoint_at(desk, "/ledger/cosigned", Some(root)).map_err(|e| match e {
+    desk.signer()?;
+    let root = desk.root()?;
+    let signed = checkpoint_at(desk, "/ledger/cosigned", root).map_err(|e| match e {
         CliError::NotFound(_) => CliError::NotFound(
             "no witness has handed a cosignature back yet; docs/operations.md says how to run one".into(),
         ),

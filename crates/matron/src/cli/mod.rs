@@ -34,6 +34,7 @@ mod place;
 mod profiles;
 mod records;
 mod roles;
+mod roots;
 mod service_token;
 pub(crate) mod show;
 mod simulate;

@@ -221,10 +221,12 @@ fn statement(host: &Host<'_>) -> Vec<Check> {
         let read = order::decode::<order::SignedStatement>(&bytes).ok().and_then(|s| {
             let inside: order::KeyStatement = order::decode(&s.statement).ok()?;
             let at_ms = host.now_ms.min(inside.expires_at_ms - 1);
-            s.verify(&root, at_ms, 0).ok().map(|t| (t.epoch, t.expires_at_ms))
+            let trusted = s.verify(&root, at_ms, 0).ok()?;
+            let newest = trusted.roots().last().map(|key| key.to_vec())?;
+            Some((newest, trusted.epoch, trusted.expires_at_ms))
         });
         match read {
-            Some((epoch, until)) => found.push((room, root, epoch, until)),
+            Some((newest, epoch, until)) => found.push((room, newest, epoch, until)),
             None => {
                 return vec![Check::fail(
                     id,
@@ -239,6 +241,22 @@ fn statement(host: &Host<'_>) -> Vec<Check> {
         return vec![Check::skipped(id, "there is none yet, or this user may not look")];
     };
     if let Some((other, ..)) = found.iter().find(|(_, r, ..)| r != root) {
+        // One of them has not heard of another root key yet.
+        let former = |room: &str| {
+            std::fs::read(host.data.join("rooms").join(room).join("former-roots.pub")).unwrap_or_default()
+        };
+        let known =
+            found.iter().flat_map(|(room, ..)| former(room).as_chunks::<32>().0.to_vec()).collect::<Vec<_>>();
+        let newest: Vec<_> =
+            found.iter().map(|f| &f.1).filter(|r| !known.iter().any(|k| k == r.as_slice())).collect();
+        if newest.windows(2).all(|w| w.first() == w.last()) && newest.first().is_some() {
+            return vec![Check::warn(
+                id,
+                "a room has not pinned the house's newest root key yet",
+                "it refuses what that key states, until it is told which key it follows",
+                "that comes within a minute while the house runs; after longer, see the log for why it can't be kept",
+            )];
+        }
         return vec![Check::fail(
             id,
             format!("the {first} and the {other} have pinned different root keys"),

@@ -12,9 +12,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use http::Method;
-use ledger::checkpoint::log_key;
+use ledger::checkpoint::{log_key, log_key_for};
 use ledger::tree::prove_consistency;
 use ledger::witness::{AddCheckpoint, NotCosigned};
 use ledger::{
@@ -22,6 +24,8 @@ use ledger::{
     TileSource, VerifierKey,
 };
 use model::{Clock, SystemClock};
+use order::root::SignedSuccession;
+use order::{SignedStatement, sha256};
 use serde_json::json;
 
 use crate::cli::http::Client;
@@ -50,6 +54,10 @@ pub(crate) struct Witness {
     /// Also take checkpoints that logs bring: POST /add-checkpoint (C2SP tlog-witness), plain HTTP.
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
+    /// The house's key statement, as GET /api/v1/statement answers it: leads to a root key that took another's place, where
+    /// the house can't be asked (a folder, --listen).
+    #[arg(long, value_name = "FILE")]
+    statement: Option<PathBuf>,
     /// Seconds between two looks.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     every: u64,
@@ -92,6 +100,8 @@ pub(crate) enum Trouble {
     Silent { seconds: u64, why: String },
     /// It has not grown for long.
     Still { seconds: u64, size: u64 },
+    /// Another root key signs it, by the word of the one before.
+    RootChanged { fingerprint: String, at_ms: i64 },
 }
 
 impl Trouble {
@@ -103,6 +113,7 @@ impl Trouble {
             Self::Forked { .. } => "forked",
             Self::Silent { .. } => "silent",
             Self::Still { .. } => "still",
+            Self::RootChanged { .. } => "root_changed",
         }
     }
 
@@ -114,6 +125,12 @@ impl Trouble {
         match self {
             Self::Away { why } => why.clone(),
             Self::NotSigned { .. } => "the checkpoint is not signed by the log's key".into(),
+            Self::RootChanged { fingerprint, at_ms } => format!(
+                "another root key signs since {}, fingerprint {fingerprint}; the one before has signed it, and the ledger goes on from \
+                 what was cosigned here. Compare it with what 'matron admin whoami' shows an administrator: if none of them ordered \
+                 it, the key before is in other hands",
+                crate::cli::show::time(*at_ms)
+            ),
             Self::RolledBack { size, now, .. } => format!(
                 "the ledger has {now} entries, and it had {size} when it was cosigned here: an old copy took its place, \
                  or its end was cut off"
@@ -165,6 +182,14 @@ impl Alarms {
     /// Tells it, unless it was told within the hour.
     pub(crate) fn tell(&self, log: &VerifierKey, trouble: &Trouble, memory: &Mutex<Memory>) {
         let (kind, now) = (trouble.kind(), now_s());
+        if matches!(trouble, Trouble::RootChanged { .. }) {
+            if self.send(log, trouble, memory)
+                && let Err(e) = memory.lock().unwrap_or_else(PoisonError::into_inner).told(log)
+            {
+                eprintln!("matron witness: {}: {e:#}", log.name());
+            }
+            return;
+        }
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let lately = |(name, k, at): &(String, &'static str, u64)| {
             name == log.name() && *k == kind && now.saturating_sub(*at) < TOLD_AGAIN_S
@@ -175,6 +200,12 @@ impl Alarms {
         told.retain(|(name, k, _)| (name.as_str(), *k) != (log.name(), kind));
         told.push((log.name().to_owned(), kind, now));
         drop(told);
+        self.send(log, trouble, memory);
+    }
+
+    /// Whether whoever is to hear it has.
+    fn send(&self, log: &VerifierKey, trouble: &Trouble, memory: &Mutex<Memory>) -> bool {
+        let (kind, now) = (trouble.kind(), now_s());
         let detail = trouble.in_words();
         eprintln!("matron witness: ALARM {kind} {}: {detail}", log.name());
         let (cosigned, witness) = {
@@ -184,17 +215,18 @@ impl Alarms {
             }
             (memory.kept(log).map(|k| k.signed.size()), memory.key().name().to_owned())
         };
-        let Some((client, path)) = &self.webhook else { return };
+        let Some((client, path)) = &self.webhook else { return true };
         let body = json!({
             "alarm": kind, "log": log.name(), "detail": detail, "at_s": now,
             "cosigned_entries": cosigned, "witness": witness,
         });
         let sent = client.send(Method::POST, path, None, Some(body.to_string().into_bytes()));
         match sent {
-            Ok(answer) if (200..300).contains(&answer.status) => {}
+            Ok(answer) if (200..300).contains(&answer.status) => return true,
             Ok(answer) => eprintln!("matron witness: the webhook answered {}", answer.status),
             Err(e) => eprintln!("matron witness: the webhook: {e}"),
         }
+        false
     }
 
     /// All is well again: the next alarm is told at once.
@@ -276,10 +308,41 @@ impl TileSource for Source {
     }
 }
 
+/// The chain of root keys in a statement, as the API gives it.
+fn chain_in(body: &[u8]) -> Option<Vec<SignedSuccession>> {
+    let body: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let statement = STANDARD.decode(body.get("statement")?.as_str()?).ok()?;
+    order::decode::<SignedStatement>(&statement).ok()?.successions
+}
+
+/// Looks whether another root key took the place of the one that signed until now.
+fn follows(chain: &[SignedSuccession], log: &VerifierKey, memory: &Mutex<Memory>) -> bool {
+    let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+    memory.follow(log, chain).unwrap_or_else(|e| {
+        eprintln!("matron witness: {}: {e:#}", log.name());
+        false
+    })
+}
+
+/// That another root key signs is told, until whoever is to hear it has.
+fn untold(log: &VerifierKey, memory: &Mutex<Memory>) -> Option<Trouble> {
+    let followed = memory.lock().unwrap_or_else(PoisonError::into_inner).untold(log)?;
+    let fingerprint = sha256(&followed.root).to_string().get(..16).unwrap_or_default().to_owned();
+    Some(Trouble::RootChanged { fingerprint, at_ms: followed.at_ms })
+}
+
 /// One look: the size that was cosigned.
 fn look(source: &Source, log: &VerifierKey, memory: &Mutex<Memory>) -> Result<u64, Trouble> {
     let note = source.checkpoint()?;
-    let signed = SignedCheckpoint::open(&note, log).map_err(|e| match e {
+    let open = || {
+        let signer = memory.lock().unwrap_or_else(PoisonError::into_inner).signer(log);
+        SignedCheckpoint::open(&note, &signer)
+    };
+    let opened = open().or_else(|e| {
+        let chain = source.fetch("/api/v1/statement").ok().and_then(|body| chain_in(&body));
+        if chain.is_some_and(|chain| follows(&chain, log, memory)) { open() } else { Err(e) }
+    });
+    let signed = opened.map_err(|e| match e {
         NoteError::Malformed => Trouble::Away { why: "what it gave is no checkpoint".into() },
         _ => Trouble::NotSigned { note: note.clone() },
     })?;
@@ -344,24 +407,55 @@ fn logs_of(w: &Witness) -> Result<Vec<VerifierKey>> {
     Ok(logs)
 }
 
+/// The log's name is that of the root key that it began under. Where `--log` gives a root key that took that one's place, it is
+/// what the folder knows by it; and where the folder knows nothing, what the house says, by that key's signature.
+fn named(w: &Witness, log: VerifierKey, source: Option<&Source>) -> Result<VerifierKey> {
+    if log != log_key(log.public()) {
+        return Ok(log);
+    }
+    if let Some(known) = Memory::log_known_by(&w.state, log.public())? {
+        return Ok(known);
+    }
+    let Some(source) = source else { return Ok(log) };
+    loop {
+        match source.checkpoint() {
+            Ok(note) => {
+                let by_note = log_key_for(&note, log.public());
+                return Ok(if SignedCheckpoint::open(&note, &by_note).is_ok() { by_note } else { log });
+            }
+            Err(away) if w.once => bail!(Away(away.in_words())),
+            Err(away) => eprintln!("matron witness: {}", away.in_words()),
+        }
+        std::thread::sleep(Duration::from_secs(w.every));
+    }
+}
+
+/// The house was not reached before anything was known of it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Away(String);
+
 /// Runs until it is ended; with `--once`, one look.
 pub(crate) fn run(w: &Witness) -> ExitCode {
     match witness(w) {
         Ok(code) => code,
         Err(e) => {
             eprintln!("matron: {e:#}");
-            ExitCode::from(2)
+            ExitCode::from(if e.is::<Away>() { 5 } else { 2 })
         }
     }
 }
 
 fn witness(w: &Witness) -> Result<ExitCode> {
-    let logs = logs_of(w)?;
-    let [first, ..] = logs.as_slice() else { bail!("--log: whose ledger?") };
+    let mut logs = logs_of(w)?;
     if w.from.is_none() && w.listen.is_none() {
         bail!("give --from (where to look), --listen (where logs come), or both");
     }
     let source = w.from.as_deref().map(|from| Source::of(w, from)).transpose()?;
+    for (n, log) in logs.iter_mut().enumerate() {
+        *log = named(w, log.clone(), source.as_ref().filter(|_| n == 0))?;
+    }
+    let [first, ..] = logs.as_slice() else { bail!("--log: whose ledger?") };
     let memory = Memory::open(&w.state, &w.name, &logs)?;
     let alarms = Arc::new(Alarms::new(w)?);
     eprintln!("matron witness: cosignatures are checked with {}", memory.key());
@@ -370,6 +464,15 @@ fn witness(w: &Witness) -> Result<ExitCode> {
         eprintln!("matron witness: of {} it has cosigned {seen}", log.name());
     }
     let memory = Arc::new(Mutex::new(memory));
+    if let Some(path) = &w.statement {
+        let body = std::fs::read(path).with_context(|| format!("--statement {}", path.display()))?;
+        let Some(chain) = chain_in(&body) else {
+            bail!("--statement {}: it is no key statement that tells of a changed root key", path.display());
+        };
+        for log in &logs {
+            follows(&chain, log, &memory);
+        }
+    }
     if let Some(address) = w.listen {
         let listener = TcpListener::bind(address).with_context(|| format!("--listen {address}"))?;
         eprintln!("matron witness: listening on {}", listener.local_addr()?);
@@ -406,6 +509,10 @@ fn witness(w: &Witness) -> Result<ExitCode> {
             away = Some("no checkpoint was brought".into());
         }
         for log in &logs {
+            if let Some(changed) = untold(log, &memory) {
+                alarmed = true;
+                alarms.tell(log, &changed, &memory);
+            }
             if let Some(trouble) = overdue(w, log, &memory, since_s, away.as_deref()) {
                 alarmed = true;
                 alarms.tell(log, &trouble, &memory);

@@ -10,6 +10,7 @@ mod device_groups;
 mod limits;
 mod profiles;
 mod proxy;
+mod roots;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

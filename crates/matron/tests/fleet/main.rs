@@ -30,6 +30,7 @@ mod others;
 mod push;
 mod renewal;
 mod restarts;
+mod root;
 mod routes;
 mod sealed;
 mod token;

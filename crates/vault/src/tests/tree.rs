@@ -12,7 +12,7 @@ fn signed(house: &TempDir, root_key: [u8; 32]) -> Option<SignedCheckpoint> {
 }
 
 fn audited(dir: &Path, root_key: &[u8; 32]) -> u64 {
-    let mut audit = ledger::Audit::with_folder(&dir.join(TREE_DIR), root_key).unwrap();
+    let mut audit = ledger::Audit::with_folder(&dir.join(TREE_DIR), &[*root_key]).unwrap();
     let report = ledger::scan(dir, |s| audit.take(&s.position)).unwrap();
     audit.finish().unwrap();
     report.entries
