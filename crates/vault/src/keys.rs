@@ -455,7 +455,7 @@ fn on_token(hsm: &'static Hsm, file: &KeyFile) -> Result<(RootKey, Box<dyn Signe
         None => RootKey::OnToken { hsm, later: None },
         Some(number) => RootKey::later(hsm, number, false)?,
     };
-    let led_to = file.successions.iter().flatten().filter_map(SignedSuccession::open).last();
+    let led_to = file.successions.iter().flatten().filter_map(SignedSuccession::open).next_back();
     if led_to.is_some_and(|s| s.next.as_slice() != root.public()) {
         return Err(Error::OtherToken);
     }

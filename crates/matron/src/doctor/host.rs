@@ -249,7 +249,7 @@ fn statement(host: &Host<'_>) -> Vec<Check> {
             found.iter().flat_map(|(room, ..)| former(room).as_chunks::<32>().0.to_vec()).collect::<Vec<_>>();
         let newest: Vec<_> =
             found.iter().map(|f| &f.1).filter(|r| !known.iter().any(|k| k == r.as_slice())).collect();
-        if newest.windows(2).all(|w| w.first() == w.last()) && newest.first().is_some() {
+        if newest.windows(2).all(|w| w.first() == w.last()) && !newest.is_empty() {
             return vec![Check::warn(
                 id,
                 "a room has not pinned the house's newest root key yet",

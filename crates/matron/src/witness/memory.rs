@@ -177,7 +177,7 @@ impl Memory {
     /// The newest root key, while the alarm of it has not gone out.
     pub(crate) fn untold(&self, log: &VerifierKey) -> Option<Followed> {
         let led = self.chains.get(log.name()).filter(|led| !led.told)?;
-        let newest = led.chain.iter().filter_map(SignedSuccession::open).last()?;
+        let newest = led.chain.iter().filter_map(SignedSuccession::open).next_back()?;
         Some(Followed { root: newest.next, at_ms: newest.made_at_ms })
     }
 
