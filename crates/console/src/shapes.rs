@@ -284,12 +284,12 @@ pub(crate) struct ProfileMembers {
     pub name: String,
     pub newest: u32,
     /// None while they are counted for the first time.
-    pub counted: Option<Standing>,
+    pub counted: Option<MembersCounted>,
 }
 
 /// How they stood when they were counted.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Standing {
+pub(crate) struct MembersCounted {
     pub phones: u32,
     pub on_newest: u32,
     pub asked: u32,

@@ -21,6 +21,8 @@ const MOST: usize = 1_000;
 /// What was counted last, by what it is a count of.
 pub(crate) struct Counted<K, V> {
     known: Mutex<HashMap<K, Known<V>>>,
+    /// Since when somebody waits for a count that is under way.
+    waited: Mutex<HashMap<K, Instant>>,
     counting: tokio::sync::Mutex<()>,
     at_most: Duration,
 }
@@ -33,7 +35,12 @@ struct Known<V> {
 impl<K: Eq + Hash + Clone, V: Clone> Counted<K, V> {
     /// Counts that are good for `at_most` so long.
     pub(crate) fn new(at_most: Duration) -> Self {
-        Self { known: Mutex::default(), counting: tokio::sync::Mutex::default(), at_most }
+        Self {
+            known: Mutex::default(),
+            waited: Mutex::default(),
+            counting: tokio::sync::Mutex::default(),
+            at_most,
+        }
     }
 
     fn find(&self, key: &K, at: Option<Instant>) -> Option<V> {
@@ -46,8 +53,21 @@ impl<K: Eq + Hash + Clone, V: Clone> Counted<K, V> {
         self.find(key, None)
     }
 
+    /// Until when to wait for a new count: whoever comes while it is under way waits for the rest of that time alone, so that a page that
+    /// asks for it twice waits once.
+    fn waits_until(&self, key: &K) -> Instant {
+        let mut waited = self.waited.lock().unwrap_or_else(PoisonError::into_inner);
+        *waited.entry(key.clone()).or_insert_with(Instant::now) + PATIENCE
+    }
+
     /// A count that is good, made by `count` where none is.
     pub(crate) async fn get<E>(&self, key: K, count: impl Future<Output = Result<V, E>>) -> Result<V, E> {
+        let made = self.make(key.clone(), count).await;
+        self.waited.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        made
+    }
+
+    async fn make<E>(&self, key: K, count: impl Future<Output = Result<V, E>>) -> Result<V, E> {
         if let Some(good) = self.find(&key, Some(Instant::now())) {
             return Ok(good);
         }
@@ -89,12 +109,15 @@ where
     E: Display + Send + 'static,
     F: Future<Output = Result<V, E>> + Send + 'static,
 {
-    let before = counted.last(&key);
+    if let Some(good) = counted.find(&key, Some(Instant::now())) {
+        return Ok(Some(good));
+    }
+    let (before, until) = (counted.last(&key), counted.waits_until(&key));
     let mut task = tokio::spawn({
         let counted = counted.clone();
         async move { counted.get(key, count).await }
     });
-    match tokio::time::timeout(PATIENCE, &mut task).await {
+    match tokio::time::timeout_at(until, &mut task).await {
         Ok(Ok(made)) => made.map(Some),
         Ok(Err(_)) => Ok(before),
         Err(_) => {
@@ -166,6 +189,16 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert_eq!(old.last(&1), Some(3), "and it is counted on");
+        // Whoever asks again while it is counted waits for the rest of the time alone.
+        let began = Instant::now();
+        assert_eq!(if_soon(&old, 1, count()).await, Ok(Some(3)));
+        assert!(began.elapsed() >= PATIENCE);
+        let until = old.waits_until(&1);
+        assert!(until <= Instant::now(), "that time is over");
+        gate.add_permits(1);
+        while old.last(&1) == Some(3) {
+            tokio::task::yield_now().await;
+        }
         // Of what was never counted nothing is told yet, where nobody wants to wait.
         assert_eq!(if_soon(&old, 2, count()).await, Ok(None));
         gate.add_permits(1);
@@ -173,7 +206,7 @@ mod tests {
             tokio::task::yield_now().await;
         }
         gate.add_permits(1);
-        assert_eq!(if_soon(&old, 2, count()).await, Ok(Some(5)), "what is made in a moment is told");
+        assert_eq!(if_soon(&old, 2, count()).await, Ok(Some(6)), "what is made in a moment is told");
         assert_eq!(if_soon(&old, 2, async { Err("no disk".to_owned()) }).await, Err("no disk".to_owned()));
         for_a_moment(std::future::pending()).await;
     }

@@ -199,3 +199,32 @@ async fn a_body_that_is_too_large_is_refused_before_it_is_read() {
     assert_eq!(answer.status, 413);
     house.stop().await;
 }
+
+/// The document has one schema of a name: of two types with the same, one would be told as the other.
+#[test]
+fn no_two_types_of_the_api_have_one_name_in_its_document() {
+    let api = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/api");
+    let (mut folders, mut names) = (vec![api], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(path).unwrap();
+            for derived in text
+                .split("#[derive(")
+                .skip(1)
+                .filter(|d| d.split_once(")]").is_some_and(|(traits, _)| traits.contains("ToSchema")))
+            {
+                let mut words = derived.split_whitespace().skip_while(|w| !matches!(*w, "struct" | "enum"));
+                names.extend(words.nth(1).map(|n| n.split('<').next().unwrap_or(n).to_owned()));
+            }
+        }
+    }
+    names.sort();
+    assert!(names.len() > 50, "{names:?}");
+    let twice: Vec<_> = names.windows(2).filter(|w| w[0] == w[1]).collect();
+    assert!(twice.is_empty(), "{twice:?}");
+}

@@ -16,7 +16,7 @@ use crate::api::{Api, Failure, path, sentence};
 use crate::guard::Visitor;
 use crate::layout::{shown, status_line};
 use crate::shapes::{
-    Device, DeviceGroup, Page, ProfileMembers, ProfilePhone, ProfileVersion, Standing, VersionDetail,
+    Device, DeviceGroup, MembersCounted, Page, ProfileMembers, ProfilePhone, ProfileVersion, VersionDetail,
 };
 
 /// Phones that are offered to tick; for more there is the command line. One order erases on no more.
@@ -113,7 +113,7 @@ impl Orders {
     }
 
     /// How the phones of the device group stand, where one is chosen and they are counted.
-    fn standing(&self) -> Option<(&Stand, &Standing)> {
+    fn counted(&self) -> Option<(&Stand, &MembersCounted)> {
         let stand = &self.chosen.as_ref()?.stand;
         Some((stand, stand.members.counted.as_ref()?))
     }
@@ -193,7 +193,7 @@ impl Orders {
             Some(c) if !erasing => Some(format!("/profiles/{}/device-groups/{}/phones", of.id, c.group)),
             _ => None,
         };
-        let nothing = match (&self.chosen, self.standing(), &self.offered) {
+        let nothing = match (&self.chosen, self.counted(), &self.offered) {
             (Some(_), None, _) => {
                 Some("The device group’s phones are being counted: load the page again in a moment.")
             }
@@ -204,7 +204,7 @@ impl Orders {
             (None, _, Some(offered)) if offered.items.is_empty() => Some("No phone is enrolled."),
             _ => None,
         };
-        let ticks = match (self.standing(), &self.offered) {
+        let ticks = match (self.counted(), &self.offered) {
             (Some((s, m)), _) if erasing => Some(boxes("phone", &m.first_to_install, &s.devices)),
             (None, Some(offered)) => {
                 let ids: Vec<String> = offered.items.iter().map(|d| d.enrolment.clone()).collect();
@@ -218,7 +218,7 @@ impl Orders {
                 h2.nhsuk-heading-m #h-install { "Install version " (newest.version) }
                 @if let Some(nothing) = nothing { p.nhsuk-hint { (nothing) } }
                 @else {
-                    @if let Some((s, m)) = self.standing().filter(|_| !erasing) {
+                    @if let Some((s, m)) = self.counted().filter(|_| !erasing) {
                         p { "On the phones of " strong { (shown(&s.members.name)) } " that lack it when you sign: "
                             (words::count(m.to_install.into(), "phone")) " now. The order names them one by one, so none that comes later." }
                     }
@@ -243,7 +243,7 @@ impl Orders {
 
     /// Removing counts as erasure, so each phone is ticked by whoever signs.
     fn remove(&self, of: &Of<'_>, phones: &[ProfilePhone]) -> Markup {
-        let (ticks, any) = match (&self.chosen, self.standing()) {
+        let (ticks, any) = match (&self.chosen, self.counted()) {
             (Some(_), None) => return html! {},
             (_, Some((s, m))) => (boxes("remove", &m.first_to_remove, &s.devices), m.to_remove > 0),
             _ => {
@@ -265,7 +265,7 @@ impl Orders {
                             form method="dialog" data-order=(order) data-ticked="" data-secrets="command"
                                 data-done="Signed and accepted. Each phone is told as soon as it can be reached." {
                                 (ticks)
-                                @if self.standing().is_some_and(|(_, m)| m.to_remove as usize > OFFERED) {
+                                @if self.counted().is_some_and(|(_, m)| m.to_remove as usize > OFFERED) {
                                     p.nhsuk-hint { "These are the first " (OFFERED) ": one order removes it from no more." }
                                 }
                                 (sealed_input("remove", "holder_name", "Its holder’s name, as on the invitation (one phone)", false))

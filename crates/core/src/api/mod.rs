@@ -70,7 +70,7 @@ pub(crate) struct Counts {
     /// By the order that saved the device group.
     profiles_of: Arc<Counted<OrderId, profile_members::Counts>>,
     /// Of a device group's phones and one profile.
-    standing: Arc<Counted<profile_members::StandingKey, Arc<profile_members::Standing>>>,
+    members: Arc<Counted<profile_members::MembersKey, Arc<profile_members::MembersCounted>>>,
 }
 
 impl Default for Counts {
@@ -81,7 +81,7 @@ impl Default for Counts {
             profiles: Arc::new(Counted::new(overview::GOOD_AT_MOST)),
             profile: Arc::new(Counted::new(overview::GOOD_AT_MOST)),
             profiles_of: Arc::new(Counted::new(overview::GOOD_AT_MOST)),
-            standing: Arc::new(Counted::new(overview::GOOD_AT_MOST)),
+            members: Arc::new(Counted::new(overview::GOOD_AT_MOST)),
         }
     }
 }

@@ -28,7 +28,7 @@ pub(crate) struct Asserted {
 
 /// The key that made it.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Found {
+pub(crate) struct FoundPasskey {
     #[schema(value_type = String)]
     key: KeyId,
     /// order::Assertion as CBOR, in base64: what an order::OrderSignature by this key holds.
@@ -36,7 +36,7 @@ pub(crate) struct Found {
 }
 
 #[utoipa::path(post, path = "/api/v1/passkeys/find", request_body = Asserted, responses(
-    (status = 200, body = Found),
+    (status = 200, body = FoundPasskey),
     (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "no passkey that signs here made it"),
     (status = 429, body = ProblemBody, content_type = "application/problem+json", description = "too many that nobody made came from this address"),
 ))]
@@ -44,7 +44,7 @@ pub(crate) async fn find_passkey(
     Extension(room): Extension<Arc<Room>>,
     peer: Option<Extension<ConnectInfo<SocketAddr>>>,
     Input(asserted): Input<Asserted>,
-) -> Result<Json<Found>, Problem> {
+) -> Result<Json<FoundPasskey>, Problem> {
     // Without one it is the console, for someone who is signed in: they are not held up by who shares their address.
     let from = peer.map(|Extension(ConnectInfo(peer))| peer.ip());
     if from.is_some_and(|from| !room.strangers.may_try(from, Instant::now())) {
@@ -79,5 +79,5 @@ pub(crate) async fn find_passkey(
             "no passkey that may sign here made this signature; it was removed, or belongs to another Matron",
         )
     })?;
-    Ok(Json(Found { key, signature }))
+    Ok(Json(FoundPasskey { key, signature }))
 }

@@ -29,13 +29,13 @@ pub(crate) struct ProfileMembers {
     /// The profile's newest version.
     newest: u32,
     /// Absent while they are counted for the first time: ask again in a moment.
-    counted: Option<Standing>,
+    counted: Option<MembersCounted>,
     now_ms: TimeMs,
 }
 
 /// How they stood when they were counted. `phones` is the sum of `on_newest`, `asked`, `older` and `without`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
-pub(crate) struct Standing {
+pub(crate) struct MembersCounted {
     /// Enrolled phones in it.
     phones: u32,
     /// Said that they hold the newest version, and are asked for no other.
@@ -71,7 +71,7 @@ pub(crate) struct OlderVersion {
 }
 
 /// By the profile, its newest version, and the order that saved the device group.
-pub(crate) type StandingKey = (ProfileId, u32, OrderId);
+pub(crate) type MembersKey = (ProfileId, u32, OrderId);
 
 /// So many phones are told by name.
 const FIRST: usize = 100;
@@ -89,7 +89,7 @@ fn holds(m: &ProfileMember) -> bool {
 /// Counts phone by phone.
 #[derive(Default)]
 struct Tally {
-    standing: Standing,
+    counted: MembersCounted,
     older: BTreeMap<u32, u32>,
     first_to_install: Vec<Slot>,
     first_to_remove: Vec<Slot>,
@@ -97,7 +97,7 @@ struct Tally {
 
 impl Tally {
     fn add(&mut self, m: &ProfileMember, newest: u32) {
-        let s = &mut self.standing;
+        let s = &mut self.counted;
         s.phones += 1;
         if lacks(m, newest) {
             s.to_install += 1;
@@ -123,14 +123,14 @@ impl Tally {
     }
 
     /// The newest of the older versions first.
-    fn standing(self, v: &View<'_>, counted_at_ms: TimeMs) -> Result<Standing, StoreError> {
+    fn counted(self, v: &View<'_>, counted_at_ms: TimeMs) -> Result<MembersCounted, StoreError> {
         let older = self.older.into_iter().rev().map(|(version, phones)| OlderVersion { version, phones });
-        Ok(Standing {
+        Ok(MembersCounted {
             older: older.collect(),
             first_to_install: v.ids_of(&self.first_to_install)?,
             first_to_remove: v.ids_of(&self.first_to_remove)?,
             counted_at_ms,
-            ..self.standing
+            ..self.counted
         })
     }
 }
@@ -152,13 +152,13 @@ async fn stand(
     (profile, newest): (ProfileId, u32),
     group: DeviceGroupRecord,
     home: Option<String>,
-) -> Result<Arc<Standing>, StoreError> {
+) -> Result<Arc<MembersCounted>, StoreError> {
     let now_ms = room.now_ms();
     let read = room.store.read(move |v| {
         let mut tally = Tally::default();
         let members = v.member_slots(&group.members(now_ms), home.as_deref())?;
         v.stand_with(profile, &members, |m| tally.add(&m, newest))?;
-        tally.standing(v, now_ms)
+        tally.counted(v, now_ms)
     });
     Ok(Arc::new(read.await?))
 }
@@ -187,11 +187,11 @@ pub(crate) async fn get_profile_members(
     let count = stand(room.clone(), (profile, newest), found, home);
     // Of all phones a count may be a second old; of a home group it is made anew.
     let counted = if all {
-        if_soon(&room.counts.standing, (profile, newest, order), count).await?
+        if_soon(&room.counts.members, (profile, newest, order), count).await?
     } else {
         Some(count.await?)
     };
-    let counted = counted.map(|c| Standing::clone(&c));
+    let counted = counted.map(|c| MembersCounted::clone(&c));
     Ok(Json(ProfileMembers { device_group: group, name, newest, counted, now_ms }))
 }
 
@@ -399,7 +399,7 @@ mod tests {
         ];
         let mut tally = Tally::default();
         all.iter().for_each(|m| tally.add(m, 3));
-        let told = &tally.standing;
+        let told = &tally.counted;
         assert_eq!((told.phones, told.on_newest, told.asked, told.without), (9, 1, 2, 1));
         assert_eq!(tally.older, BTreeMap::from([(3, 2), (2, 1), (1, 2)]));
         assert_eq!((told.to_install, told.to_remove, told.removing), (6, 7, 1));
@@ -436,7 +436,7 @@ mod tests {
     fn the_first_hundred_are_told_by_name_and_all_are_counted() {
         let mut tally = Tally::default();
         (1..=250).for_each(|n| tally.add(&member(n, 1, None), 2));
-        assert_eq!((tally.standing.to_install, tally.standing.to_remove), (250, 250));
+        assert_eq!((tally.counted.to_install, tally.counted.to_remove), (250, 250));
         for first in [&tally.first_to_install, &tally.first_to_remove] {
             assert_eq!((first.len(), first.last()), (100, Some(&Slot(100))));
         }

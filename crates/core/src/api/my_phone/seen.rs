@@ -23,7 +23,7 @@ const MOST_ROWS: u32 = 500;
 
 /// Something that a holder may ask for.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Asked {
+pub(crate) struct HolderAsked {
     /// `yes`; `not_switched_on`: no standing order lets holders; `not_supervised`: the phone would refuse; `not_enrolled`.
     can: &'static str,
     /// `off`; `asked`: the phone has not said that it did it; `on`: it has; `failed`: it said no; `called_back`, `ran_out`.
@@ -49,8 +49,8 @@ pub(crate) struct MyPhone {
     encrypted: Option<bool>,
     /// How many apps it said it has.
     apps: u32,
-    lost_mode: Asked,
-    ring: Asked,
+    lost_mode: HolderAsked,
+    ring: HolderAsked,
     /// In the last 90 days, the newest first; routine questions are left out.
     done: Vec<Done>,
     /// There was more.
@@ -109,7 +109,7 @@ fn my_phone(
     let reported_ms = v.reported_at_ms(item.slot, "DeviceInformation")?;
     let lost_mode = lost_mode(&commands, reported.zip(reported_ms), can(StandingTemplate::HolderLostMode));
     let ring = commands.iter().find(|c| c.request_type == CommandKind::PlayLostModeSound.request_type());
-    let ring = Asked {
+    let ring = HolderAsked {
         can: can(StandingTemplate::HolderRings),
         state: ring.map_or("off", |c| asked_state(c.state)),
         asked_at_ms: ring.map(|c| c.created_at_ms),
@@ -164,12 +164,12 @@ fn asked_state(state: CommandState) -> &'static str {
 
 /// By the newest command that turns it on or off, and by what the phone itself reported later.
 /// `commands`: the newest first; `reported`: what the phone said of itself, and when.
-fn lost_mode(commands: &[CommandItem], reported: Option<(bool, TimeMs)>, can: &'static str) -> Asked {
+fn lost_mode(commands: &[CommandItem], reported: Option<(bool, TimeMs)>, can: &'static str) -> HolderAsked {
     let (on, off) = (CommandKind::EnableLostMode.request_type(), CommandKind::DisableLostMode.request_type());
     let newest = commands
         .iter()
         .find(|c| c.request_type == on || (c.request_type == off && c.state == CommandState::Acknowledged));
-    let mut asked = Asked { can, state: "off", asked_at_ms: None, confirmed_at_ms: None };
+    let mut asked = HolderAsked { can, state: "off", asked_at_ms: None, confirmed_at_ms: None };
     if let Some(c) = newest.filter(|c| c.request_type == on) {
         (asked.state, asked.asked_at_ms) = (asked_state(c.state), Some(c.created_at_ms));
         asked.confirmed_at_ms = confirmed(c);
