@@ -59,7 +59,6 @@ pub fn build(
         }
         Command::DeviceLock => {
             put_texts(&mut body, secrets)?;
-            put_pin(&mut body, secrets)?;
         }
         Command::ClearPasscode => {
             let token = unlock_token.ok_or(CommandError::Missing("the phone's unlock token"))?;
@@ -69,7 +68,6 @@ pub fn build(
             // Left out when false: before iOS 14 DisallowProximitySetup stood with no other option.
             put_flag(&mut body, "PreserveDataPlan", *preserve_data_plan);
             put_flag(&mut body, "DisallowProximitySetup", *disallow_proximity_setup);
-            put_pin(&mut body, secrets)?;
         }
         Command::EnableLostMode => {
             if secrets.message.is_none() && secrets.phone_number.is_none() {
@@ -178,7 +176,6 @@ fn check_taken(
     unlock_token: Option<&[u8]>,
 ) -> Result<(), CommandError> {
     let shows_text = matches!(command, Command::DeviceLock | Command::EnableLostMode);
-    let takes_pin = matches!(command, Command::DeviceLock | Command::EraseDevice { .. });
     let names_device = matches!(command, Command::Settings { items } if items.contains(&Setting::DeviceName));
     let configures_app = match command {
         Command::InstallApplication { .. } => true,
@@ -194,7 +191,8 @@ fn check_taken(
         (secrets.message.is_some(), shows_text, "message"),
         (secrets.phone_number.is_some(), shows_text, "phone number"),
         (secrets.footnote.is_some(), matches!(command, Command::EnableLostMode), "footnote"),
-        (secrets.pin.is_some(), takes_pin, "PIN"),
+        // Of Macs alone, by Apple's schema; whoever signs beside it is not told of one.
+        (secrets.pin.is_some(), false, "PIN"),
         (secrets.device_name.is_some(), names_device, "device name"),
         (unlock_token.is_some(), matches!(command, Command::ClearPasscode), "unlock token"),
     ];
@@ -221,16 +219,6 @@ fn put_texts(body: &mut Dictionary, secrets: &CommandSecrets) -> Result<(), Comm
         }
         body.insert("PhoneNumber".into(), number.into());
     }
-    Ok(())
-}
-
-/// Macs alone take a PIN, an iPhone ignores it.
-fn put_pin(body: &mut Dictionary, secrets: &CommandSecrets) -> Result<(), CommandError> {
-    let Some(pin) = &secrets.pin else { return Ok(()) };
-    if pin.len() != 6 || !pin.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(CommandError::BadPin);
-    }
-    body.insert("PIN".into(), pin.as_str().into());
     Ok(())
 }
 

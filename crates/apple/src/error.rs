@@ -105,9 +105,6 @@ pub enum CommandError {
     /// A control character, or one that may not stand in this argument.
     #[error("{0} holds a character that may not stand there")]
     BadCharacter(&'static str),
-    /// The PIN isn't six digits.
-    #[error("the PIN must be six digits")]
-    BadPin,
     /// Too many settings, or one setting twice.
     #[error("settings: between 1 and 16 items, each at most once")]
     BadSettings,

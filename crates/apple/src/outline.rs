@@ -123,6 +123,10 @@ impl Telling {
 
     fn json(&mut self, shape: Shape, value: &Json, at: &At) {
         match (shape, value) {
+            // A declaration that has no keys tells none.
+            (Shape::Object(_), Json::Object(m)) if m.is_empty() && !at.path.is_empty() => {
+                self.tell(at, OutlinedValue::Empty);
+            }
             (Shape::Object(keys), Json::Object(members)) => {
                 for (name, member) in members {
                     let key = keys.iter().find(|k| k.name == name || k.name == "*");
@@ -132,6 +136,7 @@ impl Telling {
                     }
                 }
             }
+            (Shape::List(_), Json::List(items)) if items.is_empty() => self.tell(at, OutlinedValue::Empty),
             (Shape::List(of), Json::List(items)) => {
                 for (n, item) in items.iter().enumerate() {
                     self.json(*of, item, &at.item(n));
@@ -160,9 +165,13 @@ impl Telling {
                 },
                 (raw::Kind::Text([]), Value::String(text)) => self.tell(&at, told(&at, text)),
                 (raw::Kind::Text(words), Value::String(text)) => self.word(words, text, &at),
+                (raw::Kind::Dictionaries(_), Value::Array(items)) if items.is_empty() => {
+                    self.tell(&at, OutlinedValue::Empty);
+                }
                 (raw::Kind::Dictionaries(keys), Value::Array(items)) => {
                     for (n, item) in items.iter().enumerate() {
                         match item.as_dictionary() {
+                            Some(item) if item.is_empty() => self.tell(&at.item(n), OutlinedValue::Empty),
                             Some(item) => self.dictionary(keys, item, &at.item(n)),
                             None => self.tell(&at.item(n), OutlinedValue::Set(Since::Unknown)),
                         }
@@ -190,7 +199,9 @@ fn told(at: &At, text: &str) -> OutlinedValue {
     let is_status_item = || at.path.starts_with("StatusItems.") && is_status_item(text);
     let told = match at.name {
         name if TEXTS.contains(&name) => Some(text.to_owned()),
-        name if ADDRESSES.contains(&name) => server_of(text),
+        name if ADDRESSES.contains(&name) => {
+            Some(server_of(text).unwrap_or_else(|| OutlinedValue::NOT_PLAIN.to_owned()))
+        }
         "Name" if is_status_item() => Some(text.to_owned()),
         _ => None,
     };
@@ -208,12 +219,21 @@ fn is_status_item(text: &str) -> bool {
     text.split_once('.').is_some_and(|(head, _)| HEADS.contains(&head)) && text.bytes().all(plain)
 }
 
-/// `https://apps.example.org` of `https://someone:secret@apps.example.org/path?query`.
+/// `https://apps.example.org` of `https://apps.example.org/path?query`. Nothing of an address with `@` or `\` anywhere, or
+/// with a port that is no number: what stands there may be a password, and programs differ in which server they take.
 fn server_of(address: &str) -> Option<String> {
     let (scheme, rest) = address.split_once("://")?;
-    let authority = rest.split(['/', '?', '#', '\\']).next()?;
-    let server = authority.rsplit('@').next().filter(|s| !s.is_empty())?;
-    scheme.bytes().all(|b| b.is_ascii_alphanumeric()).then(|| format!("{scheme}://{server}"))
+    if rest.contains(['@', '\\']) {
+        return None;
+    }
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let (host, port) = authority.split_once(':').map_or((authority, None), |(h, p)| (h, Some(p)));
+    let is_name = |t: &str, also: &[u8]| {
+        !t.is_empty() && t.bytes().all(|b| b.is_ascii_alphanumeric() || also.contains(&b))
+    };
+    let is_port = |p: &str| (1..=5).contains(&p.len()) && p.bytes().all(|b| b.is_ascii_digit());
+    let plain = is_name(scheme, b"") && is_name(host, b".-") && port.is_none_or(is_port);
+    plain.then(|| format!("{scheme}://{authority}"))
 }
 
 #[cfg(test)]
@@ -260,12 +280,14 @@ mod tests {
             {"Type": "com.apple.asset.useridentity", "Identifier": "who",
              "Payload": {"FullName": "Ada Example", "EmailAddress": "ada@example.org"}},
             {"Type": "com.apple.asset.data", "Identifier": "data",
-             "Payload": {"Reference": {"DataURL": "https://u:secret@d.example.org/x?key=secret"}}},
+             "Payload": {"Reference": {"DataURL": "https://d.example.org:8443/x?key=secret"}}},
+            {"Type": "com.apple.asset.data", "Identifier": "data2",
+             "Payload": {"Reference": {"DataURL": "https://ada:pa#secret@d.example.org/x"}}},
             {"Type": "com.apple.management.properties", "Identifier": "words", "Payload": {"Ada": "Example"}}
         ]"#;
         let outline = of_set(&read_set(json.as_bytes()).unwrap());
         let forced: Vec<_> = outline.declarations.iter().map(|d| d.in_force).collect();
-        assert_eq!(forced, [true, true, false, true, true, true]);
+        assert_eq!(forced, [true, true, false, true, true, true, true]);
         let wanted = [
             text("StandardConfigurations.0", "code"),
             ("MaximumFailedAttempts".to_owned(), OutlinedValue::Whole(2)),
@@ -274,7 +296,8 @@ mod tests {
             set("VisibleName"),
             set("EmailAddress"),
             set("FullName"),
-            text("Reference.DataURL", "https://d.example.org"),
+            text("Reference.DataURL", "https://d.example.org:8443"),
+            text("Reference.DataURL", OutlinedValue::NOT_PLAIN),
             set("*"),
         ];
         assert_eq!(keys(json), wanted);
@@ -300,6 +323,44 @@ mod tests {
         for bad in ["no address", "https://", "https:///path", "a b://host"] {
             assert_eq!(server_of(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_server_is_told_of_a_plain_address_alone_and_nothing_of_a_password() {
+        for (address, server) in [
+            ("https://it.example.org", "https://it.example.org"),
+            ("https://it.example.org:8443/a/b", "https://it.example.org:8443"),
+            ("https://it.example.org?why", "https://it.example.org"),
+            ("https://it.example.org#why", "https://it.example.org"),
+        ] {
+            assert_eq!(server_of(address).as_deref(), Some(server), "{address}");
+        }
+        for bad in [
+            "https://ada:pa#ss@host.example/",
+            "https://ada:12#ss@host.example/",
+            "https://ada:1/2@host.example/",
+            "https://ada@host.example/",
+            r"https://good.example.org\@evil.example/",
+            r"https://good.example.org\.evil.example/",
+            "https://good.example.org%2f.evil.example/",
+            "https://good.example.org:80x/",
+            "https://good.example.org:/",
+            "https://[::1]/",
+            "https://good.example.org evil/",
+        ] {
+            assert_eq!(server_of(bad), None, "{bad}");
+            let value = told(&At::default().key("ProfileURL"), bad);
+            assert_eq!(value, OutlinedValue::Text(OutlinedValue::NOT_PLAIN.into()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_empty_list_or_dictionary_is_told_as_empty_and_one_that_is_not_there_is_not_told() {
+        let json = r#"[{"Type": "com.apple.configuration.management.status-subscriptions", "Identifier": "s",
+            "Payload": {"StatusItems": []}},
+            {"Type": "com.apple.activation.simple", "Identifier": "on", "Payload": {"StandardConfigurations": []}}]"#;
+        let empty = |path: &str| (path.to_owned(), OutlinedValue::Empty);
+        assert_eq!(keys(json), [empty("StatusItems"), empty("StandardConfigurations")]);
     }
 
     #[test]

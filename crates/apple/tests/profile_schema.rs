@@ -211,6 +211,43 @@ fn what_the_schema_has_not_is_told_and_not_refused_and_stays_out_of_the_outline(
 }
 
 #[test]
+fn keys_that_the_schema_has_not_are_told_of_wherever_they_stand_and_what_is_empty_is_told_as_empty() {
+    let mut p = mild();
+    p.insert("NewInOS27".into(), CANARY.into());
+    let mut eap = Dictionary::new();
+    eap.insert("AcceptEAPTypes".into(), Value::Array(vec![]));
+    eap.insert("NewInOS27".into(), CANARY.into());
+    payload(&mut p, 0).insert("EAPClientConfiguration".into(), Value::Dictionary(eap));
+    payload(&mut p, 4).insert("allowListedAppBundleIDs".into(), Value::Array(vec![]));
+    payload(&mut p, 0).insert("QoSMarkingPolicy".into(), Value::Dictionary(Dictionary::new()));
+    let first = read(&bytes(&p)).unwrap();
+    let (own, payloads) = (&first.outline.keys, &first.outline.payloads);
+    let value = |of: &[model::OutlinedKey], path: &str| {
+        let of_path: Vec<_> = of.iter().filter(|k| k.path == path).map(|k| k.value.clone()).collect();
+        assert_eq!(of_path.len(), 1, "{path}");
+        of_path[0].clone()
+    };
+    assert_eq!(value(own, "*"), OutlinedValue::Set(Since::Unknown));
+    assert_eq!(value(&payloads[0].keys, "EAPClientConfiguration.*"), OutlinedValue::Set(Since::Unknown));
+    assert_eq!(value(&payloads[0].keys, "EAPClientConfiguration.AcceptEAPTypes"), OutlinedValue::Empty);
+    assert_eq!(value(&payloads[0].keys, "QoSMarkingPolicy"), OutlinedValue::Empty);
+    assert_eq!(value(&payloads[4].keys, "allowListedAppBundleIDs"), OutlinedValue::Empty);
+    let all = format!("{:?}", first.outline);
+    assert!(!all.contains(CANARY) && !all.contains("NewInOS27"), "{all}");
+    assert!(first.texts.iter().all(|t| t.text != CANARY && !t.path.contains("OS27")));
+    // Another name with the same value is another.
+    let since = |p: &Dictionary| {
+        let mut now = read(&bytes(p)).unwrap();
+        now.since(&first);
+        value(&now.outline.keys, "*")
+    };
+    assert_eq!(since(&p), OutlinedValue::Set(Since::Same));
+    p.remove("NewInOS27");
+    p.insert("NewInOS28".into(), CANARY.into());
+    assert_eq!(since(&p), OutlinedValue::Set(Since::Changed));
+}
+
+#[test]
 fn an_identifier_that_is_not_plain_and_too_many_payloads_are_refused() {
     for bad in ["", "org.example.\u{202e}wifi", "päck", &"x".repeat(256)] {
         let mut p = mild();

@@ -280,7 +280,7 @@ pub(crate) async fn waiting(
         let signed = signed(&api, &v, id).await?;
         let mut words = in_words(&signed.order)?;
         if let Ok(order) = order::decode::<Order>(&signed.order) {
-            let saved = inside_saved(&api, &v, &order.kind).await?;
+            let saved = inside(&api, &v, &order).await?;
             words.lines.extend(saved.iter().map(|told| ("What it does", crate::api::sentence(told))));
         }
         Ok::<_, Failure>(json!({ "order": STANDARD.encode(&signed.order), "words": words }))
@@ -288,9 +288,21 @@ pub(crate) async fn waiting(
     answered(found.await)
 }
 
+/// What an order does by what lies sealed in it or by what was saved; an error where that can't be shown whole, and so
+/// nobody is asked to sign.
+pub(crate) async fn inside(api: &Api, v: &Visitor, order: &Order) -> Result<Vec<String>, Failure> {
+    if !order.tells() {
+        return Err(Failure::bad(
+            "the order does not tell all that it does, so nobody signs it second; whoever made it makes it again with this \
+             version, or in parts",
+        ));
+    }
+    inside_saved(api, v, &order.kind).await
+}
+
 /// What an order does that installs a saved version, held against the digest that stands in the order: what the API says
 /// alone is not shown.
-pub(crate) async fn inside_saved(api: &Api, v: &Visitor, kind: &OrderKind) -> Result<Vec<String>, Failure> {
+async fn inside_saved(api: &Api, v: &Visitor, kind: &OrderKind) -> Result<Vec<String>, Failure> {
     /// A version as the API tells it.
     #[derive(Deserialize)]
     struct Saved {
@@ -302,9 +314,7 @@ pub(crate) async fn inside_saved(api: &Api, v: &Visitor, kind: &OrderKind) -> Re
     let asked = format!("/api/v1/profiles/{profile}/versions/{number}");
     let saved: Saved = match api.get(&asked, &v.bearer).await {
         Err(f) if f.status == http::StatusCode::NOT_FOUND => {
-            return Ok(vec![
-                "WHAT THIS VERSION SAYS IS NOT THERE ANY MORE, and can't be shown: don't sign".into(),
-            ]);
+            return Err(Failure::bad("what this version says is not there any more, so it can't be signed"));
         }
         found => found?,
     };

@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use house::http::{Answer, SESSION};
+use house::http::{Answer, SESSION, order};
 use house::{House, until};
 use ledger::{Body, Effect, Opaque};
 use model::clock::{HOUR_MS, MINUTE_MS};
 use model::{Digest, KeyId, OrderId, PersonId};
-use order::sha256;
+use order::{ApiScope, Order, OrderKind, sha256};
 use serde_json::{Value, json};
 
 fn b64(bytes: impl AsRef<[u8]>) -> String {
@@ -422,6 +422,41 @@ async fn a_courier_that_lies_sends_no_browser_elsewhere_and_a_silent_provider_is
     signed_in(&house, &signer, 1).await;
     assert_eq!(house.courier.provider.lock().unwrap().keys_asked, 2);
     house.stop().await;
+}
+
+#[tokio::test]
+async fn an_order_is_found_by_its_first_digits_whatever_begins_so_that_may_not_be_seen() {
+    let (house, signer) = open().await;
+    house.sign_in().await;
+    let phone = house.enrol(30).await;
+    let id = |last| {
+        let mut id = [0x60; 16];
+        id[15] = last;
+        OrderId(id)
+    };
+    for last in 1..=12 {
+        let kind = OrderKind::MakeApiKey {
+            hash: sha256(&[last]),
+            scopes: vec![ApiScope::Devices],
+            valid_ms: HOUR_MS,
+            label: "test".into(),
+        };
+        assert_eq!(house.order(&Order { id: id(last), ..order(40, kind, &[]) }).await.status, 200);
+    }
+    let lock = OrderKind::Command { command: model::Command::DeviceLock };
+    assert_eq!(house.order(&Order { id: id(99), ..order(40, lock, &[phone.enrolment]) }).await.status, 200);
+    let begun = began(&house).await;
+    let mut all = claims(&house, &begun);
+    all["groups"] = json!(["ward-7-leads"]);
+    gives(&house, &signer, &all);
+    assert_eq!(ended(&house, &begun, 1, json!({})).await.json()["group"], "ward-7");
+    let get = async |path: &str| house.http("GET", path, Some(&bearer(1)), None).await;
+    let found = get("/api/v1/orders/606060").await;
+    assert_eq!((found.status, &found.json()["order"]), (200, &json!(id(99).to_string())), "{}", found.body);
+    assert_eq!(get(&format!("/api/v1/orders/{}", id(1))).await.status, 404);
+    let several = house.get("/api/v1/orders/606060").await;
+    assert_eq!(several.status, 409);
+    assert!(several.body.contains("and more"), "{}", several.body);
 }
 
 #[tokio::test]

@@ -408,7 +408,7 @@ pub struct CommandSecrets {
     /// `EnableLostMode`: the small print.
     #[n(3)]
     pub footnote: Option<String>,
-    /// `DeviceLock`, `EraseDevice` of a Mac: six digits.
+    /// `DeviceLock`, `EraseDevice` of a Mac: six digits. Refused with every command for a phone.
     #[n(4)]
     pub pin: Option<String>,
     /// `Settings` with `DeviceName`.

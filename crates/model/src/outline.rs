@@ -58,7 +58,7 @@ pub struct OutlinedPayload {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct OutlinedKey {
     /// Names of the schema and places in lists (from 0), such as `EAPClientConfiguration.AcceptEAPTypes.0`. A name that
-    /// the profile's author chose is `*`.
+    /// the profile's author chose, or that the schema does not have, is `*`.
     #[n(0)]
     pub path: String,
     /// What is told of its value.
@@ -85,6 +85,15 @@ pub enum OutlinedValue {
     /// A text that may be told by its key's name: a system's version, a deadline, a server's name.
     #[n(5)]
     Text(#[n(0)] String),
+    /// A list or a dictionary with nothing in it. Apple means something by some of these: an empty list of allowed apps
+    /// is not the same as none.
+    #[n(6)]
+    Empty,
+}
+
+impl OutlinedValue {
+    /// Told in place of an address whose server can't be told beyond doubt.
+    pub const NOT_PLAIN: &str = "an address that is not plain";
 }
 
 /// What an order tells of what lies sealed beside it, so that whoever signs the order sees what it does. It stands in the
@@ -100,6 +109,19 @@ pub enum SealedOutline {
     /// Of a raw command: its keys.
     #[n(3)]
     Raw(#[n(0)] Vec<OutlinedKey>),
+}
+
+impl SealedOutline {
+    /// It tells every key.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        match self {
+            Self::Declarations(set) => set.left_out == 0,
+            Self::Profile(outline) => outline.left_out == 0,
+            // Of a command all is told or nothing.
+            Self::Raw(_) => true,
+        }
+    }
 }
 
 /// What a set of declarations says, in the clear.
@@ -321,6 +343,7 @@ mod tests {
                     key("EncryptionType", OutlinedValue::Word("WPA2".into())),
                     key("Password", OutlinedValue::Set(Since::Changed)),
                     key("ProxyServerPort", OutlinedValue::Whole(8080)),
+                    key("HomeNetworks", OutlinedValue::Empty),
                 ],
                 unknown_keys: 1,
             }],

@@ -58,6 +58,12 @@ impl Order {
     pub const MOST_TARGETS: usize = 20_000;
     /// The longest encoding of an order: the most targets take a third of it.
     pub const LARGEST_BYTES: usize = 1 << 20;
+
+    /// It tells what lies sealed in it, or has nothing to tell: whoever is asked to sign it second can judge it.
+    #[must_use]
+    pub fn tells(&self) -> bool {
+        !self.kind.takes_outline() || self.outline.as_ref().is_some_and(SealedOutline::is_whole)
+    }
 }
 
 /// A public key that signs orders.

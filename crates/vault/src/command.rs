@@ -72,7 +72,8 @@ impl Chamber {
         Ok(harm::judge_command(command, &secrets).is_erasing())
     }
 
-    /// Whether the order tells what lies sealed in it, where there is something to tell; what it tells has to be so.
+    /// Whether the order tells what lies sealed in it, all of it, where there is something to tell; what it tells has to
+    /// be so.
     pub(crate) fn check_outline(&self, order: &Order, arguments_bytes: &[u8]) -> Result<bool, Refusal> {
         let made = match &order.kind {
             OrderKind::Command { command } => outline::of_command(command, &secrets(arguments_bytes)?),
@@ -80,9 +81,8 @@ impl Chamber {
             _ => None,
         };
         match &order.outline {
-            None => Ok(!order.kind.takes_outline()),
-            told if *told == made => Ok(true),
-            Some(_) => Err(Refusal::OutlinedOtherwise),
+            Some(_) if order.outline != made => Err(Refusal::OutlinedOtherwise),
+            _ => Ok(order.tells()),
         }
     }
 

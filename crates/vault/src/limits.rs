@@ -5,7 +5,6 @@ use ledger::{Approval, Body, Counted, Opaque};
 use model::{Digest, Duty, Group, KeyId, Limit, PersonId, Role, TimeMs, Whose, Window};
 use order::limits::{self, Asked, Hold, Overview, Signing, Weighed, Why};
 use order::{Order, OrderKind, Refusal, Scheme, VerifiedOrder};
-use rpc::alarm::AlarmKind;
 
 use crate::chamber::Chamber;
 use crate::submit::Outcome;
@@ -141,9 +140,7 @@ impl Chamber {
                 order = %id, duty = hold.duty.name(), count = hold.count, refusal = refusal.number(),
                 "an order is beyond what its signatures are good for"
             );
-            let person = self.signatories(verified).first().map(|p| p.person);
-            let alarm = self.alarm(AlarmKind::BudgetHit);
-            (alarm.order, alarm.person, alarm.refusal) = (Some(id), person, Some(refusal.number()));
+            self.alarm_of_budget(verified, refusal);
             self.record(Body::OrderHeld {
                 order: id,
                 digest: verified.digest(),

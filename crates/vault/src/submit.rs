@@ -241,13 +241,18 @@ impl Chamber {
         let signer = Signer { person: first.person, key: first.key };
         // What is wrong in any case is said before someone else is asked to sign.
         self.check_beforehand(order, &signer, &arguments, erasing)?;
-        let tells = self.check_outline(order, &arguments)?;
-        let weighed = self.weigh(order, erasing, &people);
-        // Nobody is asked to sign what they can't be shown.
-        if !tells && (people.len() > 1 || matches!(weighed, Err(Stop::Held(..)))) {
-            return Err(Refusal::NotOutlined.into());
-        }
-        let (weighed, counted) = weighed?;
+        let told = self.check_outline(order, &arguments);
+        let (weighed, counted) = match self.weigh(order, erasing, &people) {
+            Ok(weighed) if told? || people.len() == 1 => weighed,
+            // Nobody is asked to sign what they can't be shown. That more was tried than the signatures are good for is
+            // told all the same.
+            Err(Stop::Held(beyond, _)) if told != Ok(true) => {
+                self.alarm_of_budget(verified, beyond);
+                return Err(told.err().unwrap_or(Refusal::NotOutlined).into());
+            }
+            Ok(_) => return Err(Refusal::NotOutlined.into()),
+            Err(stop) => return Err(stop),
+        };
         let cools = weighed.cooling_off_ms > 0;
         let mut consequence = self.consequence(order, &signer, &arguments, submitted, erasing, cools)?;
         if let Effect::BreachAssumed { signers, .. } = &mut consequence.effect {
@@ -425,9 +430,7 @@ impl Chamber {
     fn refuse(&mut self, verified: &VerifiedOrder, refusal: Refusal) -> Outcome {
         let id = verified.id();
         if BUDGETS.contains(&refusal) {
-            let person = verified.signers().first().and_then(|k| self.state.holder_of(k)).map(|(p, _)| p);
-            let alarm = self.alarm(AlarmKind::BudgetHit);
-            (alarm.order, alarm.person, alarm.refusal) = (Some(id), person, Some(refusal.number()));
+            self.alarm_of_budget(verified, refusal);
         }
         tracing::warn!(order = %id, refusal = refusal.number(), "an order was refused");
         let position = match ReasonKey::new(&reason_key(refusal)) {
@@ -441,6 +444,13 @@ impl Chamber {
             Err(_) => 0,
         };
         Outcome { refusal: Some(refusal), order: Some(id), position, ..Outcome::default() }
+    }
+
+    /// Somebody wanted more than they may, or more than they may alone.
+    pub(crate) fn alarm_of_budget(&mut self, verified: &VerifiedOrder, refusal: Refusal) {
+        let person = verified.signers().first().and_then(|k| self.state.holder_of(k)).map(|(p, _)| p);
+        let alarm = self.alarm(AlarmKind::BudgetHit);
+        (alarm.order, alarm.person, alarm.refusal) = (Some(verified.id()), person, Some(refusal.number()));
     }
 
     fn seal_answer(&self, order: &Order, answer: Option<&Vec<u8>>) -> Result<Vec<u8>, Refusal> {

@@ -44,10 +44,16 @@ pub fn line(text: &str) -> String {
     plain(text).replace('\n', " ")
 }
 
-/// Local time to the minute, with its zone: `2026-12-01 20:00 UTC`, `2026-07-01 20:00 BST`.
+/// A text that somebody chose, in quotes that it can't end itself.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    format!("'{}'", line(text).replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
+/// Local time to the minute, with its zone: `2026-12-01 20:00 UTC`, `2026-07-01 20:00 BST (+01:00)`.
 #[must_use]
 pub fn time(at_ms: TimeMs) -> String {
-    in_zone(at_ms, ZONE.clone(), "%Y-%m-%d %H:%M %Z")
+    format!("{} {}", wall_time(at_ms), zone(at_ms))
 }
 
 /// The same without a zone, for what is compared with a time that has none.
@@ -56,10 +62,22 @@ pub fn wall_time(at_ms: TimeMs) -> String {
     in_zone(at_ms, ZONE.clone(), "%Y-%m-%d %H:%M")
 }
 
-/// The zone in which times are told, as of then: `UTC`, `BST`, `+05`.
+/// The zone in which times are told, as of then: `UTC`, `BST (+01:00)`, `+05:00`.
 #[must_use]
 pub fn zone(at_ms: TimeMs) -> String {
-    in_zone(at_ms, ZONE.clone(), "%Z")
+    zone_of(at_ms, ZONE.clone())
+}
+
+/// With its distance from UTC, since one name is several zones' (`IST`, `CST`).
+fn zone_of(at_ms: TimeMs, zone: TimeZone) -> String {
+    let (name, offset) = (in_zone(at_ms, zone.clone(), "%Z"), in_zone(at_ms, zone, "%:z"));
+    if name == "UTC" {
+        name
+    } else if name.starts_with(['+', '-']) {
+        offset
+    } else {
+        format!("{name} ({offset})")
+    }
 }
 
 fn in_zone(at_ms: TimeMs, zone: TimeZone, form: &str) -> String {
@@ -158,12 +176,14 @@ mod tests {
 
     #[test]
     fn a_time_says_its_zone_in_summer_and_winter_and_far_away() {
-        let told = |at_ms, zone: &str| in_zone(at_ms, TimeZone::get(zone).unwrap(), "%Y-%m-%d %H:%M %Z");
+        let told = |at_ms, zone: &str| zone_of(at_ms, TimeZone::get(zone).unwrap());
         let (winter, summer) = (1_764_547_200_000, 1_782_907_200_000);
-        assert_eq!(told(winter, "Europe/London"), "2025-12-01 00:00 GMT");
-        assert_eq!(told(summer, "Europe/London"), "2026-07-01 13:00 BST");
-        assert_eq!(told(winter, "UTC"), "2025-12-01 00:00 UTC");
-        assert_eq!(told(winter, "Asia/Tashkent"), "2025-12-01 05:00 +05");
+        assert_eq!(told(winter, "Europe/London"), "GMT (+00:00)");
+        assert_eq!(told(summer, "Europe/London"), "BST (+01:00)");
+        assert_eq!(told(winter, "UTC"), "UTC");
+        assert_eq!(told(winter, "Asia/Tashkent"), "+05:00");
+        assert_eq!(told(winter, "Asia/Kolkata"), "IST (+05:30)");
+        assert_eq!(told(winter, "Asia/Jerusalem"), "IST (+02:00)");
         assert_eq!(time(winter), format!("{} {}", wall_time(winter), zone(winter)));
     }
 

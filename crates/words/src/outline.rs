@@ -6,10 +6,12 @@ use model::{
 };
 use order::{Order, OrderKind};
 
-use crate::{count, line, profile};
+use crate::{count, line, profile, quoted};
 
 const ACTIVATION: &str = "com.apple.activation.simple";
 const SUBSCRIPTIONS: &str = "com.apple.configuration.management.status-subscriptions";
+/// The key of a profile whose payloads are encrypted.
+const ENCRYPTED: &str = "EncryptedPayloadContent";
 const UPDATE: &str = "com.apple.configuration.softwareupdate.enforcement.specific";
 
 /// What an order does by what lies sealed in it, a line each: read from the order's own bytes. Nothing for an order that is
@@ -85,7 +87,7 @@ pub fn sealed(order: &Order) -> Option<&'static str> {
 /// What a profile says, a payload a line.
 #[must_use]
 pub fn saved(outline: &Outline) -> Vec<String> {
-    let mut out = vec![format!("the profile's identifier is '{}'", line(&outline.identifier))];
+    let mut out = vec![format!("the profile's identifier is {}", quoted(&outline.identifier))];
     if !outline.keys.is_empty() {
         out.push(format!("{}: {}", profile::payload(""), keys(&outline.keys)));
     }
@@ -101,12 +103,22 @@ pub fn saved(outline: &Outline) -> Vec<String> {
             ));
         }
         if told.is_empty() {
-            told.push("no keys of its own".into());
+            told.push(match (payload.known, outline.left_out) {
+                (true, 0) => "no keys of its own".into(),
+                (true, _) => "of its keys none is told".into(),
+                (false, _) => "a type that Apple's schema, as it is known here, has not".into(),
+            });
         }
         out.push(format!("{}: {}", profile::payload(&payload.payload_type), told.join("; ")));
     }
     if outline.payloads.is_empty() {
-        out.push("it has no payloads: all it can do is take another profile's place".into());
+        // What is encrypted, or has a name that nobody here knows, may well hold some.
+        let may_hold = |k: &OutlinedKey| k.path == ENCRYPTED || k.path.split('.').any(|part| part == "*");
+        let hides = outline.left_out > 0 || outline.keys.iter().any(may_hold);
+        out.push(match hides {
+            true => "it has no payloads that can be told; what it does can't be seen here".into(),
+            false => "it has no payloads: all it can do is take another profile's place".into(),
+        });
     }
     out.extend(left_out(outline.left_out));
     out
@@ -120,44 +132,73 @@ fn declarations(set: &SetOutline) -> Vec<String> {
     if set.declarations.is_empty() {
         return vec!["the set is empty: nothing of it stays on the phones".into()];
     }
-    let mut out: Vec<String> = set.declarations.iter().map(declaration).collect();
+    let mut out: Vec<String> = set.declarations.iter().map(|d| declaration(d, set.left_out > 0)).collect();
     out.extend(left_out(set.left_out));
     out
 }
 
-fn declaration(d: &OutlinedDeclaration) -> String {
+/// `cut`: keys of its set are left out, and some may be its own.
+fn declaration(d: &OutlinedDeclaration, cut: bool) -> String {
     let text = |path: &str| match d.keys.iter().find(|k| k.path == path).map(|k| &k.value) {
-        Some(OutlinedValue::Text(text)) => Some(line(text)),
+        Some(OutlinedValue::Text(text)) => Some(in_sentence(text)),
         _ => None,
     };
     let idle = if d.in_force { "" } else { " (NOT IN FORCE: no activation of the set names it)" };
-    match (d.declared_type.as_str(), text("TargetOSVersion"), text("TargetLocalDateTime")) {
-        (UPDATE, Some(version), Some(by)) => {
-            let build = text("TargetBuildVersion").map(|b| format!(" (build {b})")).unwrap_or_default();
-            let page =
-                text("DetailsURL").map(|u| format!("; its page about it is at {u}")).unwrap_or_default();
-            format!(
-                "update the system to {version}{build}: a phone that has not by {} (its own local time) installs it by \
-                 itself{page}{idle}",
-                by.replace('T', " ")
-            )
+    let listed = |list: &str| -> (Vec<String>, usize) {
+        let is_item =
+            |k: &&OutlinedKey| k.path.starts_with(list) && matches!(k.value, OutlinedValue::Text(_));
+        let named: Vec<_> = d.keys.iter().filter(is_item).map(|k| profile::value(&k.value)).collect();
+        let rest = d.keys.len() - named.len();
+        (named, rest)
+    };
+    // A sentence of its own has a place for everything that the declaration has, or it is told key by key.
+    match d.declared_type.as_str() {
+        UPDATE if d.keys.iter().all(is_of_update) => {
+            if let (Some(version), Some(by)) = (text("TargetOSVersion"), text("TargetLocalDateTime")) {
+                let build = text("TargetBuildVersion").map(|b| format!(" (build {b})")).unwrap_or_default();
+                let page =
+                    text("DetailsURL").map(|u| format!("; its page about it is at {u}")).unwrap_or_default();
+                return format!(
+                    "update the system to {version}{build}: a phone that has not by {} (its own local time) installs it by \
+                     itself{page}{idle}",
+                    by.replace('T', " ")
+                );
+            }
         }
-        (ACTIVATION, ..) => {
-            let (named, rest): (Vec<_>, Vec<_>) =
-                d.keys.iter().partition(|k| k.path.starts_with("StandardConfigurations."));
-            let named: Vec<_> = named.into_iter().map(|k| profile::value(&k.value)).collect();
-            let on = if rest.is_empty() { "" } else { ", on a condition that is not told" };
-            format!("put into force: {}{on}", named.join(", "))
+        ACTIVATION => {
+            let (named, rest) = listed("StandardConfigurations.");
+            let on = if rest == 0 { "" } else { ", on a condition that is not told" };
+            if !named.is_empty() {
+                return format!("put into force: {}{on}", named.join(", "));
+            }
         }
-        (SUBSCRIPTIONS, ..) => {
-            let items: Vec<_> = d.keys.iter().map(|k| profile::value(&k.value)).collect();
-            format!("have the phone report {}{idle}", items.join(", "))
+        SUBSCRIPTIONS => {
+            let (named, rest) = listed("StatusItems.");
+            if !named.is_empty() && rest == 0 {
+                return format!("have the phone report {}{idle}", named.join(", "));
+            }
         }
-        (declared, ..) => {
-            let told = if d.keys.is_empty() { "nothing is set".into() } else { keys(&d.keys) };
-            format!("{} '{}'{idle}: {told}", declared_in_words(declared), line(d.identifier.as_str()))
-        }
+        _ => {}
     }
+    let told = match (d.keys.is_empty(), cut) {
+        (true, false) => "nothing is set".into(),
+        (true, true) => "of its keys none is told".into(),
+        (false, _) => keys(&d.keys),
+    };
+    format!("{} {}{idle}: {told}", declared_in_words(&d.declared_type), quoted(d.identifier.as_str()))
+}
+
+/// A key for which the sentence of an update by a deadline has a place.
+fn is_of_update(k: &OutlinedKey) -> bool {
+    let places = ["TargetOSVersion", "TargetBuildVersion", "TargetLocalDateTime", "DetailsURL"];
+    places.contains(&k.path.as_str()) && matches!(k.value, OutlinedValue::Text(_))
+}
+
+/// A text in a sentence: in quotes, unless it is one word that can't be taken for anything else there.
+fn in_sentence(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'/' | b'_');
+    let is_word = !text.is_empty() && text.bytes().all(plain);
+    if is_word || text == OutlinedValue::NOT_PLAIN { text.to_owned() } else { quoted(text) }
 }
 
 /// A declaration's type as people call it; one that has no name here is told as it is.
@@ -304,6 +345,76 @@ mod tests {
         let token = order(OrderKind::SetServiceToken { service: "com.apple.maid".into() }, None);
         assert_eq!(inside(&token), ["a new one is given"]);
         assert_eq!(inside(&Order { sealed_digest: None, ..token }), ["none is given any more"]);
+    }
+
+    #[test]
+    fn a_page_or_build_that_is_set_and_not_told_does_not_vanish_from_an_update() {
+        let keys = vec![
+            key("DetailsURL", OutlinedValue::Set(Since::Unknown)),
+            text("TargetLocalDateTime", "2026-12-01T20:00:00"),
+            text("TargetOSVersion", "18.1"),
+        ];
+        let told = &of_set(vec![declared(UPDATE, true, keys)], 0)[0];
+        assert!(
+            told.contains("details URL: set (sealed)") && told.contains("target OS version: '18.1'"),
+            "{told}"
+        );
+        // Nor does a key that the schema has not.
+        let keys = vec![
+            text("TargetLocalDateTime", "2026-12-01T20:00:00"),
+            text("TargetOSVersion", "18.1"),
+            key("*", OutlinedValue::Set(Since::Unknown)),
+        ];
+        let told = &of_set(vec![declared(UPDATE, true, keys)], 0)[0];
+        assert!(told.contains("(a name of its author's): set (sealed)"), "{told}");
+        let empty = vec![key("StandardConfigurations", OutlinedValue::Empty)];
+        let told = &of_set(vec![declared(ACTIVATION, true, empty)], 0)[0];
+        assert!(told.ends_with("standard configurations: empty"), "{told}");
+    }
+
+    #[test]
+    fn what_is_left_out_encrypted_or_unknown_is_not_called_nothing() {
+        let told = of_set(vec![declared("com.apple.configuration.watch.enrollment", true, vec![])], 1);
+        assert!(told[0].ends_with("of its keys none is told"), "{told:?}");
+        let payload = |known| OutlinedPayload {
+            payload_type: "com.apple.wifi.managed".into(),
+            known,
+            keys: vec![],
+            unknown_keys: 0,
+        };
+        let with = |known, left_out| {
+            saved(&Outline { payloads: vec![payload(known)], left_out, ..Outline::default() })[1].clone()
+        };
+        assert!(with(true, 0).ends_with("no keys of its own"));
+        assert!(with(true, 1).ends_with("of its keys none is told"));
+        assert!(with(false, 0).ends_with("has not"));
+        let none = |path: &str| {
+            let keys = vec![key(path, OutlinedValue::Set(Since::Unknown))];
+            saved(&Outline { keys, ..Outline::default() }).pop().unwrap()
+        };
+        assert!(none("PayloadScope").contains("all it can do is take another profile's place"));
+        for path in [ENCRYPTED, "*", "ConsentText.*"] {
+            assert!(none(path).contains("can't be seen here"), "{path}");
+        }
+    }
+
+    #[test]
+    fn no_text_that_somebody_chose_ends_its_own_quotes() {
+        let feigned = r"org.example'; passcode: \'none";
+        let outline = Outline { identifier: feigned.into(), ..Outline::default() };
+        let wanted = r"the profile's identifier is 'org.example\'; passcode: \\\'none'";
+        assert_eq!(saved(&outline)[0], wanted);
+        let told = of_set(
+            vec![declared(
+                "com.apple.configuration.account.mail",
+                true,
+                vec![text("HostName", "a; port: 1")],
+            )],
+            0,
+        );
+        assert!(told[0].ends_with("host name: 'a; port: 1'"), "{told:?}");
+        let keys = vec![text("TargetLocalDateTime", "2026"), text("TargetOSVersion", "18 (build 22B83): x")];
+        assert!(of_set(vec![declared(UPDATE, true, keys)], 0)[0].contains("to '18 (build 22B83): x':"));
     }
 
     #[test]

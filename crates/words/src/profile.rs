@@ -2,7 +2,7 @@
 
 use model::{Change, OutlinedValue, Since};
 
-use crate::line;
+use crate::{line, quoted};
 
 /// A payload's type as people call it; a type that has no name here is told as it is.
 #[must_use]
@@ -65,6 +65,7 @@ pub fn key(path: &str) -> String {
     for part in path.split('.') {
         match part.parse::<u32>() {
             Ok(n) => out.push_str(&format!(" {}", n.saturating_add(1))),
+            Err(_) if part == "*" && out.is_empty() => out.push_str("(a name of its author's)"),
             Err(_) if part == "*" => out.push_str(" (a name of its author's)"),
             Err(_) => {
                 if !out.is_empty() {
@@ -136,8 +137,11 @@ pub fn value(value: &OutlinedValue) -> String {
         OutlinedValue::Truth(true) => "yes".into(),
         OutlinedValue::Truth(false) => "no".into(),
         OutlinedValue::Whole(n) => n.to_string(),
-        OutlinedValue::Word(text) | OutlinedValue::Text(text) => line(text),
+        OutlinedValue::Word(text) => line(text),
+        OutlinedValue::Text(text) if text == OutlinedValue::NOT_PLAIN => text.clone(),
+        OutlinedValue::Text(text) => quoted(text),
         OutlinedValue::Set(_) => "set (sealed)".into(),
+        OutlinedValue::Empty => "empty".into(),
     }
 }
 
@@ -201,6 +205,7 @@ mod tests {
             ("allowCamera", "allow camera"),
             ("IPv4.OverridePrimary", "IPv4, override primary"),
             ("VendorConfig.*", "vendor config (a name of its author's)"),
+            ("*", "(a name of its author's)"),
         ] {
             assert_eq!(key(path), words, "{path}");
         }

@@ -102,7 +102,7 @@ async fn waiting(api: &Api, v: &Visitor) -> Result<Found, Failure> {
         };
         match order::decode::<Order>(&signed.order) {
             Ok(order) => {
-                let saved = ordering::inside_saved(api, v, &order.kind).await;
+                let saved = ordering::inside(api, v, &order).await;
                 let told = words::outline::inside(&order);
                 let inside = saved.map(|saved| [told, saved].concat()).map_err(|f| f.detail);
                 orders.push(Waiting { listed, signed, order, inside });
@@ -217,7 +217,7 @@ fn card(v: &Visitor, w: &Waiting, limits: &Limits, people: &People, now_ms: i64)
                     (line("Runs out", html! { (words::time(w.order.expires_at_ms)) " unless it is signed" }))
                     (line("Order", html! { code.app-break { (id) } }))
                 }
-                @if w.inside.is_ok() { (decide(v, w, &id, takes_one_outside(limits, duty, phones), people.is_among(v, &w.signed))) }
+                (decide(v, w, &id, takes_one_outside(limits, duty, phones), people.is_among(v, &w.signed)))
             }
         }
     }
@@ -228,7 +228,9 @@ fn decide(v: &Visitor, w: &Waiting, id: &str, outside: bool, signed_already: boo
     let rejects = v.role().is_some_and(|r| may(r, &OrderKind::Reject { order: w.listed.order }, false));
     let from_outside = w.signed.signatures.iter().any(|s| s.scheme.is_outside_browser());
     html! {
-        @if v.only_reads() {
+        @if w.inside.is_err() {
+            p { "Nobody signs what they can't be shown." }
+        } @else if v.only_reads() {
             p { "You signed in to read: someone with a passkey signs this." }
         } @else if signed_already {
             p { "You have signed this: another person has to." }

@@ -251,6 +251,39 @@ fn bounds(text: &str) -> Option<(OrderId, OrderId)> {
     if plain { filled('0').zip(filled('f')) } else { None }
 }
 
+/// Orders between these that may be seen, one more than are named at most. What may not be seen is not there: it makes
+/// nothing ambiguous, and takes no other's place.
+fn begin_so(
+    v: &View<'_>,
+    mut from: OrderId,
+    to: OrderId,
+    held: Option<&Held>,
+) -> Result<Vec<OrderRecord>, StoreError> {
+    let mut found = Vec::new();
+    for _ in 0..LOOKED_THROUGH / LOOKED_AT_ONCE {
+        let read = v.orders_between(from, to, LOOKED_AT_ONCE)?;
+        let next = read.last().filter(|_| read.len() == LOOKED_AT_ONCE as usize).map(|o| after(o.order));
+        for o in read {
+            if held.map_or(Ok(true), |h| h.may_see(v, &o))? {
+                found.push(o);
+                if found.len() > LIKELY_MEANT as usize {
+                    return Ok(found);
+                }
+            }
+        }
+        match next {
+            Some(Some(next)) if next <= to => from = next,
+            _ => break,
+        }
+    }
+    Ok(found)
+}
+
+/// The next id.
+fn after(id: OrderId) -> Option<OrderId> {
+    u128::from_be_bytes(id.0).checked_add(1).map(|n| OrderId(n.to_be_bytes()))
+}
+
 fn ambiguous(found: &[OrderRecord]) -> Problem {
     let most = LIKELY_MEANT as usize;
     let named: Vec<String> = found.iter().take(most).map(|o| o.order.to_string()).collect();
@@ -275,13 +308,7 @@ pub(crate) async fn get_order(
     let group = permit.actor().group().map(str::to_owned);
     let held = Held::of(permit.actor());
     let read = room.store.read(move |v| {
-        let mut found = Vec::new();
-        for o in v.orders_between(from, to, LIKELY_MEANT + 1)? {
-            // What may not be seen is not there, and makes nothing ambiguous.
-            if held.as_ref().map_or(Ok(true), |h| h.may_see(v, &o))? {
-                found.push(o);
-            }
-        }
+        let found = begin_so(v, from, to, held.as_ref())?;
         let commands = match found.as_slice() {
             [one] => {
                 let order = Some(one.order);

@@ -84,6 +84,12 @@ pub(crate) fn run(desk: &Desk, a: &Approve) -> Result<()> {
     if signed.signatures.iter().any(|s| s.key == key.id()) {
         return Err(usage("you have signed this order already; another person has to"));
     }
+    if !order.tells() {
+        return Err(failed(
+            "the order does not tell all that it does, so nobody signs it second (and the vault would refuse it); whoever made \
+             it makes it again with this version, or in parts; nothing was signed",
+        ));
+    }
     let beside = beside(desk, &order, &signed, pending.hold.as_ref())?;
     if !(a.yes && desk.reach.json) {
         let text = in_words::order_in_words(&signed, &beside)

@@ -341,9 +341,10 @@ pub(crate) fn inside(desk: &Desk, kind: &OrderKind) -> Result<Vec<String>> {
     let Some((profile, number, digest)) = order::installs(kind) else { return Ok(Vec::new()) };
     let (_, one) = match version(desk, profile, number, None) {
         Err(CliError::NotFound(_)) => {
-            return Ok(vec![
-                "WHAT THIS VERSION SAYS IS NOT THERE ANY MORE, and can't be shown: don't sign".into(),
-            ]);
+            return Err(failed(format!(
+                "what version {number} of profile {profile} says is not there any more, so that what the order does can't be \
+                 shown; nothing was signed"
+            )));
         }
         found => found?,
     };

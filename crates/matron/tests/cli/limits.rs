@@ -1,5 +1,8 @@
 //! Orders that take two people, from one's command line to the other's.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::*;
 
 /// The id of the newest order that waits.
@@ -94,6 +97,24 @@ const WIFI: &str = "<plist version=\"1.0\"><dict><key>PayloadType</key><string>C
     <key>SSID_STR</key><string>Example Ward</string><key>EncryptionType</key><string>WPA2</string>
     <key>Password</key><string>made-up-password</string></dict></array></dict></plist>";
 
+/// An answer with an order that waits, whose outline is taken out.
+fn without_outline(answer: &[u8]) -> Vec<u8> {
+    let at = answer.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
+    let mut body: serde_json::Value = serde_json::from_slice(&answer[at..]).unwrap();
+    let bytes = STANDARD.decode(body["signed_order"].as_str().unwrap()).unwrap();
+    let mut signed: order::SignedOrder = order::decode(&bytes).unwrap();
+    let order: order::Order = order::decode(&signed.order).unwrap();
+    assert!(order.outline.is_some());
+    signed.order = order::encode(&order::Order { outline: None, ..order });
+    body["signed_order"] = STANDARD.encode(order::encode(&signed)).into();
+    let body = body.to_string();
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    [head, body].concat().into_bytes()
+}
+
 #[test]
 fn whoever_signs_second_reads_what_an_order_does_from_its_own_bytes_and_signs_nothing_that_is_shown_otherwise()
  {
@@ -139,11 +160,18 @@ fn whoever_signs_second_reads_what_an_order_does_from_its_own_bytes_and_signs_no
             "update the system to 18.9 (build 22X1)",
             "by 2030-12-01 20:00:00 (its own local time)",
             "its page about it is at https://it.example.org",
-            "put into force: matron.os-update, matron.os-update.status",
+            "put into force: 'matron.os-update', 'matron.os-update.status'",
         ] {
             assert!(told.contains(part), "{part}: {told}");
         }
     }
+    // The same order without what it tells is not signed.
+    let hiding = Proxy::before(house.administrators(), |line, _, answer| {
+        Some(if line.contains("/signed ") { without_outline(&answer) } else { answer })
+    });
+    let through = Admin::at(&hiding.url(), &dir.path().join("ben"));
+    let refused = through.run(&["approve", &waiting(&ben), "--yes"]);
+    assert!(refused.code == 1 && refused.err.contains("does not tell all that it does"), "{}", refused.err);
     assert!(!looked.err.contains("who=ada") && looked.err.contains("sealed to the vault"), "{}", looked.err);
     ben.fine(&["approve", &waiting(&ben), "--yes"]);
 
@@ -184,6 +212,14 @@ fn whoever_signs_second_reads_what_an_order_does_from_its_own_bytes_and_signs_no
         "{}",
         refused.err
     );
+    // Nor one that is said to be there no more.
+    let missing = Proxy::before(house.administrators(), |line, _, answer| {
+        let gone = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        Some(if line.starts_with("GET /api/v1/profiles/") { gone.to_vec() } else { answer })
+    });
+    let through = Admin::at(&missing.url(), &dir.path().join("ben"));
+    let refused = through.run(&["approve", &waiting(&ben), "--yes"]);
+    assert!(refused.code == 1 && refused.err.contains("is not there any more"), "{}", refused.err);
     let looked = ben.run(&["approve", &waiting(&ben)]);
     assert!(
         looked.err.contains("encryption type: WPA2") && looked.err.contains("it was saved by order"),

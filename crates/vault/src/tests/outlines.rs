@@ -1,9 +1,11 @@
 //! What an order tells of what lies sealed in it is what lies sealed in it, and whoever signs second is told.
 
+use super::alarms::Pipe;
 use super::limits::two;
 use super::*;
 use model::{OutlinedValue, SealedOutline, SetName};
 use order::DeclarationSecrets;
+use rpc::alarm::AlarmKind;
 
 const UPDATE: &str = r#"[
     {"Type": "com.apple.activation.simple", "Identifier": "on", "Payload": {"StandardConfigurations": ["os"]}},
@@ -96,4 +98,48 @@ fn nobody_is_asked_to_sign_second_what_they_can_not_be_shown() {
     let (signed, sealed) = two.house.order_with(&two.ada, kind, phones, Some(&secrets), long);
     assert_eq!(decode::<Order>(&signed.order).unwrap().outline, None);
     assert_eq!(two.house.submit(&signed, &sealed, vec![]).refusal, Some(Refusal::NotOutlined));
+}
+
+#[test]
+fn leaving_the_outline_out_or_wrong_keeps_no_alarm_back_and_hides_no_limit() {
+    let mut two = two(2);
+    let mut pipe = Pipe::of(&two.house);
+    pipe.read();
+    let kind = OrderKind::Command { command: Command::Raw { request_type: "LogOutUser".into() } };
+    let raw =
+        b"<plist version=\"1.0\"><dict><key>RequestType</key><string>LogOutUser</string></dict></plist>";
+    let secrets = encode(&CommandSecrets { raw: Some(raw.to_vec()), ..CommandSecrets::default() });
+    let other = Some(SealedOutline::Profile(model::Outline::default()));
+    for (outline, refusal) in [(None, Refusal::NotOutlined), (other, Refusal::OutlinedOtherwise)] {
+        let (signed, sealed) =
+            two.house.order_with(&two.ada, kind.clone(), two.phones.clone(), Some(&secrets), |o| {
+                o.expires_at_ms = NOW_MS + 7 * DAY_MS;
+                o.outline = outline.clone();
+            });
+        assert_eq!(two.house.submit(&signed, &sealed, vec![]).refusal, Some(refusal));
+        let told = pipe.read();
+        let order = decode::<Order>(&signed.order).unwrap().id;
+        let hit = (AlarmKind::BudgetHit, Some(order), Some(Refusal::NeedsSignatures.number()));
+        assert_eq!(told.iter().map(|a| (a.kind, a.order, a.refusal)).collect::<Vec<_>>(), [hit]);
+    }
+}
+
+#[test]
+fn a_set_that_can_not_be_told_whole_is_signed_by_one_alone_and_not_by_two() {
+    let mut two = two(2);
+    let items: Vec<_> = (0..=model::Outline::MOST_KEYS).map(|_| r#"{"Name": "mdm.app"}"#).collect();
+    let declarations = format!(
+        r#"[{{"Type": "com.apple.configuration.management.status-subscriptions", "Identifier": "s",
+        "Payload": {{"StatusItems": [{}]}}}}]"#,
+        items.join(",")
+    );
+    let secrets = encode(&DeclarationSecrets { declarations: declarations.into(), holder_name: None });
+    let kind = OrderKind::SetDeclarations { set: SetName::new("policy").unwrap() };
+    let phone = vec![two.phones[0]];
+    let (mut signed, sealed) = two.house.order(&two.ada, kind.clone(), phone.clone(), Some(&secrets));
+    assert!(!decode::<Order>(&signed.order).unwrap().tells());
+    signed.add_signature(&two.ben);
+    assert_eq!(two.house.submit(&signed, &sealed, vec![]).refusal, Some(Refusal::NotOutlined));
+    let (signed, sealed) = two.house.order(&two.ada, kind, phone, Some(&secrets));
+    assert_eq!(two.house.submit(&signed, &sealed, vec![]).refusal, None);
 }

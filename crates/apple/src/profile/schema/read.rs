@@ -239,6 +239,10 @@ impl Reading {
             let Some(key) = lists.iter().copied().flatten().find(|k| k.name == name) else {
                 self.remark(joined(path, &name_shown(name)), RemarkWhy::UnknownKey);
                 unknown = unknown.saturating_add(1);
+                // A payload counts its own; of the profile's nobody else would tell.
+                if payload.is_none() {
+                    self.hide_unknown(String::new(), name, value, payload);
+                }
                 continue;
             };
             let at = joined(path, key.name);
@@ -284,6 +288,9 @@ impl Reading {
                     self.hide(at, value, payload);
                 }
             },
+            (Kind::List(_), Value::Array(items)) if items.is_empty() => {
+                self.tell(at.own, OutlinedValue::Empty)
+            }
             (Kind::List(of), Value::Array(items)) => {
                 for (n, item) in items.iter().enumerate() {
                     self.value(at.under(&n.to_string(), false), *of, item, payload);
@@ -296,11 +303,17 @@ impl Reading {
 
     fn object(&mut self, at: &At, keys: &[Key], of: &Dictionary, payload: Option<usize>) {
         self.required(of, &at.full, keys);
+        if of.is_empty() {
+            self.tell(at.own.clone(), OutlinedValue::Empty);
+        }
         let any = keys.iter().find(|k| k.name == "*");
         for (name, value) in of {
             match keys.iter().find(|k| k.name == name).or(any) {
                 Some(key) => self.value(at.under(key.name, is_secret(name)), key.kind, value, payload),
-                None => self.remark(joined(&at.full, &name_shown(name)), RemarkWhy::UnknownKey),
+                None => {
+                    self.remark(joined(&at.full, &name_shown(name)), RemarkWhy::UnknownKey);
+                    self.hide_unknown(at.own.clone(), name, value, payload);
+                }
             }
         }
     }
@@ -312,6 +325,12 @@ impl Reading {
         }
         self.count += 1;
         self.told.push(OutlinedKey { path, value });
+    }
+
+    /// Of a key that the schema has not, only that there is one; compared with the version before by name and value.
+    fn hide_unknown(&mut self, under: String, name: &str, value: &Value, payload: Option<usize>) {
+        let at = At { full: String::new(), own: joined(&under, "*"), secret: true };
+        self.hide(at, &Value::Array(vec![name.into(), value.clone()]), payload);
     }
 
     fn hide(&mut self, at: At, value: &Value, payload: Option<usize>) {
