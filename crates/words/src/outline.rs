@@ -145,9 +145,11 @@ fn declaration(d: &OutlinedDeclaration, cut: bool) -> String {
     };
     let idle = if d.in_force { "" } else { " (NOT IN FORCE: no activation of the set names it)" };
     let listed = |list: &str| -> (Vec<String>, usize) {
-        let is_item =
-            |k: &&OutlinedKey| k.path.starts_with(list) && matches!(k.value, OutlinedValue::Text(_));
-        let named: Vec<_> = d.keys.iter().filter(is_item).map(|k| profile::value(&k.value)).collect();
+        let item = |k: &OutlinedKey| match &k.value {
+            OutlinedValue::Text(text) if k.path.starts_with(list) => Some(in_sentence(text)),
+            _ => None,
+        };
+        let named: Vec<_> = d.keys.iter().filter_map(item).collect();
         let rest = d.keys.len() - named.len();
         (named, rest)
     };
