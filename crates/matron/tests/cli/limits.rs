@@ -107,12 +107,15 @@ fn without_outline(answer: &[u8]) -> Vec<u8> {
     assert!(order.outline.is_some());
     signed.order = order::encode(&order::Order { outline: None, ..order });
     body["signed_order"] = STANDARD.encode(order::encode(&signed)).into();
-    let body = body.to_string();
-    let head = format!(
-        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-        body.len()
-    );
-    [head, body].concat().into_bytes()
+    http("200 OK", &body.to_string())
+}
+
+fn http(status: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+    )
+    .into_bytes()
 }
 
 #[test]
@@ -214,8 +217,8 @@ fn whoever_signs_second_reads_what_an_order_does_from_its_own_bytes_and_signs_no
     );
     // Nor one that is said to be there no more.
     let missing = Proxy::before(house.administrators(), |line, _, answer| {
-        let gone = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-        Some(if line.starts_with("GET /api/v1/profiles/") { gone.to_vec() } else { answer })
+        let gone = http("404 Not Found", r#"{"code":"not_found","detail":"no such version"}"#);
+        Some(if line.starts_with("GET /api/v1/profiles/") { gone } else { answer })
     });
     let through = Admin::at(&missing.url(), &dir.path().join("ben"));
     let refused = through.run(&["approve", &waiting(&ben), "--yes"]);
