@@ -189,11 +189,14 @@ async fn a_new_ca_of_a_house_on_a_token_is_made_there_and_signs_there_over_resta
     let_renew(&ward, 100).await;
     ward.admin.order(rotate_ca(), vec![], None).await.unwrap();
     let newest = has_new_ca(&ward, 2).await;
+    let pids = |ward: &Ward| ["hsm", "vault"].map(|room| ward.house.pid(room));
+    let before = pids(&ward);
     ward.house.kill_room("hsm").unwrap();
     let ward_ref = &ward;
     // A phone whose certificate request fails gives the profile up for some hours.
     in_time("the token's process and the vault to be back", || async move {
-        ward_ref.house.pid("hsm").is_some() && of_ca(ward_ref).await == ("reissuing".into(), 1)
+        let are_new = pids(ward_ref).iter().zip(before).all(|(now, old)| now.is_some() && *now != old);
+        are_new && of_ca(ward_ref).await == ("reissuing".into(), 1)
     })
     .await;
     changes(&ward, &mut phone, &newest).await;
