@@ -65,7 +65,11 @@ fn seeds(key_file: &[u8]) -> Vec<(String, Vec<u8>)> {
 fn found(house: &House, secret: &[u8]) -> Vec<std::path::PathBuf> {
     let mut files = Vec::new();
     files_below(&house.data(), &mut files);
-    files.retain(|f| std::fs::read(f).unwrap().windows(secret.len()).any(|w| w == secret));
+    files.retain(|f| match std::fs::read(f) {
+        // One that took its name, or went, since it was listed.
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => false,
+        read => read.unwrap().windows(secret.len()).any(|w| w == secret),
+    });
     files
 }
 
