@@ -137,13 +137,12 @@ impl Trust {
     /// statement, which brings the way there with it also after a start.
     fn pin(&self, led_to: &[[u8; 32]]) {
         let after = led_to.get(1..).unwrap_or_default();
+        if after.is_empty() && !self.unkept.load(Ordering::Relaxed) {
+            return;
+        }
         let mut roots = self.roots.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         roots.extend(after);
         let Some((newest, former)) = roots.split_last() else { return };
-        if !self.unkept.swap(true, Ordering::Relaxed) && after.is_empty() {
-            self.unkept.store(false, Ordering::Relaxed);
-            return;
-        }
         let fingerprint = order::sha256(newest);
         if !after.is_empty() {
             tracing::info!(%fingerprint, "the root key was changed, by the one before; the new one counts from now on");
@@ -151,11 +150,9 @@ impl Trust {
         // The key itself last: as long as it is the one before, the way is gone again.
         let kept = write_file(&self.dir, FORMER_ROOTS_FILE, &former.concat(), false)
             .and_then(|()| write_file(&self.dir, ROOT_FILE, newest, false));
-        match kept {
-            Ok(()) => self.unkept.store(false, Ordering::Relaxed),
-            Err(e) => {
-                tracing::warn!(error = %e, "the new root key could not be kept; it is tried again with the next statement");
-            }
+        self.unkept.store(kept.is_err(), Ordering::Relaxed);
+        if let Err(e) = kept {
+            tracing::warn!(error = %e, "the new root key could not be kept; it is tried again with the next statement");
         }
     }
 
