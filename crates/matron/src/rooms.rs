@@ -262,11 +262,22 @@ where
     // What still runs in the background holds nothing that was promised.
     runtime.shutdown_background();
     done.map_err(|e| {
-        let e = anyhow!(e);
-        let why = format!("{e:#}");
-        let _ = complain.send(&ToSupervisor::Failed { why }, &[]);
-        e.context(format!("the {}", room.name()))
+        let why = with_causes(&e);
+        let _ = complain.send(&ToSupervisor::Failed { why: why.clone() }, &[]);
+        anyhow!(why).context(format!("the {}", room.name()))
     })
+}
+
+/// An error with what caused it, each said once: some say their cause themselves.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut said = error.to_string();
+    let causes = std::iter::successors(error.source(), |e| e.source());
+    for cause in causes.map(ToString::to_string) {
+        if !said.contains(&cause) {
+            said = format!("{said}: {cause}");
+        }
+    }
+    said
 }
 
 /// Takes what the supervisor handed over, before the sandbox.

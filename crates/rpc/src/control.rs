@@ -190,10 +190,13 @@ impl ControlEnd {
         let mut text = vec![0u8; LARGEST_BYTES];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let mut reset = false;
         let got = loop {
             let into = &mut [IoSliceMut::new(&mut text)];
             match recvmsg(&self.0, into, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
                 Err(rustix::io::Errno::INTR) => {}
+                // It ended with messages of ours unread. Linux says so once, ahead of the last it sent.
+                Err(rustix::io::Errno::CONNRESET) if !reset => reset = true,
                 Err(rustix::io::Errno::CONNRESET) => return Ok(None),
                 other => break other?.bytes,
             }
@@ -359,6 +362,18 @@ mod tests {
             tx.send(full).unwrap();
         });
         assert_eq!(rx.recv_timeout(std::time::Duration::from_secs(20)), Ok(true));
+    }
+
+    #[test]
+    fn the_last_words_of_a_room_are_heard_though_it_left_messages_unread() {
+        let (parent, child) = pair().unwrap();
+        parent.send(&ToRoom::Ping, &[]).unwrap();
+        let room = ControlEnd(child);
+        room.send(&ToSupervisor::Failed { why: "made up".into() }, &[]).unwrap();
+        drop(room);
+        let (said, _) = parent.receive::<ToSupervisor>().unwrap().unwrap();
+        assert_eq!(said, ToSupervisor::Failed { why: "made up".into() });
+        assert!(parent.receive::<ToSupervisor>().unwrap().is_none());
     }
 
     #[test]

@@ -126,7 +126,7 @@ fn a_profile_is_saved_compared_installed_and_confirmed_and_nothing_of_its_texts_
 
 fn walk(dir: &Path) -> Vec<PathBuf> {
     let mut out = Vec::new();
-    for entry in std::fs::read_dir(dir).unwrap().flatten() {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         let path = entry.path();
         if path.is_dir() { out.extend(walk(&path)) } else { out.push(path) }
     }

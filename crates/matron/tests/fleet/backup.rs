@@ -206,11 +206,8 @@ async fn futures_ids(phones: &[Shared<Phone>]) -> Vec<EnrolmentId> {
 /// No key of any room, no name and no number stands in a file of the backup.
 async fn nothing_is_in_the_clear(ward: &Ward, backup: &Path, phones: &[Shared<Phone>]) {
     let mut secrets: Vec<(String, Vec<u8>)> = Vec::new();
-    let mut files = Vec::new();
-    files_below(&ward.house.data().join("rooms"), &mut files);
-    for file in files {
+    for (file, bytes) in files_below(&ward.house.data().join("rooms")) {
         let name = file.file_name().unwrap().to_str().unwrap().to_owned();
-        let bytes = std::fs::read(&file).unwrap();
         // Every 16 bytes somewhere in a key file; of the large ones a few places.
         let every = (bytes.len() / 64).max(16);
         let chunks = bytes.windows(16).step_by(every).filter(|w| w.iter().collect::<BTreeSet<_>>().len() > 8);
@@ -553,10 +550,9 @@ async fn every_file_of_a_room_is_in_its_part_or_on_the_list_of_what_is_left_out(
         ("courier", courier::BACKED_UP),
     ];
     let rooms = ward.house.data().join("rooms");
-    let mut files = Vec::new();
-    files_below(&rooms, &mut files);
+    let files = files_below(&rooms);
     assert!(files.len() > 15);
-    for file in files {
+    for (file, _) in files {
         let below = file.strip_prefix(&rooms).unwrap().to_str().unwrap().to_owned();
         let (room, name) = below.split_once('/').unwrap();
         let backed_up = parts.iter().any(|(r, files)| *r == room && files.contains(&name));

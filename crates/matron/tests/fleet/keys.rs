@@ -61,18 +61,6 @@ fn seeds(key_file: &[u8]) -> Vec<(String, Vec<u8>)> {
     vec![("root key".into(), root.to_vec()), ("warrant key".into(), warrant.to_vec())]
 }
 
-/// In which files of the data folder the secret stands.
-fn found(house: &House, secret: &[u8]) -> Vec<std::path::PathBuf> {
-    let mut files = Vec::new();
-    files_below(&house.data(), &mut files);
-    files.retain(|f| match std::fs::read(f) {
-        // One that took its name, or went, since it was listed.
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => false,
-        read => read.unwrap().windows(secret.len()).any(|w| w == secret),
-    });
-    files
-}
-
 /// What a start on a stolen disk says.
 fn refused(house: &House, more: &[&str], environment: &[(&str, &str)]) -> String {
     let mut command = house.host_command(&["serve"]);
@@ -107,7 +95,7 @@ async fn a_stolen_disk_holds_no_key_in_the_clear_and_does_not_start_without_the_
     let mut phone = ward.phone(0).await;
     ward.house.stop().unwrap();
     for (what, secret) in credential.secrets(&ward.house) {
-        assert_eq!(found(&ward.house, &secret), [] as [std::path::PathBuf; 0], "{what}");
+        assert_eq!(found(&ward.house.data(), &secret), [] as [std::path::PathBuf; 0], "{what}");
     }
     // Names in the ledger: the person's keys are covered too.
     let persons = std::fs::read(ward.house.room_dir("vault").join("persons.keys")).unwrap();
@@ -132,14 +120,14 @@ async fn a_house_that_gets_a_credential_later_wraps_its_keys_and_its_backup_rest
     ward.house.stop().unwrap();
     let bare = seeds(&std::fs::read(ward.house.room_dir("vault").join("keys.cbor")).unwrap());
     for (what, secret) in &bare {
-        assert_eq!(found(&ward.house, secret).len(), 1, "{what}");
+        assert_eq!(found(&ward.house.data(), secret).len(), 1, "{what}");
     }
     let credential = Credential::new(3);
     ward.house.change(&[WITH_CREDENTIAL], &[credential.variable()]);
     ward.house.run().unwrap();
     ward.obey(&mut phone).await;
     for (what, secret) in bare.iter().chain(&credential.secrets(&ward.house)) {
-        assert_eq!(found(&ward.house, secret), [] as [std::path::PathBuf; 0], "{what}");
+        assert_eq!(found(&ward.house.data(), secret), [] as [std::path::PathBuf; 0], "{what}");
     }
     let backup = offline.back_up(&ward.house);
     ward.house.move_out().unwrap();

@@ -109,16 +109,7 @@ async fn no_sealed_value_stands_in_any_file_log_or_message() {
 
     // Everything that could hold it: all files (database, WAL, ledger, keys, log) and all walls but one.
     let mut places: Vec<(String, Vec<u8>)> = Vec::new();
-    let mut files = Vec::new();
-    files_below(&first.data(), &mut files);
-    for file in files {
-        match std::fs::read(&file) {
-            Ok(bytes) => places.push((file.display().to_string(), bytes)),
-            // A file that was renamed into place, or SQLite's own, has gone since it was listed.
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-            Err(e) => panic!("{}: {e}", file.display()),
-        }
-    }
+    places.extend(files_below(&first.data()).into_iter().map(|(f, bytes)| (f.display().to_string(), bytes)));
     for (who, bytes) in rooms.heard() {
         assert!(!bytes.is_empty() || who.contains("courier"), "nothing was heard of {who}");
         if !matches!(who.as_str(), "door to reader" | "reader to door") {
