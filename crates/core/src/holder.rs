@@ -5,13 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use model::clock::MINUTE_MS;
-use model::{CommandKind, Digest, EnrolmentId, StandingTemplate, TimeMs};
+use model::{Digest, EnrolmentId, StandingTemplate, TimeMs};
 use order::{HolderCode, Refusal};
-use rpc::proto::ActRequest;
-use store::{CommandFilter, EnrolmentState, Slot, StandingRecord, StoreError};
+use store::{CommandFilter, EnrolmentState, StandingRecord, StoreError};
 
-use crate::checkin::ask_vault;
-use crate::renewal::{NotQueued, queue_act, stands};
+use crate::acts::{self, Asking, NotActed, NotQueued, queue_act, stands};
 use crate::room::Room;
 
 /// A session lives so long, used or not: it is a borrowed computer, mostly.
@@ -196,7 +194,6 @@ pub(crate) async fn act(
     room: &Arc<Room>,
     holder: &Holder,
     template: StandingTemplate,
-    command: CommandKind,
 ) -> Result<(), NotDone> {
     let (enrolment, now_ms) = (holder.enrolment, room.now_ms());
     let code = room.holders.code(holder).ok_or(NotDone::SignedOut)?;
@@ -223,30 +220,24 @@ pub(crate) async fn act(
     if newest.as_ref().is_some_and(|c| c.state.is_open() && now_ms < c.expires_at_ms) {
         return Ok(());
     }
-    let request = ActRequest {
-        standing: standing.order.0.to_vec(),
-        enrolment: enrolment.0.to_vec(),
+    let asking = Asking {
         holder_code: Some(code.grouped().to_string()),
-        profile: None,
-        over: newest.map(|c| c.command.0.to_vec()),
+        over: newest.map(|c| c.command),
+        ..Asking::default()
     };
-    let asked = ask_vault(room, "act", |mut v| async move { v.act(request).await }).await;
-    let answer = asked.map_err(|_| NotDone::VaultAway)?;
-    let refusal = u16::try_from(answer.refusal).unwrap_or(u16::MAX);
-    match Refusal::from_number(refusal) {
-        None if refusal == 0 => {}
-        Some(Refusal::WrongHolderCode) => {
+    let answer = match acts::ask(room, &standing, enrolment, asking).await {
+        Ok(answer) => answer,
+        Err(NotActed::Refused(Refusal::WrongHolderCode)) => {
             // Another card was made, and the ledger's entry is on its way here.
             room.holders.end(&holder.hash);
             return Err(NotDone::SignedOut);
         }
-        Some(Refusal::NoSuchStanding) => return Err(NotDone::NotSwitchedOn),
-        Some(Refusal::UnknownEnrolment) => return Err(NotDone::NotEnrolled),
-        Some(refusal) => return Err(NotDone::Refused(refusal)),
-        None => return Err(NotDone::VaultAway),
-    }
-    let slot: Slot = phone.slot;
-    queue_act(room, (standing.order, command), (slot, enrolment), answer, |_, _| Ok(())).await?;
+        Err(NotActed::Refused(Refusal::NoSuchStanding)) => return Err(NotDone::NotSwitchedOn),
+        Err(NotActed::Refused(Refusal::UnknownEnrolment)) => return Err(NotDone::NotEnrolled),
+        Err(NotActed::Refused(refusal)) => return Err(NotDone::Refused(refusal)),
+        Err(NotActed::Away) => return Err(NotDone::VaultAway),
+    };
+    queue_act(room, &standing, (phone.slot, enrolment), answer, |_, _| Ok(())).await?;
     Ok(())
 }
 

@@ -13,6 +13,7 @@
 
 mod access;
 mod acme;
+mod acts;
 mod api;
 mod apps;
 mod back_up;

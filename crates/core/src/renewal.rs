@@ -1,5 +1,5 @@
-//! Renewal of the phones' certificates under a standing order: who is due, asking the vault, queueing what it
-//! answers. The vault decides; core chooses only the order in which phones come, the first to end first.
+//! Renewal of the phones' certificates under a standing order: who is due, asking the vault, having it queued
+//! ([`crate::acts`]). The vault decides; core chooses only the order in which phones come, the first to end first.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -8,14 +8,12 @@ use std::time::Duration;
 
 use ledger::{Body, Effect, Entry};
 use model::clock::{DAY_MS, MINUTE_MS};
-use model::{CommandKind, EnrolmentId, OrderId, StandingTemplate, TimeMs};
+use model::{EnrolmentId, StandingTemplate, TimeMs};
 use order::Refusal;
-use rpc::proto::{ActAnswer, ActRequest, FollowRequest};
-use store::{
-    CertificateState, NewCertificate, NewCommand, RenewalWindow, Slot, StandingRecord, StoreError, Tx,
-};
+use rpc::proto::FollowRequest;
+use store::{CertificateState, NewCertificate, RenewalWindow, Slot, StandingRecord, StoreError, Tx};
 
-use crate::checkin::{ask_vault, warrant_expiry};
+use crate::acts::{self, Asking, NotActed, NotQueued, is_of_all, queue_act, stands};
 use crate::follow::Remember;
 use crate::room::{NO_BREACH, Room};
 
@@ -39,11 +37,6 @@ pub(crate) struct Renewal {
 pub(crate) fn in_force(all: &[StandingRecord], now_ms: TimeMs) -> Option<StandingRecord> {
     let renews = |s: &&StandingRecord| stands(s, now_ms) && s.template.before_ms().is_some();
     all.iter().filter(renews).max_by_key(|s| s.template.before_ms()).cloned()
-}
-
-/// Whether the vault may act under it now.
-pub(crate) fn stands(s: &StandingRecord, now_ms: TimeMs) -> bool {
-    s.ended_at_ms.is_none() && now_ms < s.expires_at_ms
 }
 
 /// What states are told by: the standing order's own time, or the usual one while none stands.
@@ -225,100 +218,27 @@ async fn ask(
     slot: Slot,
     enrolment: EnrolmentId,
 ) -> Result<Asked, StoreError> {
-    let request = ActRequest {
-        standing: standing.order.0.to_vec(),
-        enrolment: enrolment.0.to_vec(),
-        holder_code: None,
-        profile: None,
-        over: None,
-    };
-    let asked = ask_vault(room, "act", |mut v| async move { v.act(request).await }).await;
-    let Ok(answer) = asked else { return Ok(Asked::NotNow) };
-    let refusal = u16::try_from(answer.refusal).unwrap_or(u16::MAX);
-    match (refusal, Refusal::from_number(refusal)) {
-        (0, _) => {}
-        (_, Some(Refusal::StandingCapReached)) => {
+    let answer = match acts::ask(room, standing, enrolment, Asking::default()).await {
+        Ok(answer) => answer,
+        Err(NotActed::Refused(Refusal::StandingCapReached)) => {
             tracing::info!(
                 "the standing order has done what it may in this hour; the other phones come in the next"
             );
             return Ok(Asked::NotNow);
         }
-        (
-            _,
-            Some(Refusal::NoSuchStanding | Refusal::LedgerUnavailable | Refusal::RestoredUnconfirmed) | None,
-        ) => {
-            return Ok(Asked::NotNow);
-        }
-        (n, _) => {
-            tracing::warn!(enrolment.id = %enrolment, refusal = n, "the vault does not ask this phone to renew");
+        Err(NotActed::Away) => return Ok(Asked::NotNow),
+        Err(NotActed::Refused(refusal)) if is_of_all(refusal) => return Ok(Asked::NotNow),
+        Err(NotActed::Refused(refusal)) => {
+            tracing::warn!(enrolment.id = %enrolment, refusal = refusal.number(), "the vault does not ask this phone to renew");
             return Ok(Asked::NotDue);
         }
-    }
+    };
     let now_ms = room.now_ms();
-    let act = (standing.order, CommandKind::InstallProfile);
-    match queue_act(room, act, (slot, enrolment), answer, move |tx, _| tx.asked_to_renew(slot, now_ms)).await
-    {
+    let note = move |tx: &Tx<'_>, _| tx.asked_to_renew(slot, now_ms);
+    match queue_act(room, standing, (slot, enrolment), answer, note).await {
         Ok(()) => Ok(Asked::Noted),
         Err(NotQueued::Store(e)) => Err(e),
         // Others may be luckier; this one is asked about again in an hour.
         Err(NotQueued::NoCommand) => Ok(Asked::NotDue),
     }
-}
-
-/// Why what the vault made was not queued.
-#[derive(Debug)]
-pub(crate) enum NotQueued {
-    /// The vault's answer brings no command with a warrant that can be read.
-    NoCommand,
-    Store(StoreError),
-}
-
-impl From<StoreError> for NotQueued {
-    fn from(e: StoreError) -> Self {
-        Self::Store(e)
-    }
-}
-
-/// Keeps the command that the vault made under a standing order, for the phone to fetch, and what else is to be noted of
-/// it. One that is there already stays as it is; what waits of the same standing order for the same phone gives way to it,
-/// since the vault makes no more warrants for that.
-pub(crate) async fn queue_act<T: Send + 'static>(
-    room: &Arc<Room>,
-    (standing, kind): (OrderId, CommandKind),
-    (slot, enrolment): (Slot, EnrolmentId),
-    answer: ActAnswer,
-    note: impl FnOnce(&Tx<'_>, i64) -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, NotQueued> {
-    let nothing = || {
-        tracing::error!(standing = %standing, enrolment.id = %enrolment, "the vault acted, and its answer brings no command");
-        NotQueued::NoCommand
-    };
-    let made = answer.command.ok_or_else(nothing)?;
-    let (Ok(command), Some(warrant)) = (rpc::command_id(&made.command), made.warrants.into_iter().next())
-    else {
-        return Err(nothing());
-    };
-    let warrant_expires_at_ms = warrant_expiry(&warrant.warrant).ok_or_else(nothing)?;
-    let now_ms = room.now_ms();
-    let new = NewCommand {
-        command,
-        order: Some(standing),
-        request_type: kind.request_type().to_owned(),
-        query: None,
-        body: made.body,
-        sealed: made.sealed,
-        created_at_ms: now_ms,
-        expires_at_ms: answer.expires_at_ms,
-    };
-    let noted = room
-        .store
-        .write(move |tx| {
-            let number = tx.put_command(&new)?;
-            tx.cancel_order_for(slot, standing, Some(number), now_ms)?;
-            tx.queue(slot, number, Some((&warrant.warrant, warrant_expires_at_ms)))?;
-            note(tx, number)
-        })
-        .await?;
-    room.fleet.queued(&[enrolment], now_ms);
-    Ok(noted)
 }

@@ -6,13 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::clock::HOUR_MS;
-use model::{CommandKind, EnrolmentId, OrderId, SealedRow, StandingInstall, TimeMs};
+use model::{EnrolmentId, OrderId, SealedRow, StandingInstall, TimeMs};
 use order::Refusal;
-use rpc::proto::ActRequest;
 use store::{CommandState, Slot, StandingRecord, StoreError};
 
-use crate::checkin::ask_vault;
-use crate::renewal::{NotQueued, queue_act, stands};
+use crate::acts::{self, Asking, NotActed, NotQueued, is_of_all, queue_act, stands};
 use crate::room::Room;
 
 /// How long a round waits for phones that come.
@@ -102,47 +100,31 @@ async fn ask(
     row: &SealedRow,
     (slot, enrolment): (Slot, EnrolmentId),
 ) -> Result<Asked, StoreError> {
-    let request = ActRequest {
-        standing: standing.order.0.to_vec(),
-        enrolment: enrolment.0.to_vec(),
-        holder_code: None,
-        over: None,
-        profile: Some(rpc::row_to(row.clone())),
-    };
-    let asked = ask_vault(room, "act", |mut v| async move { v.act(request).await }).await;
-    let Ok(answer) = asked else { return Ok(Asked::NotNow) };
-    let refusal = u16::try_from(answer.refusal).unwrap_or(u16::MAX);
-    match (refusal, Refusal::from_number(refusal)) {
-        (0, _) => {}
-        (
-            _,
-            Some(
-                Refusal::StandingCapReached
-                | Refusal::NoSuchStanding
-                | Refusal::LedgerUnavailable
-                | Refusal::RestoredUnconfirmed
-                | Refusal::NoSuchDeviceGroup
-                | Refusal::ProfileEnded,
-            )
-            | None,
-        ) => return Ok(Asked::NotNow),
-        // No phone's fault: the next round says it again.
-        (n, Some(Refusal::SavedProfileLost | Refusal::ShownOtherwise | Refusal::BadProfile)) => {
-            tracing::warn!(standing = %standing.order, refusal = n, "the vault does not install what this standing order installs");
+    let asking = Asking { profile: Some(rpc::row_to(row.clone())), ..Asking::default() };
+    let answer = match acts::ask(room, standing, enrolment, asking).await {
+        Ok(answer) => answer,
+        Err(NotActed::Away | NotActed::Refused(Refusal::NoSuchDeviceGroup | Refusal::ProfileEnded)) => {
             return Ok(Asked::NotNow);
         }
-        (n, _) => {
-            tracing::warn!(enrolment.id = %enrolment, refusal = n, "the vault installs no profile by itself on this phone");
+        Err(NotActed::Refused(refusal)) if is_of_all(refusal) => return Ok(Asked::NotNow),
+        // No phone's fault: the next round says it again.
+        Err(NotActed::Refused(
+            refusal @ (Refusal::SavedProfileLost | Refusal::ShownOtherwise | Refusal::BadProfile),
+        )) => {
+            tracing::warn!(standing = %standing.order, refusal = refusal.number(), "the vault does not install what this standing order installs");
+            return Ok(Asked::NotNow);
+        }
+        Err(NotActed::Refused(refusal)) => {
+            tracing::warn!(enrolment.id = %enrolment, refusal = refusal.number(), "the vault installs no profile by itself on this phone");
             return Ok(Asked::Refused);
         }
-    }
+    };
     let (now_ms, profile, version) = (room.now_ms(), install.profile, install.version);
-    let act = (standing.order, CommandKind::InstallProfile);
-    let (standing, made_at_ms) = (standing.order, standing.made_at_ms);
-    let queued = queue_act(room, act, (slot, enrolment), answer, move |tx, number| {
+    let (order, made_at_ms) = (standing.order, standing.made_at_ms);
+    let queued = queue_act(room, standing, (slot, enrolment), answer, move |tx, number| {
         // The phone left, somebody ordered otherwise or the standing order ended while the vault was asked; or the
         // vault gave the command of before, which is over at the phone.
-        let stands = tx.standing_orders()?.iter().any(|s| s.order == standing && stands(s, now_ms));
+        let stands = tx.standing_orders()?.iter().any(|s| s.order == order && stands(s, now_ms));
         let goes = stands && tx.lacks_profile(slot, (profile, version), made_at_ms)?;
         if goes && tx.is_queued(slot, number)? {
             tx.put_profile_command(number, profile, version)?;

@@ -4,7 +4,7 @@ use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{DAY_MS, MINUTE_MS};
-use crate::{DeviceGroupId, DeviceGroupName, Digest, Group, ProfileId, TimeMs};
+use crate::{CommandKind, DeviceGroupId, DeviceGroupName, Digest, Group, ProfileId, TimeMs};
 
 /// What a standing order lets the vault do: a fixed template, which leaves nothing to whoever asks but
 /// the phone.
@@ -82,6 +82,16 @@ impl StandingTemplate {
             Self::HolderLostMode => "holder_lost_mode",
             Self::HolderRings => "holder_rings",
             Self::InstallSaved { .. } => "install_saved",
+        }
+    }
+
+    /// The command that an act of it is.
+    #[must_use]
+    pub fn command(&self) -> CommandKind {
+        match self {
+            Self::RenewCertificates { .. } | Self::InstallSaved { .. } => CommandKind::InstallProfile,
+            Self::HolderLostMode => CommandKind::EnableLostMode,
+            Self::HolderRings => CommandKind::PlayLostModeSound,
         }
     }
 

@@ -88,13 +88,9 @@ fn asked_for(body: Body, item: &DeviceItem, standing: &[StandingRecord]) -> Opti
 }
 
 fn under_standing(under: OrderId, standing: &[StandingRecord]) -> (CommandKind, &'static str) {
-    match standing.iter().find(|s| s.order == under).map(|s| &s.template) {
-        Some(StandingTemplate::HolderLostMode) => (CommandKind::EnableLostMode, "holder"),
-        Some(StandingTemplate::HolderRings) => (CommandKind::PlayLostModeSound, "holder"),
-        Some(StandingTemplate::RenewCertificates { .. } | StandingTemplate::InstallSaved { .. }) | None => {
-            (CommandKind::InstallProfile, "matron")
-        }
-    }
+    let template = standing.iter().find(|s| s.order == under).map(|s| &s.template);
+    let by = if template.is_some_and(StandingTemplate::is_holders) { "holder" } else { "matron" };
+    (template.map_or(CommandKind::InstallProfile, StandingTemplate::command), by)
 }
 
 fn command(at_ms: TimeMs, (command, kind, by): Asked, commands: &[CommandItem]) -> Done {

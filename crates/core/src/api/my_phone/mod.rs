@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::extract::ConnectInfo;
 use axum::{Extension, Json};
 use http::StatusCode;
-use model::{CommandKind, Digest, StandingTemplate, TimeMs};
+use model::{Digest, StandingTemplate, TimeMs};
 use order::HolderCode;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -114,7 +114,7 @@ pub(crate) async fn lose_my_phone(
     permit: Permit<Holders>,
     Extension(room): Extension<Arc<Room>>,
 ) -> Result<StatusCode, Problem> {
-    done(&room, &permit, StandingTemplate::HolderLostMode, CommandKind::EnableLostMode).await
+    done(&room, &permit, StandingTemplate::HolderLostMode).await
 }
 
 #[utoipa::path(post, path = "/api/v1/my-phone/ring", responses(
@@ -126,16 +126,15 @@ pub(crate) async fn ring_my_phone(
     permit: Permit<Holders>,
     Extension(room): Extension<Arc<Room>>,
 ) -> Result<StatusCode, Problem> {
-    done(&room, &permit, StandingTemplate::HolderRings, CommandKind::PlayLostModeSound).await
+    done(&room, &permit, StandingTemplate::HolderRings).await
 }
 
 async fn done(
     room: &Arc<Room>,
     permit: &Permit<Holders>,
     template: StandingTemplate,
-    command: CommandKind,
 ) -> Result<StatusCode, Problem> {
-    let acted = act(room, permit.holder()?, template, command).await;
+    let acted = act(room, permit.holder()?, template).await;
     room.counters.holder(match &acted {
         Ok(()) => "acted",
         Err(_) => "not_acted",
