@@ -12,6 +12,8 @@ use tempfile::TempDir;
 
 /// How long a house may take to be ready.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a room that died may take to be there again.
+const BACK: Duration = Duration::from_secs(20);
 
 /// What stopped a house from standing.
 #[derive(Debug, thiserror::Error)]
@@ -294,12 +296,21 @@ impl House {
         self.signal_room(room, "KILL")
     }
 
-    /// Sends a room a signal: `STOP` makes it hang without dying.
+    /// Sends a room a signal: `STOP` makes it hang without dying. One that died is waited for.
     ///
     /// # Errors
     /// When there is no such room.
     pub fn signal_room(&self, room: &str, signal: &str) -> Result<(), HouseError> {
-        let pid = self.pid(room).ok_or_else(|| HouseError::NotReady(format!("there is no {room}")))?;
+        let until = Instant::now() + BACK;
+        let pid = loop {
+            match self.pid(room) {
+                Some(pid) => break pid,
+                None if Instant::now() > until => {
+                    return Err(HouseError::NotReady(format!("there is no {room}")));
+                }
+                None => std::thread::sleep(Duration::from_millis(20)),
+            }
+        };
         Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status()?;
         Ok(())
     }

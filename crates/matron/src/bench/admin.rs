@@ -1,6 +1,8 @@
 //! The administrator of a scratch house: joins, invites, asks. For measuring, not for people: no
 //! questions, no key on a disk.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context, Result, bail};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use base64::Engine as _;
@@ -17,6 +19,9 @@ use order::{
 };
 use seal::{KeyPairSecret, PublicKey, to};
 use serde_json::{Value, json};
+
+/// How long a sign-in whose vault is away is tried again.
+const VAULT_AWAY: Duration = Duration::from_secs(20);
 
 /// An administrator with a key in memory.
 pub(crate) struct Admin {
@@ -237,7 +242,7 @@ impl Admin {
         Ok(said.get("queued").and_then(Value::as_u64).unwrap_or(0))
     }
 
-    /// Begins a session whose grant pays for so many searches.
+    /// Begins a session whose grant pays for so many searches; waits for a vault that is just starting.
     pub(crate) async fn sign_in(&mut self, searches: u32) -> Result<()> {
         let session = format!("ms_{}", URL_SAFE_NO_PAD.encode(random::<32>(&self.rng)?));
         let kind = OrderKind::Grant {
@@ -247,7 +252,16 @@ impl Admin {
             compartments: vec![],
             valid_ms: 6 * model::clock::HOUR_MS,
         };
-        self.order(kind, vec![], None).await?;
+        let answers = KeyPairSecret::generate(&self.rng)?;
+        let (_, signed, sealed) = self.sign(kind, vec![], None, answers.public())?;
+        let until = Instant::now() + VAULT_AWAY;
+        // Core keeps the order; its outcome is what the same one learns.
+        while let Err(e) = self.submit(&signed, sealed.clone()).await {
+            if Instant::now() > until || !e.to_string().contains(r#""code":"vault_away""#) {
+                return Err(e);
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
         self.session = session;
         Ok(())
     }
