@@ -302,6 +302,14 @@ impl Chamber {
         if !self.state.device_groups.contains_key(&of.device_group) {
             return Err(Refusal::NoSuchDeviceGroup);
         }
+        let s = self.stands(standing)?;
+        let expires_at_ms = (now_ms + INSTALL_LIFE_MS).min(s.expires_at_ms);
+        // Once for each phone while that lives: whoever lost the answer gets the same one, and it costs nothing.
+        let last = s.last(enrolment).copied().filter(|a| now_ms < a.expires_at_ms);
+        // Before anything is opened: core asks again and again.
+        if last.is_none() {
+            self.check_cap(standing)?;
+        }
         let content = self.content(&of.profile, of.version, row.ok_or(Refusal::SavedProfileLost)?)?;
         // A release may judge otherwise than the one that saved it: nobody was shown that.
         if harm::judge(&content).map_err(|_| Refusal::BadProfile)?.is_erasing() {
@@ -313,10 +321,7 @@ impl Chamber {
                 .map(Zeroizing::new)
                 .map_err(|e| refusal_of(&e))
         };
-        let s = self.stands(standing)?;
-        let expires_at_ms = (now_ms + INSTALL_LIFE_MS).min(s.expires_at_ms);
-        // Once for each phone while that lives: whoever lost the answer gets the same one, and it costs nothing.
-        if let Some(last) = s.last(enrolment).copied().filter(|a| now_ms < a.expires_at_ms) {
+        if let Some(last) = last {
             let bytes = build(last.command)?;
             return match sha256(&bytes) == last.digest {
                 true => self.acted(enrolment, last.command, &bytes, (last.position, last.expires_at_ms)),

@@ -454,6 +454,11 @@ fn what_is_installed_by_itself_is_one_mild_version_on_phones_of_its_home_group_w
     assert_eq!(act(&mut house, EnrolmentId([1; 16]), Some(&row)).err(), Some(Refusal::UnknownEnrolment));
     assert!(act(&mut house, phones[1], Some(&row)).is_ok());
     assert_eq!(act(&mut house, phones[2], Some(&row)).err(), Some(Refusal::StandingCapReached));
+    for unread in [None, Some(&open)] {
+        let refused = act(&mut house, phones[2], unread).err();
+        assert_eq!(refused, Some(Refusal::StandingCapReached), "what comes with it is not looked at");
+    }
+    assert!(act(&mut house, phones[0], Some(&row)).is_ok(), "what was made already costs nothing");
     let waits = |house: &House| house.chamber.standing_warrants(&standing, &phones).unwrap().map(|w| w.len());
     assert_eq!(waits(&house), Ok(2));
     house.says(&ada, OrderKind::EndDeviceGroup { group: GROUP }, vec![]).unwrap();
@@ -461,4 +466,28 @@ fn what_is_installed_by_itself_is_one_mild_version_on_phones_of_its_home_group_w
     house.says(&ada, OrderKind::EndProfile { profile: WIFI }, vec![]).unwrap();
     assert_eq!(act(&mut house, phones[0], Some(&row)).err(), Some(Refusal::ProfileEnded));
     assert_eq!(waits(&house), Err(Refusal::ProfileEnded), "nor what waits");
+}
+
+#[test]
+fn an_install_that_ran_out_at_a_phone_is_another_command_and_counts_against_the_cap_again() {
+    let (mut house, ada) = House::joined();
+    let phone = house.enrolled(&ada, "Pat Example", "ward-7");
+    let (row, _) = house.save(&ada, &wifi(CANARY, "WPA2"), None);
+    house.save_group(&ada);
+    let standing = house.standing_install(&ada, 1, None).unwrap();
+    let act = |house: &mut House| {
+        let asking = crate::standing::Asking::default();
+        house.durable(|c| c.act(&standing, &phone, &asking, Some(&row))).map(|a| a.command.command).ok()
+    };
+    let first = act(&mut house).unwrap();
+    house.clock.advance(7 * model::clock::DAY_MS - model::clock::HOUR_MS);
+    assert_eq!(act(&mut house), Some(first), "it still waits");
+    house.clock.advance(model::clock::HOUR_MS);
+    // Also after a restart: what was made and when is a replay.
+    let mut house = house.restart();
+    let second = act(&mut house).unwrap();
+    assert_ne!(second, first);
+    assert_eq!(act(&mut house), Some(second));
+    let now_ms = house.clock.now_ms();
+    assert_eq!(house.chamber.state.standing.get(&standing).unwrap().left(now_ms), 1);
 }
