@@ -165,7 +165,7 @@ pub(crate) fn answer(path: &str, h: &str) -> Option<Value> {
             })
         }
         "/api/v1/standing" => page(json!([{
-            "order": ORDER, "cap_an_hour": 1, "state": "stands", "expires_at_ms": 9, "uses": 1,
+            "order": ORDER, "cap_an_hour": 1, "state": "stands", "rests": h, "expires_at_ms": 9, "uses": 1,
             "install": {
                 "profile": ORDER, "version": 1, "identifier": h, "shown": "0".repeat(64), "device_group": ORDER, "name": "Theatre 4", "home": null,
             },

@@ -273,6 +273,7 @@ pub(crate) struct StandingOrder {
     pub install: Option<model::StandingInstall>,
     pub cap_an_hour: u32,
     pub state: String,
+    pub rests: Option<String>,
     pub expires_at_ms: i64,
     pub uses: u64,
 }

@@ -209,6 +209,7 @@ fn open(config: Config, clock: Arc<dyn Clock>) -> Result<Arc<Room>, Error> {
         strangers: api::Strangers::default(),
         oidc_strangers: api::Strangers::default(),
         holder_strangers: api::Strangers::default(),
+        rests: standing_install::Rests::default(),
         holders: holder::Holders::default(),
         oidc_sign_ins: Arc::new(sign_ins),
         oidc_keys: oidc::KeysKept::default(),

@@ -86,6 +86,8 @@ pub(crate) struct Room {
     pub oidc_strangers: crate::api::Strangers,
     /// Who lately gave codes of no holder's card.
     pub holder_strangers: crate::api::Strangers,
+    /// Why standing orders that install do nothing, as the vault said last.
+    pub rests: crate::standing_install::Rests,
     /// Phones' holders who are signed in.
     pub holders: crate::holder::Holders,
     /// Who signed in by it within the hour.

@@ -62,7 +62,7 @@ pub use oidc::{OidcBegan, OidcSessionRecord};
 pub use orders::{Decision, NewOrder, OrderRecord, OrderState};
 pub use overview::GroupPhone;
 pub use people::{ApiKeyRecord, PersonRecord, SessionRecord};
-pub use profile_members::{Held, ProfileMember};
+pub use profile_members::{Held, Lacking, ProfileMember};
 pub use profiles::{PhoneProfile, PhoneProfileState, ProfileVersion, StaleProfile, VersionPhones};
 pub use queue::{
     CommandFilter, CommandItem, CommandState, ErrorLink, Finished, NewCommand, Next, Offer, Progress,

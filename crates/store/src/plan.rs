@@ -64,6 +64,7 @@ const LARGE: &[(&str, &str, &str)] = &[
     ("phone_profiles", "phone_profiles_by_profile", "900000 90000 1 1 1 1 1"),
     ("phone_profiles", "phone_profiles_by_state", "900000 90000 45000 20000 1"),
     ("phone_profiles", "phone_profiles_confirmed", "800000 90000 45000 1"),
+    ("phone_profiles", "phone_profiles_ran_out", "20000 2000 1000 2 1 1"),
 ];
 
 fn make_large(c: &Connection) {

@@ -460,8 +460,19 @@ impl Tx<'_> {
     ) -> Result<(), StoreError> {
         self.run(
             "INSERT INTO phone_profiles (slot, profile, version, number, asked_at_ms) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT DO UPDATE SET version = ?3, number = ?4, asked_at_ms = ?5, state = 0",
+             ON CONFLICT DO UPDATE SET version = ?3, number = ?4, asked_at_ms = ?5, state = 0,
+             asked_times = CASE WHEN state = 0 AND version = ?3 AND ran_out_at_ms IS NOT NULL THEN asked_times + 1 ELSE 1 END,
+             ran_out_at_ms = NULL",
             params![slot.0, profile.as_bytes(), version, number, at_ms],
+        )?;
+        Ok(())
+    }
+
+    /// Such a command ran out before the phone answered it.
+    pub(crate) fn profile_ran_out(&self, slot: Slot, number: i64, at_ms: TimeMs) -> Result<(), StoreError> {
+        self.run(
+            "UPDATE phone_profiles SET ran_out_at_ms = ?3 WHERE slot = ?1 AND number = ?2 AND state = 0",
+            params![slot.0, number, at_ms],
         )?;
         Ok(())
     }

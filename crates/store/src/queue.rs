@@ -562,7 +562,7 @@ impl Tx<'_> {
         )
     }
 
-    /// Ends one open command at one phone.
+    /// Ends one open command at one phone. One that runs out and asked for a profile is noted with that.
     ///
     /// # Errors
     /// When the database refuses.
@@ -573,11 +573,14 @@ impl Tx<'_> {
         state: CommandState,
         at_ms: TimeMs,
     ) -> Result<(), StoreError> {
-        self.run(
+        let n = self.run(
             "UPDATE queue SET state = ?3, done_at_ms = ?4, warrant = NULL
              WHERE slot = ?1 AND number = ?2 AND state < 3",
             params![slot.0, number, state.number(), at_ms],
         )?;
+        if n > 0 && state == CommandState::Expired {
+            self.profile_ran_out(slot, number, at_ms)?;
+        }
         Ok(())
     }
 

@@ -176,6 +176,22 @@ pub fn change(c: &Change) -> String {
     }
 }
 
+/// Why a standing order that installs does nothing, by the API's name for it, and what to do.
+#[must_use]
+pub fn rests(why: &str) -> &'static str {
+    match why {
+        "device_group_ended" => "its device group was ended; make another standing order, and end this one",
+        "profile_ended" => "the profile was taken out of the library; end this standing order",
+        "content_lost" => {
+            "the version's content is lost; save the file again, make a standing order of the new version, and end this one"
+        }
+        "judged_otherwise" => {
+            "the vault judges the version otherwise than when it was shown; save the file again to be shown it anew, and end this standing order"
+        }
+        _ => "the health page may say more",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -195,12 +195,19 @@ fn stands(id: ProfileId, newest: u32, all: &[StandingOrder], now_ms: i64) -> Mar
                     (heads(&["Device group", "Version", "An hour", "So far", "Until"]))
                     tbody.nhsuk-table__body { @for (s, i) in &own {
                         tr.nhsuk-table__row role="row" {
-                            (cell("Device group", html! { a.app-break href={ "/device-groups/" (i.device_group) } { (shown(i.name.as_str())) }
+                            (cell("Device group", html! {
+                                @if s.rests.as_deref() == Some("device_group_ended") { (shown(i.name.as_str())) }
+                                @else { a.app-break href={ "/device-groups/" (i.device_group) } { (shown(i.name.as_str())) } }
                                 @if let Some(home) = &i.home { ", home group " (shown(home.as_str())) } }))
                             (cell("Version", html! { (i.version) @if i.version < newest { ", not the newest" } }))
                             (cell("An hour", words::count(s.cap_an_hour.into(), "phone")))
                             (cell("So far", words::count(s.uses, "phone")))
                             (cell("Until", until(s.expires_at_ms, now_ms)))
+                        }
+                        @if let Some(why) = s.rests.as_deref() {
+                            tr.nhsuk-table__row role="row" {
+                                td.nhsuk-table__cell role="cell" colspan="5" { (tag(Mood::Look, "Does nothing")) " " (words::profile::rests(why)) "." }
+                            }
                         }
                         tr.nhsuk-table__row role="row" {
                             td.nhsuk-table__cell role="cell" colspan="5" { "To end it: " code.app-break { "matron standing end " (s.order) } }
@@ -208,7 +215,8 @@ fn stands(id: ProfileId, newest: u32, all: &[StandingOrder], now_ms: i64) -> Mar
                     } }
                 }
             }
-            p.nhsuk-hint { "Phones in the device group that were never asked for it get it without a person, also those that come later." }
+            p.nhsuk-hint { "Phones in the device group that were never asked for it get it without a person, also those that come later. "
+                "One that did not come while its order waited, a week, is asked again after a day, then after twice as long each time, 32 days at most. One whose order was called back is not." }
         }
     }
 }

@@ -11,8 +11,10 @@ use utoipa::{IntoParams, ToSchema};
 use super::access::{Devices, Permit, SignedIn};
 use super::problem::{Problem, ProblemBody};
 use super::shape::{Page, Params, cursor_from, cursor_of, limit};
+use crate::acts::stands;
 use crate::renewal::{in_force, window};
 use crate::room::Room;
+use crate::standing_install::Rest;
 
 /// Which phones.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -110,6 +112,9 @@ pub(crate) struct StandingOrder {
     cap_an_hour: u32,
     /// `stands`, `ended` or `expired`.
     state: &'static str,
+    /// Of one that stands and installs nothing, why: `device_group_ended`, `profile_ended`, `content_lost`, or `judged_otherwise`: the vault
+    /// judges the version otherwise than when it was shown.
+    rests: Option<&'static str>,
     made_at_ms: i64,
     expires_at_ms: i64,
     ended_at_ms: Option<i64>,
@@ -126,14 +131,22 @@ pub(crate) async fn list_standing(
     Extension(room): Extension<Arc<Room>>,
 ) -> Result<Json<Page<StandingOrder>>, Problem> {
     let now_ms = room.now_ms();
-    let all = room.store.read(|v| v.standing_orders()).await?;
+    let known = room.clone();
+    let read = room.store.read(move |v| {
+        let with_rest = |s: store::StandingRecord| match stands(&s, now_ms) {
+            true => Ok((known.rests.find(v, &s)?, s)),
+            false => Ok((None, s)),
+        };
+        v.standing_orders()?.into_iter().map(with_rest).collect::<Result<Vec<_>, store::StoreError>>()
+    });
+    let all = read.await?;
     // One that installs tells of a device group and a home group, which may not be theirs who are held to one.
     let held = permit.actor().group().map(str::to_owned);
     let seen = |s: &store::StandingRecord| match (&held, s.template.install()) {
         (Some(group), Some(install)) => install.home.as_ref().is_some_and(|home| home.as_str() == group),
         _ => true,
     };
-    let items = all.into_iter().filter(seen).map(|s| {
+    let items = all.into_iter().filter(|(_, s)| seen(s)).map(|(rest, s)| {
         let state = match s.ended_at_ms {
             Some(_) => "ended",
             None if now_ms >= s.expires_at_ms => "expired",
@@ -146,6 +159,7 @@ pub(crate) async fn list_standing(
             install: s.template.install().cloned(),
             cap_an_hour: s.cap_an_hour,
             state,
+            rests: rest.map(Rest::name),
             made_at_ms: s.made_at_ms,
             expires_at_ms: s.expires_at_ms,
             ended_at_ms: s.ended_at_ms,

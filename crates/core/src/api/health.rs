@@ -276,6 +276,12 @@ pub(crate) async fn health(
             r.needed, r.confirmed
         ));
     }
+    let resting = crate::standing_install::count_resting(&room).await?;
+    if resting > 0 {
+        warnings.push(format!(
+            "{resting} standing order(s) that install a profile do nothing: 'matron standing list' says why"
+        ));
+    }
     let database = room.store.trouble().map(|e| e.to_string()).unwrap_or_default();
     warnings.extend(courier.acme.as_ref().and_then(AcmeState::warning));
     warnings.extend(courier.alarms.warnings());

@@ -241,7 +241,17 @@ impl House {
         vault: FakeVault,
         with_vault: bool,
     ) -> Self {
-        let clock = Arc::new(HandClock::at(START_MS));
+        Self::start_by(Arc::new(HandClock::at(START_MS)), core, dir, vault, with_vault).await
+    }
+
+    /// By a clock that went on.
+    pub async fn start_by(
+        clock: Arc<HandClock>,
+        core: &tokio::runtime::Handle,
+        dir: PathBuf,
+        vault: FakeVault,
+        with_vault: bool,
+    ) -> Self {
         if !dir.join("root.pub").exists() {
             let installed = rpc::install::Installed {
                 root_key: root().public().try_into().unwrap(),

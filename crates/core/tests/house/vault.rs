@@ -23,6 +23,8 @@ use tonic::{Request, Response, Status};
 use super::START_MS;
 
 pub const ADMINISTRATOR: PersonId = PersonId([5; 16]);
+/// Of the profile that is saved.
+pub const PROFILE_IDENTIFIER: &str = "org.example.wifi";
 
 pub struct State {
     pub items: Vec<LedgerItem>,
@@ -48,6 +50,18 @@ pub struct State {
     pub acts: bool,
     /// Its answers to that bring no command.
     pub acts_empty: bool,
+    /// When what it writes was, by its ledger.
+    pub at_ms: TimeMs,
+    /// So many more of its acts of installing fit into the hour.
+    pub acts_left: usize,
+    /// It refuses to install, for this.
+    pub installs_not: Option<Refusal>,
+    /// So many of its acts don't reach who asked for them.
+    pub acts_lost: usize,
+    /// Until when a phone may do what it makes under standing orders.
+    pub act_expires_at_ms: TimeMs,
+    /// An ask to install waits for one of these.
+    pub gate: Option<Arc<tokio::sync::Semaphore>>,
     /// Its newest act for a phone under a standing order: as the real one, it remembers no other.
     pub newest: BTreeMap<(OrderId, EnrolmentId), CommandId>,
     commands: BTreeMap<OrderId, CommandId>,
@@ -114,6 +128,12 @@ impl FakeVault {
             acted: vec![],
             acts: false,
             acts_empty: false,
+            at_ms: START_MS,
+            acts_left: usize::MAX,
+            installs_not: None,
+            acts_lost: 0,
+            act_expires_at_ms: START_MS + 7 * model::clock::DAY_MS,
+            gate: None,
             newest: BTreeMap::new(),
             commands: BTreeMap::new(),
             cut: None,
@@ -190,7 +210,7 @@ impl FakeVault {
         let index = state.items.len() as u64;
         let previous = state.items.last().map_or(Digest([0; 32]), |i| order::sha256(&i.entry));
         let witness = body.witness();
-        let entry = Entry { version: 1, index, at_ms: START_MS, previous, witness, body, word: None };
+        let entry = Entry { version: 1, index, at_ms: state.at_ms, previous, witness, body, word: None };
         let entry = entry.encode().unwrap();
         state.items.push(LedgerItem { index, entry, rows, entries, not_after_ms: 0 });
         self.length.send_replace(index + 1);
@@ -307,6 +327,26 @@ impl FakeVault {
                 };
                 (effect, None)
             }
+            OrderKind::SaveProfile { profile } => {
+                let row = sealed("Profile.1", Compartment::Secret, "a made-up profile");
+                outcome.profile = Some(rpc::row_to(row));
+                let outline = model::Outline {
+                    identifier: PROFILE_IDENTIFIER.into(),
+                    keys: vec![],
+                    payloads: vec![],
+                    left_out: 0,
+                };
+                let effect = Effect::ProfileSaved {
+                    profile: *profile,
+                    version: 1,
+                    outline: Box::new(outline),
+                    commitment: Digest([1; 32]),
+                    signed: false,
+                    erasing: false,
+                    because: vec![],
+                };
+                (effect, None)
+            }
             other => panic!("this fake knows no {}", other.name()),
         };
         outcome.position = self.accept(order, bytes, effect, holder);
@@ -340,8 +380,16 @@ impl Vault for FakeVault {
         request: Request<rpc::proto::ActRequest>,
     ) -> Result<Response<rpc::proto::ActAnswer>, Status> {
         let r = request.into_inner();
+        let installs = r.profile.is_some();
+        let gate = {
+            let mut state = self.lock();
+            state.acted.push(r.clone());
+            state.gate.clone().filter(|_| installs)
+        };
+        if let Some(gate) = gate {
+            gate.acquire().await.unwrap().forget();
+        }
         let mut state = self.lock();
-        state.acted.push(r.clone());
         if !state.acts {
             let refusal = u32::from(order::Refusal::NoSuchStanding.number());
             return Ok(Response::new(rpc::proto::ActAnswer { refusal, ..Default::default() }));
@@ -352,15 +400,29 @@ impl Vault for FakeVault {
         let at = (rpc::order_id(&r.standing).unwrap(), rpc::enrolment_id(&r.enrolment).unwrap());
         let over = r.over.map(|c| rpc::command_id(&c).unwrap());
         let made = CommandId([u8::try_from(0xa0 + state.acted.len()).unwrap(); 16]);
-        let command =
-            state.newest.get(&at).copied().filter(|c| over.is_some_and(|o| o != *c)).unwrap_or(made);
+        let newest = state.newest.get(&at).copied();
+        let refused = state
+            .installs_not
+            .or((newest.is_none() && state.acts_left == 0).then_some(Refusal::StandingCapReached));
+        if let Some(refusal) = refused.filter(|_| installs) {
+            let refusal = u32::from(refusal.number());
+            return Ok(Response::new(rpc::proto::ActAnswer { refusal, ..Default::default() }));
+        }
+        let command = newest.filter(|c| installs || over.is_some_and(|o| o != *c)).unwrap_or(made);
+        if newest.is_none() && installs {
+            state.acts_left -= 1;
+        }
         state.newest.insert(at, command);
+        if state.acts_lost > 0 {
+            state.acts_lost -= 1;
+            return Err(Status::unavailable("the answer is lost"));
+        }
         let body = format!("<bytes of {command}>").into_bytes();
         let expires_at_ms = START_MS + state.warrant_life_ms;
         let warrant = warrant(at.1, command, &body, expires_at_ms);
         let warrants = vec![PhoneWarrant { enrolment: r.enrolment, warrant }];
         let command = Some(CommandBytes { command: command.0.to_vec(), warrants, sealed: false, body });
-        let expires_at_ms = START_MS + 7 * model::clock::DAY_MS;
+        let expires_at_ms = state.act_expires_at_ms;
         Ok(Response::new(rpc::proto::ActAnswer { refusal: 0, position: 1, command, expires_at_ms }))
     }
 

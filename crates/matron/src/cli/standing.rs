@@ -205,6 +205,7 @@ struct Standing {
     install: Option<StandingInstall>,
     cap_an_hour: u32,
     state: String,
+    rests: Option<String>,
     expires_at_ms: TimeMs,
     uses: u64,
     used_at_ms: Option<TimeMs>,
@@ -225,6 +226,11 @@ fn list(desk: &Desk) -> Result<()> {
     if all.items.is_empty() {
         return show::print("There is none. 'matron standing make' lets the vault renew certificates.\n");
     }
+    let resting = |s: &Standing| {
+        let why = s.rests.as_deref().map(words::profile::rests)?;
+        Some(format!("\n{} does nothing: {why}.\n", s.order))
+    };
+    let resting: String = all.items.iter().filter_map(resting).collect();
     let rows = all.items.into_iter().map(|s| {
         vec![
             s.order.to_string(),
@@ -235,13 +241,14 @@ fn list(desk: &Desk) -> Result<()> {
                 (None, None) => String::new(),
             },
             s.cap_an_hour.to_string(),
-            s.state,
+            if s.rests.is_some() { "rests".to_owned() } else { s.state },
             show::time(s.expires_at_ms),
             s.uses.to_string(),
             show::maybe_time(s.used_at_ms),
         ]
     });
-    show::print(&show::table(&["ORDER", "DOES", "WHAT", "AN HOUR", "STATE", "UNTIL", "USED", "LAST"], rows))
+    let table = show::table(&["ORDER", "DOES", "WHAT", "AN HOUR", "STATE", "UNTIL", "USED", "LAST"], rows);
+    show::print(&(table + &resting))
 }
 
 #[derive(Deserialize)]

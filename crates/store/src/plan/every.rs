@@ -7,8 +7,8 @@ use model::{
 
 use crate::{
     App, CommandFilter, CommandState, DeviceFilter, DeviceGroupRecord, DeviceSort, EnrolmentState, ErrorLink,
-    LedgerAbout, LedgerFilter, Members, NewCommand, NewInvitation, Offer, PushState, SavedDeviceGroup,
-    SealedUpdate, Slot, Tx,
+    Lacking, LedgerAbout, LedgerFilter, Members, NewCommand, NewInvitation, Offer, PushState,
+    SavedDeviceGroup, SealedUpdate, Slot, Tx,
 };
 
 fn command(n: u8, order: Option<OrderId>) -> NewCommand {
@@ -280,12 +280,15 @@ fn members() -> Vec<Members> {
 }
 
 fn device_groups(tx: &Tx<'_>) {
+    let profile = ProfileId([1; 16]);
+    let lacking = Lacking { profile, version: 1, since_ms: 9, now_ms: 9, pause_ms: 1, longest_pause_ms: 9 };
     for of in members() {
         for home in [None, Some("ward-7")] {
             tx.count_members(&of, home).unwrap();
             tx.members(&of, home, 50).unwrap();
             tx.member_slots(&of, home).unwrap();
-            tx.members_without((ProfileId([1; 16]), 1), 9, &of, home, 50).unwrap();
+            tx.members_without(&lacking, &of, home, 50).unwrap();
+            tx.lacks_profile(Slot(1), &lacking, &of, home).unwrap();
         }
     }
     let slots = [Slot(1), Slot(2)];
