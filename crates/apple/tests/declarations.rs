@@ -205,7 +205,10 @@ fn schema() -> Option<Vec<(String, Yaml)>> {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../../shared/data/apple-device-management/declarative/declarations");
     if !root.is_dir() {
-        eprintln!("SKIPPED: Apple's schema is not at {}; declarations were not checked", root.display());
+        skipped::not_possible(&format!(
+            "Apple's schema is not at {}; declarations were not checked",
+            root.display()
+        ));
         return None;
     }
     let (mut folders, mut out) = (vec![root], Vec::new());

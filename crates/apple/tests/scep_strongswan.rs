@@ -28,9 +28,8 @@ fn pki_is_here(folder: &Path) -> bool {
     let loaded = text.lines().find(|l| l.starts_with("loaded plugins:")).unwrap_or_default();
     let here = text.contains("--scepca") && loaded.contains(" curl");
     if !here {
-        eprintln!(
-            "SKIPPED: this `pki` has no --scep or no curl plugin (apt-get install strongswan-pki \
-             libstrongswan-extra-plugins); this test has proved nothing"
+        skipped::not_possible(
+            "this `pki` has no --scep or no curl plugin (apt-get install strongswan-pki libstrongswan-extra-plugins)",
         );
     }
     here

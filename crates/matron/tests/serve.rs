@@ -147,7 +147,7 @@ fn a_room_inherits_no_variable_and_no_descriptor_but_its_own() {
         looked += 1;
     }
     if looked == 0 {
-        eprintln!("SKIPPED: only root sees what a held room has inherited");
+        skipped::not_possible("only root sees what a held room has inherited");
     }
 }
 
@@ -241,7 +241,7 @@ fn with_users(dir: &std::path::Path) -> Option<std::path::PathBuf> {
         .skip(1)
         .all(|folder| std::fs::metadata(folder).unwrap().permissions().mode() & 0o001 != 0);
     if !may || !reached {
-        eprintln!("SKIPPED: users of their own need root, and a program that they can reach");
+        skipped::not_possible("users of their own need root, and a program that they can reach");
         return None;
     }
     Some(script)

@@ -330,7 +330,7 @@ impl Terminal {
 #[test]
 fn a_person_at_a_terminal_is_asked_what_is_missing() {
     if !Path::new("/usr/bin/script").exists() {
-        eprintln!("SKIPPED: util-linux's 'script', which plays a terminal, is missing");
+        skipped::not_possible("util-linux's 'script', which plays a terminal, is missing");
         return;
     }
     let place = Place::new();

@@ -16,7 +16,7 @@ fn has(program: &str) -> bool {
     let found = std::env::var_os("PATH")
         .is_some_and(|paths| std::env::split_paths(&paths).any(|p| p.join(program).is_file()));
     if !found {
-        eprintln!("SKIPPED: {program} is not installed (Debian: systemd)");
+        skipped::not_possible(&format!("{program} is not installed (Debian: systemd)"));
     }
     found
 }
@@ -151,6 +151,7 @@ fn the_first_token_is_never_said_into_the_journal() {
     assert!(!out.status.success());
     let said = std::fs::read_to_string(dir.path().join("journal")).unwrap();
     assert!(said.contains("matron init"), "{said}");
+    assert!(!said.contains("matron-join-"), "{said}");
     assert!(!data.join("rooms").exists());
     // And what init made, a second init leaves alone.
     init(&data);

@@ -26,6 +26,10 @@ fn root() -> Ed25519Secret {
     Ed25519Secret::from_seed([7; 32]).unwrap()
 }
 
+fn stranger() -> Ed25519Secret {
+    Ed25519Secret::from_seed([8; 32]).unwrap()
+}
+
 fn root_key() -> [u8; 32] {
     root().public().try_into().unwrap()
 }
@@ -45,14 +49,18 @@ fn body(n: u16) -> Body {
 
 /// A whole and signed ledger in `dir`, in place of what was there.
 fn write(dir: &Path, entries: u16, bodies: impl Fn(u16) -> Body) {
+    write_by(&root(), dir, entries, bodies);
+}
+
+fn write_by(root: &Ed25519Secret, dir: &Path, entries: u16, bodies: impl Fn(u16) -> Body) {
     let _ = std::fs::remove_file(dir.join(FILE_NAME));
     let _ = std::fs::remove_dir_all(dir.join(TREE_DIR));
     let mut ledger = FileLedger::open(dir).unwrap();
-    let mut publisher = Publisher::open(dir, &[root_key()]).unwrap();
+    let mut publisher = Publisher::open(dir, &[root.public().try_into().unwrap()]).unwrap();
     for r in ledger.append_batch((0..entries).map(bodies).collect(), 1_780_000_000_000).unwrap() {
         publisher.push(&r.position).unwrap();
     }
-    publisher.publish(|m| root().sign(m)).unwrap();
+    publisher.publish(|m| root.sign(m)).unwrap();
 }
 
 fn matron(arguments: &[&str]) -> Output {
@@ -139,6 +147,10 @@ fn a_witness_tells_of_silence_and_of_a_ledger_that_stands_still_and_of_a_strange
     assert!(code == 1 && text.contains("ALARM still"), "{text}");
     let checkpoint = std::fs::read_to_string(tree.join(CHECKPOINT_FILE)).unwrap();
     std::fs::write(tree.join(CHECKPOINT_FILE), checkpoint.replacen("\n20\n", "\n21\n", 1)).unwrap();
+    let (code, text) = look(&dir, &[]);
+    assert!(code == 1 && text.contains("ALARM not_signed"), "{text}");
+    // The same ledger, all of it as it should be, but under a key that is not the house's.
+    write_by(&stranger(), dir.path(), 25, body);
     let (code, text) = look(&dir, &[]);
     assert!(code == 1 && text.contains("ALARM not_signed"), "{text}");
 }

@@ -239,6 +239,14 @@ mod tests {
         assert_eq!(most(Role::ServiceDesk, &lost, false), Some(10));
         assert_eq!(most(Role::WardManager, &lost, false), Some(10));
         assert_eq!(most(Role::Engineer, &erase(), true), Some(100));
+        for command in [Command::ClearPasscode, Command::ShutDownDevice] {
+            let kind = OrderKind::Command { command };
+            for role in Role::ALL {
+                let few = if matches!(role, Role::Administrator | Role::Engineer) { 100 } else { 10 };
+                assert!(most(role, &kind, false).is_none_or(|most| most <= few), "{role:?} {kind:?}");
+            }
+            assert_eq!(most(Role::Administrator, &kind, false), Some(100), "{kind:?}");
+        }
     }
 
     #[test]

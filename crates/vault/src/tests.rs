@@ -324,10 +324,19 @@ fn orders_that_are_altered_expired_early_or_by_a_stranger_are_refused() {
     let (mut signed, sealed) = house.order(&key, lock(), vec![phone], None);
     signed.signatures[0].signature[3] ^= 1;
     assert_eq!(house.submit(&signed, &sealed, vec![]).refusal, Some(Refusal::BadSignature));
+    // Each byte of what was signed.
+    let (good, sealed_for_good) = house.order(&key, lock(), vec![phone], None);
+    let length = good.order.len();
+    for at in 0..length {
+        let mut altered = good.clone();
+        altered.order[at] ^= 1;
+        assert!(house.submit(&altered, &sealed_for_good, vec![]).refusal.is_some(), "byte {at}");
+    }
     let stranger = Ed25519Secret::from_seed([99; 32]).unwrap();
     let (signed, sealed) = house.order(&stranger, lock(), vec![phone], None);
     assert_eq!(house.submit(&signed, &sealed, vec![]).refusal, Some(Refusal::UnknownSigner));
-    assert_eq!(house.chamber.state.refused_orders, 8);
+    assert_eq!(house.chamber.state.refused_orders, 8 + length as u64);
+    assert_eq!(house.submit(&good, &sealed_for_good, vec![]).refusal, None);
 }
 
 #[test]

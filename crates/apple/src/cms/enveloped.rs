@@ -366,7 +366,7 @@ mod tests {
                 openssl.arg("recipient.pem");
             }
             let Ok(output) = openssl.output() else {
-                eprintln!("SKIPPED: `openssl` is not installed; this test has proved nothing");
+                skipped::not_installed("openssl");
                 return;
             };
             assert!(output.status.success(), "{options}: {}", String::from_utf8_lossy(&output.stderr));

@@ -97,7 +97,7 @@ pub fn run(program: &str, args: &[&str], folder: &Path) -> Option<Output> {
     match Command::new(program).args(args).current_dir(folder).output() {
         Ok(output) => Some(output),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            eprintln!("SKIPPED: `{program}` is not installed; this test has proved nothing");
+            skipped::not_installed(program);
             None
         }
         Err(e) => panic!("{program}: {e}"),

@@ -24,7 +24,10 @@ pub fn load(path: &str) -> Option<Yaml> {
     let root =
         PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/apple-device-management/mdm");
     if !root.is_dir() {
-        eprintln!("SKIPPED: Apple's schema is not at {}; {path} was not checked", root.display());
+        skipped::not_possible(&format!(
+            "Apple's schema is not at {}; {path} was not checked",
+            root.display()
+        ));
         return None;
     }
     let text = std::fs::read_to_string(root.join(format!("{path}.yaml"))).expect(path);
@@ -36,7 +39,10 @@ pub fn files(folder: &str) -> Option<Vec<String>> {
     let root =
         PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/apple-device-management/mdm");
     let Ok(dir) = std::fs::read_dir(root.join(folder)) else {
-        eprintln!("SKIPPED: Apple's schema is not at {}; {folder} was not checked", root.display());
+        skipped::not_possible(&format!(
+            "Apple's schema is not at {}; {folder} was not checked",
+            root.display()
+        ));
         return None;
     };
     let name = |f: std::fs::DirEntry| Some(f.file_name().to_str()?.strip_suffix(".yaml")?.to_owned());

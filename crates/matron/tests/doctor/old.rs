@@ -64,7 +64,7 @@ fn case(key: &str, digest: &str, arguments: &[&str], id: &str, says: &str) {
     let dir = tempfile::tempdir().unwrap();
     let up = certificate(dir.path(), key, digest).and_then(|()| serve(dir.path(), arguments));
     let Some((_old, url)) = up else {
-        eprintln!("SKIPPED: this openssl can't play a server with {key} {digest} {arguments:?}");
+        skipped::not_possible(&format!("this openssl can't play a server with {key} {digest} {arguments:?}"));
         return;
     };
     let (report, code) = doctor(&["--phone-ready", &url]);

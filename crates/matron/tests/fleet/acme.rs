@@ -330,9 +330,7 @@ fn pebble_root(management: SocketAddr) -> Option<String> {
 
 async fn with_pebble(challenge: &str) {
     if !have("pebble") || !have("pebble-challtestsrv") {
-        eprintln!(
-            "SKIPPED: pebble is not installed (Debian: apt-get install pebble), no second opinion on ACME"
-        );
+        skipped::not_installed("pebble");
         return;
     }
     let (phones, http, listen, management) =

@@ -11,7 +11,7 @@ fn is_there(program: &str) -> bool {
     let found = Process::new(program).arg("-v").stdout(Stdio::null()).stderr(Stdio::null()).status();
     let found = found.is_ok();
     if !found {
-        eprintln!("SKIPPED: there is no {program} here; scripts/prepare tests installs it");
+        skipped::not_installed(program);
     }
     found
 }

@@ -25,7 +25,7 @@ impl SmallDisk {
         if !mounted {
             std::fs::remove_dir(&at).unwrap();
             std::fs::rename(&aside, &at).unwrap();
-            eprintln!("SKIPPED: mounting a small file system needs root");
+            skipped::not_possible("mounting a small file system needs root");
             return None;
         }
         assert!(Program::new("cp").arg("-a").arg(aside.join(".")).arg(&at).status().unwrap().success());

@@ -200,7 +200,7 @@ async fn an_api_key_reads_masks_within_its_scopes_and_nothing_else() {
     let phone = ward.phone(0).await;
     let key = format!("mk_{}", "a".repeat(43));
     let kind = OrderKind::MakeApiKey {
-        hash: Digest(sha256(key.as_bytes()).0),
+        hash: sha256(key.as_bytes()),
         scopes: vec![ApiScope::Devices],
         valid_ms: model::clock::DAY_MS,
         label: "a dashboard".into(),
@@ -222,6 +222,10 @@ async fn an_api_key_reads_masks_within_its_scopes_and_nothing_else() {
         assert!(as_key.call("GET", denied, None).await.is_err(), "{denied}");
     }
     assert!(as_key.ask(&["SecurityInfo"], &[id(&phone)]).await.is_err());
+    assert!(as_key.call("GET", "/api/v1/devices", None).await.is_ok());
+    ward.admin.order(OrderKind::EndApiKey { hash: sha256(key.as_bytes()) }, vec![], None).await.unwrap();
+    let ended = as_key.call("GET", "/api/v1/devices", None).await.unwrap_err().to_string();
+    assert!(ended.contains("401"), "{ended}");
     let stranger = ward.admin.with_secret("mk_nobody");
     assert!(stranger.call("GET", "/api/v1/devices", None).await.is_err());
 }

@@ -6,7 +6,7 @@ use std::process::Command as Process;
 pub(crate) fn has(program: &str) -> bool {
     let there = Process::new("sh").args(["-c", &format!("command -v {program}")]).output().unwrap();
     if !there.status.success() {
-        eprintln!("SKIPPED: {program} is not installed (scripts/prepare tests installs it)");
+        skipped::not_installed(program);
     }
     there.status.success()
 }

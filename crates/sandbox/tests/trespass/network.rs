@@ -94,7 +94,7 @@ fn answer_names(mut asked: TcpStream) -> std::io::Result<()> {
 fn the_courier_resolves_names_by_tcp_within_its_room() {
     let server = "127.0.7.53";
     let Ok(listener) = TcpListener::bind((server, 53)) else {
-        eprintln!("SKIPPED: port 53 needs root");
+        skipped::not_possible("port 53 needs root");
         return;
     };
     std::thread::spawn(move || listener.incoming().flatten().for_each(|c| drop(answer_names(c))));
@@ -113,7 +113,7 @@ fn the_courier_resolves_names_by_tcp_within_its_room() {
     };
     let by_tcp = resolve("use-vc");
     if String::from_utf8_lossy(&by_tcp.stderr).contains("unshare failed") {
-        eprintln!("SKIPPED: a mount namespace needs root");
+        skipped::not_possible("a mount namespace needs root");
         return;
     }
     assert_eq!(String::from_utf8_lossy(&by_tcp.stdout), "[1]\n", "{by_tcp:?}");

@@ -183,6 +183,31 @@ fn a_passkey_alone_changes_no_people_keys_or_limits() {
 }
 
 #[test]
+fn the_passkeys_of_two_administrators_remove_nobody_and_set_no_limit_until_a_key_of_theirs_signs_too() {
+    let (mut house, mut ada) = with_passkey();
+    let ada_key = Ed25519Secret::from_seed([42; 32]).unwrap();
+    let ben_key = house.person(&ada_key, 60, Role::Administrator, None);
+    let mut ben = Authenticator::new(33);
+    let (mut add, sealed) = house.order(&ben_key, OrderKind::AddKey { key: ben.person_key() }, vec![], None);
+    add.add_signature(&ada_key);
+    assert_eq!(house.submit(&add, &sealed, vec![]).refusal, None);
+    let engineer = house.person_by(&[&ada_key, &ben_key], 61, Role::Engineer, None);
+    let person = house.chamber.state.holder_of(&order::key_id(&engineer.public())).unwrap().0;
+    let limit = Limit::Alone { duty: model::Duty::Lock };
+    for kind in [OrderKind::SetLimit { limit, value: 2 }, OrderKind::RemovePerson { person }] {
+        let name = kind.name();
+        let (bare, sealed) = house.order(&ada_key, kind, vec![], None);
+        let mut signed = ada.sign(&bare.order);
+        signed.signatures.extend(ben.sign(&bare.order).signatures);
+        let outcome = house.submit(&signed, &sealed, vec![]);
+        assert_eq!(outcome.refusal, Some(Refusal::NeedsSignatures), "{name}");
+        assert_eq!(outcome.hold.map(|h| h.why), Some(order::limits::Why::OutsideBrowser), "{name}");
+        signed.add_signature(&ben_key);
+        assert_eq!(house.submit(&signed, &sealed, vec![]).refusal, None, "{name}");
+    }
+}
+
+#[test]
 fn a_signature_from_outside_the_browser_counts_though_the_same_person_gave_a_passkeys_first() {
     let (mut house, mut authenticator) = with_passkey();
     let key = Ed25519Secret::from_seed([42; 32]).unwrap();
