@@ -149,9 +149,9 @@ pub(crate) fn answer(path: &str, h: &str) -> Option<Value> {
                 "first_to_install": [ENROLMENT], "to_remove": 2, "first_to_remove": [ENROLMENT], "removing": 1, "counted_at_ms": 1,
             },
         }),
-        "/api/v1/profiles" => {
-            page(json!([{ "profile": ORDER, "newest": profile_version(h), "confirmed": 2 }]))
-        }
+        "/api/v1/profiles" => page(
+            json!([{ "profile": ORDER, "newest": profile_version(h), "confirmed": 2, "counted_at_ms": 1 }]),
+        ),
         p if p.starts_with("/api/v1/profiles/") && p.ends_with("/phones") => page(json!([{
             "enrolment": ENROLMENT, "version": 1, "state": "asked", "command": "sent", "confirmed": 1, "confirmed_at_ms": 1,
         }])),
@@ -161,7 +161,7 @@ pub(crate) fn answer(path: &str, h: &str) -> Option<Value> {
         }),
         p if p.starts_with("/api/v1/profiles/") => {
             json!({
-                "versions": [profile_version(h)], "removing": { "asked": 1, "failed": 0, "confirmed": 0 }, "ended_at_ms": null, "ended_by": null,
+                "versions": [profile_version(h)], "removing": { "asked": 1, "failed": 0, "confirmed": 0 }, "counted_at_ms": 1, "ended_at_ms": null, "ended_by": null,
             })
         }
         "/api/v1/standing" => page(json!([{
@@ -189,9 +189,13 @@ pub(crate) fn answer(path: &str, h: &str) -> Option<Value> {
         ),
         "/api/v1/ledger/head" => json!({ "entries": 2 }),
         "/api/v1/ledger" => page(json!([{
-            "index": 1, "at_ms": 1, "witness": "vault", "kind": "commanded", "summary": { h: h, "order": { h: h } }, "hash": ENROLMENT,
-            "raw": entry(short(h)),
+            "index": 1, "at_ms": 1, "witness": "vault", "kind": "commanded", "told": h, "summary": { h: h, "order": { h: h } },
+            "hash": ENROLMENT, "raw": entry(short(h)),
         }])),
+        "/api/v1/ledger/1" => json!({
+            "index": 1, "at_ms": 1, "witness": "vault", "kind": "commanded", "told": h, "summary": { h: h, "order": { h: h } },
+            "hash": ENROLMENT, "raw": entry(short(h)),
+        }),
         "/api/v1/health" => json!({
             "status": "degraded", "version": "1", "base_url": h, "database": h, "ledger_followed": 1, "open_commands": 1,
             "deferred_commands": 1, "words_waiting": 1, "renewal": { "phones": { "late": 1 } }, "warnings": [h],

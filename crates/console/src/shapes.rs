@@ -243,6 +243,7 @@ pub(crate) struct Profile {
     pub profile: model::ProfileId,
     pub newest: ProfileVersion,
     pub confirmed: u32,
+    pub counted_at_ms: i64,
 }
 
 /// A version of one.
@@ -336,6 +337,7 @@ pub(crate) struct MemberCounts {
 pub(crate) struct ProfileDetail {
     pub versions: Vec<ProfileVersion>,
     pub removing: ProfilePhones,
+    pub counted_at_ms: i64,
     pub ended_at_ms: Option<i64>,
     pub ended_by: Option<model::OrderId>,
 }

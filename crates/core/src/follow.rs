@@ -196,6 +196,7 @@ fn check(at: &mut Position, item: LedgerItem) -> Result<Checked, Stop> {
 
 async fn apply(room: &Arc<Room>, mut at: Position, items: Vec<LedgerItem>) -> Result<Position, Stop> {
     let checked = items.into_iter().map(|i| check(&mut at, i)).collect::<Result<Vec<_>, _>>()?;
+    checked.iter().for_each(|c| room.briefs.take(&c.row, &c.body));
     let remembered = room
         .store
         .write(move |tx| {

@@ -17,6 +17,7 @@ mod acts;
 mod api;
 mod apps;
 mod back_up;
+mod briefs;
 pub mod bulk;
 mod checkin;
 mod config;
@@ -124,6 +125,7 @@ pub async fn run_by(
     tasks.spawn(submit::cooled(room.clone()));
     tasks.spawn(keys::keep(room.clone()));
     tasks.spawn(noting::catch_up(room.clone()));
+    tasks.spawn(briefs::warm(room.clone()));
     let mut listeners = JoinSet::new();
     control.send(&ToSupervisor::Ready, &[]).map_err(Error::Supervisor)?;
     let ended = loop {
@@ -215,6 +217,7 @@ fn open(config: Config, clock: Arc<dyn Clock>) -> Result<Arc<Room>, Error> {
         oidc_keys: oidc::KeysKept::default(),
         oidc_places: Semaphore::new(oidc::MOST_AT_ONCE),
         counts: api::Counts::default(),
+        briefs: briefs::Briefs::default(),
         cosigned: std::sync::Mutex::new(()),
         door_epoch: std::sync::atomic::AtomicU32::new(0),
         deliveries_left: std::sync::atomic::AtomicU64::new(0),

@@ -98,6 +98,8 @@ pub(crate) struct Room {
     pub oidc_places: Semaphore,
     /// What was counted over all phones, as it was counted last.
     pub counts: crate::api::Counts,
+    /// What lists tell of the ledger's large entries.
+    pub briefs: crate::briefs::Briefs,
     /// Where tasks begun from the writing thread run.
     pub tasks: tokio::runtime::Handle,
 }

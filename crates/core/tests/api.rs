@@ -3,11 +3,16 @@
 
 mod house;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use core_room::{Access, RouteInfo, routes};
-use house::House;
 use house::http::{SESSION, key};
+use house::vault::FakeVault;
+use house::{House, until};
+use ledger::{Body, Effect, Opaque};
+use model::{Digest, EnrolmentId, KeyId, OrderId, PersonId};
 use order::ApiScope;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// A path of that template that names nothing.
 fn path_of(r: &RouteInfo) -> String {
@@ -188,6 +193,62 @@ async fn pages_lead_from_one_to_the_next_and_a_prefix_names_one_phone() {
     let orders = house.get("/api/v1/orders?limit=1").await.json();
     assert_eq!(orders["items"][0]["kind"], "invite");
     house.stop().await;
+}
+
+/// An order that the vault accepted, to make cards for so many phones.
+fn cards(n: u8, phones: u32) -> Body {
+    let id = |n: u32| EnrolmentId(u128::from(n).to_be_bytes());
+    Body::OrderAccepted {
+        order: OrderId([n; 16]),
+        digest: Digest([n; 32]),
+        signer: KeyId([1; 16]),
+        person: PersonId([5; 16]),
+        bytes: Opaque(vec![]),
+        signature: Opaque(vec![]),
+        effect: Effect::HolderCardsMade { cards: (0..phones).map(|p| (id(p), Digest([n; 32]))).collect() },
+        counted: None,
+    }
+}
+
+#[tokio::test]
+async fn the_ledgers_list_tells_the_first_that_an_entry_names_and_one_by_itself_is_whole_with_its_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let house = House::start_in(dir.path().to_owned(), FakeVault::new(), true).await;
+    house.sign_in().await;
+    house.vault.append(cards(50, 2_000), vec![], vec![]);
+    house.vault.append(cards(51, 3), vec![], vec![]);
+    let path = "/api/v1/ledger?kind=holder_cards_made&sort=newest";
+    let list = async |house: &House, path: &str| house.get(path).await.json()["items"].clone();
+    until("both to be followed", || async { list(&house, path).await.as_array().unwrap().len() == 2 }).await;
+    let listed = list(&house, path).await;
+    let named = |item: &Value| {
+        let effect = &item["summary"]["effect"];
+        (effect["enrolments"].as_array().unwrap().len(), effect["enrolments_count"].as_u64().unwrap())
+    };
+    assert_eq!((named(&listed[0]), named(&listed[1])), ((3, 3), (20, 2_000)));
+    assert!(listed[1]["told"].as_str().unwrap().ends_with("(2000 phones)"), "{}", listed[1]["told"]);
+    assert_eq!((&listed[1]["witness"], &listed[1]["raw"]), (&json!("vault"), &Value::Null));
+
+    // With its bytes: the same, and they are those that the ledger's hash is of.
+    let with_bytes = list(&house, &format!("{path}&raw=true")).await;
+    for (item, plain) in with_bytes.as_array().unwrap().iter().zip(listed.as_array().unwrap()) {
+        let raw = STANDARD.decode(item["raw"].as_str().unwrap()).unwrap();
+        assert_eq!(item["hash"], json!(order::sha256(&raw)));
+        assert_eq!((&item["summary"], &item["told"]), (&plain["summary"], &plain["told"]));
+        let one = house.get(&format!("/api/v1/ledger/{}", item["index"])).await.json();
+        assert_eq!((&one["raw"], &one["hash"], &one["told"]), (&item["raw"], &item["hash"], &item["told"]));
+        let (all, count) = named(&one);
+        assert_eq!(all as u64, count);
+    }
+    for none in ["/api/v1/ledger/99999", "/api/v1/ledger/-1", "/api/v1/ledger/x"] {
+        assert_eq!(house.get(none).await.status, 404, "{none}");
+    }
+    // What was made as it was followed is what is made of its bytes after a start.
+    let vault = house.vault.clone();
+    house.stop().await;
+    let again = House::start_in(dir.path().to_owned(), vault, true).await;
+    assert_eq!(list(&again, path).await, listed);
+    again.stop().await;
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("reader", &["apple", "backup", "model", "order", "rpc", "seal"]),
     ("vault", &["apple", "backup", "ledger", "model", "order", "rpc", "seal"]),
     ("courier", &["backup", "model", "order", "rpc", "seal"]),
-    ("core-room", &["backup", "ledger", "model", "order", "rpc", "seal", "store"]),
+    ("core-room", &["backup", "ledger", "model", "order", "rpc", "seal", "store", "words"]),
     ("simulate", &["apple", "model", "order"]),
     ("assess", &["ledger", "model"]),
     // In a drill it stands in any room's place, and knows what there is to know. Nobody depends on it.

@@ -28,6 +28,21 @@ pub struct LedgerRow {
     pub entry: Vec<u8>,
 }
 
+/// An entry in a list, without its bytes where they are many.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedRow {
+    /// Its place.
+    pub index: u64,
+    /// When the vault wrote it.
+    pub at_ms: TimeMs,
+    /// SHA-256 of its bytes.
+    pub hash: Digest,
+    /// How many bytes it has.
+    pub bytes: u32,
+    /// They; `None` where there are more than were asked for.
+    pub entry: Option<Vec<u8>>,
+}
+
 pub(crate) fn index(r: &Row<'_>) -> rusqlite::Result<u64> {
     let n: i64 = r.get(0)?;
     u64::try_from(n).map_err(|_| crate::view::damaged(0))
@@ -39,6 +54,10 @@ pub(crate) fn signed(index: u64) -> i64 {
 
 pub(crate) fn ledger_row(r: &Row<'_>) -> rusqlite::Result<LedgerRow> {
     Ok(LedgerRow { index: index(r)?, at_ms: r.get(1)?, hash: id(r, 2)?, entry: r.get(3)? })
+}
+
+pub(crate) fn listed_row(r: &Row<'_>) -> rusqlite::Result<ListedRow> {
+    Ok(ListedRow { index: index(r)?, at_ms: r.get(1)?, hash: id(r, 2)?, entry: r.get(3)?, bytes: r.get(4)? })
 }
 
 impl View<'_> {

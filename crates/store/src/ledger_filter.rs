@@ -2,9 +2,9 @@
 
 use model::clock::DAY_MS;
 use model::{EnrolmentId, OrderId, PersonId, TimeMs};
-use rusqlite::{ToSql, named_params, params};
+use rusqlite::{Row, ToSql, named_params, params};
 
-use crate::ledger::{LedgerRow, ledger_row, signed};
+use crate::ledger::{LedgerRow, ListedRow, ledger_row, listed_row, signed};
 use crate::{StoreError, Tx, View};
 
 /// Something that entries can be about.
@@ -50,12 +50,13 @@ pub struct LedgerFilter {
 }
 
 impl LedgerFilter {
-    pub(crate) fn sql(&self) -> String {
+    /// `entry`: what is asked for of an entry's bytes.
+    fn sql(&self, entry: &str) -> String {
         let descending = if self.newest_first { "DESC" } else { "ASC" };
         if self.about.is_empty() {
             return format!(
-                "SELECT number, at_ms, hash, entry FROM ledger_items WHERE number >= :from AND number < :before
-                 ORDER BY number {descending} LIMIT :limit"
+                "SELECT i.number, i.at_ms, i.hash, {entry} FROM ledger_items i WHERE i.number >= :from AND i.number < :before
+                 ORDER BY i.number {descending} LIMIT :limit"
             );
         }
         let too = |n: usize| {
@@ -74,7 +75,7 @@ impl LedgerFilter {
             )
         };
         format!(
-            "SELECT i.number, i.at_ms, i.hash, i.entry FROM ledger_about a
+            "SELECT i.number, i.at_ms, i.hash, {entry} FROM ledger_about a
              CROSS JOIN ledger_items i ON i.number = a.number
              WHERE a.about = :about0 AND a.number >= :from AND a.number < :before {more} {any}
              ORDER BY a.number {descending} LIMIT :limit"
@@ -101,6 +102,27 @@ impl View<'_> {
     /// # Errors
     /// When the database refuses.
     pub fn ledger_found(&self, f: &LedgerFilter) -> Result<Vec<LedgerRow>, StoreError> {
+        self.fitting(f, "i.entry", 0, ledger_row)
+    }
+
+    /// The same, without the bytes of those that have more than `largest_bytes`: what one entry takes then does not depend on how many
+    /// phones it names.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn ledger_listed(&self, f: &LedgerFilter, largest_bytes: u32) -> Result<Vec<ListedRow>, StoreError> {
+        // The length stands at the row's beginning: SQLite reads what follows for the others alone.
+        let entry = "CASE WHEN length(i.entry) <= :largest THEN i.entry END, length(i.entry)";
+        self.fitting(f, entry, largest_bytes, listed_row)
+    }
+
+    fn fitting<T>(
+        &self,
+        f: &LedgerFilter,
+        entry: &str,
+        largest_bytes: u32,
+        read: fn(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, StoreError> {
         let key = |n: usize| f.about.get(n).map(LedgerAbout::key);
         let kinds: Vec<(String, Vec<u8>)> = (0..)
             .zip(&f.kinds)
@@ -111,11 +133,11 @@ impl View<'_> {
         let [about0, about1, about2] = &keys;
         let mut values = named_params! {
             ":about0": about0, ":about1": about1, ":about2": about2, ":from": from, ":before": before,
-            ":limit": f.limit,
+            ":limit": f.limit, ":largest": largest_bytes,
         }
         .to_vec();
         values.extend(kinds.iter().map(|(name, key)| (name.as_str(), key as &dyn ToSql)));
-        self.named(&f.sql(), &values, ledger_row)
+        self.named(&f.sql(entry), &values, read)
     }
 
     /// The place of the first entry of that time or later; `None` when there is none. Entries' times never go back (the
@@ -300,6 +322,15 @@ mod tests {
         let days = store.read(|v| v.ledger_days(4 * DAY_MS)).await.unwrap();
         let told: Vec<_> = days.iter().map(|d| (d.day, d.kind.as_str(), d.entries, d.amount)).collect();
         assert_eq!(told, [(4, "commanded", 1, 3), (4, "opened", 1, 3)]);
+        // Their bytes are left out where they are more.
+        let f = LedgerFilter { about: vec![LedgerAbout::Kind("opened".into())], limit: 2, ..all };
+        let listed = |largest| store.read_now(|v| v.ledger_listed(&f, largest)).unwrap();
+        let told = |r: &ListedRow| (r.index, r.at_ms, r.bytes, r.entry.clone());
+        assert_eq!(
+            listed(1).iter().map(told).collect::<Vec<_>>(),
+            [(0, 0, 1, Some(vec![7])), (2, DAY_MS, 1, Some(vec![7])),]
+        );
+        assert_eq!(listed(0).iter().map(told).collect::<Vec<_>>(), [(0, 0, 1, None), (2, DAY_MS, 1, None)]);
         assert!(store.read(|v| v.is_all_noted()).await.unwrap());
     }
 }

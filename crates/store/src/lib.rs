@@ -56,7 +56,7 @@ pub use error::StoreError;
 pub use examine::{Examined, examine};
 pub use holder_card::HolderCardRecord;
 pub use inventory::{App, FieldSource, MOST_SEALED_OF_ONE, ReportKind, SealedNote, SealedUpdate};
-pub use ledger::{LedgerRow, Position};
+pub use ledger::{LedgerRow, ListedRow, Position};
 pub use ledger_filter::{LedgerAbout, LedgerDay, LedgerFilter};
 pub use oidc::{OidcBegan, OidcSessionRecord};
 pub use orders::{Decision, NewOrder, OrderRecord, OrderState};

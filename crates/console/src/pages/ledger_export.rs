@@ -73,7 +73,8 @@ pub(crate) async fn entries(
 }
 
 async fn page(api: &Api, v: &Visitor, from: u64) -> Result<Vec<Line>, Failure> {
-    let asked = path("/api/v1/ledger", &[("from", Some(from.to_string())), ("limit", Some("200".into()))]);
+    let own = [("from", Some(from.to_string())), ("limit", Some("200".into())), ("raw", Some("true".into()))];
+    let asked = path("/api/v1/ledger", &own);
     api.get::<Page<Line>>(&asked, &v.bearer).await.map(|p| p.items)
 }
 

@@ -9,6 +9,7 @@ use order::OrderKind;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::device_groups::as_of;
 use super::parts::{Mood, breadcrumb, cell, heads, line, tag, title_row, until, why};
 use super::phone::may;
 use super::profile_forms as forms;
@@ -75,6 +76,7 @@ fn table(items: &[Profile], now_ms: i64, caption: &str) -> Markup {
                 }
             } }
         }
+        @if let Some(p) = items.first() { p.nhsuk-hint { "Phones are those that said they hold it." (as_of(p.counted_at_ms, now_ms)) } }
     }
 }
 
@@ -314,6 +316,7 @@ fn versions(detail: &ProfileDetail, now_ms: i64) -> Markup {
                 }
             } }
         }
+        p.nhsuk-hint { "Confirmed, asked and failed are numbers of phones." (as_of(detail.counted_at_ms, now_ms)) }
         @if detail.removing.asked > 0 {
             p.nhsuk-hint { (words::count(detail.removing.asked.into(), "phone")) " asked to remove it, and not answered yet." }
         }
@@ -363,5 +366,35 @@ pub(crate) async fn phones_that_lack_it(
     match found.await {
         Ok(phones) => Json(phones).into_response(),
         Err(f) => f.json(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_count_of_phones_that_is_not_of_just_now_says_how_old_it_is_in_the_list_and_on_the_profiles_page() {
+        let version = json!({
+            "version": 2, "order": model::OrderId([1; 16]), "saved_at_ms": 1, "identifier": "org.example.wifi", "signed": false,
+            "erasing": false, "payloads": [], "phones": { "asked": 0, "failed": 0, "confirmed": 3 },
+        });
+        let listed = json!({ "profile": ProfileId([7; 16]), "newest": version, "confirmed": 3, "counted_at_ms": 1_000 });
+        let listed: Profile = serde_json::from_value(listed).unwrap();
+        let detail: ProfileDetail = serde_json::from_value(json!({
+            "versions": [version], "removing": { "asked": 0, "failed": 0, "confirmed": 0 }, "counted_at_ms": 1_000, "ended_at_ms": null,
+            "ended_by": null,
+        }))
+        .unwrap();
+        let listed = [listed];
+        for (now_ms, old) in [(3_000, false), (61_000, true)] {
+            for told in [table(&listed, now_ms, "The library"), versions(&detail, now_ms)] {
+                let told = told.into_string();
+                let says = told.contains("Counted <time")
+                    && told.contains("1 minute ago</time>; they are being counted again.");
+                assert_eq!(says, old, "{told}");
+            }
+        }
     }
 }

@@ -15,6 +15,7 @@ mod endings;
 mod health;
 mod keys;
 mod ledger;
+mod ledger_summary;
 mod my_phone;
 mod oidc;
 mod orders;
@@ -35,6 +36,7 @@ mod tls_certificate;
 mod tree;
 
 pub use access::{Access, RouteInfo};
+pub(crate) use ledger_summary::summary;
 pub use serve::Front;
 pub(crate) use serve::{serve, tls};
 
@@ -229,6 +231,7 @@ fn all() -> Routes {
         .guarded::<SignedIn>(routes!(profile_members::list_member_profiles))
         .guarded::<Ledger>(routes!(ledger::list_ledger))
         .guarded::<Ledger>(routes!(ledger::ledger_head))
+        .guarded::<Ledger>(routes!(ledger::get_ledger_entry))
         .guarded::<Ledger>(routes!(proof::ledger_proof))
         .guarded::<Ledger>(routes!(tree::ledger_checkpoint))
         .guarded::<Ledger>(routes!(tree::ledger_tile))
@@ -284,7 +287,7 @@ mod tests {
                 "/api/v1/my-phone/session"
             ]
         );
-        assert_eq!(all.len(), 59);
+        assert_eq!(all.len(), 60);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::extract::Path;
 use axum::{Extension, Json};
-use model::{Change, EnrolmentId, OrderId, Outline, PersonId, ProfileId};
+use model::{Change, EnrolmentId, OrderId, Outline, PersonId, ProfileId, TimeMs};
 use serde::{Deserialize, Serialize};
 use store::{CommandState, PhoneProfileState, ProfileVersion, StoreError, VersionPhones, View};
 use utoipa::{IntoParams, ToSchema};
@@ -61,6 +61,8 @@ pub(crate) struct Profile {
     newest: Version,
     /// Phones that said they hold any version.
     confirmed: u32,
+    /// When phones were counted. Of one home group it is now; of all phones it may be a second ago, or longer where counting takes long.
+    counted_at_ms: TimeMs,
 }
 
 /// A profile with its versions.
@@ -72,6 +74,8 @@ pub(crate) struct ProfileDetail {
     versions: Vec<Version>,
     /// Phones that were asked to be without it, and have not said that they are.
     removing: Phones,
+    /// When phones were counted. Of one home group it is now; of all phones it may be a second ago, or longer where counting takes long.
+    counted_at_ms: TimeMs,
     /// When it was taken out of the library; nothing of it is installed since.
     ended_at_ms: Option<i64>,
     /// The order that did.
@@ -133,8 +137,8 @@ fn counts(
     Ok(v.profile_phone_counts(profile, group)?.into_iter().map(|c| (c.version, c)).collect())
 }
 
-/// How many phones stand where with a profile, by version.
-pub(crate) type ProfileCounts = Arc<HashMap<u32, VersionPhones>>;
+/// How many phones stand where with a profile, by version, and when.
+pub(crate) type ProfileCounts = Arc<(HashMap<u32, VersionPhones>, TimeMs)>;
 
 /// Of all phones a count may be a second old; of a home group it is made anew.
 async fn counted(
@@ -142,25 +146,28 @@ async fn counted(
     profile: ProfileId,
     group: Option<String>,
 ) -> Result<ProfileCounts, StoreError> {
-    let (of, all) = (room.clone(), group.is_none());
-    let count =
-        async move { Ok(Arc::new(of.store.read(move |v| counts(v, profile, group.as_deref())).await?)) };
+    let (of, all, now_ms) = (room.clone(), group.is_none(), room.now_ms());
+    let count = async move {
+        let counts = of.store.read(move |v| counts(v, profile, group.as_deref())).await?;
+        Ok(Arc::new((counts, now_ms)))
+    };
     if all { soon(&room.counts.profile, profile, count).await } else { count.await }
 }
 
-/// How many phones stand where, by profile and version.
-pub(crate) type Counts = Arc<HashMap<ProfileId, HashMap<u32, VersionPhones>>>;
+/// How many phones stand where, by profile and version, and when.
+pub(crate) type Counts = Arc<(HashMap<ProfileId, HashMap<u32, VersionPhones>>, TimeMs)>;
 
 async fn room_counts(
     room: Arc<Room>,
     profiles: Vec<ProfileId>,
     group: Option<String>,
 ) -> Result<Counts, StoreError> {
+    let now_ms = room.now_ms();
     let read = room.store.read(move |v| {
         let of = |p: ProfileId| Ok((p, counts(v, p, group.as_deref())?));
         profiles.into_iter().map(of).collect::<Result<HashMap<_, _>, StoreError>>()
     });
-    Ok(Arc::new(read.await?))
+    Ok(Arc::new((read.await?, now_ms)))
 }
 
 /// Which profiles.
@@ -191,13 +198,14 @@ pub(crate) async fn list_profiles(
     // Of all phones a count may be a second old; of a home group it is made anew.
     let counts =
         if group.is_none() { soon(&room.counts.profiles, q.ended, count).await? } else { count.await? };
+    let (counts, counted_at_ms) = (&counts.0, counts.1);
     let none = HashMap::new();
     let mut items: Vec<Profile> = newest
         .into_iter()
         .map(|newest| {
             let counts = counts.get(&newest.profile).unwrap_or(&none);
             let confirmed = counts.values().map(|c| c.confirmed).sum();
-            Profile { profile: newest.profile, newest: version(&newest, counts), confirmed }
+            Profile { profile: newest.profile, newest: version(&newest, counts), confirmed, counted_at_ms }
         })
         .collect();
     items.sort_by(|a, b| a.newest.identifier.cmp(&b.newest.identifier));
@@ -222,11 +230,12 @@ pub(crate) async fn get_profile(
     if versions.is_empty() {
         return Err(Problem::not_found("profile"));
     }
-    let counts = counted(&room, profile, group).await?;
-    let versions = versions.iter().map(|v| version(v, &counts)).collect();
+    let counted = counted(&room, profile, group).await?;
+    let (counts, counted_at_ms) = (&counted.0, counted.1);
+    let versions = versions.iter().map(|v| version(v, counts)).collect();
     let removing = counts.get(&0).map(Phones::from).unwrap_or_default();
     let (ended_by, ended_at_ms) = end.unzip();
-    Ok(Json(ProfileDetail { profile, versions, removing, ended_at_ms, ended_by }))
+    Ok(Json(ProfileDetail { profile, versions, removing, counted_at_ms, ended_at_ms, ended_by }))
 }
 
 /// With what a version is compared.
@@ -270,7 +279,7 @@ pub(crate) async fn get_version(
         let versions = v.profile_versions(profile)?;
         let content = v.find_profile_content(profile, number)?.is_some();
         // Compared here, where nobody else's request waits for it.
-        Ok(detail(profile, number, q.against, &versions, &counts, content))
+        Ok(detail(profile, number, q.against, &versions, &counts.0, content))
     });
     read.await?.map(Json).ok_or_else(unknown)
 }

@@ -92,9 +92,10 @@ fn head(desk: &Desk) -> Result<Head> {
     shaped(&desk.get("/api/v1/ledger/head")?)
 }
 
-/// Entries from `from` on, at most a page.
+/// Entries from `from` on, at most a page, with their bytes: what is said here of an entry is said from those.
 pub(crate) fn page(desk: &Desk, from: u64, limit: u64) -> Result<Vec<Value>> {
-    let query = http::query(&[("from", Some(from.to_string())), ("limit", Some(limit.to_string()))]);
+    let (from, limit) = (Some(from.to_string()), Some(limit.to_string()));
+    let query = http::query(&[("from", from), ("limit", limit), ("raw", Some("true".into()))]);
     let mut page = desk.get(&format!("/api/v1/ledger{query}"))?;
     match page.get_mut("items").map(Value::take) {
         Some(Value::Array(items)) => Ok(items),

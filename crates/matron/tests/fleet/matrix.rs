@@ -151,6 +151,7 @@ const OF_EVERY_GROUP: &[&str] = &[
     "/metrics",
     "/approvals/{order}",
     "/api/v1/ledger",
+    "/api/v1/ledger/{index}",
     "/api/v1/ledger/{index}/proof",
     "/ledger",
     "/ledger.jsonl",

@@ -324,6 +324,7 @@ fn ledger(tx: &Tx<'_>) {
                 let about = about.clone();
                 let f = LedgerFilter { about, kinds, newest_first, limit: 50, ..Default::default() };
                 tx.ledger_found(&f).unwrap();
+                tx.ledger_listed(&f, 4096).unwrap();
             }
         }
     }
