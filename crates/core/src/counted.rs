@@ -12,9 +12,9 @@ use tokio::time::Instant;
 
 /// Counting may take a twentieth of a reader's time, however many look.
 const GOOD_FOR: u32 = 20;
-/// So long an answer waits for a new count; what takes longer is told with the next one. A page takes 50 ms at most, and asks for its counts
-/// at the same time.
-const PATIENCE: Duration = Duration::from_millis(30);
+/// So long an answer waits for a new count; what takes longer is told with the next one. A page takes 50 ms at most, asks for its counts
+/// at the same time, and takes up to 22 ms beside them (docs/performance.md).
+const PATIENCE: Duration = Duration::from_millis(20);
 /// More counts than that are of what is no more.
 const MOST: usize = 1_000;
 
