@@ -62,11 +62,11 @@ fn phone(
     tx.enrol(slot, 4, 5)?;
     tx.describe(
         slot,
-        Some(n % 2 == 0),
+        Some(n.is_multiple_of(2)),
         Some(OS_VERSIONS[n as usize % OS_VERSIONS.len()]),
         Some("iPhone14,5"),
     )?;
-    if n % 10 != 0 {
+    if !n.is_multiple_of(10) {
         tx.queue(slot, held, Some((&[1], 1_000_000)))?;
         tx.ask_profile(slot, HELD, 1, held, 5)?;
         tx.mark_sent(slot, held, 5)?;
