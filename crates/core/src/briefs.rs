@@ -8,7 +8,7 @@ use std::time::Duration;
 use ::ledger::{Body, Entry, Witness};
 use model::Digest;
 use serde_json::{Value, json};
-use store::{LedgerAbout, LedgerFilter, LedgerRow, ListedRow, StoreError, View};
+use store::{LedgerAbout, LedgerFilter, LedgerRow, ListedRow, Store, StoreError, View};
 
 use crate::api::summary;
 use crate::room::Room;
@@ -132,7 +132,7 @@ const LOOKED_AT: u32 = 200;
 /// After a start: the large ones among the newest entries of each kind, so that nobody who looks waits for them.
 pub(crate) async fn warm(room: Arc<Room>) {
     for kind in LARGE_KINDS {
-        if let Err(e) = warm_kind(&room, kind).await {
+        if let Err(e) = look_ahead(&room.store, &room.briefs, kind).await {
             tracing::warn!(store.error = %e, "the ledger's large entries could not be looked at ahead");
         }
     }
@@ -140,17 +140,17 @@ pub(crate) async fn warm(room: Arc<Room>) {
     std::future::pending().await
 }
 
-async fn warm_kind(room: &Arc<Room>, kind: &'static str) -> Result<(), StoreError> {
+async fn look_ahead(store: &Store, briefs: &Arc<Briefs>, kind: &'static str) -> Result<(), StoreError> {
     let filter = LedgerFilter {
         about: vec![LedgerAbout::Kind(kind.to_owned())],
         newest_first: true,
         limit: LOOKED_AT,
         ..Default::default()
     };
-    let newest = room.store.read(move |v| v.ledger_listed(&filter, 0)).await?;
+    let newest = store.read(move |v| v.ledger_listed(&filter, 0)).await?;
     for row in newest.into_iter().filter(|r| r.bytes > LARGE_BYTES) {
-        let of = room.clone();
-        room.store.read(move |v| of.briefs.get(v, &row)).await?;
+        let briefs = briefs.clone();
+        store.read(move |v| briefs.get(v, &row)).await?;
         // Check-ins go first.
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -164,7 +164,6 @@ mod tests {
     use ::ledger::{Effect, Opaque};
     use model::{Command, CommandId, CommandKind, EnrolmentId, KeyId, OrderId, PersonId};
     use order::{Order, OrderKind, X25519Public, sha256};
-    use store::Store;
 
     fn phones(n: u32) -> Vec<EnrolmentId> {
         let id = |n: u32| EnrolmentId(u128::from(n).to_be_bytes());
@@ -266,6 +265,33 @@ mod tests {
         let small = Brief::short(&small);
         assert_eq!(told(&briefs, &listed(&small_row, Some(small_row.entry.clone()))).unwrap(), small);
         assert!(briefs.find(small_row.hash).is_none());
+    }
+
+    #[tokio::test]
+    async fn after_a_start_the_newest_large_entries_of_a_kind_are_looked_at_ahead_and_no_small_one_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("core.db")).unwrap();
+        let rows = [row(0, &locks(200)), row(1, &locks(1)), row(2, &locks(300))];
+        let put = rows.clone();
+        let written = store.write(move |tx| {
+            for row in &put {
+                tx.put_ledger_row(row)?;
+                tx.note_ledger(row.index, &[LedgerAbout::Kind("commanded".to_owned())])?;
+            }
+            Ok(())
+        });
+        written.await.unwrap();
+        let briefs = Arc::default();
+        look_ahead(&store, &briefs, "holder_cards_made").await.unwrap();
+        assert!(rows.iter().all(|r| briefs.find(r.hash).is_none()), "another kind");
+        look_ahead(&store, &briefs, "commanded").await.unwrap();
+        let kept = rows.each_ref().map(|r| briefs.find(r.hash).map(|b| b.summary["effect"]["targets_count"].clone()));
+        assert_eq!(kept, [Some(json!(200)), None, Some(json!(300))]);
+    }
+
+    #[test]
+    fn each_kind_that_is_looked_at_ahead_is_one_of_the_ledgers() {
+        assert!(LARGE_KINDS.iter().all(|kind| ::ledger::KINDS.contains(kind)));
     }
 
     #[test]

@@ -217,7 +217,7 @@ fn open(config: Config, clock: Arc<dyn Clock>) -> Result<Arc<Room>, Error> {
         oidc_keys: oidc::KeysKept::default(),
         oidc_places: Semaphore::new(oidc::MOST_AT_ONCE),
         counts: api::Counts::default(),
-        briefs: briefs::Briefs::default(),
+        briefs: Arc::default(),
         cosigned: std::sync::Mutex::new(()),
         door_epoch: std::sync::atomic::AtomicU32::new(0),
         deliveries_left: std::sync::atomic::AtomicU64::new(0),

@@ -99,7 +99,7 @@ pub(crate) struct Room {
     /// What was counted over all phones, as it was counted last.
     pub counts: crate::api::Counts,
     /// What lists tell of the ledger's large entries.
-    pub briefs: crate::briefs::Briefs,
+    pub briefs: Arc<crate::briefs::Briefs>,
     /// Where tasks begun from the writing thread run.
     pub tasks: tokio::runtime::Handle,
 }
