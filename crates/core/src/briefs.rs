@@ -285,7 +285,9 @@ mod tests {
         look_ahead(&store, &briefs, "holder_cards_made").await.unwrap();
         assert!(rows.iter().all(|r| briefs.find(r.hash).is_none()), "another kind");
         look_ahead(&store, &briefs, "commanded").await.unwrap();
-        let kept = rows.each_ref().map(|r| briefs.find(r.hash).map(|b| b.summary["effect"]["targets_count"].clone()));
+        let kept = rows
+            .each_ref()
+            .map(|r| briefs.find(r.hash).map(|b| b.summary["effect"]["targets_count"].clone()));
         assert_eq!(kept, [Some(json!(200)), None, Some(json!(300))]);
     }
 
