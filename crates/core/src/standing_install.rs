@@ -100,7 +100,7 @@ impl Rests {
         if v.find_device_group(of.device_group)?.is_none() {
             return Ok(Some(Rest::DeviceGroupEnded));
         }
-        if v.find_profile_content(of.profile, of.version)?.is_none() {
+        if !v.has_profile_content(of.profile, of.version)? {
             return Ok(Some(Rest::ContentLost));
         }
         Ok(self.lock().get(&s.order).copied())

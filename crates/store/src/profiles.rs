@@ -197,6 +197,16 @@ impl View<'_> {
         Ok(self.one(sql, params![profile.as_bytes(), version], |_| Ok(()))?.is_some())
     }
 
+    /// Whether what was sealed of a version is here. It is not read: it may be megabytes.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn has_profile_content(&self, profile: ProfileId, version: u32) -> Result<bool, StoreError> {
+        let sql = "SELECT 1 FROM profile_versions v JOIN profile_contents c ON c.order_id = v.order_id
+             WHERE v.profile = ?1 AND v.version = ?2";
+        Ok(self.one(sql, params![profile.as_bytes(), version], |_| Ok(()))?.is_some())
+    }
+
     /// What was sealed of a version.
     ///
     /// # Errors
@@ -576,6 +586,8 @@ mod tests {
         assert_eq!(store.read_now(|v| v.newest_profile_version(PROFILE)).unwrap(), Some(2));
         let has = |version| store.read_now(|v| v.has_profile_version(PROFILE, version)).unwrap();
         assert_eq!([0, 1, 2, 3].map(has), [false, true, true, false]);
+        let here = |version| store.read_now(|v| v.has_profile_content(PROFILE, version)).unwrap();
+        assert_eq!([1, 2, 3].map(here), [true, true, false]);
         let stale = |before, behind| store.read_now(|v| v.stale_profile(before, behind)).unwrap();
         assert_eq!(stale(256, 0).map(|s| s.row), Some(row(1, 1)));
         assert_eq!(stale(256, 1).map(|s| s.row), Some(row(2, 255)));
@@ -593,6 +605,7 @@ mod tests {
         assert_eq!(store.read_now(|v| v.profile_versions(PROFILE)).unwrap().len(), 2);
         for n in [1, 2] {
             assert_eq!(store.read_now(|v| v.find_profile_content(PROFILE, n)).unwrap(), None);
+            assert!(!store.read_now(|v| v.has_profile_content(PROFILE, n)).unwrap());
         }
     }
 

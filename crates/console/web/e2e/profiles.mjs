@@ -156,6 +156,10 @@ try {
   await page.getByText("nothing of it is installed any more").waitFor();
   check((await page.locator("#install, #new-file").count()) === 0, "nothing of it is installed or saved");
   check((await page.locator("#profile-phones tbody tr").count()) === 3 && (await page.locator("#remove").count()) === 1, "the phones that have it are listed, and it can be removed from them");
+  check(/Does nothing\s+the profile was taken out of the library; end this standing order/.test(await page.locator("#standing").innerText()), "a standing order that rests says so, and why");
+  await page.goto(`${base}/health`);
+  await page.getByText("1 standing order(s) that install a profile do nothing").waitFor();
+  await page.goBack();
   await looked(page, "profile-ended");
 
   // The other forms: what is made of each is told on its page.

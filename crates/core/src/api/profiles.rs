@@ -277,7 +277,7 @@ pub(crate) async fn get_version(
     let counts = counted(&room, profile, group).await?;
     let read = room.store.read(move |v| {
         let versions = v.profile_versions(profile)?;
-        let content = v.find_profile_content(profile, number)?.is_some();
+        let content = v.has_profile_content(profile, number)?;
         // Compared here, where nobody else's request waits for it.
         Ok(detail(profile, number, q.against, &versions, &counts.0, content))
     });

@@ -94,6 +94,12 @@ fn a_profile_is_saved_compared_installed_and_confirmed_and_nothing_of_its_texts_
     let refused = ada.run(&[&renamed[..], &why].concat());
     assert!(refused.code == 2 && refused.err.contains("a profile of its own"), "{}", refused.err);
     assert_eq!(ada.run(&["profiles", "show", "org.example.nothing"]).code, 4);
+    fine(&[&["device-groups", "save", "All phones", "--os-at-least", "1"][..], &why].concat());
+    let standing =
+        ["standing", "make", "--does", "install_saved", "--profile", "org.example.ward-wifi", "--of", "2"];
+    fine(&[&standing[..], &["--device-group", "All phones"], &why].concat());
+    let stands = fine(&["standing", "list"]);
+    assert!(stands.contains("stands") && !stands.contains("does nothing"), "{stands}");
     // Taken out, it stays in the history, and is not installed.
     let ended = ada.run(&[&["profiles", "end", "org.example.ward-wifi"][..], &why].concat());
     assert!(
@@ -106,6 +112,13 @@ fn a_profile_is_saved_compared_installed_and_confirmed_and_nothing_of_its_texts_
     assert!(fine(&["profiles", "list", "--ended"]).contains("org.example.ward-wifi"));
     assert!(fine(&["profiles", "show", "org.example.ward-wifi"]).contains("it was taken out of the library"));
     assert!(fine(&["profiles", "phones", "org.example.ward-wifi"]).contains("done"));
+    let rests = fine(&["standing", "list"]);
+    assert!(
+        rests.contains("  rests ") && rests.contains("does nothing: the profile was taken out"),
+        "{rests}"
+    );
+    let warned = fine(&["health"]);
+    assert!(warned.contains("1 standing order(s) that install a profile do nothing"), "{warned}");
     let gone = ada.run(&[&install[..], &why].concat());
     assert!(gone.code == 4 && gone.err.contains("--ended"), "{}", gone.err);
     let again = ada.run(&[&["profiles", "save", &second][..], &why].concat());

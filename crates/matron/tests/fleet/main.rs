@@ -33,6 +33,7 @@ mod restarts;
 mod root;
 mod routes;
 mod sealed;
+mod standing;
 mod token;
 
 use std::path::Path;

@@ -181,6 +181,7 @@ pub(super) fn lists(tx: &Tx<'_>) {
     tx.newest_profile_version(profile).unwrap();
     tx.has_profile_version(profile, 1).unwrap();
     tx.find_profile_content(profile, 1).unwrap();
+    tx.has_profile_content(profile, 1).unwrap();
     tx.newest_profile_content(profile).unwrap();
     tx.stale_profile(2, 0).unwrap();
     tx.count_stale_profiles(2).unwrap();
