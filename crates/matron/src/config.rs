@@ -407,7 +407,14 @@ impl Config {
             };
             put(&mut table, key.trim(), value.trim())?;
         }
-        let config: Self = table.try_into().context("the configuration")?;
+        let read: std::result::Result<Self, toml::de::Error> = table.try_into();
+        let config = read.map_err(|e| {
+            let said = e.to_string();
+            let example = said
+                .contains("socket address")
+                .then_some("; give an address and a port, such as 0.0.0.0:8443");
+            anyhow::anyhow!("the configuration: {}{}", said.trim_end(), example.unwrap_or_default())
+        })?;
         config.check()?;
         Ok(config)
     }

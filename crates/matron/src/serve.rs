@@ -253,9 +253,10 @@ fn lock(data: &Path) -> Result<std::fs::File> {
         }
         if Instant::now() > until {
             bail!(
-                "rooms of an earlier Matron still run on {} though their supervisor is gone; end them \
-                 (pkill -f 'matron room'), then start again",
-                data.display()
+                "rooms of an earlier Matron still run on {} though their supervisor is gone; 'fuser -v {}' shows which, \
+                 end them, then start again",
+                data.display(),
+                path.display()
             );
         }
         if !told {

@@ -2,8 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -64,7 +65,37 @@ fn an_intruder_in_any_room_reads_no_record_and_wipes_no_phone_beyond_what_is_pro
     assert!(number("courier", "push_tokens_read") > 0);
     assert!(of("core")["alarm_ms"].is_u64() && of("core_with_grants")["alarm_ms"].is_u64());
     assert!(tried("core") > 500 && tried("reader") > 50 && tried("door") > 200, "{all:#}");
+    // Each thing that he tries, so that none is dropped unseen.
+    let names = |room: &Value| room["attempts"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    let each: Vec<String> = rooms
+        .iter()
+        .map(|r| format!("{}:\n  {}", r["room"].as_str().unwrap(), names(r).join("\n  ")))
+        .collect();
+    insta::assert_snapshot!("what_an_intruder_tries", each.join("\n"));
     // Nothing is left of it.
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_drill_that_is_told_to_end_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut running = Command::new(env!("CARGO_BIN_EXE_matron"))
+        .args(["drill", "--phones", "20", "--dir"])
+        .arg(dir.path())
+        .arg("--intruder")
+        .arg(intruder())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The house stands, and the first room is being taken.
+    let mut said = BufReader::new(running.stderr.take().unwrap()).lines();
+    let taken = said.find(|line| line.as_ref().is_ok_and(|l| l.starts_with("drill: "))).unwrap();
+    assert!(taken.is_ok());
+    assert!(std::fs::read_dir(dir.path()).unwrap().count() >= 2, "the house's folder and its root key's");
+    assert!(Command::new("kill").arg(running.id().to_string()).status().unwrap().success());
+    said.for_each(drop);
+    assert!(!running.wait().unwrap().success());
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 

@@ -11,7 +11,7 @@ pub enum Refusal {
     BadSignature = 2,
     #[error("the key that signed is not registered; an administrator adds it with 'matron people add'")]
     UnknownSigner = 3,
-    #[error("this role may not sign this kind of order")]
+    #[error("this role may not sign this kind of order; 'matron roles show' has who may")]
     RoleNotAllowed = 4,
     #[error("the order has expired; make it again")]
     Expired = 5,
@@ -32,7 +32,8 @@ pub enum Refusal {
     #[error("more phones than one order may erase, whoever signs (100; 1 by a set of declarations)")]
     ErasesTooMany = 13,
     #[error(
-        "the order erases, and the holder's name in it is missing or is not the name on the invitation (--name)"
+        "the order erases, and the holder's name in it is missing or is not the name on the invitation; type it as the \
+         invitation has it"
     )]
     WrongHolder = 14,
     #[error("the first administrator has already joined; the one-time token is spent")]
@@ -51,7 +52,10 @@ pub enum Refusal {
     BadProfile = 21,
     #[error("the phone has sent no unlock token, so its passcode can't be cleared")]
     NoUnlockToken = 22,
-    #[error("the sealed value can't be opened: it was altered or belongs elsewhere")]
+    #[error(
+        "a sealed value can't be opened: it was altered, or moved here from another phone or field; find out who could \
+         write core's database, and ask the phone for its inventory again"
+    )]
     CannotOpen = 23,
     #[error("this key is already registered")]
     KeyAlreadyKnown = 24,
@@ -141,7 +145,7 @@ pub enum Refusal {
     #[error("this key is not one of yours, or it is your only one; add another one first")]
     KeyStays = 108,
     #[error(
-        "the passkey's own count of its signatures went back, as that of a copy does; remove it, and find out where the copy is"
+        "the passkey's own count of its signatures went back, as that of a copy does; remove it ('matron admin end-key'), and find out where the copy is"
     )]
     PasskeyCopied = 130,
     #[error(

@@ -62,7 +62,9 @@ pub(crate) fn made(said: ToSupervisor) -> Result<Made> {
             serde_json::from_value(made).context("what it said")
         }
         ToSupervisor::BackedUp { refused, .. } => bail!(refused),
-        _ => bail!("it said something else"),
+        _ => bail!(
+            "it said something that is no answer; make the backup again, with one version of Matron alone on this host"
+        ),
     }
 }
 

@@ -154,7 +154,12 @@ fn parts(
         };
         let bytes = fs::metadata(&path)?.len();
         if made.part.name != part || made.part.bytes != bytes {
-            bail!("the {part} says that it wrote {} bytes; there are {bytes}", made.part.bytes);
+            bail!(
+                "the {part} says that it wrote {} bytes to {}, and there are {bytes}: something else wrote there, or the \
+                 disk lost some; make the backup again",
+                made.part.bytes,
+                path.display()
+            );
         }
         signed = made.signed;
         before.push(made.part);

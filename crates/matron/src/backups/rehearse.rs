@@ -138,7 +138,12 @@ fn try_record(house: &House, unlocking: &Unlocking, data: &Path) -> Result<Optio
 
 fn verify(data: &Path, expected: u64) -> Result<u64> {
     let report = ledger::verify(&data.join("rooms/vault")).context("the ledger does not verify")?;
-    ensure!(report.entries == expected, "the ledger has {} entries, not {expected}", report.entries);
+    ensure!(
+        report.entries == expected,
+        "the ledger has {} entries, and the vault's part of the backup counts {expected}: they don't belong together; \
+         take another backup",
+        report.entries
+    );
     Ok(report.entries)
 }
 
@@ -224,7 +229,7 @@ fn as_a_phone(data: &Path, at: SocketAddr) -> Result<()> {
     // The door may close without a farewell.
     let _ = stream.read_to_string(&mut answer);
     let status = answer.lines().next().unwrap_or_default();
-    ensure!(status.contains(" 200 "), "the door answered '{status}'");
+    ensure!(status.contains(" 200 "), "the restored door answered '{status}', not 200; see its lines above");
     Ok(())
 }
 
@@ -259,7 +264,11 @@ fn until_followed(at: SocketAddr) -> Result<()> {
         if status.contains(" 200 ") {
             return Ok(());
         }
-        ensure!(Instant::now() < until, "core answered '{status}'");
+        ensure!(
+            Instant::now() < until,
+            "the restored core does not serve after {} s (it answered '{status}'); see its lines above",
+            PATIENCE.as_secs()
+        );
         std::thread::sleep(Duration::from_millis(100));
     }
 }

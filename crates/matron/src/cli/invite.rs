@@ -87,7 +87,7 @@ impl Invitee {
             return Err("name: 1 to 200 characters".into());
         }
         if !fits(email, 254) || !email.contains('@') || email.contains(char::is_whitespace) {
-            return Err("email: not an address".into());
+            return Err("email: not an address; give one such as name@example.org".into());
         }
         let group = Group::new(group.trim()).map_err(|e| format!("group: {e}"))?;
         Ok(Self { name: name.to_owned(), email: email.to_owned(), group })

@@ -14,11 +14,13 @@ mod truth;
 mod verdict;
 
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::{ExitCode, ExitStatus};
 
 use anyhow::{Context, Result, bail};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use clap::{Args, ValueEnum};
+use tokio::process::Command;
+use tokio::signal::unix::{SignalKind, signal};
 
 pub(crate) use scratch::ScratchFolder;
 
@@ -108,9 +110,27 @@ fn with_credential(args: &DrillArgs) -> Result<ExitCode> {
     SystemRandom::new().fill(&mut secret).ok().context("no random numbers")?;
     std::fs::write(elsewhere.path().join(crate::root_key::CREDENTIAL), secret)?;
     let mut again = Command::new(std::env::current_exe()?);
-    let again = again.args(std::env::args_os().skip(1)).arg("--root-key-made");
-    let status = again.env(CREDENTIALS, elsewhere.path()).status()?;
+    again.args(std::env::args_os().skip(1)).arg("--root-key-made").env(CREDENTIALS, elsewhere.path());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let status = runtime.block_on(until_over(again))?;
     Ok(ExitCode::from(status.code().and_then(|c| u8::try_from(c).ok()).unwrap_or(2)))
+}
+
+/// Waits for the drill. Told to end, it passes that on and waits all the same: what it made goes with it.
+async fn until_over(mut drill: Command) -> Result<ExitStatus> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut child = drill.spawn()?;
+    loop {
+        tokio::select! {
+            status = child.wait() => return Ok(status?),
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
+        if let Some(pid) = pid {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
+    }
 }
 
 /// `matron drill`.

@@ -104,7 +104,7 @@ impl Supervisor {
 fn wait(room: Room, answered: &Receiver<Answer>) -> Result<Made> {
     match answered.recv_timeout(LONGEST_PART) {
         Ok((from, answer)) if from == room => answer,
-        Ok(_) => bail!("another room answered"),
+        Ok(_) => bail!("another room answered in its place; see the lines above, and make the backup again"),
         Err(RecvTimeoutError::Timeout) => bail!("it took longer than {} h", LONGEST_PART.as_secs() / 3600),
         Err(RecvTimeoutError::Disconnected) => bail!("Matron stops"),
     }

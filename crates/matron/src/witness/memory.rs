@@ -19,6 +19,9 @@ use rpc::trust::write_file;
 use zeroize::Zeroizing;
 
 const KEY_FILE: &str = "witness.key";
+/// What to do when the memory is damaged. An older copy put back would cosign what it must not.
+const BEGIN_ANEW: &str = "Put no older copy back: a witness that forgot cosigns what it should not. Keep this folder, find \
+                          out who or what wrote there, and begin anew with another --state";
 
 /// What is remembered of a log.
 #[derive(Debug, Clone)]
@@ -139,7 +142,7 @@ impl Memory {
         };
         let led: Option<Led> = order::decode(&text).ok();
         let led = led.filter(|led| follow(log.public(), &led.chain).is_ok_and(|roots| roots.len() > 1));
-        let damaged = || anyhow!("{} is not what this witness wrote; restore it", path.display());
+        let damaged = || anyhow!("{} is not what this witness wrote. {BEGIN_ANEW}", path.display());
         led.ok_or_else(damaged).map(Some)
     }
 
@@ -238,8 +241,8 @@ impl Memory {
         });
         let kept = kept.ok_or_else(|| {
             anyhow!(
-                "{} is not what this witness wrote (another name or key, or damaged). Restore it; without it the witness \
-                 can't tell whether the log goes on from where it was",
+                "{} is not what this witness wrote (another name or key, or damaged), and without it the witness can't \
+                 tell whether the log goes on from where it was. {BEGIN_ANEW}",
                 path.display()
             )
         })?;
@@ -278,7 +281,7 @@ fn open_key(dir: &Path) -> Result<Ed25519Secret> {
     let path = dir.join(KEY_FILE);
     let seed: Digest = match fs::read_to_string(&path).map(Zeroizing::new) {
         Ok(text) => {
-            text.trim().parse().map_err(|_| anyhow!("{} holds no key; restore it", path.display()))?
+            text.trim().parse().map_err(|_| anyhow!("{} holds no key. {BEGIN_ANEW}", path.display()))?
         }
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
             let mut seed = [0; 32];
