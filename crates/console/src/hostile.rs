@@ -17,7 +17,7 @@ use super::*;
 
 pub(crate) const COOKIE: &str = "__Host-matron=BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc; \
      __Host-matron-holder=BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc";
-const ENROLMENT: &str = "00112233445566778899aabbccddeeff";
+pub(crate) const ENROLMENT: &str = "00112233445566778899aabbccddeeff";
 
 pub(crate) const ORDER: &str = "01010101010101010101010101010101";
 
@@ -199,6 +199,7 @@ pub(crate) fn answer(path: &str, h: &str) -> Option<Value> {
         "/api/v1/health" => json!({
             "status": "degraded", "version": "1", "base_url": h, "database": h, "ledger_followed": 1, "open_commands": 1,
             "deferred_commands": 1, "words_waiting": 1, "renewal": { "phones": { "late": 1 } }, "warnings": [h],
+            "refused": [{ "what": "held_up", "since_start": 2, "last_hour": 1 }],
             "endings": [{ "what": "key_statement", "ends_at_ms": 1, "state": "soon" }],
             "witness": { "entries": 1, "cosigned": [{ "name": h, "at_ms": 1 }] },
             "vault": { "answers": true, "entries": 1, "refused_orders": 1, "following": h },
@@ -300,6 +301,101 @@ const PAGES: &[&str] = &[
     "/commands/01010101010101010101010101010101",
     "/my-phone",
 ];
+
+/// What else can be asked for by GET, and why it stands not among them.
+const NO_PAGES: &[(&str, &str)] = &[
+    ("/sign-in", "a form of our own words alone"),
+    ("/join", "a form of our own words alone"),
+    ("/register", "a form of our own words alone"),
+    ("/my-phone/lost", "a question in our own words alone"),
+    ("/my-phone/session", "leads to the page"),
+    ("/sign-in/oidc", "leads to the provider"),
+    (
+        "/sign-in/oidc/done",
+        "leads to the page, or tells a problem: the browser run by account tries its claims",
+    ),
+    ("/assets/{name}", "the script and the style sheet"),
+    ("/registrations/{link}", "JSON for the command line"),
+    ("/phones.csv", "a table, which has a test of its own"),
+    ("/device-groups/{device_group}/phones", "JSON: ids"),
+    ("/profiles/{profile}/device-groups/{device_group}/phones", "JSON: ids"),
+    ("/approvals/{order}", "JSON, which the script puts in as text: the browser runs read it"),
+    ("/ledger.jsonl", "a file of entries"),
+    ("/ledger.checkpoint", "a file"),
+    ("/entries/{index}/proof", "a file"),
+    ("/events", "a stream of what changed, without what it is"),
+];
+
+/// Whether the path is one of the template's.
+fn is_of(template: &str, path: &str) -> bool {
+    let (wants, has): (Vec<_>, Vec<_>) = (template.split('/').collect(), path.split('/').collect());
+    wants.len() == has.len()
+        && wants.iter().zip(&has).all(|(w, h)| w == h || (w.starts_with('{') && !h.is_empty()))
+}
+
+#[test]
+fn every_page_that_is_asked_for_is_tried_with_hostile_text_or_says_why_not() {
+    let all: Vec<_> = pages().into_iter().filter(|p| p.method == "GET").map(|p| p.path).collect();
+    let page_of = |address: &str| {
+        let path = address.split('?').next().unwrap();
+        let exact = all.iter().find(|p| **p == path);
+        exact.or_else(|| all.iter().find(|p| is_of(p, path))).copied()
+    };
+    for path in &all {
+        let tried = PAGES.iter().any(|address| page_of(address) == Some(*path));
+        let excused = NO_PAGES.iter().any(|(p, _)| p == path);
+        assert!(tried != excused, "{path}: tried: {tried}, excused: {excused}");
+    }
+    for (path, _) in NO_PAGES {
+        assert!(all.contains(path), "{path} is no page");
+    }
+}
+
+#[tokio::test]
+async fn markup_formulas_and_marks_of_direction_are_text_in_the_table_of_phones() {
+    for hostile in [
+        format!("=HYPERLINK(\"https://elsewhere.example\"){MARKUP}"),
+        format!("\u{202e}=1+1\u{2066}\u{200f}\u{7}\u{1b}[31m"),
+        format!("@SUM(A1)\r\n=2,\"{MARKUP}"),
+        format!("+{}", "A".repeat(10_000)),
+    ] {
+        let text = hostile.clone();
+        let session = json!({
+            "person": "00", "signed_in_by": "grant", "role": "administrator", "group": null, "session": "00",
+            "compartments": ["identity"], "expires_at_ms": 1, "now_ms": 2,
+        });
+        let api =
+            Router::new().route("/api/v1/session", get(move || async move { session.to_string() })).route(
+                "/api/v1/devices",
+                get(move || async move {
+                    let mut page = answer("/api/v1/devices", &text).unwrap();
+                    page["next_cursor"] = Value::Null;
+                    page.to_string()
+                }),
+            );
+        let request = Request::get("/phones.csv").header("cookie", COOKIE).body(Body::empty()).unwrap();
+        let response =
+            front(api, std::sync::Arc::new(model::SystemClock), None).oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        assert!(response.headers()["content-type"].to_str().unwrap().starts_with("text/csv"));
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let mut reader = csv::ReaderBuilder::new().from_reader(&body[..]);
+        let heads = reader.headers().unwrap().len();
+        let rows: Vec<_> = reader.records().map(Result::unwrap).collect();
+        assert_eq!((rows.len(), rows[0].len()), (1, heads), "one phone is one row of the table");
+        let said = rows[0]
+            .iter()
+            .filter(|cell| cell.contains(&"A".repeat(200)) || cell.contains(['=', '@']))
+            .count();
+        assert!(said >= 3, "its group, its model and its number's mask are told: {rows:?}");
+        for cell in &rows[0] {
+            assert!(!cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']), "{}", cell.escape_unicode());
+            let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            assert!(!cell.contains(|c: char| c.is_control() || turns(c)), "{}", cell.escape_unicode());
+            assert!(cell.chars().count() <= 302, "{} letters", cell.chars().count());
+        }
+    }
+}
 
 const MARKUP: &str = "<i x=1>\"'><svg/onload=x></textarea><script>x()</script>";
 

@@ -19,6 +19,9 @@ mod layout;
 #[cfg(test)]
 #[path = "../made.rs"]
 mod made;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+mod offered;
 mod ordering;
 mod packed;
 mod pages;

@@ -127,10 +127,29 @@ async fn every_answer_carries_the_headers_that_keep_others_out() {
             assert!(policy.contains(part), "{path}: {part}");
         }
         assert!(!policy.contains("unsafe"), "{path}");
-        assert_eq!(answer.headers()["x-content-type-options"], "nosniff", "{path}");
-        assert_eq!(answer.headers()["referrer-policy"], "no-referrer", "{path}");
-        assert_eq!(answer.headers()["x-frame-options"], "DENY", "{path}");
-        assert_eq!(answer.headers()["cache-control"], "no-store", "{path}");
+        for (name, value) in [
+            ("x-content-type-options", "nosniff"),
+            ("referrer-policy", "no-referrer"),
+            ("x-frame-options", "DENY"),
+            ("cache-control", "no-store"),
+            ("cross-origin-opener-policy", "same-origin"),
+            ("cross-origin-resource-policy", "same-origin"),
+            ("cross-origin-embedder-policy", "require-corp"),
+        ] {
+            let sent: Vec<_> = answer.headers().get_all(name).iter().collect();
+            assert_eq!(sent, [value], "{path}: {name}");
+        }
+        let told = |name: &str| answer.headers()[name].to_str().unwrap().to_owned();
+        let transport = told("strict-transport-security");
+        let age_s: u64 = transport.strip_prefix("max-age=").unwrap().parse().unwrap();
+        assert!(age_s >= 31_536_000, "{path}: {transport}: a year at least");
+        let permissions = told("permissions-policy");
+        for none in ["camera=()", "microphone=()", "geolocation=()", "payment=()", "usb=()"] {
+            assert!(permissions.contains(none), "{path}: {permissions}");
+        }
+        for own in ["publickey-credentials-get=(self)", "publickey-credentials-create=(self)"] {
+            assert!(permissions.contains(own), "{path}: {permissions}");
+        }
     }
 }
 

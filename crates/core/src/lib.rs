@@ -37,6 +37,7 @@ mod noting;
 mod oidc;
 mod profiles;
 mod queries;
+mod refused;
 mod renewal;
 mod room;
 mod standing_install;
@@ -197,7 +198,7 @@ fn open(config: Config, clock: Arc<dyn Clock>) -> Result<Arc<Room>, Error> {
     let sign_ins = oidc::SignIns::known(readers.iter().map(|r| (r.began_at_ms, r.subject)));
     Ok(Arc::new(Room {
         access: access::AccessTable::new(people, sessions, readers, keys),
-        counters: counters::Counters::new(),
+        counters: counters::Counters::new(&clock),
         random: SystemRandom::new(),
         door: PeerSlot::default(),
         vault: PeerSlot::default(),

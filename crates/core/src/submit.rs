@@ -256,12 +256,16 @@ async fn decide(
             r @ (Refusal::Unreadable | Refusal::BadSignature | Refusal::UnknownSigner | Refusal::IdReused),
         ) => {
             room.counters.orders_refused.inc();
+            if r != Refusal::IdReused {
+                room.counters.forged_orders.inc();
+            }
             room.store.write(move |tx| tx.drop_undecided(id, digest)).await?;
             return Ok((refused(id, r), Vec::new()));
         }
         Some(r @ (Refusal::NeedsSignatures | Refusal::ApprovedBudgetSpent)) => {
             return hold(room, id, digest, signed, r, outcome.hold).await;
         }
+        Some(Refusal::PasskeyCopied) => room.counters.copied_passkeys.inc(),
         _ => {}
     }
     if refusal == 0 {

@@ -224,9 +224,10 @@ pub(crate) fn this_program() -> Result<PathBuf> {
     Ok(if path.exists() { path } else { PathBuf::from("/proc/self/exe") })
 }
 
-/// What a room says for the operator's terminal: a line of bounded length that steers nothing.
+/// What a room says for the operator's terminal: a line of bounded length that steers nothing, neither the cursor nor
+/// the direction of writing.
 fn shown(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MOST_SHOWN_CHARS).collect()
+    words::line(&text.chars().take(MOST_SHOWN_CHARS).collect::<String>())
 }
 
 /// One Matron a data folder. The rooms inherit the lock with its descriptor, so that it is free when
@@ -679,8 +680,9 @@ mod tests {
 
     #[test]
     fn a_rooms_last_words_steer_no_terminal_and_end() {
-        let said = shown(&format!("why\u{1b}]0;x\u{7}\n{}", "y".repeat(10_000)));
-        assert!(!said.chars().any(char::is_control));
+        let marks = "\u{200e}\u{200f}\u{61c}\u{202a}\u{202e}\u{2066}\u{2069}";
+        let said = shown(&format!("why\u{1b}]0;x\u{7}\n{marks}{}", "y".repeat(10_000)));
+        assert!(!said.chars().any(|c| c.is_control() || marks.contains(c)), "{}", said.escape_unicode());
         assert_eq!(said.chars().count(), MOST_SHOWN_CHARS);
     }
 

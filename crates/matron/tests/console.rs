@@ -13,6 +13,12 @@ fn found(name: &str) -> bool {
     std::env::split_paths(&paths).any(|p| p.join(name).is_file())
 }
 
+/// What can be asked for by GET, from the router itself, a template a line.
+fn asked_for() -> String {
+    let all = console::pages().into_iter().filter(|p| p.method == "GET").map(|p| p.path);
+    all.collect::<Vec<_>>().join("\n")
+}
+
 /// Runs one of the scripts against a new house; every line of it that does not hold is told.
 fn run(script: &str) {
     run_with(script, &[], &[]);
@@ -20,43 +26,68 @@ fn run(script: &str) {
 
 /// The same with these settings of the house, and these variables for the script.
 fn run_with(script: &str, settings: &[&str], variables: &[(&str, &str)]) {
-    let web = Path::new(env!("CARGO_MANIFEST_DIR")).join("../console/web");
-    if !found("chromium") || !found("node") || !web.join("node_modules/playwright-core").is_dir() {
-        skipped::not_installed("chromium, node or what crates/console/web takes of npm");
-        return;
-    }
+    let Some(web) = web() else { return };
     let binary = env!("CARGO_BIN_EXE_matron");
     let house = House::start(binary, settings).unwrap();
-    let scratch = tempfile::tempdir().unwrap();
-    let pictures = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("../console-pictures").join(script);
     // A setting overrules the house's own.
     let listens = settings.iter().find_map(|s| s.strip_prefix("administrators.listen=127.0.0.1:"));
     let port = listens.map_or(house.administrators().port(), |port| port.parse().unwrap());
-    let out = Command::new("node")
-        .arg(web.join("e2e").join(script).with_extension("mjs"))
-        .env("MATRON", binary)
+    let mut node = node(&web, script, port);
+    node.env("CA", house.ca_pem()).env("DATA", house.data()).env("TOKEN", house.token());
+    ends_well(script, node.envs(variables.iter().copied()));
+}
+
+/// Where the scripts are, if this machine has what they need.
+fn web() -> Option<PathBuf> {
+    let web = Path::new(env!("CARGO_MANIFEST_DIR")).join("../console/web");
+    if found("chromium") && found("node") && web.join("node_modules/playwright-core").is_dir() {
+        return Some(web);
+    }
+    skipped::not_installed("chromium, node or what crates/console/web takes of npm");
+    None
+}
+
+fn pictures(script: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("../console-pictures").join(script)
+}
+
+fn node(web: &Path, script: &str, port: u16) -> Command {
+    let mut node = Command::new("node");
+    node.arg(web.join("e2e").join(script).with_extension("mjs"))
+        .env("MATRON", env!("CARGO_BIN_EXE_matron"))
         .env("MATRON_URL", format!("http://localhost:{port}"))
-        .env("MATRON_HOME", scratch.path().join("home"))
-        .env("SCRATCH", scratch.path())
-        .env("CA", house.ca_pem())
-        .env("DATA", house.data())
-        .env("TOKEN", house.token())
-        .env("MATRON_SCREENSHOTS", &pictures)
-        .envs(variables.iter().copied())
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
+        .env("MATRON_SCREENSHOTS", pictures(script))
+        .env("PAGES", asked_for())
+        .stdin(Stdio::null());
+    node
+}
+
+fn ends_well(script: &str, node: &mut Command) {
+    let scratch = tempfile::tempdir().unwrap();
+    let out =
+        node.env("MATRON_HOME", scratch.path().join("home")).env("SCRATCH", scratch.path()).output().unwrap();
     let said = String::from_utf8_lossy(&out.stdout);
     assert!(
         out.status.success() && !said.contains("NOT "),
         "{script}: see {}\n{said}\n{}",
-        pictures.display(),
+        pictures(script).display(),
         String::from_utf8_lossy(&out.stderr)
     );
 }
 
 #[test]
-fn a_passkey_joins_signs_in_reveals_and_locks_and_a_phone_appears_live() {
+fn the_link_that_the_demo_prints_makes_the_first_administrators_passkey_in_the_console_once() {
+    let Some(web) = web() else { return };
+    let (phones, administrators) = (free().unwrap().port(), free().unwrap().port());
+    let mut node = node(&web, "demo", administrators);
+    node.env("DEMO", Path::new(env!("CARGO_MANIFEST_DIR")).join("../../demo"))
+        .env("PHONES_PORT", phones.to_string())
+        .env("ADMIN_PORT", administrators.to_string());
+    ends_well("demo", &mut node);
+}
+
+#[test]
+fn a_phone_invited_in_the_browser_appears_live_is_revealed_lost_erased_by_two_and_its_entry_proved() {
     run("journey");
 }
 
@@ -71,12 +102,12 @@ fn the_first_administrator_joins_in_the_browser_and_the_token_works_once() {
 }
 
 #[test]
-fn a_copied_passkey_a_stolen_session_another_orders_assertion_and_a_flood_are_refused_and_counted() {
+fn a_copied_passkey_a_stolen_session_another_orders_assertion_and_a_flood_are_refused_counted_and_shown() {
     run("attacks");
 }
 
 #[test]
-fn two_administrators_invite_approve_reject_call_back_and_erase_in_their_browsers() {
+fn two_administrators_invite_approve_reject_and_call_back_in_their_browsers() {
     run("desk");
 }
 

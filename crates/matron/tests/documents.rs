@@ -58,3 +58,21 @@ fn every_setting_is_named_in_the_operators_page() {
         }
     }
 }
+
+#[test]
+fn the_alerts_are_prometheus_own_and_fire_at_what_is_tried_and_not_on_an_ordinary_day() {
+    let promtool = std::process::Command::new("promtool")
+        .args(["test", "rules", "prometheus-alerts.test.yml"])
+        .current_dir(root().join("packaging"))
+        .output();
+    let Ok(out) = promtool else {
+        skipped::not_installed("promtool");
+        return;
+    };
+    assert!(
+        out.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&out.stdout),
+        String::from_utf8_lossy(&out.stderr)
+    );
+}

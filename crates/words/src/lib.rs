@@ -9,6 +9,7 @@ pub mod limits;
 mod order;
 pub mod outline;
 pub mod profile;
+mod refused;
 mod sold_as;
 
 use std::sync::LazyLock;
@@ -19,6 +20,7 @@ use model::clock::{DAY_MS, HOUR_MS, MINUTE_MS};
 
 pub use crate::holder::{SEEN, done_to_phone, opened_of_holder};
 pub use crate::order::{is_confirmed_later, is_for_lost_phones, scope_name, what};
+pub use crate::refused::refused;
 pub use crate::sold_as::{model, model_and_identifier};
 
 static ZONE: LazyLock<TimeZone> = LazyLock::new(TimeZone::system);

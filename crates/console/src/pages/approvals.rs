@@ -217,14 +217,16 @@ fn card(v: &Visitor, w: &Waiting, limits: &Limits, people: &People, now_ms: i64)
                     (line("Runs out", html! { (words::time(w.order.expires_at_ms)) " unless it is signed" }))
                     (line("Order", html! { code.app-break { (id) } }))
                 }
-                (decide(v, w, &id, takes_one_outside(limits, duty, phones), people.is_among(v, &w.signed)))
+                (decide(v, w, duty, takes_one_outside(limits, duty, phones), people.is_among(v, &w.signed)))
             }
         }
     }
 }
 
 /// What this visitor can do with it.
-fn decide(v: &Visitor, w: &Waiting, id: &str, outside: bool, signed_already: bool) -> Markup {
+fn decide(v: &Visitor, w: &Waiting, duty: Duty, outside: bool, signed_already: bool) -> Markup {
+    let id = w.listed.order.to_string();
+    let signs = v.role().is_some_and(|r| may(r, &w.order.kind, duty == Duty::Erase));
     let rejects = v.role().is_some_and(|r| may(r, &OrderKind::Reject { order: w.listed.order }, false));
     let from_outside = w.signed.signatures.iter().any(|s| s.scheme.is_outside_browser());
     html! {
@@ -232,6 +234,8 @@ fn decide(v: &Visitor, w: &Waiting, id: &str, outside: bool, signed_already: boo
             p { "Nobody signs what they can't be shown." }
         } @else if v.only_reads() {
             p { "You signed in to read: someone with a passkey signs this." }
+        } @else if !signs {
+            p { "Your role does not sign this: another person has to." }
         } @else if signed_already {
             p { "You have signed this: another person has to." }
         } @else if outside && !from_outside {
@@ -245,7 +249,7 @@ fn decide(v: &Visitor, w: &Waiting, id: &str, outside: bool, signed_already: boo
             }
         }
         @if rejects {
-            (fold("reject", id, "Reject it", "It is refused for good, and the ledger says by whom.", "reject", "Reject", "Rejected."))
+            (fold("reject", &id, "Reject it", "It is refused for good, and the ledger says by whom.", "reject", "Reject", "Rejected."))
         }
     }
 }

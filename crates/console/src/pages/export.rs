@@ -116,6 +116,13 @@ mod tests {
             assert!(cell.starts_with('\''), "{evil:?}: {cell:?}");
             assert!(!cell.contains(['\t', '\r', '\n']), "{evil:?}: {cell:?}");
         }
+        for mark in ["\u{202e}", "\u{200f}", "\u{61c}", "\u{2066}", "\u{feff}"] {
+            let cell = inert(&format!("a{mark}b"));
+            assert!(!cell.contains(mark), "{}", cell.escape_unicode());
+            // One that hides the sign of a formula hides it from nobody who looks.
+            let hidden = inert(&format!("{mark}=1+1"));
+            assert!(!hidden.contains(mark) && !hidden.starts_with('='), "{}", hidden.escape_unicode());
+        }
         for good in ["iPhone14,5", "17.5", "a-b", "", "•••• 12"] {
             assert_eq!(inert(good), good);
         }

@@ -29,7 +29,15 @@ struct Health {
     renewal: Renewal,
     endings: Vec<Ending>,
     witness: Option<Witness>,
+    refused: Vec<Refused>,
     warnings: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Refused {
+    what: String,
+    since_start: u64,
+    last_hour: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -105,7 +113,7 @@ pub(crate) async fn show(
     let now_ms = v.session.now_ms;
     let body = html! {
         (title_row("Health"))
-        #health data-live { (summary(&health)) (rooms(&health)) (endings(&health, now_ms)) (history(&health, now_ms)) (alarms(&health, now_ms)) }
+        #health data-live { (summary(&health)) (rooms(&health)) (endings(&health, now_ms)) (history(&health, now_ms)) (refused(&health.refused)) (alarms(&health, now_ms)) }
         (on_the_host())
     };
     Ok(page("Health", Place::Health, Some(&v), body))
@@ -295,6 +303,30 @@ fn witness(h: &Health, now_ms: i64) -> Markup {
             }
             ". This is what was handed back; " code { "matron ledger cosigned --witness-key" } " checks the signatures."
         },
+    }
+}
+
+fn refused(all: &[Refused]) -> Markup {
+    html! {
+        section aria-labelledby="h-refused" {
+            h2.nhsuk-heading-m #h-refused { "Turned away" }
+            @if all.is_empty() {
+                p { "Nothing was turned away since core started." }
+            } @else {
+                table.nhsuk-table.nhsuk-table-responsive role="table" {
+                    caption.nhsuk-u-visually-hidden { "What was turned away" }
+                    (heads(&["What", "In the last hour", "Since core started"]))
+                    tbody.nhsuk-table__body { @for r in all {
+                        tr.nhsuk-table__row role="row" data-refused=(r.what) {
+                            (cell("What", sentence(&shown(words::refused(&r.what)))))
+                            (cell("In the last hour", number(r.last_hour)))
+                            (cell("Since core started", number(r.since_start)))
+                        }
+                    } }
+                }
+                p { "Some of it is everyday: a session ends, a phone comes late. Many in an hour are somebody who tries." }
+            }
+        }
     }
 }
 

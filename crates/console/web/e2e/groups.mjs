@@ -45,6 +45,7 @@ try {
 
   await page.goto(`${rule}/edit`);
   check((await page.getByLabel("System older than").inputValue()) === "999", "a change begins with what stands");
+  await looked(page, "device-group-edit");
   await page.getByLabel("System older than").fill("");
   await page.getByLabel("In lost mode").selectOption("true");
   await page.getByRole("button", { name: "Look who is in" }).click();

@@ -198,18 +198,18 @@ pub(crate) async fn guard<R: Reach>(mut request: Request, next: Next) -> Respons
         return Problem::unauthorised().into_response();
     };
     let Some(actor) = authenticate(&room, request.headers()) else {
-        room.counters.requests_refused.inc();
+        room.counters.without_session.inc();
         return Problem::unauthorised().into_response();
     };
     // Deny by default, whatever the route is for: a holder has routes of their own, and they have nobody else.
     match (&actor, R::ACCESS) {
         (Actor::Holder(_), Access::Holder) => {}
         (Actor::Holder(_), _) => {
-            room.counters.requests_refused.inc();
+            room.counters.not_allowed.inc();
             return Problem::holders_only_their_own().into_response();
         }
         (_, Access::Holder) => {
-            room.counters.requests_refused.inc();
+            room.counters.not_allowed.inc();
             return Problem::for_holders().into_response();
         }
         _ => {}
@@ -219,7 +219,7 @@ pub(crate) async fn guard<R: Reach>(mut request: Request, next: Next) -> Respons
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         let takes_a_grant = matches!(R::ACCESS, Access::Session | Access::Runs | Access::RunsOr(_));
         if takes_a_grant || !(reads || R::READERS_OWN) {
-            room.counters.requests_refused.inc();
+            room.counters.not_allowed.inc();
             return Problem::reads_only().into_response();
         }
         keep_alive(&room, reader, request.headers()).await;
@@ -237,7 +237,7 @@ pub(crate) async fn guard<R: Reach>(mut request: Request, next: Next) -> Respons
         },
     };
     if !allowed {
-        room.counters.requests_refused.inc();
+        room.counters.not_allowed.inc();
         let why = match &actor {
             Actor::Key { .. } => "this key's scopes do not cover it",
             _ => "this is an administrator's or an engineer's to do; ask one of them",

@@ -11,10 +11,10 @@ use axum::response::Response;
 use bytes::BytesMut;
 use http::StatusCode;
 use http_body_util::BodyExt;
-use prometheus_client::metrics::counter::Counter;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::problem::Problem;
+use crate::refused::Refused;
 
 /// A body has to be there within this time.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -29,12 +29,12 @@ const FREE_BYTES: usize = 64 << 10;
 pub(crate) struct Bodies {
     patience: Duration,
     kib: Arc<Semaphore>,
-    refused: Counter,
+    refused: Refused,
 }
 
 impl Bodies {
     /// `refused` counts the bodies that were not taken.
-    pub fn counting(refused: Counter) -> Self {
+    pub fn counting(refused: Refused) -> Self {
         Self { patience: PATIENCE, kib: Arc::new(Semaphore::new(MOST_KIB)), refused }
     }
 }
@@ -108,14 +108,19 @@ pub(crate) async fn read_first(State(bodies): State<Bodies>, request: Request, n
 mod tests {
     use super::*;
     use bytes::Bytes;
+    use prometheus_client::metrics::counter::Counter;
     use std::convert::Infallible;
 
     fn body(chunks: Vec<Vec<u8>>) -> Body {
         Body::from_stream(tokio_stream::iter(chunks.into_iter().map(|c| Ok::<_, Infallible>(Bytes::from(c)))))
     }
 
+    fn refused() -> Refused {
+        Refused::counting(Counter::default(), Arc::new(model::SystemClock))
+    }
+
     fn with(kib: usize) -> Bodies {
-        Bodies { patience: PATIENCE, kib: Arc::new(Semaphore::new(kib)), refused: Counter::default() }
+        Bodies { patience: PATIENCE, kib: Arc::new(Semaphore::new(kib)), refused: refused() }
     }
 
     #[tokio::test]
@@ -161,9 +166,9 @@ mod tests {
         let slow = tokio_stream::StreamExt::chain(begun, tokio_stream::pending());
         assert_eq!(send(Body::from_stream(slow)).await.unwrap().status(), StatusCode::REQUEST_TIMEOUT);
         assert!(!asked.load(std::sync::atomic::Ordering::SeqCst));
-        assert_eq!(bodies.refused.get(), 1);
+        assert_eq!(bodies.refused.since_start(), 1);
         assert_eq!(send(body(vec![vec![1; 10]; 3])).await.unwrap().status(), StatusCode::OK);
-        assert_eq!(bodies.refused.get(), 1);
-        assert_eq!(Bodies::counting(Counter::default()).patience, Duration::from_secs(20));
+        assert_eq!(bodies.refused.since_start(), 1);
+        assert_eq!(Bodies::counting(refused()).patience, Duration::from_secs(20));
     }
 }

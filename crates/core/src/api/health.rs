@@ -182,8 +182,30 @@ pub(crate) struct Health {
     endings: Vec<EndingState>,
     /// What witnesses handed back; absent before one did.
     witness: Option<WitnessState>,
+    /// What was turned away, by why; each that was at all since core started.
+    refused: Vec<RefusedCount>,
     /// What an operator should look at, in words.
     warnings: Vec<String>,
+}
+
+/// How many were turned away for one reason.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RefusedCount {
+    /// As in the metrics `matron_core_api_refused_total` and `matron_core_phones_refused_total`.
+    what: &'static str,
+    since_start: u64,
+    /// In the last 60 minutes.
+    last_hour: u64,
+}
+
+/// What was turned away at all.
+fn refused(room: &Room) -> Vec<RefusedCount> {
+    let counted = room.counters.refused().into_iter().map(|(what, n)| RefusedCount {
+        what,
+        since_start: n.since_start(),
+        last_hour: n.last_hour(),
+    });
+    counted.filter(|c| c.since_start > 0).collect()
 }
 
 /// How the phones stand with their certificates.
@@ -311,6 +333,7 @@ pub(crate) async fn health(
         renewal,
         endings,
         witness: WitnessState::of(&room),
+        refused: refused(&room),
         warnings,
     }))
 }

@@ -396,6 +396,18 @@ fn show_order(desk: &Desk, id: OrderId) -> Result<()> {
 }
 
 /// How the house is; fails when it is not well, so that a script notices.
+/// What was turned away, a line for each reason.
+fn refused_in_words(all: &Value) -> Vec<(&'static str, String)> {
+    let told = |r: &Value| {
+        let count = |name| r.get(name).and_then(Value::as_u64).unwrap_or(0);
+        let why = words::refused(r.get("what").and_then(Value::as_str).unwrap_or("unknown"));
+        let line =
+            format!("{}, {} of them in the last hour: {why}", count("since_start"), count("last_hour"));
+        ("turned away", line)
+    };
+    all.as_array().map(|all| all.iter().map(told).collect()).unwrap_or_default()
+}
+
 pub(crate) fn health(desk: &Desk) -> Result<()> {
     let value = desk.get("/api/v1/health")?;
     let status = value.get("status").and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -492,6 +504,7 @@ fn health_in_words(value: &Value) -> String {
         ("certificates", format!("{certificates}; {renewed}")),
         ("open commands", format!("{} ({} deferred)", text("/open_commands"), text("/deferred_commands"))),
     ];
+    facts.extend(refused_in_words(&at("/refused")));
     facts.extend(warnings);
     show::facts(&facts)
 }

@@ -1,7 +1,7 @@
 //! `matron simulate`: a fleet of simulated phones. They enrol through invitations like anyone: the
-//! administrator at this desk invites their made-up holders.
+//! administrator at this desk invites their made-up holders, or the links of invitations are given.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -19,6 +19,9 @@ pub(crate) struct Simulate {
     /// How many phones enrol.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     phones: u32,
+    /// Enrol by these invitations, a link a line, instead of inviting made-up holders.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["phones", "resume"])]
+    links: Option<PathBuf>,
     /// The certificate (PEM) that phones trust: the data folder's ca.pem, or a public CA's.
     #[arg(long, value_name = "FILE")]
     ca: PathBuf,
@@ -104,13 +107,21 @@ pub(crate) fn run(desk: &Desk, args: &Simulate) -> Result<()> {
     tell(desk, args, &summary)
 }
 
-fn enrol(
-    desk: &Desk,
-    args: &Simulate,
-    options: FleetOptions,
-    runtime: &tokio::runtime::Runtime,
-    stop: watch::Sender<bool>,
-) -> Result<(Summary, Vec<Phone>)> {
+/// The invitations of a file.
+fn given(file: &Path) -> Result<Vec<simulate::Invited>> {
+    let text =
+        std::fs::read_to_string(file).map_err(|e| usage(format!("--links {}: {e}", file.display())))?;
+    let links = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let invited: Vec<_> =
+        (0u32..).zip(links).map(|(index, link)| simulate::Invited { link: link.to_owned(), index }).collect();
+    if invited.is_empty() {
+        return Err(usage(format!("--links {}: there is no link in it", file.display())));
+    }
+    Ok(invited)
+}
+
+/// An invitation for each made-up holder.
+fn invite(desk: &Desk, args: &Simulate) -> Result<Vec<simulate::Invited>> {
     let people = simulate::people(args.seed, args.phones);
     let inviting = bar(args, "inviting", people.len() as u64);
     let mut invited = Vec::with_capacity(people.len());
@@ -121,7 +132,21 @@ fn enrol(
         inviting.inc(1);
     }
     inviting.finish();
-    let enrolling = bar(args, "enrolling", people.len() as u64);
+    Ok(invited)
+}
+
+fn enrol(
+    desk: &Desk,
+    args: &Simulate,
+    options: FleetOptions,
+    runtime: &tokio::runtime::Runtime,
+    stop: watch::Sender<bool>,
+) -> Result<(Summary, Vec<Phone>)> {
+    let invited = match &args.links {
+        Some(file) => given(file)?,
+        None => invite(desk, args)?,
+    };
+    let enrolling = bar(args, "enrolling", invited.len() as u64);
     let done = runtime.block_on(async {
         end_on_signal(stop);
         simulate::run_fleet(invited, options, |progress| match progress {
