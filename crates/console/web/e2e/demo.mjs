@@ -22,7 +22,8 @@ try {
   await page.goto(link);
   await page.getByRole("button", { name: "Make a passkey" }).click();
   await page.getByText("Made.").waitFor();
-  await until(() => /A passkey came/.test(said));
+  // The command line says so once its order is accepted.
+  await until(() => /signs for you too/.test(said));
   await signIn(page);
   await page.goto(`${base}/phones?state=enrolled`);
   await page.locator("#phones tbody tr").nth(1).waitFor();
