@@ -62,6 +62,15 @@ fn an_intruder_in_any_room_reads_no_record_and_wipes_no_phone_beyond_what_is_pro
     assert_eq!(number("session", "records_read"), 6);
     assert!(number("door", "phones_wiped") > 0, "a taken door wipes who connects: {:#}", of("door"));
     assert!(number("reader", "phones_heard") > 0);
+    // What a standing order lets core have installed, and no more.
+    assert!(number("core", "installed_within_cap") > 0, "{:#}", of("core"));
+    for what in [
+        "have a profile installed beyond a standing order's cap",
+        "have another profile installed under a standing order",
+        "have a standing order's profile installed on a phone of another group",
+    ] {
+        assert!(of("core")["attempts"][what]["tried"].as_u64().unwrap() > 10, "{what}: {:#}", of("core"));
+    }
     assert!(number("courier", "push_tokens_read") > 0);
     assert!(of("core")["alarm_ms"].is_u64() && of("core_with_grants")["alarm_ms"].is_u64());
     assert!(tried("core") > 500 && tried("reader") > 50 && tried("door") > 200, "{all:#}");

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use model::{Clock, EnrolmentId, KeyId, SealedRow, SystemClock, TimeMs};
+use model::{Clock, EnrolmentId, KeyId, ProfileId, SealedRow, SystemClock, TimeMs};
 use order::SignedOrder;
 use seal::SearchField;
 use store::{Next, Offer, SessionRecord, Slot, StandingRecord, Store, StoreError, View};
@@ -27,6 +27,8 @@ pub(crate) struct Loot {
     /// Commands that wait, with real warrants.
     pub(crate) warranted: Vec<(EnrolmentId, Next)>,
     pub(crate) standing: Vec<StandingRecord>,
+    /// What is sealed of the library's newest versions.
+    pub(crate) contents: Vec<(ProfileId, u32, SealedRow)>,
     pub(crate) index: Vec<Indexed>,
     in_the_clear: String,
 }
@@ -58,6 +60,11 @@ impl Loot {
         for o in &orders {
             let _ = writeln!(in_the_clear, "{} {} {}", o.order, o.kind, o.reason);
         }
+        let mut contents = Vec::new();
+        for of in v.profiles(1_000)? {
+            let row = v.find_profile_content(of.profile, of.version)?;
+            contents.extend(row.map(|row| (of.profile, of.version, row)));
+        }
         let mut index = Vec::new();
         for field in SearchField::ALL {
             v.scan_index(field.name(), store::EVERY_SLOT, |slot, _, entry| {
@@ -71,6 +78,7 @@ impl Loot {
             orders: orders.iter().filter_map(|o| order::decode(&o.signed).ok()).collect(),
             warranted,
             standing: v.standing_orders()?,
+            contents,
             index,
             in_the_clear,
             phones,

@@ -7,6 +7,7 @@ mod door;
 mod forged;
 mod grants;
 mod loot;
+mod standing;
 mod vault;
 
 use std::sync::Arc;

@@ -14,7 +14,7 @@ use super::{Core, Vault, random};
 use crate::tell;
 
 /// How many guesses at what is random.
-const GUESSES: usize = 200;
+pub(crate) const GUESSES: usize = 200;
 /// The most rows that are handed to the vault at once.
 const ROWS_AT_ONCE: usize = 500;
 
@@ -33,7 +33,7 @@ pub(crate) fn rows_to(rows: &[(EnrolmentId, SealedRow)]) -> Vec<proto::PhoneRow>
 }
 
 /// Tells of a call that is refused by a number.
-fn told<T>(
+pub(crate) fn told<T>(
     name: &str,
     answer: Result<tonic::Response<T>, tonic::Status>,
     number: impl Fn(&T) -> u32,
@@ -61,6 +61,7 @@ impl Core {
         self.guess(&mut vault).await;
         self.seal_and_move(&mut vault).await;
         self.point_elsewhere(&mut vault).await;
+        self.install_by_standing_orders(&mut vault).await;
         self.be_a_phone(&mut vault).await;
         self.write_history(&mut vault).await;
         self.seal_again(&mut vault).await;
@@ -273,6 +274,10 @@ impl Core {
         let all: Vec<Vec<u8>> = self.told.enrolments.iter().map(|e| e.0.to_vec()).collect();
         for real in &self.loot.orders {
             let Ok(order) = order::decode::<Order>(&real.order) else { continue };
+            // Of a standing order that installs see `standing.rs`: its order names no phone.
+            if self.loot.standing.iter().any(|s| s.order == order.id && s.template.install().is_some()) {
+                continue;
+            }
             let asked = proto::WarrantsRequest { order: order.id.0.to_vec(), enrolments: all.clone() };
             match vault.warrants(asked).await {
                 Ok(answer) => {
@@ -295,7 +300,8 @@ impl Core {
                 ),
             }
         }
-        let standing = self.loot.standing.iter().map(|s| s.order.0).chain([random::<16>(&self.rng)]);
+        let others = self.loot.standing.iter().filter(|s| s.template.install().is_none());
+        let standing = others.map(|s| s.order.0).chain([random::<16>(&self.rng)]);
         for standing in standing {
             for phone in self.told.enrolments.iter().take(GUESSES) {
                 let asked = |holder_code| proto::ActRequest {

@@ -10,6 +10,7 @@ mod outside;
 mod report;
 mod rooms;
 mod scratch;
+mod standing;
 mod truth;
 mod verdict;
 

@@ -45,6 +45,10 @@ pub(crate) struct RoomReport {
     /// Certificates of phones that enrolled meanwhile, for a key of the intruder's.
     pub(crate) certificates_taken: u64,
     pub(crate) phones_enrolling: u64,
+    /// Commands that the vault made under standing orders that install, within the cap of the one that reaches these phones.
+    pub(crate) installed_within_cap: u64,
+    /// Beyond it, or on phones of another group.
+    pub(crate) installed_beyond_cap: u64,
     pub(crate) attempts: BTreeMap<String, Tally>,
     /// What the table adds in words.
     pub(crate) notes: Vec<String>,

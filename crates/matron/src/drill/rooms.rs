@@ -20,6 +20,7 @@ use super::fleet::{Fleet, Visit, dropped, wiped};
 use super::hooks::Hooks;
 use super::occupy::{Occupation, Tip};
 use super::report::RoomReport;
+use super::standing::Installing;
 use super::{DrillArgs, ScratchFolder, Taking, verdict};
 use crate::bench;
 use crate::bench::admin::Admin;
@@ -48,6 +49,7 @@ pub(crate) struct Scene<'a> {
     pub(super) set: Vec<String>,
     seconds: u64,
     outside: Outside,
+    installing: Installing,
 }
 
 /// What listens outside, to be called by nobody.
@@ -135,6 +137,7 @@ impl<'a> Scene<'a> {
         let first = Admin::join(&house.administrators.to_string(), &token).await?;
         eprintln!("drill: enrolling {} phones", args.phones);
         let mut fleet = Fleet::enrol(&first, &ca_pem, args.phones).await?;
+        let installing = Installing::make(&first).await?;
         let admins = people(first).await?;
         let kind = OrderKind::MakeStanding {
             template: StandingTemplate::RenewCertificates { before_ms: StandingTemplate::USUAL_BEFORE_MS },
@@ -147,7 +150,8 @@ impl<'a> Scene<'a> {
         let operations = fleet.load(args.seconds.min(5)).await;
         eprintln!("drill: the house serves {operations} check-ins in {} s", args.seconds.min(5));
         let outside = Outside::listen(folder)?;
-        Ok(Self { house, folder, admins, fleet, hooks, intruder, set, seconds: args.seconds, outside })
+        let seconds = args.seconds;
+        Ok(Self { house, folder, admins, fleet, hooks, intruder, set, seconds, outside, installing })
     }
 
     pub(super) fn admin(&self) -> Result<&Admin> {
@@ -223,6 +227,7 @@ impl<'a> Scene<'a> {
         let to_wake = if room == Room::Courier { self.fleet.at_home(WOKEN) } else { vec![] };
         let sign_ins = if taking == Taking::CoreWithGrants { GRANTS.len() } else { 0 };
         let from = self.ledger_since(0)?.entries;
+        let acts_before = self.installing.acts(&self.vault_dir())?;
         let tip = Tip {
             enrolments: self.fleet.truth.enrolments(),
             guesses: (0..GUESSES).map(|n| format!("+44770090{n:04}")).collect(),
@@ -299,6 +304,9 @@ impl<'a> Scene<'a> {
         report.phones_wiped += self.fleet.wiped() - wiped_till_now;
         let since = self.ledger_since(from)?;
         report.ledger_entries = since.entries;
+        let acts = self.installing.acts(&self.vault_dir())?;
+        report.installed_within_cap = acts.within - acts_before.within;
+        report.installed_beyond_cap = acts.beyond - acts_before.beyond;
         // A search is paid for and noted as such; which phones it showed only core knows.
         report.records_in_ledger = since.opened.len() as u64 + since.searches;
         report.attempts = loot.attempts;
@@ -399,6 +407,12 @@ fn note(r: &mut RoomReport) {
     }
     if r.room == Taking::Courier {
         r.notes.push(format!("{} push tokens, of {} to be woken", r.push_tokens_read, r.phones_pushed));
+    }
+    if r.installed_within_cap > 0 {
+        let phones = count(r.installed_within_cap, "phone", "phones");
+        r.notes.push(format!(
+            "had a mild profile installed on {phones}, by a standing order and within its cap"
+        ));
     }
     if r.certificates_taken > 0 {
         r.notes.push(format!(

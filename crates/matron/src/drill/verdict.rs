@@ -5,13 +5,15 @@ use super::occupy::Tally;
 use super::report::RoomReport;
 
 /// What an intruder gets that nobody promised he would not: it stands in SECURITY.md.
-const EXPECTED: [(Taking, &str); 11] = [
+const EXPECTED: [(Taking, &str); 13] = [
     (Taking::Reader, "keep the certificate of a phone that enrols meanwhile"),
     (Taking::Door, "fetch the profile of a link that passes"),
     (Taking::Door, "take the certificate that a passing link is for"),
     (Taking::Session, "erase a phone with the stolen key within its budget"),
     (Taking::Courier, "keep an alarm back"),
     (Taking::Courier, "open the push token of a phone that is woken"),
+    (Taking::Core, "have a mild profile installed within a standing order's cap"),
+    (Taking::CoreWithGrants, "have a mild profile installed within a standing order's cap"),
     (Taking::CoreWithGrants, "open a record within a live grant"),
     (Taking::CoreWithGrants, "search within a live grant"),
     (Taking::Session, "open a name within the grant"),
@@ -87,6 +89,13 @@ pub(crate) fn judge(r: &mut RoomReport) {
             r.certificates_taken, r.phones_enrolling
         ),
     );
+    must(
+        r.installed_beyond_cap == 0,
+        format!(
+            "{} phones had a profile installed beyond what a standing order allows",
+            r.installed_beyond_cap
+        ),
+    );
     if matches!(r.room, Taking::Core | Taking::CoreWithGrants) {
         must(r.alarm_ms.is_some(), "forged orders raised no alarm".into());
     }
@@ -126,6 +135,7 @@ mod tests {
             assert!(broken(RoomReport { records_read: 1, ..report(room) }) > 0, "{room:?}");
             assert!(broken(RoomReport { phones_wiped: 1, ..report(room) }) > 0, "{room:?}");
             assert!(broken(RoomReport { phones_harmed_later: 1, ..report(room) }) > 0, "{room:?}");
+            assert!(broken(RoomReport { installed_beyond_cap: 1, ..report(room) }) > 0, "{room:?}");
             let robbed = RoomReport { certificates_taken: 1, phones_enrolling: 1, ..report(room) };
             assert_eq!(broken(robbed.clone()), 0, "{room:?}");
             assert!(broken(RoomReport { alarm_ms: None, ..robbed }) > 0, "{room:?}");
