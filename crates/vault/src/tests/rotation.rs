@@ -426,7 +426,7 @@ fn a_rooms_key_that_was_not_ordered_is_not_taken_nor_one_that_can_be_none() {
 }
 
 #[test]
-fn what_was_begun_with_rooms_keys_goes_on_after_a_crash_at_any_point() {
+fn what_was_begun_with_rooms_keys_goes_on_after_a_crash_before_or_after_the_key_file() {
     let (mut house, key) = House::joined();
     let file = house.dir.path().join("keys.cbor");
     let before = std::fs::read(&file).unwrap();
