@@ -87,7 +87,7 @@ fn the_link_that_the_demo_prints_makes_the_first_administrators_passkey_in_the_c
 }
 
 #[test]
-fn a_passkey_joins_signs_in_reveals_and_locks_and_a_phone_appears_live() {
+fn a_phone_invited_in_the_browser_appears_live_is_revealed_lost_erased_by_two_and_its_entry_proved() {
     run("journey");
 }
 
@@ -102,12 +102,12 @@ fn the_first_administrator_joins_in_the_browser_and_the_token_works_once() {
 }
 
 #[test]
-fn a_copied_passkey_a_stolen_session_another_orders_assertion_and_a_flood_are_refused_and_counted() {
+fn a_copied_passkey_a_stolen_session_another_orders_assertion_and_a_flood_are_refused_counted_and_shown() {
     run("attacks");
 }
 
 #[test]
-fn two_administrators_invite_approve_reject_call_back_and_erase_in_their_browsers() {
+fn two_administrators_invite_approve_reject_and_call_back_in_their_browsers() {
     run("desk");
 }
 
