@@ -355,7 +355,7 @@ fn every_page_that_is_asked_for_is_tried_with_hostile_text_or_says_why_not() {
 async fn markup_formulas_and_marks_of_direction_are_text_in_the_table_of_phones() {
     for hostile in [
         format!("=HYPERLINK(\"https://elsewhere.example\"){MARKUP}"),
-        format!("\u{202e}=1+1\u{2066}\u{200f}\u{7}\u{1b}[31m"),
+        "\u{202e}=1+1\u{2066}\u{200f}\u{7}\u{1b}[31m".to_owned(),
         format!("@SUM(A1)\r\n=2,\"{MARKUP}"),
         format!("+{}", "A".repeat(10_000)),
     ] {
