@@ -1,7 +1,6 @@
 //! Tests that ask others' validators. They need python3 and its registry once; without them they say
 //! loudly that they were skipped, and fail if `MATRON_REQUIRE_VALIDATORS` is set.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
