@@ -206,3 +206,49 @@ fn what_would_silence_the_fleet_is_refused_and_changes_nothing() {
     assert!(code == 1 && err.contains("is not the key of"), "{err}");
     assert!(!desk.path("x.txt").exists());
 }
+
+#[test]
+fn setup_takes_pem_files_and_what_apples_portal_gave_and_names_both_in_the_configuration() {
+    let desk = Desk::new();
+    desk.openssl("req -nodes -newkey rsa:2048 -subj /CN=localhost -keyout tls.key -out tls.csr");
+    std::fs::write(
+        desk.path("tls.ext"),
+        "subjectAltName=DNS:localhost\nextendedKeyUsage=serverAuth\nbasicConstraints=CA:FALSE\n",
+    )
+    .unwrap();
+    desk.openssl("x509 -req -in tls.csr -CA root.pem -CAkey root.key -CAcreateserial -days 90 -sha256 -extfile tls.ext -out tls.pem");
+    // Nobody is pushed to from here.
+    let config = desk.path("matron.toml");
+    std::fs::write(&config, "[push]\nendpoint = \"https://127.0.0.1:1\"\n").unwrap();
+    let port = testkit::house::free().unwrap().port();
+    let host = format!("localhost:{port}");
+    let mut setup =
+        vec!["setup", "--config", "matron.toml", "--host", &host, "--organization", "Example Hospital"];
+    setup.extend(["--tls", "files", "--tls-trust", "root.pem", "--tls-certificate", "tls.pem", "--tls-key"]);
+    // Another certificate's key first: nothing of it is written.
+    let (code, out, err) = desk.matron(&[&setup[..], &["vendor.key"]].concat());
+    assert!(code != 0 && out.contains("is not the key of"), "{code}: {out}{err}");
+    assert!(!std::fs::read_to_string(&config).unwrap().contains("tls_certificate"));
+    setup.push("tls.key");
+    let said = desk.done(&setup);
+    assert!(said.contains("ok    TLS certificate") && said.contains("asked for in"), "{said}");
+
+    let apple = desk.apple(&desk.path("data/push/next.csr"), TOPIC, "-days 300", "given.pem");
+    let said = desk.done(&[&setup[..], &["--push-certificate", apple.to_str().unwrap()]].concat());
+    assert!(said.contains("ok    push certificate") && said.contains(TOPIC), "{said}");
+    let written: toml::Table = std::fs::read_to_string(&config).unwrap().parse().unwrap();
+    let text = |section: &str, key: &str| written[section][key].as_str().unwrap().to_owned();
+    assert_eq!(text("push", "topic"), TOPIC);
+    assert_eq!(text("push", "endpoint"), "https://127.0.0.1:1", "what a person wrote stays");
+    let current = desk.path("data/push/push.pem").display().to_string();
+    assert_eq!((text("push", "certificate"), text("push", "key")), (current.clone(), current));
+    assert_eq!(text("phones", "tls_certificate"), desk.path("tls.pem").display().to_string());
+    assert_eq!(text("phones", "tls_key"), desk.path("tls.key").display().to_string());
+    // Once more without the answers: all of it is known, but whose CA that is.
+    let (code, said, _) = desk.matron(&["setup", "--config", "matron.toml", "--check"]);
+    assert!(code == 1 && said.contains("ok    push certificate") && said.contains("--tls-trust"), "{said}");
+    let said = desk.done(&["setup", "--config", "matron.toml", "--check", "--tls-trust", "root.pem"]);
+    for done in ["ok    TLS certificate", "ok    push certificate"] {
+        assert!(said.contains(done), "{said}");
+    }
+}

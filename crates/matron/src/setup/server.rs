@@ -233,7 +233,9 @@ fn files(walk: &mut Walk) -> Result<Stand> {
     let wrong: Vec<_> = checks.iter().filter(|c| c.verdict == Verdict::Fail).collect();
     if let Some(first) = wrong.first() {
         let all: Vec<String> = wrong.iter().map(|c| c.found.clone()).collect();
-        return Ok(Stand::Wrong(all.join("; "), format!("{}\nnothing of it was written", first.remedy)));
+        let own = first.id == "tls.chain" && walk.answers.tls_trust.is_none();
+        let own = if own { "\nif it is of a CA of your own: --tls-trust ROOT.pem" } else { "" };
+        return Ok(Stand::Wrong(all.join("; "), format!("{}{own}\nnothing of it was written", first.remedy)));
     }
     if !walk.check {
         walk.file.remove("phones.tls_own");
