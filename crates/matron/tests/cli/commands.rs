@@ -57,3 +57,27 @@ fn a_profile_an_app_and_a_raw_command_go_to_a_phone_from_the_command_line() {
         assert!(line(name).contains("acknowledged"), "{commands}");
     }
 }
+
+#[test]
+fn a_phone_that_is_late_with_its_certificate_stands_in_the_list_with_what_to_do() {
+    let house = House::start(env!("CARGO_BIN_EXE_matron"), &["enrolment.certificate_days=1"]).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let ada = Admin::at(&house.api_url(), &dir.path().join("ada"));
+    ada.fine(&["admin", "join", "--token", house.token(), "--name", "Ada Example"]);
+    let ca = house.ca_pem();
+    let fleet = dir.path().join("fleet");
+    let mut simulate = vec!["simulate", "--phones", "1", "--seed", "7", "--ca", ca.to_str().unwrap()];
+    simulate.extend(["--keep", fleet.to_str().unwrap(), "--quiet"]);
+    ada.fine(&simulate);
+    let id = ada.json(&["devices", "list"])["items"][0]["enrolment"].as_str().unwrap().to_owned();
+    let listed = |state: &str| ada.fine(&["certificates", "--state", state]);
+    // A day is left, of the 60 that are usual.
+    let late = listed("late");
+    let line = late.lines().find(|l| l.contains(&id)).unwrap_or_else(|| panic!("{late}"));
+    assert!(line.contains("late") && line.contains("have it switched on and online"), "{line}");
+    assert!(!listed("ok").contains(&id));
+    assert_eq!(ada.json(&["certificates"])["items"][0]["state"], "late");
+    // Where an hour before the end is soon enough, it is not.
+    ada.fine(&["standing", "make", "--before-hours", "1", "--reason", "made up", "--yes"]);
+    assert!(listed("ok").contains(&id) && !listed("late").contains(&id));
+}
