@@ -21,6 +21,14 @@ async fn a_resting_phone_is_woken_by_a_push_and_one_that_is_gone_is_marked() {
     ];
     let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
     let ward = Ward::open(&settings).await;
+    let push_service = || {
+        let out = ward.house.host_command(&["doctor", "--json"]).output().unwrap();
+        let report: Value = serde_json::from_slice(&out.stdout).unwrap();
+        let found = report["checks"].as_array().unwrap().iter().find(|c| c["id"] == "push.service").unwrap();
+        (found["verdict"].as_str().unwrap().to_owned(), found["found"].as_str().unwrap().to_owned())
+    };
+    let (verdict, found) = push_service();
+    assert!(verdict == "ok" && found.contains("takes the certificate and the topic"), "{verdict}: {found}");
     let mut phone = ward.phone(0).await;
     let mut pushes = apns.subscribe(&phone.push_token());
 
@@ -43,6 +51,11 @@ async fn a_resting_phone_is_woken_by_a_push_and_one_that_is_gone_is_marked() {
     ward.command(Command::DeviceLock, &[id(&phone)], &CommandSecrets::default()).await.unwrap();
     until("the phone to be marked", || async { ward.device(id(&phone)).await["push"] == "unregistered" })
         .await;
+
+    drop(pushes);
+    drop(apns);
+    let (verdict, found) = push_service();
+    assert!(verdict == "fail" && found.contains("can't be reached"), "{verdict}: {found}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
