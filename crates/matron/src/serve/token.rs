@@ -23,8 +23,8 @@ pub(super) struct Watched {
     answered: Option<Instant>,
     /// Rooms that are started once it is there.
     waiting: BTreeSet<&'static str>,
-    /// That it is away was said.
-    told: bool,
+    /// Why it is away, as it was said last.
+    told: Option<String>,
 }
 
 impl Supervisor {
@@ -90,7 +90,7 @@ impl Supervisor {
             Ok(process) => {
                 self.unlocking = Unlocking::Token(Some(process));
                 self.watch_token()?;
-                self.token.told = false;
+                self.token.told = None;
                 self.warn("the token is open again");
                 for room in Room::ALL {
                     if self.token.waiting.remove(room.name()) {
@@ -102,8 +102,11 @@ impl Supervisor {
             // Whoever started this house has to look; what restarts it finds the note, and does not try either.
             Err(e) if e.downcast_ref::<NotOpened>().is_some_and(|e| e.pin_refused) => Err(e),
             Err(e) => {
-                if !std::mem::replace(&mut self.token.told, true) {
-                    self.warn(&format!("{}; trying again", shown(&format!("{e:#}"))));
+                let why = shown(&format!("{e:#}"));
+                // Each reason once, not each try.
+                if self.token.told.as_ref() != Some(&why) {
+                    self.warn(&format!("{why}; trying again"));
+                    self.token.told = Some(why);
                 }
                 self.open_token_after(LONGEST_PAUSE);
                 Ok(())

@@ -262,7 +262,12 @@ async fn a_token_that_goes_and_comes_back_stops_the_vault_meanwhile_and_no_phone
     // The token is away when it is looked for again: said; phones are served; a courier that dies meanwhile waits for it.
     token.unplug().unwrap();
     ward.house.kill_room("hsm").unwrap();
-    until("it is said", || async { ward.house.log().contains("there is no token 'made up'") }).await;
+    let said = || ward.house.log().contains("there is no token 'made up'");
+    let end = Instant::now() + Duration::from_secs(30);
+    while !said() {
+        assert!(Instant::now() < end, "it is not said: {}", ward.house.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     ward.house.kill_room("courier").unwrap();
     ward.obey(&mut phone).await;
     token.plug_in().unwrap();
