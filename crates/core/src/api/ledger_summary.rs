@@ -19,7 +19,7 @@ fn reason(code: u16) -> Value {
     json!({ "code": code, "text": text })
 }
 
-/// The first of a list, and beside it how many there are: an entry may name 20,000 phones.
+/// The first of a list: an entry may name 20,000 phones. Whoever gives it says beside it how many there are.
 fn few<T: Serialize>(list: &[T], most: usize) -> Value {
     json!(list.get(..most).unwrap_or(list))
 }
